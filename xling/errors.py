@@ -1,0 +1,46 @@
+"""The exceptions a user can meet: each message says what was expected, what came, and what to do.
+
+Every class derives from :class:`XlingError` (so that a command ends with one sentence instead of a traceback) and from the
+built-in exception that Python users would expect to catch.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class XlingError(Exception):
+    """Base of all errors that a user can mend; commands print its message alone and exit with status 1."""
+
+
+class XlingValueError(XlingError, ValueError):
+    """A setting, language, layer, label or array that does not fit."""
+
+
+class MissingFileError(XlingError, FileNotFoundError):
+    """A file or folder that was asked for and is not there."""
+
+
+class CorruptArtefactError(XlingError, ValueError):
+    """A file written earlier that is truncated, altered, or belongs to something else."""
+
+
+class UnreachableError(XlingError, OSError):
+    """A hub, package or disk that is needed and cannot be reached or written."""
+
+
+def close_matches(word: str, known: Iterable[str], n: int = 3) -> str:
+    """Phrase the entries of `known` nearest to `word`.
+
+    Args:
+        word: what the user wrote.
+        known: what exists.
+        n: how many suggestions at most.
+
+    Returns:
+        ``"; did you mean 'a' or 'b'?"``, or ``""`` where nothing is near.
+
+    >>> close_matches("freze", ["freeze", "model"])
+    "; did you mean 'freeze'?"
+    """
+    matches = difflib.get_close_matches(str(word), [str(k) for k in known], n=n)
+    return f"; did you mean {' or '.join(repr(m) for m in matches)}?" if matches else ""

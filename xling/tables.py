@@ -1,0 +1,35 @@
+"""The tables a run writes and the analysis reads: names of files and columns, in one place.
+
+One row of ``transfer`` is one target language at one validation; one row of ``impact`` is one layer of it.
+A missing number is NaN and its row says why in `reason`.
+"""
+
+IMPACT_FILE = "impact.parquet"
+TRANSFER_FILE = "transfer.parquet"
+
+KEYS = {
+    "study": "name of the study, shared by all its runs",
+    "source_language": "language fine-tuned on",
+    "target_language": "language evaluated; none of its labels are used",
+    "strategy": "name of the freezing strategy, e.g. none, bottom_3, random_3_1",
+    "seed": "seed of initialisation, order and dropout",
+    "epoch": "epochs completed when measured; 0 = before training",
+    "step": "optimiser steps completed when measured; 0 = before training",
+    "is_in_language": "source_language == target_language",
+}
+"""Columns shared by both tables."""
+
+TRANSFER = KEYS | {
+    "accuracy": "fraction of correct predictions, 0..1",
+    "n_examples": "number of examples evaluated",
+}
+
+IMPACT = KEYS | {
+    "layer": "0 = embedding output, i = hidden_states[i] = output of encoder block i",
+    "is_frozen": "the layer's parameters received no gradient",
+    "n_examples": "number of probe examples compared",
+    "impact": "1 - debiased linear CKA between base and fine-tuned representations",
+    "impact_biased": "1 - biased linear CKA, the paper's estimator",
+    "reason": "why impact is NaN, else empty",
+}
+"""Further similarity measures that were asked for follow as columns of their own name (similarity, not impact)."""
