@@ -1,0 +1,138 @@
+"""The tables an analysis writes (one CSV each under ``tables/``) and their columns, in one place.
+
+A missing number is NaN and its row says why in `reason`. Layers keep the numbers of :mod:`xling.tables`; a row without a
+layer of its own has ``layer = <NA>`` and says in `layer_label` what it is.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+MEAN_LABEL = "mean"
+"""`layer_label` of the mean over layers 1..n (the embedding output, layer 0, is not part of it)."""
+
+KINDS = ("genetic", "geographic", "syntactic", "inventory", "phonological", "featural")
+"""URIEL's distances, in the order of the report; a distance table may hold others (see :func:`distance_kinds`)."""
+
+IMPACT_VS_DISTANCE = "impact_vs_distance"
+IMPACT_VS_TRANSFER = "impact_vs_transfer"
+TRANSFER_VS_DISTANCE = "transfer_vs_distance"
+ANALYSES = (IMPACT_VS_DISTANCE, IMPACT_VS_TRANSFER, TRANSFER_VS_DISTANCE)
+
+PAIRS = {
+    "source_language": "language fine-tuned on",
+    "target_language": "language evaluated; none of its labels are used",
+    "strategy": "name of the freezing strategy",
+    "layer": "Int64; <NA> on the row of the mean over layers",
+    "layer_label": "'00', '01', ... or 'mean'; the 'mean' row exists for every cell, with or without impact",
+    "n_seeds": "number of seeds averaged in the cell; seeds are never counted as further languages",
+    "impact": "1 - debiased linear CKA, mean over seeds",
+    "impact_biased": "1 - biased linear CKA (the paper's), mean over seeds",
+    "impact_sd": "standard deviation of impact over seeds (n - 1); NaN for one seed",
+    "accuracy": "fraction of correct predictions on the target language, mean over seeds; the same on all rows of a cell",
+    "accuracy_sd": "standard deviation of accuracy over seeds (n - 1); NaN for one seed",
+    "accuracy_in_language": "accuracy of the same source's model on the source language itself",
+    "transfer_gap": "accuracy_in_language - accuracy; positive = loss",
+    "accuracy_relative": "accuracy / accuracy_in_language",
+    "rank_within_source": "rank of the target among the source's targets other than itself, 1 = most accurate, ties averaged",
+    "is_in_language": "source_language == target_language",
+    "n_examples": "number of examples evaluated",
+}
+"""Columns of ``pairs``: one row per strategy, source, target and layer, plus one 'mean' row per strategy, source and target.
+
+One column per distance kind (``genetic`` ...; 0 = same, missing = NaN) and its ``<kind>_coverage`` follow. One row per
+cell, whatever was measured, is ``pairs[pairs.layer_label == "mean"]``.
+"""
+
+_TEST = {
+    "analysis": "impact_vs_distance, impact_vs_transfer or transfer_vs_distance",
+    "predictor": "distance kind, or 'impact'",
+    "layer": "Int64; <NA> for the mean over layers and for analyses without layer",
+    "layer_label": "'00', '01', ..., 'mean', or '' for analyses without layer",
+}
+
+CORRELATIONS = _TEST | {
+    "n_pairs": "ordered pairs S != T with both values",
+    "n_sources": "source languages among them",
+    "n_targets": "target languages among them",
+    "pearson_r": "Pearson correlation over these pairs",
+    "spearman_rho": "Spearman correlation over these pairs",
+    "p_pearson": "naive p-value of scipy, which takes the pairs for independent; for comparison only",
+    "p_spearman": "the same for Spearman",
+    "p_qap_pearson": "two-sided permutation p-value of pearson_r (QAP)",
+    "p_qap_spearman": "the same for Spearman",
+    "p_max_t": "family-wise p-value of pearson_r: max-T over all rows of the same analysis",
+    "p_bh": "Benjamini-Hochberg adjusted p_qap_pearson over all rows of the same analysis",
+    "ci_low": "lower end of the 95 % language-level bootstrap interval of pearson_r",
+    "ci_high": "upper end of it",
+    "loo_low": "smallest pearson_r with one language left out",
+    "loo_high": "largest pearson_r with one language left out",
+    "demeaned_r": "Pearson correlation after source and target effects are removed from both sides",
+    "p_qap_demeaned": "its two-sided permutation p-value",
+    "partial_r": "Pearson correlation after the controls are removed from both sides",
+    "p_qap_partial": "its two-sided permutation p-value (double semi-partialling)",
+    "controls": "names of the controls behind partial_r, comma-separated",
+    "n_permuted": "languages whose labels were permuted",
+    "n_pairs_permuted": "pairs the permuted statistic was taken over (fewer than n_pairs where only a square is permuted)",
+    "n_permutations": "permutations behind the QAP p-values",
+    "exact": "all permutations were enumerated",
+    "reason": "why a number is NaN, else empty",
+}
+"""Columns of ``correlations`` (default mode, S != T everywhere)."""
+
+CORRELATIONS_OUTCOMES = {"outcome": "accuracy_relative, transfer_gap or rank_within_source"} | CORRELATIONS
+"""``correlations_outcomes``: the analyses with transfer, once per other way of expressing transfer."""
+
+CORRELATIONS_PAPER = _TEST | {
+    "n_pairs": "pairs with both values: S != T for impact_vs_distance, S = T kept in the two others",
+    "pearson_r": "Pearson correlation over these pairs",
+    "p_pearson": "its uncorrected p-value",
+    "pearson_stars": "'**' for p <= .01, '*' for p <= .05, else ''",
+    "spearman_rho": "Spearman correlation over these pairs",
+    "p_spearman": "its uncorrected p-value",
+    "spearman_stars": "as pearson_stars",
+    "reason": "why a number is NaN, else empty",
+}
+"""``correlations_paper``: the rules of the paper's public scripts, with the biased estimator of impact."""
+
+MIXED_MODELS = _TEST | {
+    "n_pairs": "ordered pairs S != T in the model",
+    "slope": "standard deviations of the outcome per standard deviation of the predictor",
+    "slope_se": "standard error of slope",
+    "p_value": "Wald p-value of slope",
+    "sd_source": "standard deviation of the random source effect, in standard deviations of the outcome",
+    "sd_target": "the same for the target effect",
+    "sd_residual": "the same for the residual",
+    "converged": "the optimiser reported convergence",
+    "reason": "why a number is NaN, else empty",
+}
+"""``mixed_models``: outcome ~ predictor + (1 | source) + (1 | target), both standardised, fitted by REML."""
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """What an analysis found.
+
+    Attributes:
+        tables: name -> tidy frame; the names are file names without ``.csv`` (``pairs``, ``correlations``, ...).
+            A table that does not apply (no impact, one strategy only) is absent.
+        warnings: plain sentences on what was left out, replaced or deserves care, in the order they arose.
+        facts: what was analysed, for the report's text: ``sources``, ``targets``, ``seeds``, ``strategies`` and ``kinds``
+            (lists of str or int), ``strategy`` (of the main analyses), ``layers`` (list of int), ``permutations``,
+            ``bootstraps``, ``seed``, ``mode``, ``distances`` (name of the distance source), ``controls``,
+            ``missing_cells`` (list of (source, target)), ``skipped`` (list of (path, reason)), ``versions`` (dict).
+    """
+
+    tables: dict[str, pd.DataFrame]
+    warnings: list[str] = field(default_factory=list)
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+def distance_kinds(frame: pd.DataFrame) -> list[str]:
+    """List the distance columns of a pair or distance table: those with a ``<kind>_coverage`` beside them.
+
+    >>> distance_kinds(pd.DataFrame(columns=["source_language", "genetic", "genetic_coverage", "accuracy"]))
+    ['genetic']
+    """
+    return [column for column in frame.columns if f"{column}_coverage" in frame.columns]
