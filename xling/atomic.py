@@ -1,0 +1,95 @@
+"""Writing that is all or nothing: a temporary name in the same folder, flushed, then renamed."""
+
+import errno
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from xling.errors import CorruptArtefactError, MissingFileError, UnreachableError
+
+TEMPORARY_PREFIX = ".incomplete-"
+_UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
+
+
+@contextmanager
+def atomic_path(path: Path | str) -> Iterator[Path]:
+    """Give a temporary path beside `path`; when the block ends without an error it becomes `path`.
+
+    The block may create a file or a folder there. After an error the temporary thing is removed and `path` is as it was.
+
+    Args:
+        path: where the finished file or folder shall stand; parent folders are made.
+
+    Raises:
+        UnreachableError: no space is left, or the folder cannot be written.
+    """
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        scratch = Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX, dir=path.parent))
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    try:
+        scratch.chmod(0o777 & ~_umask())  # mkdtemp is private; a shared cache follows the user's umask
+        temporary = scratch / path.name
+        yield temporary
+        _replace(temporary, path)
+    except OSError as error:
+        if isinstance(error, UnreachableError) or error.errno not in _UNWRITABLE:
+            raise
+        raise _unwritable(path, error) from error
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _replace(temporary: Path, path: Path) -> None:
+    if temporary.is_dir():
+        if path.is_dir():
+            shutil.rmtree(path)
+    else:
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def _unwritable(path: Path, error: OSError) -> UnreachableError:
+    reason = "no space is left on its disk" if error.errno in (errno.ENOSPC, errno.EDQUOT) else error.strerror
+    return UnreachableError(f"cannot write {path}: {reason}; free some space or choose another folder")
+
+
+def write_text(path: Path | str, text: str) -> None:
+    """Write a UTF-8 text file atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path | str, value: Any) -> None:
+    """Write `value` as indented JSON, atomically."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path | str) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        MissingFileError: there is no such file.
+        CorruptArtefactError: it is not JSON, e.g. cut short.
+    """
+    path = Path(path)
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise MissingFileError(f"expected a JSON file at {path}, found none") from error
+    except ValueError as error:
+        raise CorruptArtefactError(f"{path} is not valid JSON ({error}); delete it and run again") from error

@@ -1,0 +1,75 @@
+"""Which examples share a batch: neighbours in length, dealt to processes so that each counts once."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from torch.utils.data import Sampler
+
+
+class LengthBucketBatches(Sampler[list[int]]):
+    """Batches of similar length; every example exactly once an epoch, over all processes together.
+
+    Training shuffles, sorts pools of `pool_batches` batches by length, cuts them into batches and shuffles those: few
+    padding tokens, random order. Evaluation sorts once; the order never changes. The generator is the sampler's own
+    and depends on (seed, epoch) alone, so nothing is drawn from the global random state.
+
+    Args:
+        lengths: tokens per example, [n].
+        batch_size: examples per step over all processes; a process gets every `world_size`-th of them.
+        shuffle: training order; False for evaluation.
+        seed: of the training order.
+        rank: this process.
+        world_size: number of processes.
+        pool_batches: batches sorted together when shuffling.
+    """
+
+    def __init__(
+        self,
+        lengths: Sequence[int],
+        batch_size: int,
+        *,
+        shuffle: bool,
+        seed: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+        pool_batches: int = 32,
+    ) -> None:
+        self.lengths = np.asarray(lengths)
+        self.batch_size = batch_size
+        self.shuffle = shuffle
+        self.seed = seed
+        self.rank = rank
+        self.world_size = world_size
+        self.pool_batches = pool_batches
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose order comes next; Lightning calls this."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return -(-len(self.lengths) // self.batch_size)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for batch in self._batches():
+            yield batch[self.rank :: self.world_size].tolist()
+
+    def _batches(self) -> list[np.ndarray]:
+        if not self.shuffle:
+            return self._cut(np.argsort(-self.lengths, kind="stable"))  # longest first: memory runs out early or never
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
+        order = torch.randperm(len(self.lengths), generator=generator).numpy()
+        pool = self.pool_batches * self.batch_size
+        batches = [
+            batch
+            for start in range(0, len(order), pool)
+            for batch in self._cut(self._by_length(order[start : start + pool]))
+        ]
+        return [batches[index] for index in torch.randperm(len(batches), generator=generator)]
+
+    def _by_length(self, indices: np.ndarray) -> np.ndarray:
+        return indices[np.argsort(self.lengths[indices], kind="stable")]
+
+    def _cut(self, indices: np.ndarray) -> list[np.ndarray]:
+        return [indices[start : start + self.batch_size] for start in range(0, len(indices), self.batch_size)]

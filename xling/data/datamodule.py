@@ -1,0 +1,107 @@
+"""The data of one run: training batches of the source language, one probe loader per target language."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytorch_lightning as pl
+from torch.utils.data import DataLoader
+from transformers import PreTrainedTokenizerBase
+
+from xling.data.batching import LengthBucketBatches
+from xling.data.collate import PadToLongest
+from xling.data.examples import ExampleSource, limit_examples
+from xling.data.tokenised import TokenisedExamples, load_tokenised
+from xling.errors import XlingValueError
+
+
+class TransferDataModule(pl.LightningDataModule):
+    """Trains on `source_language`, validates on the probe set of every target language.
+
+    ``val_dataloader()`` is a dict from target language to loader, in the order given; callbacks take their names from it.
+
+    Args:
+        source: where examples come from.
+        tokenizer: of the encoder.
+        source_language: language fine-tuned on.
+        target_languages: languages evaluated, the source among them or not.
+        train_split: split of `source` trained on.
+        probe_split: split of `source` evaluated and compared.
+        train_limit: rows trained on at most, None for all.
+        probe_limit: rows per probe set at most, None for all.
+        limit_seed: which rows a limit keeps; not the run's seed, so that seeds share their data.
+        max_length: tokens per example at most.
+        batch_size: training examples per optimiser step over all processes.
+        eval_batch_size: probe examples per batch.
+        seed: of the training order.
+        cache_dir: folder for tokenised data.
+        num_workers: loader processes; tokenised rows are cheap to read, so 0 is usually best.
+
+    Raises:
+        XlingValueError: training and probe split are the same, or a target language is named twice.
+    """
+
+    def __init__(
+        self,
+        source: ExampleSource,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        source_language: str,
+        target_languages: Sequence[str],
+        train_split: str,
+        probe_split: str,
+        train_limit: int | None = None,
+        probe_limit: int | None = None,
+        limit_seed: int = 0,
+        max_length: int = 128,
+        batch_size: int = 32,
+        eval_batch_size: int = 64,
+        seed: int = 42,
+        cache_dir: Path | str,
+        num_workers: int = 0,
+    ) -> None:
+        super().__init__()
+        if train_split == probe_split:
+            raise XlingValueError(f"training and probe split are both {train_split!r}; choose different splits")
+        if len(set(target_languages)) < len(target_languages):
+            raise XlingValueError(f"target_languages names a language twice: {', '.join(target_languages)}")
+        self.source, self.tokenizer = source, tokenizer
+        self.source_language, self.target_languages = source_language, tuple(target_languages)
+        self.train_split, self.probe_split = train_split, probe_split
+        self.train_limit, self.probe_limit, self.limit_seed = train_limit, probe_limit, limit_seed
+        self.max_length, self.batch_size, self.eval_batch_size = max_length, batch_size, eval_batch_size
+        self.seed, self.cache_dir, self.num_workers = seed, Path(cache_dir), num_workers
+        self.train: TokenisedExamples | None = None
+        self.probes: dict[str, TokenisedExamples] = {}
+
+    def setup(self, stage: str | None = None) -> None:
+        """Load and tokenise once; later calls (Lightning makes one per stage) do nothing."""
+        if self.train is None:
+            self.train = self._load(self.source_language, self.train_split, self.train_limit)
+            self.probes = {t: self._load(t, self.probe_split, self.probe_limit) for t in self.target_languages}
+
+    def _load(self, language: str, split: str, limit: int | None) -> TokenisedExamples:
+        frame = limit_examples(self.source(language, split), limit, self.limit_seed)
+        return load_tokenised(frame, f"{split}.{language}", self.tokenizer, self.max_length, self.cache_dir)
+
+    def train_dataloader(self) -> DataLoader:
+        """Length-bucketed, shuffled batches of the source language."""
+        return self._loader(self.train, self.batch_size, shuffle=True)
+
+    def val_dataloader(self) -> dict[str, DataLoader]:
+        """A loader per target language, always in the same order."""
+        return {t: self._loader(probe, self.eval_batch_size, shuffle=False) for t, probe in self.probes.items()}
+
+    def _loader(self, examples: TokenisedExamples, batch_size: int, *, shuffle: bool) -> DataLoader:
+        rank, world_size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        batches = LengthBucketBatches(
+            examples.lengths, batch_size, shuffle=shuffle, seed=self.seed, rank=rank, world_size=world_size
+        )
+        return DataLoader(
+            examples,
+            sampler=batches,  # yields whole batches: Lightning calls set_epoch on a loader's `sampler`
+            batch_size=None,
+            collate_fn=PadToLongest(self.tokenizer.pad_token_id),
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
+            pin_memory=self.trainer is not None and self.trainer.strategy.root_device.type == "cuda",
+        )

@@ -1,0 +1,28 @@
+"""Content keys: short names that change when what they stand for changes."""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from typing import Any
+
+
+def content_key(*parts: Any, length: int = 16) -> str:
+    """Hash JSON-able `parts` into a name.
+
+    >>> content_key("a", 1) == content_key("a", 1) != content_key("a", 2)
+    True
+    """
+    text = json.dumps(parts, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:length]
+
+
+def rows_fingerprint(*columns: Iterable[Any]) -> str:
+    """Fingerprint equally long columns, row by row, in order (sha256, 64 hexadecimal digits).
+
+    >>> rows_fingerprint([1, 2], ["a", "b"]) == rows_fingerprint([2, 1], ["b", "a"])
+    False
+    """
+    digest = hashlib.sha256()
+    for row in zip(*columns, strict=True):
+        digest.update(json.dumps([str(value) for value in row], ensure_ascii=False).encode())
+    return digest.hexdigest()
