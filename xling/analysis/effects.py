@@ -1,0 +1,126 @@
+"""What source and target languages contribute by themselves, and what controls explain.
+
+Every pair of one source shares that source's model and data, every pair of one target shares that target's test set and
+pre-training. Three views of the same question: remove both effects (two-way demeaning), model them as random
+(crossed random effects), or remove measured controls (partial correlation).
+"""
+
+import warnings
+
+import numpy as np
+import pandas as pd
+
+from xling.analysis.correlations import is_constant, orthonormal_basis
+
+
+def two_way_design(sources: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Build indicator columns of every source and every target; removing them is two-way demeaning.
+
+    Over a full rectangle this equals ``y - row mean - column mean + grand mean``; with missing cells least squares does
+    what the means cannot.
+
+    Args:
+        sources: int ``[n_pairs]``.
+        targets: int ``[n_pairs]``.
+
+    Returns:
+        float64 ``[n_pairs, n_sources + n_targets]``.
+    """
+    return np.hstack([(labels[:, None] == np.unique(labels)).astype(float) for labels in (sources, targets)])
+
+
+def control_design(controls: np.ndarray, sources: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Build the constant and the controls' values over the observed cells.
+
+    Args:
+        controls: float64 ``[n_controls, n, n]``.
+        sources: int ``[n_pairs]``.
+        targets: int ``[n_pairs]``.
+
+    Returns:
+        float64 ``[n_pairs, 1 + n_controls]``.
+    """
+    return np.column_stack([np.ones(len(sources)), *controls[:, sources, targets]])
+
+
+def remove_controls(matrix: np.ndarray, controls: np.ndarray) -> np.ndarray:
+    """Regress a square matrix on control matrices over all ordered pairs S != T and return the residual matrix.
+
+    Permuting the residual instead of the matrix keeps predictor and controls unrelated in the null (double
+    semi-partialling).
+
+    Args:
+        matrix: float64 ``[n, n]``, NaN = missing.
+        controls: float64 ``[n_controls, n, n]``, NaN = missing.
+
+    Returns:
+        float64 ``[n, n]``, NaN on the diagonal and where anything is missing.
+
+    References: Dekker, Krackhardt & Snijders 2007, Psychometrika 72.
+    """
+    usable = np.isfinite(matrix) & np.isfinite(controls).all(axis=0) & ~np.eye(len(matrix), dtype=bool)
+    basis = orthonormal_basis(control_design(controls, *np.nonzero(usable)))
+    residual = np.full(matrix.shape, np.nan)
+    residual[usable] = matrix[usable] - basis @ (basis.T @ matrix[usable])
+    return residual
+
+
+def fit_mixed_model(x: np.ndarray, y: np.ndarray, sources: np.ndarray, targets: np.ndarray) -> dict:
+    """Fit ``y ~ x + (1 | source) + (1 | target)`` by REML with statsmodels, both sides standardised.
+
+    Args:
+        x: float64 ``[n_pairs]``, NaN = missing.
+        y: float64 ``[n_pairs]``, NaN = missing.
+        sources: int ``[n_pairs]``.
+        targets: int ``[n_pairs]``.
+
+    Returns:
+        The columns of :data:`xling.analysis.schema.MIXED_MODELS` from `n_pairs` on. The p-value is a Wald test, which is
+        optimistic with few languages; QAP is the one to report.
+    """
+    complete = np.isfinite(x) & np.isfinite(y)
+    x, y, sources, targets = (values[complete] for values in (x, y, sources, targets))
+    reason = _why_no_model(x, y, sources, targets)
+    if reason:
+        empty = dict.fromkeys(("slope", "slope_se", "p_value", "sd_source", "sd_target", "sd_residual"), np.nan)
+        return {"n_pairs": len(x)} | empty | {"converged": False, "reason": reason}
+    frame = pd.DataFrame({"x": _standardise(x), "y": _standardise(y), "source": sources, "target": targets})
+    return {"n_pairs": len(x)} | _fit(frame)
+
+
+def _why_no_model(x: np.ndarray, y: np.ndarray, sources: np.ndarray, targets: np.ndarray) -> str:
+    if len(np.unique(sources)) < 2 or len(np.unique(targets)) < 2:
+        return "crossed effects need at least two sources and two targets"
+    if is_constant(x) or is_constant(y):
+        return "a constant side has no slope"
+    n_effects = len(np.unique(sources)) + len(np.unique(targets)) - 1
+    if len(x) <= n_effects + 1:
+        return f"{len(x)} pairs do not suffice for {n_effects} source and target effects"
+    return ""
+
+
+def _standardise(values: np.ndarray) -> np.ndarray:
+    return (values - values.mean()) / values.std(ddof=1)
+
+
+def _fit(frame: pd.DataFrame) -> dict:
+    import statsmodels.formula.api as smf  # slow to import, and only this table needs it
+
+    effects = {"source": "0 + C(source)", "target": "0 + C(target)"}
+    with warnings.catch_warnings():
+        # variance components at their bound of zero are a result here; whether it converged is a column of its own
+        warnings.simplefilter("ignore")
+        model = smf.mixedlm("y ~ x", frame, groups=np.ones(len(frame)), vc_formula=effects)
+        result = model.fit(reml=True, method=["lbfgs", "powell"])
+        components = dict(zip(model.exog_vc.names, np.sqrt(np.maximum(result.vcomp, 0)), strict=True))
+        slope_se, p_value = float(result.bse["x"]), float(result.pvalues["x"])
+    return {
+        "slope": float(result.params["x"]),
+        "slope_se": slope_se,
+        "p_value": p_value,
+        "sd_source": float(components["source"]),
+        "sd_target": float(components["target"]),
+        "sd_residual": float(np.sqrt(result.scale)),
+        "converged": bool(result.converged),
+        "reason": "",
+    }
