@@ -109,6 +109,6 @@ def naive_tests(x: np.ndarray, y: np.ndarray) -> dict[str, float]:
 
 def is_constant(values: np.ndarray) -> bool:
     """Say whether complete `values` differ by no more than rounding (true of an empty array)."""
-    return (
-        bool(np.linalg.norm(values - values.mean()) <= _NOTHING_LEFT * np.linalg.norm(values)) if len(values) else True
-    )
+    if len(values) == 0:
+        return True
+    return bool(np.linalg.norm(values - values.mean()) <= _NOTHING_LEFT * np.linalg.norm(values))

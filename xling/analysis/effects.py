@@ -75,8 +75,8 @@ def fit_mixed_model(x: np.ndarray, y: np.ndarray, sources: np.ndarray, targets: 
         targets: int ``[n_pairs]``.
 
     Returns:
-        The columns of :data:`xling.analysis.schema.MIXED_MODELS` from `n_pairs` on. The p-value is a Wald test, which is
-        optimistic with few languages; QAP is the one to report.
+        The columns of :data:`xling.analysis.schema.MIXED_MODELS` from `n_pairs` on. The p-value is a Wald test,
+        which is optimistic with few languages; QAP is the one to report.
     """
     complete = np.isfinite(x) & np.isfinite(y)
     x, y, sources, targets = (values[complete] for values in (x, y, sources, targets))

@@ -1,7 +1,7 @@
 """How far a correlation depends on which languages happen to be in the study.
 
-Languages, not pairs, are the sample: the bootstrap draws languages with replacement and a cell counts as often as both of
-its languages were drawn; the leave-one-out range drops each language, with all its cells, in turn.
+Languages, not pairs, are the sample: the bootstrap draws languages with replacement and a cell counts as often as
+both of its languages were drawn; the leave-one-out range drops each language, with all its cells, in turn.
 
 References: Snijders & Borgatti 1999, Connections 22 (resampling nodes); Efron & Tibshirani 1993 (percentile interval).
 """
@@ -30,10 +30,9 @@ def draw_languages(sources: np.ndarray, targets: np.ndarray, n_draws: int, seed:
     generator = np.random.default_rng(seed)
     counts = np.zeros((n_draws, max(sources.max(), targets.max()) + 1), dtype=np.int64)
     for stratum in (np.unique(sources), np.setdiff1d(targets, sources)):
-        if len(stratum):
-            counts[:, stratum] = generator.multinomial(
-                len(stratum), np.full(len(stratum), 1 / len(stratum)), size=n_draws
-            )
+        n = len(stratum)
+        if n:
+            counts[:, stratum] = generator.multinomial(n, np.full(n, 1 / n), size=n_draws)
     return counts
 
 

@@ -58,8 +58,8 @@ def draw_permutations(n: int, n_draws: int, seed: int) -> Permutations:
 def fix_labels(labels: np.ndarray, fixed: np.ndarray) -> np.ndarray:
     """Take labels out of permutations: each removed label maps to itself, its cycle closes over it.
 
-    A uniform permutation of n labels becomes a uniform one of the rest (each of the (n-1)! arises from n of the n!), and
-    stays as close to the original as it can, so predictors with different gaps remain jointly permuted.
+    A uniform permutation of n labels becomes a uniform one of the rest (each of the (n-1)! arises from n of the n!),
+    and stays as close to the original as it can, so predictors with different gaps remain jointly permuted.
 
     Args:
         labels: int ``[n_permutations, n]``.
@@ -95,9 +95,10 @@ def null_correlations(
 ) -> np.ndarray:
     """Correlate the relabelled predictor with every outcome, in every permutation.
 
-    Languages without any value in `matrix` keep their place (:func:`fix_labels`). A single missing value travels with its
-    labels, and each permutation uses its own complete cases, as the observed statistic does; ranks are taken anew
-    each time. Time and memory: chunks of a million values; permutations with equal gaps are computed together.
+    Languages without any value in `matrix` keep their place (:func:`fix_labels`). A single missing value travels with
+    its labels, and each permutation uses its own complete cases, as the observed statistic does; ranks are taken anew
+    each time. Cost: chunks of a million values; permutations with equal gaps are computed together, so gaps of single
+    pairs (not of whole languages) are slow, about 10 s for 10,000 permutations of 210 cells.
 
     Args:
         matrix: float64 ``[n, n]``, the predictor for every ordered pair; NaN = missing; the diagonal is never used.

@@ -1,7 +1,7 @@
 """The tables an analysis writes (one CSV each under ``tables/``) and their columns, in one place.
 
-A missing number is NaN and its row says why in `reason`. Layers keep the numbers of :mod:`xling.tables`; a row without a
-layer of its own has ``layer = <NA>`` and says in `layer_label` what it is.
+A missing number is NaN and its row says why in `reason`. Layers keep the numbers of :mod:`xling.tables`; a row
+without a layer of its own has ``layer = <NA>`` and says in `layer_label` what it is.
 """
 
 from dataclasses import dataclass, field
@@ -30,19 +30,19 @@ PAIRS = {
     "impact": "1 - debiased linear CKA, mean over seeds",
     "impact_biased": "1 - biased linear CKA (the paper's), mean over seeds",
     "impact_sd": "standard deviation of impact over seeds (n - 1); NaN for one seed",
-    "accuracy": "fraction of correct predictions on the target language, mean over seeds; the same on all rows of a cell",
+    "accuracy": "fraction of correct predictions on the target, mean over seeds; the same on all rows of a cell",
     "accuracy_sd": "standard deviation of accuracy over seeds (n - 1); NaN for one seed",
     "accuracy_in_language": "accuracy of the same source's model on the source language itself",
     "transfer_gap": "accuracy_in_language - accuracy; positive = loss",
     "accuracy_relative": "accuracy / accuracy_in_language",
-    "rank_within_source": "rank of the target among the source's targets other than itself, 1 = most accurate, ties averaged",
+    "rank_within_source": "rank of the target among the source's other targets, 1 = most accurate, ties averaged",
     "is_in_language": "source_language == target_language",
     "n_examples": "number of examples evaluated",
 }
-"""Columns of ``pairs``: one row per strategy, source, target and layer, plus one 'mean' row per strategy, source and target.
+"""Columns of ``pairs``: one row per strategy, source, target and layer, plus one 'mean' row per cell.
 
-One column per distance kind (``genetic`` ...; 0 = same, missing = NaN) and its ``<kind>_coverage`` follow. One row per
-cell, whatever was measured, is ``pairs[pairs.layer_label == "mean"]``.
+A cell is a strategy, source and target. One column per distance kind (``genetic`` ...; 0 = same, missing = NaN) and its
+``<kind>_coverage`` follow. One row per cell, whatever was measured, is ``pairs[pairs.layer_label == "mean"]``.
 """
 
 _TEST = {
@@ -74,7 +74,7 @@ CORRELATIONS = _TEST | {
     "p_qap_partial": "its two-sided permutation p-value (double semi-partialling)",
     "controls": "names of the controls behind partial_r, comma-separated",
     "n_permuted": "languages whose labels were permuted",
-    "n_pairs_permuted": "pairs the permuted statistic was taken over (fewer than n_pairs where only a square is permuted)",
+    "n_pairs_permuted": "pairs the permuted statistic was taken over (fewer than n_pairs where a square is permuted)",
     "n_permutations": "permutations behind the QAP p-values",
     "exact": "all permutations were enumerated",
     "reason": "why a number is NaN, else empty",
@@ -118,8 +118,8 @@ class Analysis:
         tables: name -> tidy frame; the names are file names without ``.csv`` (``pairs``, ``correlations``, ...).
             A table that does not apply (no impact, one strategy only) is absent.
         warnings: plain sentences on what was left out, replaced or deserves care, in the order they arose.
-        facts: what was analysed, for the report's text: ``sources``, ``targets``, ``seeds``, ``strategies`` and ``kinds``
-            (lists of str or int), ``strategy`` (of the main analyses), ``layers`` (list of int), ``permutations``,
+        facts: what was analysed, for the report's text: ``sources``, ``targets``, ``seeds``, ``strategies`` and
+            ``kinds`` (lists of str or int), ``strategy`` (of the main analyses), ``layers`` (list of int), ``permutations``,
             ``bootstraps``, ``seed``, ``mode``, ``distances`` (name of the distance source), ``controls``,
             ``missing_cells`` (list of (source, target)), ``skipped`` (list of (path, reason)), ``versions`` (dict).
     """
