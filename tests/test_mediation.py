@@ -1,0 +1,210 @@
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+import statsmodels.api as sm
+
+from xling.analysis.mediation import MEDIATION, compute_mediation
+from xling.analysis.mediation_paths import Cells, compute_paths, permute_paths, resample_paths
+from xling.analysis.qap import draw_permutations
+
+LANGUAGES = ("ar", "bg", "de", "el", "en", "es", "fr", "hi", "ru", "sw", "th", "tr")
+
+
+def make_distance(languages=LANGUAGES, seed=0) -> pd.DataFrame:
+    places = np.random.default_rng(seed).uniform(size=(len(languages), 2))
+    return pd.DataFrame(np.linalg.norm(places[:, None] - places[None], axis=-1), languages, languages)
+
+
+def make_pairs(distance: pd.DataFrame, path_b=-0.6, direct=-0.3, noise=0.05, sources=None, seed=1) -> pd.DataFrame:
+    """Layer 1: impact = -0.5 distance + noise, accuracy = path_b impact + direct distance + noise; layer 2: noise."""
+    rng = np.random.default_rng(seed)
+    cells = pd.DataFrame(
+        itertools.product(sources or distance.index, distance.index), columns=["source_language", "target_language"]
+    )
+    cells["strategy"] = "none"
+    cells["is_in_language"] = cells["source_language"] == cells["target_language"]
+    far = np.array([distance.loc[s, t] for s, t in zip(cells.source_language, cells.target_language, strict=True)])
+    impact = -0.5 * far + noise * rng.standard_normal(len(cells))
+    cells["accuracy"] = path_b * impact + direct * far + noise * rng.standard_normal(len(cells))
+    layers = [cells.assign(layer=1, layer_label="01", impact=impact)]
+    layers.append(cells.assign(layer=2, layer_label="02", impact=rng.standard_normal(len(cells))))
+    layers.append(cells.assign(layer=pd.NA, layer_label="mean", impact=impact))
+    return pd.concat([layer.astype({"layer": "Int64"}) for layer in layers], ignore_index=True)
+
+
+def mediate(pairs, distance, **options):
+    options = {"n_permutations": 499, "n_bootstraps": 300} | options
+    return compute_mediation(pairs, {"genetic": distance}, **options).set_index("layer_label")
+
+
+def fit(y, *x, weights=None):
+    return sm.WLS(y, sm.add_constant(np.column_stack(x)), weights=1.0 if weights is None else weights).fit().params[1:]
+
+
+def test_effects_equal_those_of_statsmodels():
+    distance = make_distance()
+    pairs = make_pairs(distance)
+    row = mediate(pairs, distance).loc["01"]
+    cells = pairs[(pairs["layer_label"] == "01") & ~pairs["is_in_language"]]
+    x = np.array([distance.loc[s, t] for s, t in zip(cells.source_language, cells.target_language, strict=True)])
+    m, y = cells["impact"].to_numpy(), cells["accuracy"].to_numpy()
+    (total,), (path_a,), (direct, path_b) = fit(y, x), fit(m, x), fit(y, x, m)
+    expected = {
+        "total_raw": total,
+        "direct_raw": direct,
+        "indirect_raw": path_a * path_b,
+        "share": path_a * path_b / total,
+    }
+    expected |= {
+        "path_a": path_a * x.std() / m.std(),
+        "path_b": path_b * m.std() / y.std(),
+        "total": total * x.std() / y.std(),
+    }
+    for name, value in expected.items():
+        assert row[name] == pytest.approx(value, rel=1e-9), name
+
+
+def test_total_is_direct_plus_indirect_at_every_layer():
+    distance = make_distance()
+    table = mediate(make_pairs(distance), distance)
+    assert np.allclose(table["total"], table["direct"] + table["indirect"], atol=1e-12)
+    assert np.allclose(table["total_raw"], table["direct_raw"] + table["indirect_raw"], atol=1e-12)
+
+
+def test_a_planted_share_is_recovered_and_a_layer_of_noise_carries_nothing():
+    distance = make_distance()
+    pairs = make_pairs(distance, path_b=0.6, direct=-0.3)  # indirect -0.3, total -0.6: one half
+    table = mediate(pairs, distance)
+    assert table.loc["01", "share"] == pytest.approx(0.5, abs=0.1)
+    assert table.loc["01", "share_low"] < 0.5 < table.loc["01", "share_high"]
+    assert table.loc["01", "p_qap_indirect"] < 0.01
+    assert table.loc["01", "p_qap_total"] < 0.01
+    assert table.loc["02", "share"] == pytest.approx(0, abs=0.05)
+    assert table.loc["02", "indirect_low"] < 0 < table.loc["02", "indirect_high"]
+
+
+def test_weighted_draws_equal_weighted_regressions():
+    distance, rng = make_distance().to_numpy(), np.random.default_rng(3)
+    sources, targets = np.nonzero(~np.eye(12, dtype=bool))
+    m, y = rng.normal(5, 0.1, (2, 132)), rng.normal(0.6, 0.1, 132)
+    weights = rng.integers(0, 3, (4, 132)).astype(float)
+    x = distance[sources, targets]
+    paths = compute_paths(x[None], m, y, weights)
+    for draw, layer in itertools.product(range(4), range(2)):
+        sd = [np.sqrt(np.cov(v, aweights=weights[draw], ddof=0)) for v in (x, m[layer], y)]
+        direct, path_b = fit(y, x, m[layer], weights=weights[draw])
+        assert paths.direct[draw, layer] == pytest.approx(direct * sd[0] / sd[2], rel=1e-8)
+        assert paths.path_b[draw, layer] == pytest.approx(path_b * sd[1] / sd[2], rel=1e-8)
+        assert paths.total[draw, layer] == pytest.approx(fit(y, x, weights=weights[draw])[0] * sd[0] / sd[2], rel=1e-8)
+
+
+def test_permuted_effects_equal_those_of_relabelled_matrices():
+    matrix = make_distance(LANGUAGES[:4]).to_numpy()
+    sources, targets = np.nonzero(~np.eye(4, dtype=bool))
+    rng = np.random.default_rng(5)
+    cells = Cells(sources, targets, rng.normal(size=(1, 12)), rng.normal(size=12))
+    permutations = draw_permutations(4, 100, seed=0)
+    paths = permute_paths(matrix, cells, permutations)
+    assert len(paths.total) == 24
+    for i, labels in enumerate(permutations.labels):
+        x = np.array([matrix[labels[s], labels[t]] for s, t in zip(sources, targets, strict=True)])
+        direct, path_b = fit(cells.outcome, x, cells.impact[0])
+        assert paths.direct[i, 0] * cells.outcome.std() / x.std() == pytest.approx(direct, rel=1e-8)
+        assert paths.path_b[i, 0] * cells.outcome.std() / cells.impact.std() == pytest.approx(path_b, rel=1e-8)
+
+
+def test_p_value_counts_every_relabelling_of_four_languages():
+    distance = make_distance(LANGUAGES[:4])
+    row = mediate(make_pairs(distance, noise=0.3), distance).loc["01"]
+    assert row["exact"]
+    assert row["n_permutations"] == 24
+    assert (row["p_qap_indirect"] * 24) % 1 == pytest.approx(0)
+
+
+def test_a_pair_counts_as_often_as_both_of_its_languages_were_drawn():
+    matrix = make_distance().to_numpy()
+    sources, targets = np.nonzero(~np.eye(12, dtype=bool))
+    rng = np.random.default_rng(5)
+    cells = Cells(sources, targets, rng.normal(size=(1, 132)), rng.normal(size=132))
+    counts = np.random.default_rng(7).multinomial(12, np.full(12, 1 / 12), 1)[0]
+    x, weights = matrix[sources, targets], counts[sources] * counts[targets]
+    direct, _ = fit(cells.outcome, x, cells.impact[0], weights=weights)
+    scale = np.sqrt(np.cov(cells.outcome, fweights=weights, ddof=0) / np.cov(x, fweights=weights, ddof=0))
+    assert resample_paths(matrix, cells, 1, seed=7).direct[0, 0] * scale == pytest.approx(direct, rel=1e-8)
+
+
+def test_names_units_and_row_order_change_nothing():
+    distance = make_distance()
+    pairs = make_pairs(distance)
+    table = mediate(pairs, distance)
+    scaled = mediate(pairs.assign(impact=3 * pairs["impact"] + 7).sample(frac=1, random_state=0), 5 * distance)
+    columns = [
+        "path_a",
+        "total",
+        "direct",
+        "indirect",
+        "share",
+        "share_low",
+        "share_high",
+        "p_qap_total",
+        "p_qap_indirect",
+    ]
+    pd.testing.assert_frame_equal(scaled[columns], table[columns])
+    names = dict(zip(LANGUAGES, reversed(LANGUAGES), strict=True))
+    renamed = pairs.replace({"source_language": names, "target_language": names})
+    other = mediate(renamed, distance.rename(index=names, columns=names))
+    effects = ["path_a", "path_b", "total", "direct", "indirect", "share", "total_raw"]
+    pd.testing.assert_frame_equal(other[effects], table[effects])
+
+
+def test_a_total_effect_near_zero_has_no_share():
+    distance = make_distance()
+    row = mediate(make_pairs(distance, path_b=-0.6, direct=-0.3, seed=2), distance).loc["01"]  # +0.3 - 0.3 = 0
+    assert abs(row["total"]) < 0.1
+    assert np.isnan(row["share"])
+    assert np.isnan(row["share_low"])
+    assert "near 0" in row["reason"]
+    assert np.isfinite(row["indirect"])
+
+
+def test_missing_impact_and_distance_leave_out_what_they_concern():
+    distance = make_distance()
+    pairs = make_pairs(distance)
+    pairs.loc[pairs["layer_label"] == "02", "impact"] = np.nan
+    distance.loc["sw", :] = distance.loc[:, "sw"] = np.nan
+    table = mediate(pairs, distance)
+    assert table.loc["02", "n_pairs"] == 0
+    assert "at least 5" in table.loc["02", "reason"]
+    assert table.loc["01", ["n_pairs", "n_languages"]].tolist() == [110, 11]
+    without = pairs[(pairs["source_language"] != "sw") & (pairs["target_language"] != "sw")]
+    expected = mediate(without, distance.drop(index="sw", columns="sw"))
+    pd.testing.assert_series_equal(table.loc["01"], expected.loc["01"])
+
+
+def test_constant_impact_and_unknown_languages_give_a_reason():
+    distance = make_distance()
+    pairs = make_pairs(distance)
+    constant = mediate(pairs.assign(impact=0.1), distance)
+    assert constant["reason"].str.contains("constant").all()
+    assert constant["indirect"].isna().all()
+    unknown = mediate(pairs, make_distance(("xx", "yy")))
+    assert (unknown["n_pairs"] == 0).all()
+
+
+def test_three_languages_have_effects_and_no_p_value():
+    distance = make_distance(LANGUAGES[:3])
+    row = mediate(make_pairs(distance), distance).loc["01"]
+    assert np.isfinite(row["indirect"])
+    assert np.isnan(row["p_qap_indirect"])
+    assert "at least 4" in row["reason"]
+
+
+def test_four_sources_and_twelve_targets_work_and_fill_every_column():
+    distance = make_distance()
+    table = mediate(make_pairs(distance, sources=LANGUAGES[:4]), distance).reset_index()
+    assert (table["n_pairs"] == 44).all()
+    assert table["n_languages"].eq(12).all()
+    assert set(table.columns) == set(MEDIATION)
+    assert table["layer"].tolist() == [1, 2, pd.NA]
