@@ -83,6 +83,11 @@ class TransferDataModule(pl.LightningDataModule):
         frame = limit_examples(self.source(language, split), limit, self.limit_seed)
         return load_tokenised(frame, f"{split}.{language}", self.tokenizer, self.max_length, self.cache_dir)
 
+    @property
+    def probe_fingerprints(self) -> dict[str, str]:
+        """Target language -> fingerprint of its tokenised probe set; callbacks key stored representations by it."""
+        return {language: probe.fingerprint for language, probe in self.probes.items()}
+
     def train_dataloader(self) -> DataLoader:
         """Length-bucketed, shuffled batches of the source language."""
         return self._loader(self.train, self.batch_size, shuffle=True)

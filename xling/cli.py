@@ -1,0 +1,97 @@
+"""What both commands share: errors as one sentence, failures counted over a sweep, near misses of mistyped keys."""
+
+import functools
+import logging
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from hydra import compose, initialize_config_module
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from xling.errors import XlingError, close_matches
+from xling.logs import configure_logging
+
+log = logging.getLogger(__name__)
+
+_failures: list[str] = []
+
+
+def as_task(function: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
+    """Wrap a Hydra task: a user's error becomes one sentence, and in a sweep the other jobs go on."""
+
+    @functools.wraps(function)
+    def task(config: DictConfig) -> Any:
+        try:
+            return function(config)
+        except XlingError as error:
+            log.error("error: %s", error)
+            _failures.append(str(error))
+        except Exception as error:
+            if not _is_sweep():
+                raise
+            log.exception("this run failed; the sweep goes on")
+            _failures.append(f"{type(error).__name__}: {error}")
+        return None
+
+    return task
+
+
+def run_command(task: Callable[[], Any], config_name: str) -> None:
+    """Run a ``hydra.main`` function; exit with status 1 if a job failed, and name near misses of unknown keys.
+
+    Args:
+        task: decorated by ``hydra.main``.
+        config_name: its primary configuration.
+    """
+    configure_logging()
+    _failures.clear()
+    try:
+        task()
+    except SystemExit as stop:
+        if stop.code:
+            _suggest_keys(config_name, [argument for argument in sys.argv[1:] if "=" in argument])
+        raise
+    if _failures:
+        if len(_failures) > 1 or _is_sweep_command():
+            log.error("%d run(s) failed; the last: %s", len(_failures), _failures[-1])
+        sys.exit(1)
+
+
+def _is_sweep() -> bool:
+    from hydra.core.hydra_config import HydraConfig
+
+    return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
+
+
+def _is_sweep_command() -> bool:
+    return any(argument in ("-m", "--multirun") for argument in sys.argv[1:])
+
+
+def _suggest_keys(config_name: str, arguments: list[str]) -> None:
+    try:
+        with initialize_config_module("xling.conf", version_base="1.3"):
+            known = _keys(compose(config_name))
+        overrides = OverridesParser.create().parse_overrides(arguments)
+    except HydraException:
+        return  # Hydra has said what is wrong with the command line itself
+    for override in overrides:
+        key = override.key_or_group
+        if key not in known and (hint := close_matches(key, known)):
+            print(f"unknown key {key!r}{hint}", file=sys.stderr)
+
+
+def _keys(config: DictConfig) -> set[str]:
+    names: set[str] = set()
+
+    def visit(node: Any, prefix: str) -> None:
+        for key, value in node.items():
+            names.add(f"{prefix}{key}")
+            if isinstance(value, dict):
+                visit(value, f"{prefix}{key}.")
+
+    visit(OmegaConf.to_container(config, resolve=False), "")
+    return names

@@ -1,0 +1,39 @@
+"""Logs a person can read: one line an event on the terminal, the same in the run's directory."""
+
+import logging
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_FORMAT = "%(asctime)s  %(message)s"
+
+
+def configure_logging() -> None:
+    """Send messages of level INFO to stderr; third parties speak from WARNING on."""
+    logging.basicConfig(level=logging.WARNING, format=_FORMAT, datefmt="%H:%M:%S", stream=sys.stderr, force=True)
+    logging.getLogger("xling").setLevel(logging.INFO)
+    # tokenised rows are cheap to read: loader processes would cost more than they bring
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    # the study logs to its own tables; a short epoch with few log points is no fault
+    warnings.filterwarnings("ignore", message=".*number of training batches.*smaller than the logging interval.*")
+    # a run directory is reused on purpose, when an interrupted run goes on
+    warnings.filterwarnings("ignore", message=".*exists and is not empty.*")
+    # Lightning's own use of the tree API in torch 2.13
+    warnings.filterwarnings("ignore", message=".*`isinstance\\(treespec, LeafSpec\\)` is deprecated.*")
+    for name in ("pytorch_lightning", "lightning", "lightning.pytorch"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+@contextmanager
+def log_to_file(path: Path) -> Iterator[None]:
+    """Append messages to `path` as well, as long as the block runs."""
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.getLogger().addHandler(handler)
+    try:
+        yield
+    finally:
+        logging.getLogger().removeHandler(handler)
+        handler.close()

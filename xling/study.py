@@ -1,0 +1,68 @@
+"""All complete runs of a study as tidy tables."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from xling.errors import MissingFileError, XlingError
+from xling.rundir import CONFIG_FILE, MANIFEST_FILE, RunDirectory
+from xling.tables import IMPACT_FILE, TRANSFER_FILE
+
+
+@dataclass(frozen=True)
+class Study:
+    """What :func:`load_study` found.
+
+    Attributes:
+        impact: rows of all runs, columns of :data:`xling.tables.IMPACT`.
+        transfer: rows of all runs, columns of :data:`xling.tables.TRANSFER`.
+        runs: one row per complete run: path and the manifest's facts.
+        skipped: (directory, reason) of what was left out.
+    """
+
+    impact: pd.DataFrame
+    transfer: pd.DataFrame
+    runs: pd.DataFrame
+    skipped: list[tuple[str, str]]
+
+
+def load_study(directory: Path | str) -> Study:
+    """Read every complete run below `directory`.
+
+    Args:
+        directory: a study's folder, or any folder above or below.
+
+    Raises:
+        MissingFileError: there is no such folder, or no complete run in it.
+    """
+    directory = Path(directory)
+    if not directory.is_dir():
+        raise MissingFileError(f"expected a folder with runs at {directory}, found none; give the study's folder")
+    tables, runs, skipped = [], [], []
+    for path in sorted({file.parent for file in _markers(directory)}):
+        try:
+            manifest, impact, transfer = _load_run(RunDirectory(path))
+        except XlingError as error:
+            skipped.append((str(path), str(error)))
+            continue
+        tables.append((impact, transfer))
+        runs.append({"path": str(path)} | {key: value for key, value in manifest.items() if key != "files"})
+    if not tables:
+        reasons = "".join(f"; {path}: {reason}" for path, reason in skipped[:3])
+        raise MissingFileError(f"expected at least one complete run below {directory}, found none{reasons}")
+    impact, transfer = (pd.concat(frames, ignore_index=True) for frames in zip(*tables, strict=True))
+    return Study(impact, transfer, pd.DataFrame(runs), skipped)
+
+
+def _markers(directory: Path) -> Iterable[Path]:
+    yield from directory.rglob(MANIFEST_FILE)
+    yield from directory.rglob(CONFIG_FILE)
+
+
+def _load_run(run: RunDirectory) -> tuple[dict, pd.DataFrame, pd.DataFrame]:
+    if not run.is_complete:
+        raise MissingFileError("the run is not complete (no manifest)")
+    manifest = run.read_manifest()
+    return manifest, pd.read_parquet(run.path / IMPACT_FILE), pd.read_parquet(run.path / TRANSFER_FILE)
