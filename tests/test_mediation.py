@@ -36,7 +36,12 @@ def make_pairs(distance: pd.DataFrame, path_b=-0.6, direct=-0.3, noise=0.05, sou
 
 def mediate(pairs, distance, **options):
     options = {"n_permutations": 499, "n_bootstraps": 300} | options
-    return compute_mediation(pairs, {"genetic": distance}, **options).set_index("layer_label")
+    return compute_mediation(pairs, as_long(distance), **options).set_index("layer_label")
+
+
+def as_long(distance: pd.DataFrame) -> pd.DataFrame:
+    table = distance.rename_axis(index="source_language", columns="target_language").stack(future_stack=True)
+    return table.rename("genetic").reset_index().assign(genetic_coverage=1.0)
 
 
 def fit(y, *x, weights=None):

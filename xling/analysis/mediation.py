@@ -9,7 +9,7 @@ resample languages and p-values permute the language labels of the distance matr
 and transfer stay as they are: the null is that distance has nothing to do with either.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
@@ -18,6 +18,7 @@ from xling.analysis.correlations import missing_patterns
 from xling.analysis.intervals import percentile_interval
 from xling.analysis.mediation_paths import MIN_PAIRS, Cells, Paths, compute_paths, permute_paths, resample_paths
 from xling.analysis.qap import MIN_LANGUAGES, Permutations, draw_permutations, permutation_p
+from xling.analysis.schema import distance_kinds
 
 MIN_TOTAL = 0.1
 """Below this standardised total effect (a small one, Cohen 1988) a share of it says nothing."""
@@ -161,7 +162,7 @@ def _layers_by_pattern(
 
 def compute_mediation(
     pairs: pd.DataFrame,
-    distances: Mapping[str, pd.DataFrame],
+    distances: pd.DataFrame,
     outcome: str = "accuracy",
     n_permutations: int = 10_000,
     n_bootstraps: int = 2_000,
@@ -171,7 +172,8 @@ def compute_mediation(
 
     Args:
         pairs: columns of :data:`xling.analysis.schema.PAIRS`.
-        distances: kind -> square frame, languages as index and columns, NaN = missing.
+        distances: source_language, target_language, and per kind ``<kind>`` and ``<kind>_coverage``, for all pairs of
+            the study's languages: permutation needs the distances between targets too.
         outcome: column of `pairs` that stands for transfer.
         n_permutations: draws of QAP.
         n_bootstraps: draws of the bootstrap.
@@ -183,7 +185,8 @@ def compute_mediation(
     layers = pairs.drop_duplicates("layer_label").set_index("layer_label")["layer"]
     rows = []
     for strategy, study in pairs.groupby("strategy"):
-        for kind, table in distances.items():
+        for kind in distance_kinds(distances):
+            table = distances.pivot(index="source_language", columns="target_language", values=kind)
             for labels, matrix, cells in _layers_by_pattern(study, table, outcome):
                 key = {"strategy": strategy, "outcome": outcome, "predictor": kind}
                 effects = mediate(matrix, cells, n_permutations, n_bootstraps, seed)

@@ -1,0 +1,243 @@
+"""Freezing strategies against a baseline and against random sets of equal size, paired over source language and seed.
+
+A run of a strategy is paired with the run of the reference that has the same source language and seed, over the target
+languages that both measured. The change is the mean of these paired differences, its interval a t interval over them.
+It speaks of the sources that were run: differences between sources count as noise, so it is wider than seeds alone
+would ask for, but it promises nothing for a source that was not run. ``docs/freezing.md`` explains the verdicts.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from xling import tables
+from xling.analysis.pairs import LANGUAGE_PAIR, check_columns, select_validation
+from xling.analysis.schema import distance_kinds
+from xling.analysis.verdicts import add_verdicts
+from xling.errors import XlingValueError
+
+BASELINE = "none"
+RANDOM_PREFIX = "random_"
+RANDOM_REFERENCE = "random sets of equal size"
+N_WORST = 3
+RUN = ["study", "source_language", "seed"]
+CELL = [*RUN, "target_language"]
+
+METRICS = {
+    "source_accuracy": "accuracy on the source language, a fraction",
+    "mean_target_accuracy": "mean zero-shot accuracy over the targets, a fraction",
+    "transfer_gap": "source accuracy - mean target accuracy, positive = loss",
+    "worst_accuracy": f"mean accuracy of the run's own {N_WORST} worst targets, a fraction",
+    "train_seconds": "training time, seconds",
+}
+"""Beside these: ``slope_<kind>``, the least-squares slope of accuracy over that distance, per unit of distance."""
+
+COMPARISON = {
+    "strategy": "name of the freezing strategy",
+    "reference": f"'{BASELINE}' or '{RANDOM_REFERENCE}'",
+    "metric": "see METRICS",
+    "strategy_mean": "mean of the metric over the paired runs of the strategy",
+    "reference_mean": "the same for the reference",
+    "change": "mean paired difference, strategy - reference",
+    "low": "lower end of its t interval",
+    "high": "upper end of its t interval",
+    "n_pairs": "paired (study, source language, seed) differences",
+    "n_sources": "source languages among them",
+    "n_seeds": "seeds among them",
+    "n_reference_sets": "strategies averaged on the reference's side; 1 for the baseline",
+    "reason": "why there is no interval, else empty",
+    "verdict": "the change in one sentence (:mod:`xling.analysis.verdicts`)",
+}
+"""Columns of ``freezing``."""
+
+
+def count_frozen_layers(impact: pd.DataFrame) -> dict[str, int]:
+    """Number of layers each strategy froze, from the `is_frozen` column of the runs' impact tables.
+
+    Args:
+        impact: rows with `strategy`, `layer`, `is_frozen`.
+
+    Returns:
+        strategy -> number of frozen layers (the embeddings count as one).
+    """
+    frozen = impact[impact["is_frozen"].astype(bool)].groupby("strategy")["layer"].nunique()
+    return {strategy: int(frozen.get(strategy, 0)) for strategy in impact["strategy"].unique()}
+
+
+def _compute_slope(run: pd.DataFrame, kind: str) -> float:
+    known = run[["accuracy", kind]].to_numpy(float)
+    accuracy, distance = known[np.isfinite(known).all(axis=1)].T
+    if len(distance) < 3 or np.ptp(distance) == 0:
+        return np.nan
+    return float(np.cov(distance, accuracy)[0, 1] / distance.var(ddof=1))
+
+
+def _mean_of_worst(accuracy: pd.Series) -> float:
+    return float(accuracy.nsmallest(N_WORST).mean()) if len(accuracy) >= N_WORST else np.nan
+
+
+def compute_run_metrics(transfer: pd.DataFrame, kinds: tuple[str, ...] = ()) -> pd.DataFrame:
+    """Metrics of single runs of one strategy.
+
+    Args:
+        transfer: one row per study, source_language, seed and target_language with `accuracy`, `is_in_language` and a
+            column per entry of `kinds`; S = T gives the source accuracy and enters nothing else.
+        kinds: distance columns to take the slope over.
+
+    Returns:
+        One row per (study, source_language, seed), the columns of `METRICS` but for the time; NaN = nothing to measure.
+    """
+    measured = transfer.dropna(subset="accuracy")
+    in_language = measured["is_in_language"].astype(bool)
+    runs = measured[~in_language].groupby(RUN)
+    metrics = runs["accuracy"].mean().to_frame("mean_target_accuracy")
+    metrics["worst_accuracy"] = runs["accuracy"].agg(
+        lambda a: a.nsmallest(N_WORST).mean() if len(a) >= N_WORST else np.nan
+    )
+    metrics = metrics.join(measured[in_language].groupby(RUN)["accuracy"].mean().rename("source_accuracy"), how="outer")
+    metrics["transfer_gap"] = metrics["source_accuracy"] - metrics["mean_target_accuracy"]
+    for kind in kinds:
+        slopes = {run: _compute_slope(group, kind) for run, group in runs}
+        metrics[f"slope_{kind}"] = pd.Series(slopes, dtype=float).reindex(metrics.index)
+    return metrics
+
+
+def compute_paired_interval(differences: pd.Series, confidence: float = 0.95) -> tuple[float, float]:
+    """t interval of a mean of paired differences.
+
+    Args:
+        differences: finite numbers, one per pair of runs.
+        confidence: probability, 0..1.
+
+    Returns:
+        (low, high), NaN where there are fewer than two differences.
+
+    >>> low, high = compute_paired_interval(pd.Series([0.1, 0.2, 0.3]))
+    >>> round(low, 3), round(high, 3)
+    (-0.048, 0.448)
+    """
+    n = len(differences)
+    if n < 2:
+        return np.nan, np.nan
+    half = stats.t.ppf((1 + confidence) / 2, n - 1) * differences.std(ddof=1) / np.sqrt(n)
+    return float(differences.mean() - half), float(differences.mean() + half)
+
+
+def _common_cells(transfer: pd.DataFrame, strategy: str, reference: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    measured = transfer.dropna(subset="accuracy")
+    ours, theirs = (measured[measured["strategy"] == name].set_index(CELL) for name in (strategy, reference))
+    common = ours.index.intersection(theirs.index)
+    return ours.loc[common].reset_index(), theirs.loc[common].reset_index()
+
+
+def _run_metrics(cells: pd.DataFrame, runs: pd.DataFrame | None, strategy: str, kinds: tuple[str, ...]) -> pd.DataFrame:
+    metrics = compute_run_metrics(cells, kinds)
+    if runs is not None and "train_seconds" in runs:
+        seconds = runs[runs["strategy"] == strategy].set_index(RUN)["train_seconds"]
+        metrics["train_seconds"] = seconds.reindex(metrics.index)
+    return metrics
+
+
+def _paired_metrics(
+    transfer: pd.DataFrame, runs: pd.DataFrame | None, strategy: str, references: list[str], kinds: tuple[str, ...]
+) -> pd.DataFrame:
+    """Columns `ours`, `theirs`, indexed by metric, source_language, seed; the references of one run are averaged."""
+    sides = []
+    for reference in references:
+        ours, theirs = _common_cells(transfer, strategy, reference)
+        metrics = [_run_metrics(ours, runs, strategy, kinds), _run_metrics(theirs, runs, reference, kinds)]
+        stacked = [
+            side.melt(ignore_index=False, var_name="metric").set_index("metric", append=True) for side in metrics
+        ]
+        sides.append(pd.concat(stacked, axis=1, keys=["ours", "theirs"]).droplevel(1, axis=1).dropna())
+    return pd.concat(sides).groupby(["metric", *RUN])[["ours", "theirs"]].mean()
+
+
+def _summarise_pairs(paired: pd.DataFrame, confidence: float) -> dict:
+    differences = paired["ours"] - paired["theirs"]
+    low, high = compute_paired_interval(differences, confidence)
+    reason = {0: "no source and seed measured under both", 1: "a single pair of runs; two seeds or sources are needed"}
+    return {
+        "strategy_mean": paired["ours"].mean(),
+        "reference_mean": paired["theirs"].mean(),
+        "change": differences.mean(),
+        "low": low,
+        "high": high,
+        "n_pairs": len(paired),
+        "n_sources": paired.index.get_level_values("source_language").nunique(),
+        "n_seeds": paired.index.get_level_values("seed").nunique(),
+        "reason": reason.get(len(paired), ""),
+    }
+
+
+def _references(strategy: str, strategies: list[str], n_frozen: Mapping[str, int]) -> dict[str, list[str]]:
+    size = n_frozen.get(strategy)
+    equal = [s for s in strategies if s.startswith(RANDOM_PREFIX) and s != strategy and n_frozen.get(s) == size]
+    references = {BASELINE: [BASELINE]}
+    return references | {RANDOM_REFERENCE: equal} if equal and size is not None else references
+
+
+def compare_strategies(
+    transfer: pd.DataFrame,
+    kinds: tuple[str, ...] = (),
+    n_frozen: Mapping[str, int] | None = None,
+    runs: pd.DataFrame | None = None,
+    confidence: float = 0.95,
+) -> pd.DataFrame:
+    """Compare every freezing strategy with the baseline and with random sets of as many layers.
+
+    Args:
+        transfer: transfer rows of all runs, one per cell: study, source_language, target_language, strategy, seed,
+            is_in_language, accuracy and a column per entry of `kinds`.
+        kinds: distance columns for the slopes.
+        n_frozen: strategy -> number of frozen layers, as from `count_frozen_layers`; without it there is no comparison
+            with random sets.
+        runs: one row per run with study, source_language, strategy, seed and, where known, train_seconds.
+        confidence: of the intervals, 0..1.
+
+    Returns:
+        One row per strategy, reference and metric, columns of `COMPARISON`; empty where there is but the baseline.
+
+    Raises:
+        XlingValueError: no run of the baseline.
+    """
+    strategies = sorted(transfer["strategy"].unique())
+    if BASELINE not in strategies:
+        raise XlingValueError(
+            f"a freezing comparison needs runs of strategy '{BASELINE}', found {strategies}; run freeze={BASELINE} too"
+        )
+    rows = []
+    for strategy in [s for s in strategies if s != BASELINE]:
+        for reference, names in _references(strategy, strategies, n_frozen or {}).items():
+            paired = _paired_metrics(transfer, runs, strategy, names, kinds)
+            for metric in [*METRICS, *(f"slope_{kind}" for kind in kinds)]:
+                of_metric = paired[paired.index.get_level_values("metric") == metric]
+                key = {"strategy": strategy, "reference": reference, "metric": metric, "n_reference_sets": len(names)}
+                rows.append(key | _summarise_pairs(of_metric, confidence))
+    return add_verdicts(pd.DataFrame(rows, columns=list(COMPARISON)))
+
+
+def compute_freezing(
+    transfer: pd.DataFrame, impact: pd.DataFrame | None, distances: pd.DataFrame, runs: pd.DataFrame | None = None
+) -> pd.DataFrame:
+    """Compare the strategies of a study as its runs left them: last validations, distances joined, layers counted.
+
+    Args:
+        transfer: columns of :data:`xling.tables.TRANSFER`.
+        impact: columns of :data:`xling.tables.IMPACT`; without it there is no comparison with random sets.
+        distances: source_language, target_language, and per kind ``<kind>`` and ``<kind>_coverage``.
+        runs: as in `compare_strategies`.
+
+    Returns:
+        Columns of `COMPARISON`.
+
+    Raises:
+        XlingValueError: no run of the baseline, or a column is missing.
+    """
+    kinds = tuple(distance_kinds(distances))
+    cells = select_validation(check_columns(transfer, tables.TRANSFER, "transfer"))
+    cells = cells.merge(distances[[*LANGUAGE_PAIR, *kinds]], on=LANGUAGE_PAIR, how="left", validate="many_to_one")
+    n_frozen = None if impact is None or impact.empty else count_frozen_layers(impact)
+    return compare_strategies(cells, kinds, n_frozen, runs)
