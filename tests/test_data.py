@@ -1,0 +1,255 @@
+"""Examples, limits, XNLI's layouts, tokenised cache, batches."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from xling.data.batching import LengthBucketBatches
+from xling.data.collate import PadToLongest
+from xling.data.datamodule import TransferDataModule
+from xling.data.examples import check_examples, examples_fingerprint, limit_examples
+from xling.data.tokenised import load_tokenised, tokenise
+from xling.data.xnli import XnliSource
+from xling.errors import CorruptArtefactError, MissingFileError, UnreachableError, XlingValueError
+from xling.models.tiny import tiny_tokenizer
+
+LABELS = ("entailment", "neutral", "contradiction")
+
+
+def make_examples(n: int = 12, language: str = "en") -> pd.DataFrame:
+    """Three rows a premise, sorted by label: the order that a limit must survive."""
+    rows = [
+        (i, i // 3, f"{language} premise {i // 3} " + "word " * (i % 5), f"{language} claim {i}", LABELS[i % 3]) for i in range(n)
+    ]
+    return pd.DataFrame(rows, columns=["example_id", "premise_id", "premise", "hypothesis", "label"]).sort_values("label")
+
+
+def write_xnli(root: Path, split: str, language: str, n: int = 12) -> None:
+    frame = make_examples(n, language).sort_values("example_id")
+    frame["pair_id"] = frame["example_id"] + 1
+    frame[["pair_id", "premise", "hypothesis", "label"]].to_csv(root / f"{split}.{language}.tsv", sep="\t", index=False)
+
+
+def test_limit_keeps_whole_premises_of_every_label():
+    limited = limit_examples(make_examples(30), 10, seed=0)
+    assert len(limited) == 9
+    assert limited["label"].value_counts().to_dict() == dict.fromkeys(LABELS, 3)
+    assert limited.groupby("premise_id").size().eq(3).all()
+
+
+def test_limit_chooses_the_same_rows_in_every_language_and_grows():
+    english, german = (limit_examples(make_examples(60, language), 21, seed=1) for language in ("en", "de"))
+    assert set(english["example_id"]) == set(german["example_id"])
+    assert set(english["example_id"]) < set(limit_examples(make_examples(60), 30, seed=1)["example_id"])
+    assert set(english["example_id"]) != set(limit_examples(make_examples(60), 21, seed=2)["example_id"])
+
+
+def test_limit_below_one_premise_is_refused():
+    with pytest.raises(XlingValueError, match="not even one premise"):
+        limit_examples(make_examples(), 2, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda f: f.drop(columns="label"), "found no label"),
+        (lambda f: f.iloc[:0], "at least one example"),
+        (lambda f: f.assign(label="maybe"), "unknown label 'maybe'"),
+        (lambda f: f.assign(example_id=7), "occurs twice"),
+    ],
+)
+def test_unusable_examples_are_refused(change, message):
+    with pytest.raises(XlingValueError, match=message):
+        check_examples(change(make_examples()), "somewhere")
+
+
+def test_fingerprint_sees_order_and_text():
+    frame = make_examples()
+    assert examples_fingerprint(frame) == examples_fingerprint(frame.copy())
+    assert examples_fingerprint(frame) != examples_fingerprint(frame.iloc[::-1])
+    assert examples_fingerprint(frame) != examples_fingerprint(frame.assign(premise="other"))
+
+
+def test_xnli_reads_files_per_split_and_language(tmp_path):
+    write_xnli(tmp_path, "dev", "de")
+    frame = XnliSource(tmp_path)("de", "dev")
+    assert frame["premise"].iloc[0] == "de premise 0 "
+    assert frame["premise_id"].tolist() == [i // 3 for i in range(12)]
+
+
+def test_xnli_reads_bare_quotes(tmp_path):
+    (tmp_path / "dev.en.tsv").write_text('pair_id\tpremise\thypothesis\tlabel\n1\t"He said\tshe "went\tneutral\n')
+    assert XnliSource(tmp_path)("en", "dev")["hypothesis"].tolist() == ['she "went']
+
+
+def test_xnli_reads_the_official_release(tmp_path):
+    release = tmp_path / "XNLI-1.0"
+    release.mkdir()
+    (release / "xnli.dev.tsv").write_text(
+        "language\tgold_label\tsentence1_binary_parse\tsentence1\tsentence2\tpromptID\tpairID\n"
+        "de\tneutral\t\tHallo\tWelt\t1\t1\nfr\tneutral\t\tBonjour\tmonde\t1\t1\nde\tentailment\t\tHallo\tDu\t1\t2\n"
+    )
+    (release / "multinli.train.de.tsv").write_text("premise\thypo\tlabel\nEins\tZwei\tcontradictory\nDrei\tVier\tneutral\n")
+    source = XnliSource(tmp_path)
+    assert source("de", "dev")[["example_id", "premise_id", "hypothesis"]].to_numpy().tolist() == [[1, 0, "Welt"], [2, 0, "Du"]]
+    assert source("de", "train")["label"].tolist() == ["contradiction", "neutral"]
+    assert source("de", "train")["premise_id"].tolist() == [1, 2]
+
+
+def test_xnli_names_what_is_wrong(tmp_path):
+    with pytest.raises(MissingFileError, match=r"data\.root=.*expected a folder"):
+        XnliSource(tmp_path / "nowhere")
+    source = XnliSource(tmp_path)
+    with pytest.raises(MissingFileError, match=r"expected dev\.en\.tsv or xnli\.dev\.tsv"):
+        source("en", "dev")
+    with pytest.raises(XlingValueError, match="unknown XNLI split 'validation'"):
+        source("en", "validation")
+    with pytest.raises(XlingValueError, match="no language 'eng'.*did you mean 'en'"):
+        source("eng", "dev")
+    (tmp_path / "dev.fr.tsv").write_text("pair_id\tpremise\tlabel\n1\ta\tneutral\n")
+    with pytest.raises(XlingValueError, match="expected a column 'hypothesis'"):
+        source("fr", "dev")
+    (tmp_path / "dev.de.tsv").write_text("pair_id\tpremise\thypothesis\tlabel\nx\ta\tb\tneutral\n")
+    with pytest.raises(XlingValueError, match="whole numbers as pair ids"):
+        source("de", "dev")
+    (tmp_path / "dev.es.tsv").write_text("")
+    with pytest.raises(XlingValueError, match="UTF-8 TSV file with a header"):
+        source("es", "dev")
+
+
+def test_xnli_without_a_hub_names_the_alternatives(monkeypatch):
+    import datasets
+
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(UnreachableError, match=r"data\.root=FOLDER.*data=mini_nli"):
+        XnliSource()("en", "dev")
+
+
+def test_the_real_xnli_is_parallel_and_balanced():
+    root = Path("../shared/xnli")
+    if not root.is_dir():
+        pytest.skip("the real XNLI is not beside the project (../shared/xnli)")
+    source = XnliSource(root)
+    english, swahili = source("en", "test"), source("sw", "test")
+    assert len(english) == 5010
+    assert english[["example_id", "label"]].equals(swahili[["example_id", "label"]])
+    assert english["label"].value_counts().to_dict() == dict.fromkeys(LABELS, 1670)
+    assert limit_examples(source("th", "dev"), 300, 0)["label"].value_counts().to_dict() == dict.fromkeys(LABELS, 100)
+
+
+def test_tokenising_cuts_the_premise_first():
+    tokenizer = tiny_tokenizer()
+    frame = pd.DataFrame([(0, 0, "p" * 50, "hypo", "neutral")], columns=make_examples().columns)
+    columns = tokenise(frame, tokenizer, max_length=20)
+    assert columns["length"] == [20]
+    assert tokenizer.decode(columns["input_ids"][0]).replace(" ", "").count("p") == 13 + 1  # 20 - 3 special - "hypo"
+    assert tokenizer.decode(columns["input_ids"][0]).replace(" ", "").endswith("hypo[SEP]")
+
+
+def test_tokenising_cuts_a_hypothesis_that_leaves_no_room():
+    frame = pd.DataFrame([(0, 0, "p" * 50, "h" * 50, "neutral")], columns=make_examples().columns)
+    assert tokenise(frame, tiny_tokenizer(), max_length=20)["length"] == [20]
+
+
+def test_tokenised_examples_are_made_once_and_read_again(tmp_path, monkeypatch):
+    first = load_tokenised(make_examples(), "dev.en", tiny_tokenizer(), 64, tmp_path)
+    monkeypatch.setattr("xling.data.tokenised.tokenise", lambda *a: pytest.fail("tokenised twice"))
+    second = load_tokenised(make_examples(), "dev.en", tiny_tokenizer(), 64, tmp_path)
+    assert first.fingerprint == second.fingerprint
+    assert second.example_ids.tolist() == make_examples()["example_id"].tolist()
+    assert second[[0, 1]][1]["input_ids"] == first[1]["input_ids"]
+
+
+def test_tokenised_examples_differ_by_text_and_length(tmp_path):
+    keys = {
+        load_tokenised(frame, "dev.en", tiny_tokenizer(), length, tmp_path).fingerprint
+        for frame, length in ((make_examples(), 64), (make_examples(), 32), (make_examples(language="de"), 64))
+    }
+    assert len(keys) == 3
+
+
+def test_a_damaged_token_cache_is_refused(tmp_path):
+    load_tokenised(make_examples(), "dev.en", tiny_tokenizer(), 64, tmp_path)
+    facts = next(tmp_path.rglob("facts.json"))
+    facts.write_text(facts.read_text()[:20])
+    with pytest.raises(CorruptArtefactError, match=r"cannot be read .* delete .* and run again"):
+        load_tokenised(make_examples(), "dev.en", tiny_tokenizer(), 64, tmp_path)
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+@pytest.mark.parametrize("world_size", [1, 2, 3])
+def test_every_example_comes_once_over_all_processes(shuffle, world_size):
+    lengths = np.random.default_rng(0).integers(5, 90, 101)
+    seen = [
+        index
+        for rank in range(world_size)
+        for batch in LengthBucketBatches(lengths, 8, shuffle=shuffle, rank=rank, world_size=world_size)
+        for index in batch
+    ]
+    assert sorted(seen) == list(range(101))
+
+
+def test_training_order_depends_on_seed_and_epoch_alone():
+    def order(seed, epoch):
+        batches = LengthBucketBatches(list(range(100)), 8, shuffle=True, seed=seed)
+        batches.set_epoch(epoch)
+        return list(batches)
+
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    assert order(0, 1) == order(0, 1)
+    assert order(0, 1) != order(0, 2)
+    assert order(0, 1) != order(1, 1)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_batches_hold_neighbours_in_length():
+    lengths = np.random.default_rng(0).integers(5, 128, 2000)
+    def padded(batches):
+        return sum(lengths[batch].max() * len(batch) for batch in batches)
+
+    bucketed = padded(LengthBucketBatches(lengths, 32, shuffle=True))
+    random_order = padded(np.array_split(np.random.default_rng(1).permutation(2000), 63))
+    assert bucketed < 1.1 * lengths.sum() < 0.7 * random_order
+
+
+def test_collate_pads_to_the_longest():
+    rows = [{"input_ids": [5, 6, 7], "label": 1, "example_id": 3}, {"input_ids": [8], "label": 0, "example_id": 4}]
+    batch = PadToLongest(pad_token_id=9)(rows)
+    assert batch["input_ids"].tolist() == [[5, 6, 7], [8, 9, 9]]
+    assert batch["attention_mask"].tolist() == [[1, 1, 1], [1, 0, 0]]
+    assert batch["example_id"].tolist() == [3, 4]
+    assert "token_type_ids" not in batch
+
+
+def make_datamodule(tmp_path, **changes):
+    arguments = {
+        "source_language": "en",
+        "target_languages": ["en", "de"],
+        "train_split": "train",
+        "probe_split": "dev",
+        "cache_dir": tmp_path / "cache",
+    }
+    return TransferDataModule(
+        lambda language, split: make_examples(30, f"{language} {split}"), tiny_tokenizer(), **(arguments | changes)
+    )
+
+
+def test_datamodule_gives_a_loader_per_target(tmp_path):
+    data = make_datamodule(tmp_path, train_limit=15, probe_limit=9, batch_size=4)
+    data.setup("fit")
+    assert len(data.train) == 15
+    assert list(data.val_dataloader()) == ["en", "de"]
+    assert sum(len(batch["label"]) for batch in data.val_dataloader()["de"]) == 9
+    assert len({*data.probe_fingerprints.values()}) == 2
+
+
+def test_datamodule_refuses_to_probe_what_it_trains_on(tmp_path):
+    with pytest.raises(XlingValueError, match="both 'dev'"):
+        make_datamodule(tmp_path, train_split="dev")
+    with pytest.raises(XlingValueError, match="names a language twice"):
+        make_datamodule(tmp_path, target_languages=["en", "en"])
