@@ -1,0 +1,247 @@
+"""Distances from URIEL: the reference tables come out, missing stays missing, and a user is told what is wrong."""
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from xling.distances import (
+    KINDS,
+    MacrolanguageWarning,
+    PlaceholderWarning,
+    codes,
+    compute_distances,
+    distance_table,
+    formulas,
+    uriel,
+)
+from xling.distances.matrices import compute_matrix
+from xling.errors import CorruptArtefactError, MissingFileError, XlingValueError
+
+PAPER_CODES = ("ara", "bul", "deu", "ell", "eng", "spa", "fra", "hin", "rus", "swa", "tha", "tur", "urd", "vie", "zho")
+REFERENCE = Path(__file__).parents[2] / "shared" / "reference" / "uriel"
+FOLDERS = {"paper": "paper", "repaired": "full_data", "individual": "individual"}
+SPOT_VALUES = pd.read_csv(Path(__file__).parent / "test_distances_reference.csv", comment="#")
+
+quiet = pytest.mark.filterwarnings("ignore::xling.distances.DistanceWarning")  # tested on their own below
+
+
+@quiet
+@pytest.mark.skipif(not REFERENCE.is_dir(), reason="needs ../shared/reference/uriel")
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("source", FOLDERS)
+def test_every_ordered_value_of_the_reference_tables_comes_out(source, kind):
+    reference = pd.read_csv(REFERENCE / FOLDERS[source] / f"{kind}.csv", index_col=0)
+    frame = compute_distances(kind, PAPER_CODES, source).values[kind]
+    if kind == "phonological" and source != "paper":  # the reference holds placeholders for Urdu there
+        reference.loc["urd"] = reference["urd"] = np.nan
+        reference.loc["urd", "urd"] = 0
+    assert reference.shape == (15, 15)
+    pd.testing.assert_frame_equal(frame, reference, check_dtype=False, rtol=0, atol=1e-12)
+
+
+@quiet
+@pytest.mark.parametrize("source", FOLDERS)
+def test_spot_values_of_the_reference_tables_come_out(source):
+    expected = SPOT_VALUES[SPOT_VALUES.source == source]
+    values = compute_distances(KINDS, PAPER_CODES, source).values
+    assert len(expected) == 50
+    for row in expected.itertuples():
+        for kind in KINDS:
+            pair = values[kind].loc[row.language, row.other], values[kind].loc[row.other, row.language]
+            assert pair == pytest.approx((getattr(row, kind),) * 2, abs=1e-12, nan_ok=True), (kind, row)
+
+
+@pytest.mark.parametrize(
+    ("kind", "a", "b", "expected"),
+    [
+        ("syntactic", "dan", "deu", 0.4852),
+        ("syntactic", "frr", "dan", 0.6629),
+        ("geographic", "frr", "dan", 0.0028),
+        ("geographic", "frr", "deu", 0.0359),
+        ("genetic", "frr", "dan", 0.625),
+        ("inventory", "frr", "dan", 0.6196),
+        ("featural", "frr", "dan", 1.0),
+    ],
+)
+def test_values_of_the_lang2vec_readme_come_out(kind, a, b, expected):
+    assert compute_matrix(kind, [a, b]).values[0, 1] == pytest.approx(expected, abs=5e-5)
+
+
+def test_places_match_known_coordinates():
+    known = {
+        "eng": (53, -1),
+        "deu": (48.65, 12.47),
+        "cmn": (40.02, 116.23),
+        "swh": (-8.26, 37.62),
+        "arb": (27.96, 43.85),
+    }
+    table = uriel.geography()
+    x, y, z = formulas.locate(table.angles[[table.rows[code] for code in known]]).T
+    found = np.degrees(np.stack([np.arcsin(z), np.arctan2(y, x)], axis=1))
+    np.testing.assert_allclose(found, list(known.values()), atol=0.006)
+
+
+def test_locate_inverts_great_circle_angles():
+    places = np.random.default_rng(0).normal(size=(20, 3))
+    places /= np.linalg.norm(places, axis=1, keepdims=True)
+    angles = np.arccos(np.clip(places @ formulas.lattice_points().T, -1, 1)) / np.pi
+    np.testing.assert_allclose(formulas.locate(angles), places, atol=1e-12)
+    np.testing.assert_allclose(formulas.locate(angles.round(4)), places, atol=5e-5)
+
+
+def test_lattice_points_are_those_that_uriel_names():
+    with np.load(Path(codes.resources.files("lang2vec") / "data" / "geocoord_features.npz")) as arrays:
+        named = np.array([name.split("_")[1:] for name in map(str, arrays["feats"])], dtype=float)
+    x, y, z = formulas.lattice_points().T
+    assert np.abs(np.degrees(np.arcsin(z)) - named[:, 0]).max() < 1
+    turn = np.abs(np.degrees(np.arctan2(y, x)) - named[:, 1])
+    assert np.minimum(turn, 360 - turn)[:-1].max() < 1  # the last point is the pole, where longitude means nothing
+
+
+def test_angular_distance_agrees_with_pairwise_arithmetic():
+    vectors = np.random.default_rng(1).integers(0, 2, size=(6, 40))
+    for i, j in itertools.product(range(6), repeat=2):
+        cosine = sum(vectors[i] * vectors[j]) / (sum(vectors[i] ** 2) * sum(vectors[j] ** 2)) ** 0.5
+        assert formulas.angular_distance(vectors)[i, j] == pytest.approx(
+            np.arccos(min(cosine, 1)) * 2 / np.pi, abs=1e-12
+        )
+
+
+def test_angular_distance_ignores_scale_and_column_order_but_not_content():
+    vectors = np.random.default_rng(2).random((4, 9))
+    distances = formulas.angular_distance(vectors)
+    np.testing.assert_allclose(formulas.angular_distance(vectors[:, ::-1] * [[1], [2], [3], [4]]), distances, atol=1e-7)
+    assert np.abs(formulas.angular_distance(vectors**2) - distances).max() > 0.01
+
+
+def test_the_order_of_the_list_alone_decides_which_language_genetic_distance_counts():
+    nodes = np.array([[1, 1, 1, 1], [1, 1, 0, 0]])
+    first, second = (formulas.genetic_distance(nodes, nodes.sum(axis=1), places)[0, 1] for places in ([0, 1], [1, 0]))
+    assert (first, second) == pytest.approx((1 - 2 / 5, 1 - 2 / 3))
+
+
+def test_every_language_of_uriel_stands_in_the_genetic_order():
+    assert set(uriel.families().rows) <= set(uriel.genetic_order())
+    assert len(uriel.families().rows) == 7970
+
+
+def test_columns_of_each_kind_are_counted():
+    assert {k: len(uriel.kind_columns(k)) for k in uriel.TYPOLOGICAL_KINDS} == {
+        "syntactic": 98,
+        "phonological": 28,
+        "inventory": 158,
+        "featural": 284,
+    }
+
+
+def test_urdu_phonology_is_missing_and_nothing_else_of_the_fifteen_is():
+    with pytest.warns(MacrolanguageWarning):
+        values = compute_distances(KINDS, ["ar", "bg", "ur", "zh", "sw"]).values
+    assert values["phonological"].isna().sum().sum() == 8
+    assert not any(frame.isna().any().any() for kind, frame in values.items() if kind != "phonological")
+
+
+def test_a_pair_without_a_common_observed_feature_is_missing():
+    distances = compute_distances(["featural", "syntactic"], ["da", "frr", "de"])
+    assert distances.coverage["featural"].loc["da", "frr"] == 0
+    assert np.isnan(distances.values["featural"].loc["da", "frr"])
+    assert np.isnan(distances.values["syntactic"].loc["frr", "de"])
+    assert distances.values["syntactic"].loc["da", "de"] == 0.4852
+
+
+def test_coverage_counts_the_features_observed_for_both():
+    distances = compute_distances(KINDS, ["de", "ur"])
+    observed = uriel.kind_values("syntactic", ["deu", "urd"]) >= 0
+    assert distances.coverage["syntactic"].loc["de", "ur"] == sum(a and b for a, b in observed.T) > 50
+    assert distances.coverage["phonological"].loc["de", "ur"] == 0
+    assert distances.coverage["inventory"].loc["de", "ur"] == 158
+    assert distances.coverage["genetic"].loc["de", "ur"] == 6  # German has 6 family nodes, Urdu 7
+    assert distances.coverage["geographic"].loc["de", "ur"] == 299
+
+
+def test_a_language_without_family_nodes_has_no_genetic_distance():
+    distances = compute_distances("genetic", ["bsk", "de"])  # Burushaski: URIEL does not tell isolate from unclassified
+    assert np.isnan(distances.values["genetic"].loc["bsk", "de"])
+    assert distances.values["genetic"].loc["bsk", "bsk"] == 0
+
+
+def test_labels_come_back_as_given_in_the_order_given():
+    distances = compute_distances("genetic", ["DE", "eng", "fr"])
+    assert list(distances.values["genetic"].index) == list(distances.values["genetic"].columns) == ["DE", "eng", "fr"]
+    assert distances.values["genetic"].loc["DE", "eng"] == 0.4286
+
+
+def test_two_names_of_one_language_are_at_distance_zero():
+    values = compute_distances(KINDS, ["de", "deu", "ger"]).values
+    assert all((frame.to_numpy() == 0).all() for frame in values.values())
+
+
+@quiet
+def test_the_table_has_one_row_per_ordered_pair_and_a_coverage_per_kind():
+    table = distance_table(["de", "ur", "zh"], ["genetic", "phonological"], source="individual")
+    assert list(table) == [
+        *("source_language", "target_language", "genetic", "phonological", "genetic_coverage", "phonological_coverage")
+    ]
+    assert len(table) == 9
+    pair = table.set_index(["source_language", "target_language"]).loc[("de", "ur")]
+    assert (pair.genetic, pair.phonological_coverage) == (0.8571, 0)
+
+
+@pytest.mark.filterwarnings("ignore::xling.distances.MacrolanguageWarning")
+@pytest.mark.parametrize(("kind", "n_pairs"), [(kind, 50 if kind == "phonological" else 39) for kind in KINDS])
+def test_the_papers_placeholder_pairs_are_counted(kind, n_pairs):
+    with pytest.warns(PlaceholderWarning, match=rf"of the 105 language pairs \({kind} {n_pairs}\)"):
+        distances = compute_distances(kind, PAPER_CODES, "paper")
+    assert distances.n_placeholder_pairs(kind) == n_pairs
+
+
+@pytest.mark.parametrize("source", ["repaired", "paper"])
+@pytest.mark.filterwarnings("ignore::xling.distances.PlaceholderWarning")
+def test_a_macrolanguage_is_warned_of_with_its_individual_codes(source):
+    with pytest.warns(MacrolanguageWarning, match=r"ar -> arb, for typology arz, zho -> cmn\)"):
+        compute_distances("genetic", ["ar", "zho", "de"], source)
+
+
+@pytest.mark.parametrize("source", ["repaired", "individual"])
+def test_no_warning_without_macrolanguages(source):
+    compute_distances(KINDS, ["arb", "cmn", "de"], source)  # a warning would be an error here
+
+
+def test_individual_languages_stand_in_only_where_they_have_data():
+    assert codes.individual_of("zho") == ("cmn", "cmn")
+    assert codes.individual_of("swa") == ("swh", "swh")
+    assert codes.individual_of("lav").typology == "lav"  # URIEL has nothing on lvs and ltg
+    assert all(codes.n_family_nodes(codes.individual_of(m).language) for m in ("lav", "nor", "hbs", "que", "fas"))
+
+
+def test_an_unknown_language_names_close_matches():
+    with pytest.raises(XlingValueError, match=r"7,970 languages, got 'swhh'; did you mean 'swh'"):
+        compute_distances("genetic", ["de", "swhh"])
+
+
+@pytest.mark.parametrize("languages", [[], ["de", "de"]])
+def test_no_or_repeated_languages_are_refused(languages):
+    with pytest.raises(XlingValueError, match="one or more languages, each once"):
+        compute_distances("genetic", languages)
+
+
+def test_unknown_kinds_and_sources_name_what_exists():
+    with pytest.raises(XlingValueError, match="got 'gentic'; did you mean 'genetic'"):
+        compute_distances("gentic", ["de", "en"])
+    with pytest.raises(XlingValueError, match="repaired, individual, paper"):
+        compute_distances("genetic", ["de", "en"], source="fixed")
+    with pytest.raises(XlingValueError, match="expected a distance kind"):
+        compute_distances([], ["de", "en"])
+
+
+def test_a_missing_or_broken_feature_file_says_how_to_get_it(monkeypatch, tmp_path):
+    monkeypatch.setattr(uriel.resources, "files", lambda _: tmp_path)
+    with pytest.raises(MissingFileError, match=r"pip install lang2vec==1\.1\.2"):
+        uriel.typology.__wrapped__()
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "features.npz").write_bytes(b"PK\x03\x04 cut short")
+    with pytest.raises(CorruptArtefactError, match="force-reinstall"):
+        uriel.typology.__wrapped__()

@@ -1,0 +1,103 @@
+"""Language codes: what a user writes, what URIEL calls it, and the individual language behind a macrolanguage."""
+
+import csv
+import functools
+import json
+from collections.abc import Iterable
+from importlib import resources
+from typing import NamedTuple
+
+from xling.distances import uriel
+from xling.errors import XlingValueError, close_matches
+
+
+class Individual(NamedTuple):
+    """The individual languages that stand in for a macrolanguage (ISO 639-3)."""
+
+    language: str  # for geography and genealogy
+    typology: str  # for the typological kinds
+
+
+@functools.cache
+def letter_codes() -> dict[str, str]:
+    """ISO 639-1 (and the bibliographic codes of 639-2, such as ger) to ISO 639-3, from lang2vec."""
+    text = (resources.files("lang2vec") / "data" / "letter_codes.json").read_text(encoding="utf-8")
+    return json.loads(text)
+
+
+def resolve_code(language: str) -> str:
+    """Find the ISO 639-3 code under which URIEL knows a language.
+
+    Args:
+        language: ISO 639-1 or ISO 639-3 code, upper or lower case.
+
+    Returns:
+        ISO 639-3 code.
+
+    Raises:
+        XlingValueError: URIEL has no such language; names the close matches.
+
+    >>> resolve_code("sw"), resolve_code("swh")
+    ('swa', 'swh')
+    """
+    code = letter_codes().get(str(language).lower(), str(language).lower())
+    known = uriel.typology().rows
+    if code not in known:
+        raise XlingValueError(
+            f"expected an ISO 639-1 or ISO 639-3 code of one of URIEL's {len(known):,} languages, got {language!r}"
+            + close_matches(str(language).lower(), [*letter_codes(), *known])
+        )
+    return code
+
+
+def resolve_codes(languages: Iterable[str]) -> list[str]:
+    """Resolve several codes, each given once.
+
+    Raises:
+        XlingValueError: no language, the same label twice, or an unknown one.
+    """
+    languages = [languages] if isinstance(languages, str) else list(languages)
+    if not languages or len(set(languages)) < len(languages):
+        raise XlingValueError(f"expected one or more languages, each once, got {languages}; leave out the repetitions")
+    return [resolve_code(language) for language in languages]
+
+
+@functools.cache
+def macrolanguage_members() -> dict[str, list[tuple[str, bool]]]:
+    """Macrolanguage to its individual languages in URIEL, each with whether CLDR calls it the predominant one."""
+    members: dict[str, list[tuple[str, bool]]] = {}
+    text = (resources.files("xling.distances") / "files" / "macrolanguages.csv").read_text(encoding="utf-8")
+    for row in csv.DictReader(text.splitlines()):
+        if row["individual"] in uriel.typology().rows:
+            members.setdefault(row["macrolanguage"], []).append((row["individual"], row["is_predominant"] == "1"))
+    return members
+
+
+@functools.cache
+def individual_of(code: str) -> Individual:
+    """The individual languages that stand in for an ISO 639-3 code; itself where it is no macrolanguage.
+
+    Geography and genealogy take the member that CLDR calls predominant (arb for ara), typology the member with the most
+    observed features (arz for ara, because URIEL hardly describes arb). A member without any data never stands in: then
+    the best described one does for geography and genealogy too, and if no member has data the macrolanguage remains.
+
+    >>> individual_of("ara"), individual_of("deu")
+    (Individual(language='arb', typology='arz'), Individual(language='deu', typology='deu'))
+    """
+    members = macrolanguage_members().get(code, [])
+    ranked = sorted(members, key=lambda member: (-n_observed_features(member[0]), not member[1], member[0]))
+    described = [member for member, _ in ranked if n_observed_features(member)]
+    predominant = [member for member, is_predominant in ranked if is_predominant]
+    placed = [m for m in predominant + [member for member, _ in ranked] if n_family_nodes(m)]
+    return Individual((placed or [code])[0], (described or [code])[0])
+
+
+def n_observed_features(code: str) -> int:
+    """How many of the 284 typological features URIEL observed for an ISO 639-3 code."""
+    return int((uriel.kind_values("featural", [code]) >= 0).sum())
+
+
+def n_family_nodes(code: str) -> int:
+    """How many nodes of the family tree URIEL records for an ISO 639-3 code."""
+    table = uriel.families()
+    return int(table.nodes[table.rows[code]].sum())

@@ -1,0 +1,74 @@
+"""Distance matrices between ISO 639-3 codes, from URIEL's features, with coverage and placeholders marked.
+
+A matrix is filled in as lang2vec fills it, placeholders included; the source decides what becomes of the placeholders.
+"""
+
+import numpy as np
+
+from xling.distances import formulas, uriel
+from xling.distances.result import Matrix
+
+KINDS = ("genetic", "geographic", "syntactic", "inventory", "phonological", "featural")
+
+
+def compute_matrix(kind: str, codes: list[str], empty_rows: frozenset[str] = frozenset()) -> Matrix:
+    """Compute one kind of distance between all pairs of languages.
+
+    Args:
+        kind: one of KINDS.
+        codes: ISO 639-3 codes of URIEL.
+        empty_rows: codes treated as if URIEL had no data for them.
+
+    Returns:
+        Values (not rounded), coverage (the number of features observed for both languages) and placeholders (an empty
+        row, or no common feature); a language's distance to itself is 0.
+    """
+    is_empty = np.isin(codes, list(empty_rows))
+    compute = {"genetic": _genetic, "geographic": _geographic}.get(kind)
+    matrix = compute(codes, is_empty) if compute else _typological(kind, codes, is_empty)
+    is_same = np.asarray(codes)[:, None] == np.asarray(codes)[None, :]
+    matrix.values[is_same] = 0
+    matrix.placeholders[is_same] = False
+    return matrix
+
+
+def _typological(kind: str, codes: list[str], is_empty: np.ndarray) -> Matrix:
+    observed = (uriel.kind_values(kind, codes) >= 0) & ~is_empty[:, None]
+    vectors = uriel.kind_vectors(kind, codes)
+    vectors[is_empty] = 0
+    is_blank = ~vectors.any(axis=1)
+    vectors[is_blank] = 1  # lang2vec's placeholder
+    values = formulas.angular_distance(vectors)
+    if kind == "phonological":  # rounding noise in lang2vec's arccos
+        values[np.outer(is_blank, is_blank)] = uriel.rules()["phonological_distance_of_two_empty_rows"]
+    coverage = observed.astype(np.int64) @ observed.T.astype(np.int64)
+    return Matrix(values, coverage, _either(is_blank) | (coverage == 0))
+
+
+def _genetic(codes: list[str], is_empty: np.ndarray) -> Matrix:
+    table, order = uriel.families(), uriel.genetic_order()
+    nodes = table.nodes[[table.rows[code] for code in codes]].astype(np.int64)
+    nodes[is_empty] = 0
+    recorded = nodes.sum(axis=1)
+    counts = [uriel.rules()["family_node_counts"].get(code, n) for code, n in zip(codes, recorded, strict=True)]
+    # A code that lang2vec's list does not know (none of URIEL's today) comes after all others, in alphabetical order.
+    ranks = {
+        code: rank for rank, code in enumerate(sorted(codes, key=lambda code: (order.get(code, len(order)), code)))
+    }
+    values = formulas.genetic_distance(nodes, np.array(counts), np.array([ranks[code] for code in codes]))
+    return Matrix(values, np.minimum.outer(recorded, recorded), _either(recorded == 0))
+
+
+def _geographic(codes: list[str], is_empty: np.ndarray) -> Matrix:
+    table = uriel.geography()
+    angles = table.angles[[table.rows[code] for code in codes]]
+    is_unplaced = is_empty | (angles < 0).any(axis=1)
+    angles = np.where(is_unplaced[:, None], 0, angles)
+    values = formulas.great_circle_distance(formulas.locate(angles))
+    values[_either(is_unplaced)] = 1.0  # lang2vec's placeholder
+    coverage = np.where(_either(is_unplaced), 0, angles.shape[1])
+    return Matrix(values, coverage, _either(is_unplaced))
+
+
+def _either(mask: np.ndarray) -> np.ndarray:
+    return mask[:, None] | mask[None, :]

@@ -1,0 +1,81 @@
+"""What every distance source returns: square matrices with their coverage, and the tidy table made from them."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+COVERAGE_SUFFIX = "_coverage"
+
+
+class DistanceWarning(UserWarning):
+    """Something about distances that a careful reader would want to know; base of the warnings below."""
+
+
+class MacrolanguageWarning(DistanceWarning):
+    """A macrolanguage was asked for, whose row in URIEL mixes several languages."""
+
+
+class PlaceholderWarning(DistanceWarning):
+    """Some of the paper's distances are placeholders, not measurements."""
+
+
+class Matrix(NamedTuple):
+    """One kind of distance between n languages; each array [n, n], source language in rows, target in columns."""
+
+    values: np.ndarray  # float: 0 on the diagonal, NaN = missing
+    coverage: np.ndarray  # features observed for both languages; NaN = not known
+    placeholders: np.ndarray  # bool: the value is no measurement
+
+
+@dataclass(frozen=True)
+class Distances:
+    """Distances between languages, one or more kinds, from one source.
+
+    Attributes:
+        source: where they come from, e.g. repaired.
+        languages: labels as the user gave them.
+        values: kind to a square frame of distances, source language in rows, target language in columns; 0 on the
+            diagonal; NaN = missing.
+        coverage: kind to a square frame: how many features were observed for both languages; NaN = not known.
+        placeholders: kind to a square boolean frame: the cell's value is no measurement (only source `paper` has any).
+    """
+
+    source: str
+    languages: tuple[str, ...]
+    values: dict[str, pd.DataFrame]
+    coverage: dict[str, pd.DataFrame]
+    placeholders: dict[str, pd.DataFrame]
+
+    @classmethod
+    def from_matrices(cls, source: str, languages: Iterable[str], matrices: Mapping[str, Matrix]) -> "Distances":
+        """Label matrices, one per kind, with their languages."""
+        labels = tuple(languages)
+        frames = {
+            field: {kind: pd.DataFrame(getattr(m, field), index=labels, columns=labels) for kind, m in matrices.items()}
+            for field in Matrix._fields
+        }
+        return cls(source, labels, **frames)
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds held, in the order asked for."""
+        return tuple(self.values)
+
+    def n_placeholder_pairs(self, kind: str) -> int:
+        """Count the unordered pairs of different languages whose distance is a placeholder."""
+        return int(np.triu(self.placeholders[kind].to_numpy(), k=1).sum())
+
+    def to_table(self) -> pd.DataFrame:
+        """One row per ordered pair of languages, S = T included.
+
+        Returns:
+            Columns source_language, target_language, one per kind, then one ``<kind>_coverage`` per kind.
+        """
+        n = len(self.languages)
+        columns = {"source_language": np.repeat(self.languages, n), "target_language": np.tile(self.languages, n)}
+        columns |= {kind: frame.to_numpy().ravel() for kind, frame in self.values.items()}
+        columns |= {kind + COVERAGE_SUFFIX: frame.to_numpy().ravel() for kind, frame in self.coverage.items()}
+        return pd.DataFrame(columns)

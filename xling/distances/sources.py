@@ -1,0 +1,130 @@
+"""Distances from URIEL in three readings: `repaired` (default), `individual` and `paper`.
+
+==========  ====================================================================================================
+repaired    lang2vec's formulas on URIEL's features for the codes as given; missing = NaN
+individual  the same with an individual language in place of each macrolanguage (arb/arz for ara, swh, cmn, ...)
+paper       what lang2vec's pre-computed file returns, placeholders and rounding included, with a warning
+==========  ====================================================================================================
+
+References:
+    Littell et al. 2017, URIEL and lang2vec (https://aclanthology.org/E17-2002/); Toossi et al. 2024 (arXiv:2405.11125)
+    on missing values in URIEL; arXiv:2305.02151 for the paper whose table `paper` reproduces.
+"""
+
+import warnings
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+
+from xling.distances import codes, formulas, uriel
+from xling.distances.matrices import KINDS, compute_matrix
+from xling.distances.result import Distances, MacrolanguageWarning, Matrix, PlaceholderWarning
+from xling.errors import XlingValueError, close_matches
+
+SOURCES = ("repaired", "individual", "paper")
+
+
+def compute_distances(kinds: str | Iterable[str], languages: Iterable[str], source: str = "repaired") -> Distances:
+    """Compute distances between languages.
+
+    Values have 4 decimals (those of `paper` their stored precision: syntactic 2, geographic and featural 1, others 4).
+    Outside `paper` a pair is NaN where a language has no data of that kind or no feature was observed for both.
+
+    Args:
+        kinds: one or more of KINDS.
+        languages: ISO 639-1 or ISO 639-3 codes of any languages in URIEL, each once.
+        source: one of SOURCES.
+
+    Returns:
+        Square frames labelled with the codes as given, in their order, and the coverage of each pair: for the
+        typological kinds the number of features observed for both languages, for genetic the number of family nodes
+        recorded for the less documented one, for geographic 299 reference points or 0.
+
+    Raises:
+        XlingValueError: unknown kind, source or language, or a language twice.
+
+    Warns:
+        PlaceholderWarning: source `paper`, with the number of placeholder pairs.
+        MacrolanguageWarning: a macrolanguage code was given; names the individual code to use.
+
+    >>> compute_distances("genetic", ["en", "de", "fr"]).values["genetic"].loc["en"].tolist()
+    [0.0, 0.4286, 0.9]
+    """
+    kinds = check_names("distance kind", [kinds] if isinstance(kinds, str) else kinds, KINDS)
+    check_names("distance source", [source], SOURCES)
+    languages = [languages] if isinstance(languages, str) else list(languages)
+    resolved = codes.resolve_codes(languages)
+    distances = Distances.from_matrices(source, languages, {kind: _fill(kind, resolved, source) for kind in kinds})
+    _warn_of_macrolanguages(languages, resolved, source)
+    _warn_of_placeholders(distances)
+    return distances
+
+
+def distance_table(
+    languages: Iterable[str], kinds: str | Iterable[str] = KINDS, source: str = "repaired"
+) -> pd.DataFrame:
+    """Compute distances as one tidy table; see :func:`compute_distances`.
+
+    Returns:
+        One row per ordered pair, S = T included: source_language, target_language, one column per kind, one
+        ``<kind>_coverage`` column per kind.
+    """
+    return compute_distances(kinds, languages, source).to_table()
+
+
+def check_names(what: str, names: Iterable[str], known: tuple[str, ...]) -> list[str]:
+    """Check that all names are known.
+
+    Raises:
+        XlingValueError: one is not, or there is none; lists what exists.
+    """
+    names = list(names)
+    for name in names or [""]:
+        if name not in known:
+            raise XlingValueError(f"expected a {what} ({', '.join(known)}), got {name!r}{close_matches(name, known)}")
+    return names
+
+
+def _fill(kind: str, resolved: list[str], source: str) -> Matrix:
+    if source == "paper":
+        matrix = compute_matrix(kind, resolved, frozenset(uriel.rules()["rows_missing_in_distance_file"]))
+        stored = formulas.round_as_stored(matrix.values, uriel.rules()["stored_decimals"][kind])
+        return matrix._replace(values=stored)
+    if source == "individual":
+        role = "language" if kind in ("genetic", "geographic") else "typology"
+        resolved = [getattr(codes.individual_of(code), role) for code in resolved]
+    matrix = compute_matrix(kind, resolved)
+    values = np.where(matrix.placeholders, np.nan, np.round(matrix.values, 4))
+    return Matrix(values, matrix.coverage, np.zeros_like(matrix.placeholders))
+
+
+def _warn_of_macrolanguages(languages: list[str], resolved: list[str], source: str) -> None:
+    macrolanguages = codes.macrolanguage_members()
+    found = [pair for pair in zip(languages, resolved, strict=True) if pair[1] in macrolanguages]
+    if found and source != "individual":
+        advice = ", ".join(_phrase_individual(label, code) for label, code in found)
+        warnings.warn(
+            "a macrolanguage code stands for several languages, which URIEL's row for it mixes; use an individual code "
+            f"({advice}) or the source 'individual', which does so for you",
+            MacrolanguageWarning,
+            stacklevel=3,
+        )
+
+
+def _phrase_individual(label: str, code: str) -> str:
+    language, typology = codes.individual_of(code)
+    return f"{label} -> {language}" + (f", for typology {typology}" if typology != language else "")
+
+
+def _warn_of_placeholders(distances: Distances) -> None:
+    n_pairs = len(distances.languages) * (len(distances.languages) - 1) // 2
+    counts = {kind: n for kind in distances.kinds if (n := distances.n_placeholder_pairs(kind))}
+    if counts:
+        listed = ", ".join(f"{kind} {n}" for kind, n in counts.items())
+        warnings.warn(
+            f"the paper's distances hold placeholders, not measurements, for some of the {n_pairs} language pairs "
+            f"({listed}); use the source 'repaired' or 'individual' unless you reproduce the paper",
+            PlaceholderWarning,
+            stacklevel=3,
+        )

@@ -1,0 +1,134 @@
+"""URIEL's feature files, read from the installed lang2vec package without importing its code.
+
+``import lang2vec.lang2vec`` needs pkg_resources, which setuptools no longer ships; the data files need only numpy.
+Everything is read on first use, kept in memory, and never written.
+"""
+
+import functools
+import json
+import zipfile
+from importlib import resources
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from xling.errors import CorruptArtefactError, MissingFileError
+
+TYPOLOGICAL_KINDS = ("syntactic", "phonological", "inventory", "featural")
+PREFIXES = {"syntactic": ("S_",), "phonological": ("P_",), "inventory": ("INV_",), "featural": ("S_", "P_", "INV_")}
+
+
+class Typology(NamedTuple):
+    """Typological features of all languages of URIEL."""
+
+    names: np.ndarray  # [n_features]
+    rows: dict[str, int]  # ISO 639-3 -> row
+    values: np.ndarray  # int8 [n_languages, n_features]: the maximum over URIEL's sources; -1 = missing
+
+
+class Families(NamedTuple):
+    """Nodes of the family tree that each language of URIEL belongs to."""
+
+    names: np.ndarray  # [n_nodes], e.g. F_Indo-European
+    rows: dict[str, int]
+    nodes: np.ndarray  # int8 [n_languages, n_nodes], 0 or 1
+
+
+class Geography(NamedTuple):
+    """Central angles / pi between each language of URIEL and 299 reference points."""
+
+    rows: dict[str, int]
+    angles: np.ndarray  # float32 [n_languages, 299], in 0..1
+
+
+@functools.cache
+def rules() -> dict[str, Any]:
+    """Where lang2vec's distance file departs from its feature files (files/lang2vec_rules.json)."""
+    return json.loads(_own_file("lang2vec_rules.json"))
+
+
+@functools.cache
+def genetic_order() -> dict[str, int]:
+    """Place of each ISO 639-3 code in lang2vec's distance file; genetic distance takes the earlier language as a."""
+    return {code: place for place, code in enumerate(_own_file("distances_languages.txt").strip().split(","))}
+
+
+@functools.cache
+def typology() -> Typology:
+    """Read the typological features (about half a second, once)."""
+    arrays = _read("features.npz")
+    return Typology(arrays["feats"], _rows(arrays["langs"]), arrays["data"].max(axis=2).astype(np.int8))
+
+
+@functools.cache
+def families() -> Families:
+    """Read the family tree (about half a second, once)."""
+    arrays = _read("family_features.npz")
+    return Families(arrays["feats"], _rows(arrays["langs"]), arrays["data"][:, :, 0].astype(np.int8))
+
+
+@functools.cache
+def geography() -> Geography:
+    """Read the geographic features."""
+    arrays = _read("geocoord_features.npz")
+    return Geography(_rows(arrays["langs"]), arrays["data"][:, :, 0])
+
+
+@functools.cache
+def kind_columns(kind: str) -> np.ndarray:
+    """Columns of :func:`typology` that a kind uses: 98 syntactic, 28 phonological, 158 inventory, 284 featural."""
+    left_out = set(rules()["syntactic_features_left_out"])
+    chosen = [name.startswith(PREFIXES[kind]) and name not in left_out for name in map(str, typology().names)]
+    return np.flatnonzero(chosen)
+
+
+def kind_values(kind: str, codes: list[str]) -> np.ndarray:
+    """Features of one typological kind as URIEL observed them.
+
+    Args:
+        kind: one of TYPOLOGICAL_KINDS.
+        codes: ISO 639-3 codes of URIEL.
+
+    Returns:
+        int8, [n, n_features]: 1, 0, or -1 = missing.
+    """
+    table = typology()
+    return table.values[np.ix_([table.rows[code] for code in codes], kind_columns(kind))]
+
+
+def kind_vectors(kind: str, codes: list[str]) -> np.ndarray:
+    """The vectors lang2vec computes with: missing = 0, and its three overrides applied.
+
+    Returns:
+        int8, [n, n_features], 0 or 1; a language without any 1 has a row of zeros.
+    """
+    vectors = np.maximum(kind_values(kind, codes), 0)
+    names = typology().names[kind_columns(kind)]
+    vectors[:, np.isin(names, rules()["features_set_to_zero"])] = 0
+    for name, languages in rules()["features_set_to_one"].items():
+        vectors[np.ix_(np.isin(codes, languages), names == name)] = 1
+    return vectors
+
+
+def _own_file(name: str) -> str:
+    return (resources.files("xling.distances") / "files" / name).read_text(encoding="utf-8")
+
+
+def _rows(codes: np.ndarray) -> dict[str, int]:
+    return {str(code): row for row, code in enumerate(codes)}
+
+
+def _read(name: str) -> dict[str, np.ndarray]:
+    try:
+        file = resources.files("lang2vec") / "data" / name
+        with file.open("rb") as stream, np.load(stream) as arrays:
+            return {key: arrays[key] for key in arrays.files}
+    except (ModuleNotFoundError, FileNotFoundError) as error:
+        raise MissingFileError(
+            f"expected {name} in the installed package lang2vec and it is not there; run: pip install lang2vec==1.1.2"
+        ) from error
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise CorruptArtefactError(
+            f"{name} in the installed package lang2vec cannot be read ({error}); run: "
+            "pip install --force-reinstall --no-deps lang2vec==1.1.2"
+        ) from error
