@@ -1,0 +1,132 @@
+"""One layer of a comparison with its exact means taken off: what every measure of moments is a function of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from xling.errors import XlingValueError
+from xling.similarity.hsic import HsicTerms
+from xling.similarity.marginal import Marginal
+from xling.similarity.moments import Moments
+from xling.similarity.panels import dense
+from xling.similarity.recentre import moved_sq_xy, moved_sums
+from xling.similarity.result import UndefinedSimilarityError
+
+MINIMUM = 4
+"""Examples without which the unbiased estimator does not exist."""
+
+CONSTANT = 8 * torch.finfo(torch.float32).eps
+"""Features whose standard deviation is below this fraction of their mean are constant: only rounding varies."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """One side of one layer, centred, float64.
+
+    Attributes:
+        n: number of rows.
+        gram: X'X, ``[d, d]``.
+        sq: sum of ``|x|^2``, the trace of `gram`.
+        sq_sq: sum of ``|x|^4``.
+    """
+
+    n: int
+    gram: Tensor
+    sq: Tensor
+    sq_sq: Tensor
+
+    @property
+    def terms(self) -> HsicTerms:
+        """Terms of the HSIC of this side with itself."""
+        return HsicTerms(self.n, self.gram.square().sum(), self.sq, self.sq, self.sq_sq)
+
+
+@dataclass(frozen=True)
+class Centred:
+    """One layer of a comparison, centred, float64.
+
+    Attributes:
+        x: the base.
+        y: the other side.
+        yx: Y'X, ``[d_y, d_x]``.
+        sq_xy: sum of ``|x|^2 |y|^2``.
+        is_identical: every row of y equals its row of x bit by bit.
+    """
+
+    x: Side
+    y: Side
+    yx: Tensor
+    sq_xy: Tensor
+    is_identical: bool
+
+    @property
+    def terms(self) -> HsicTerms:
+        """Terms of the HSIC between the sides."""
+        return HsicTerms(self.x.n, self.yx.square().sum(), self.x.sq, self.y.sq, self.sq_xy)
+
+
+def centred_layer(moments: Moments, layer: int, base: Marginal | None = None) -> Centred:
+    """Centre one layer of a comparison.
+
+    Args:
+        moments: the accumulated sums.
+        layer: index into the flattened leading dimensions.
+        base: the base's self-term, where `moments` was started with one.
+
+    Raises:
+        UndefinedSimilarityError: fewer than 4 rows, non-finite values or constant features.
+        XlingValueError: the base's self-term is missing, or was computed from other rows.
+    """
+    x, y = moments.x, moments.y
+    for name, side in (("x", x), ("y", y)):
+        _check_defined(side, layer, name)
+    if base is not None:
+        _check_same_rows(x, base, layer)
+    elif x.gram is None:
+        raise XlingValueError("these statistics were started with the base's self-term; give it again to evaluate them")
+    n, yx, m, k = int(moments.n), moments.yx[layer].double(), _mean(x, layer), _mean(y, layer)
+    sums_x = (m, x.total[layer], x.sq[layer], moments.y_sq_x[layer])
+    sums_y = (k, y.total[layer], y.sq[layer], moments.x_sq_y[layer])
+    sq_xy = moved_sq_xy(n, moments.sq_xy[layer], k @ (yx @ m), sums_x, sums_y)
+    is_identical = not moments.n_changed.flatten()[layer]
+    full = x if base is None else base
+    return Centred(centred_side(full, layer), centred_side(y, layer), yx.addr_(k, m, alpha=-n), sq_xy, is_identical)
+
+
+def centred_side(side: Marginal, layer: int) -> Side:
+    """Centre one layer of a full marginal."""
+    n, mean, total, sq = int(side.n), _mean(side, layer), side.total[layer], side.sq[layer]
+    gram = dense(side.gram, *side.shift.shape, layer)
+    own = (mean, total, sq, side.sq_vec[layer])
+    sq_sq = moved_sq_xy(n, side.sq_sq[layer], mean @ (gram @ mean), own, own)
+    return Side(n, gram.addr_(mean, mean, alpha=-n), moved_sums(n, mean, total, sq)[1], sq_sq)
+
+
+def _mean(side: Marginal, layer: int) -> Tensor:
+    """Mean of the shifted rows."""
+    return side.total[layer] / side.n
+
+
+def _check_defined(side: Marginal, layer: int, name: str) -> None:
+    n = int(side.n)
+    if n < MINIMUM:
+        raise UndefinedSimilarityError(f"{n} examples, at least {MINIMUM} are needed")
+    mean = _mean(side, layer)
+    _, sq = moved_sums(n, mean, side.total[layer], side.sq[layer])
+    if not torch.isfinite(sq):
+        raise UndefinedSimilarityError(f"{name} holds non-finite values")
+    if sq <= n * CONSTANT**2 * (side.shift[layer] + mean).square().sum():
+        raise UndefinedSimilarityError(f"{name} is constant over the examples")
+
+
+def _check_same_rows(light: Marginal, base: Marginal, layer: int) -> None:
+    """The base's rows, met again in the pass, must have the norms that its self-term was computed from."""
+    met, known = light.sq[layer], base.sq[layer]
+    if light.n != base.n or not torch.isclose(met, known, rtol=1e-3):
+        raise XlingValueError(
+            f"the base's self-term covers {int(base.n)} rows with a sum of squares of {float(known):.6g}, the pass met "
+            f"{int(light.n)} rows with {float(met):.6g}; compute the self-term from the same rows, each met once"
+        )

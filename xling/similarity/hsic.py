@@ -1,0 +1,67 @@
+"""HSIC with linear kernels from a handful of sums over centred rows."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from xling.similarity.result import UndefinedSimilarityError
+
+
+@dataclass(frozen=True)
+class HsicTerms:
+    """What either estimator of HSIC(K, L) needs, K = X X', L = Y Y', the columns of X and Y having mean zero.
+
+    Attributes:
+        n: number of examples.
+        cross: ``|Y'X|_F^2`` = tr(KL).
+        sq_x: sum of ``|x|^2`` = tr(K).
+        sq_y: sum of ``|y|^2`` = tr(L).
+        sq_xy: sum of ``|x|^2 |y|^2`` = tr(KL) on the diagonals alone.
+    """
+
+    n: int
+    cross: Tensor
+    sq_x: Tensor
+    sq_y: Tensor
+    sq_xy: Tensor
+
+
+def hsic(terms: HsicTerms, *, debiased: bool) -> Tensor:
+    """HSIC, biased or unbiased, up to the factor that CKA cancels.
+
+    Biased (Gretton 2005): ``tr(K L)``. Unbiased (Song 2012, eq. 5), with K~ and L~ the Gram matrices without their
+    diagonals: ``tr(K~ L~) + 1'K~1 1'L~1 / ((n-1)(n-2)) - 2/(n-2) 1'K~L~1``. The estimator ignores the mean of
+    the rows, so they may be centred; then the row sums of K vanish, those of K~ are ``-|x|^2``, and the three terms
+    become the sums below.
+
+    Args:
+        terms: sums over centred rows, float64.
+        debiased: unbiased estimator; needs n >= 4.
+
+    Returns:
+        Scalar float64; the biased one is >= 0, the unbiased one is 0 on average for independent data.
+
+    References:
+        Song et al. 2012 (JMLR 13); Kornblith et al. 2019 (arXiv:1905.00414); Nguyen et al. 2021 (arXiv:2010.15327).
+    """
+    if not debiased:
+        return terms.cross
+    n = terms.n
+    return terms.cross + terms.sq_x * terms.sq_y / ((n - 1) * (n - 2)) - n / (n - 2) * terms.sq_xy
+
+
+def cka(xx: HsicTerms, yy: HsicTerms, xy: HsicTerms, *, debiased: bool) -> Tensor:
+    """Linear CKA, ``HSIC(K, L) / sqrt(HSIC(K, K) HSIC(L, L))``.
+
+    Returns:
+        Scalar float64. Biased: 0..1. Debiased: <= 1, slightly negative for unrelated data; never clamped.
+
+    Raises:
+        UndefinedSimilarityError: an unbiased self-term is not positive, as with very few and nearly unstructured rows.
+    """
+    of_x, of_y = hsic(xx, debiased=debiased), hsic(yy, debiased=debiased)
+    for name, value in (("x", of_x), ("y", of_y)):
+        if not value > 0:
+            raise UndefinedSimilarityError(f"the HSIC of {name} with itself is {float(value):.3g}, not positive")
+    return hsic(xy, debiased=debiased) / (torch.sqrt(of_x) * torch.sqrt(of_y))

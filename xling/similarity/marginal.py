@@ -1,0 +1,102 @@
+"""Sums over one side of a comparison: what a stored base contributes, once, to every later run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+
+import torch
+from torch import Tensor
+
+from xling.similarity.panels import add_product, empty_panels
+from xling.similarity.precision import similarity_precision
+
+ROWS_AT_ONCE = 512
+"""Rows shifted and multiplied at once: bounds the working memory of a one-shot call."""
+
+
+@dataclass
+class Marginal:
+    """Sums over rows x of L layers, after `shift` was taken off each row.
+
+    Matrices are summed in the dtype of the rows, at least float32; vectors and scalars in float64.
+
+    Attributes:
+        n: number of rows, int64 scalar.
+        shift: what was taken off every row, ``[L, d]``.
+        total: sum of x, ``[L, d]`` float64.
+        sq: sum of ``|x|^2``, ``[L]`` float64.
+        gram: X'X, packed as in :mod:`xling.similarity.panels`. None in a light marginal, whose full one is elsewhere.
+        sq_sq: sum of ``|x|^4``, ``[L]`` float64; None likewise.
+        sq_vec: sum of ``|x|^2 x``, ``[L, d]`` float64; None likewise.
+    """
+
+    n: Tensor
+    shift: Tensor
+    total: Tensor
+    sq: Tensor
+    gram: Tensor | None = None
+    sq_sq: Tensor | None = None
+    sq_vec: Tensor | None = None
+
+    @classmethod
+    def empty(cls, shift: Tensor, *, light: bool = False) -> Marginal:
+        """No rows yet; `shift` is ``[L, d]`` in the accumulators' dtype."""
+        total = torch.zeros_like(shift, dtype=torch.float64)
+        sums = cls(torch.zeros((), dtype=torch.int64, device=shift.device), shift, total, total.sum(-1))
+        if light:
+            return sums
+        gram = empty_panels(*shift.shape, like=shift)
+        return replace(sums, gram=gram, sq_sq=sums.sq.clone(), sq_vec=total.clone())
+
+    @classmethod
+    def of(cls, x: Tensor, *, allow_tf32: bool = False) -> Marginal:
+        """The self-term of `x` ``[..., n, d]``: computed once for a base, it serves every later comparison with it."""
+        x = flatten_layers(x)
+        with similarity_precision(x.device.type, allow_tf32=allow_tf32):
+            sums = cls.empty(row_mean(x))
+            for rows in x.split(ROWS_AT_ONCE, -2):
+                rows = shifted(rows, sums.shift)
+                sq = rows.square().sum(-1)
+                sums.add(rows, sq, weighted_sums(rows, torch.ones_like(sq), sq))
+        return sums
+
+    def add(self, rows: Tensor, sq: Tensor, sums: Tensor) -> None:
+        """Add shifted rows ``[L, b, d]``, given their ``|x|^2`` and ``[L, 2.., d]`` sums of x and ``|x|^2 x``."""
+        self.n += rows.shape[-2]
+        self.total += sums[:, 0]
+        sq = sq.double()
+        self.sq += sq.sum(-1)
+        if self.gram is not None:
+            add_product(self.gram, rows, rows)
+            self.sq_sq += sq.square().sum(-1)
+            self.sq_vec += sums[:, 1]
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The sums that are held, by name: what to store, send or sum (``Marginal(**tensors)`` restores)."""
+        held = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: value for name, value in held.items() if value is not None}
+
+    @property
+    def mean(self) -> Tensor:
+        """Mean of the unshifted rows, ``[L, d]`` float64."""
+        return self.shift + self.total / self.n
+
+
+def flatten_layers(rows: Tensor) -> Tensor:
+    """``[..., b, d]`` to ``[L, b, d]``."""
+    return rows.reshape(-1, *rows.shape[-2:])
+
+
+def row_mean(x: Tensor) -> Tensor:
+    """Mean over rows in the accumulators' dtype: ``[L, b, d]`` to ``[L, d]``."""
+    return x.mean(-2, dtype=torch.float64).to(torch.promote_types(x.dtype, torch.float32))
+
+
+def shifted(rows: Tensor, shift: Tensor) -> Tensor:
+    """Rows minus their layer's shift, in the accumulators' dtype."""
+    return rows.to(shift.dtype) - shift.unsqueeze(-2)
+
+
+def weighted_sums(rows: Tensor, *weights: Tensor) -> Tensor:
+    """Sum of ``w x`` over the rows for each of several weights ``[L, b]``: ``[L, len(weights), d]``."""
+    return torch.stack(weights, -2) @ rows

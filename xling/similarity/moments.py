@@ -1,0 +1,146 @@
+"""Sufficient statistics of paired representations: additive over batches, processes and time.
+
+All layers of one comparison are one object. Rows are shifted before they are multiplied, by the mean of the base where
+that is known and of the first batch otherwise, so that float32 sums stay safe at any mean.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from xling.errors import XlingValueError
+from xling.similarity.marginal import ROWS_AT_ONCE, Marginal, flatten_layers, row_mean, shifted, weighted_sums
+from xling.similarity.precision import similarity_precision
+
+
+@dataclass
+class Moments:
+    """Sums over paired rows (x, y): with both marginals they give every measure that needs no rows.
+
+    Attributes:
+        x: marginal of the base; light where the base's self-term is given.
+        y: marginal of the other side.
+        yx: Y'X, ``[L, d_y, d_x]``, the leading dimensions flattened.
+        sq_xy: sum of ``|x|^2 |y|^2``, ``[L]`` float64.
+        y_sq_x: sum of ``|y|^2 x``, ``[L, d_x]`` float64.
+        x_sq_y: sum of ``|x|^2 y``, ``[L, d_y]`` float64.
+        n_changed: rows in which y differs from x in any bit, int64 ``[...]``, of the layers' own shape; every row where
+            widths differ.
+
+    Example:
+        >>> x = torch.randn(3, 100, 8)  # 3 layers, 100 examples, 8 features
+        >>> moments = Moments.start(x[:, :64], x[:, :64])
+        >>> moments.update(x[:, :64], x[:, :64])
+        >>> moments.update(x[:, 64:], x[:, 64:])
+        >>> int(moments.n), moments.n_changed.tolist()
+        (100, [0, 0, 0])
+    """
+
+    x: Marginal
+    y: Marginal
+    yx: Tensor
+    sq_xy: Tensor
+    y_sq_x: Tensor
+    x_sq_y: Tensor
+    n_changed: Tensor
+
+    @classmethod
+    def start(cls, x: Tensor, y: Tensor, base: Marginal | None = None) -> Moments:
+        """No rows yet; the shifts are the means of this first batch ``[..., b, d]``, or the base's.
+
+        Raises:
+            XlingValueError: an empty batch, or a base of other layers or width.
+        """
+        check_rows(x, y)
+        if not x.shape[-2]:
+            raise XlingValueError("the first batch has no rows to take a shift from; start with one that has some")
+        layers = x.shape[:-2]
+        x, y = flatten_layers(x), flatten_layers(y)
+        if base is not None:
+            check_layers("the base's self-term", base.shift.shape, (x.shape[0], x.shape[-1]))
+        with similarity_precision(x.device.type):
+            side_x = Marginal.empty(row_mean(x) if base is None else base.shift, light=base is not None)
+            side_y = Marginal.empty(row_mean(y))
+            yx = side_y.shift.new_zeros(x.shape[0], y.shape[-1], x.shape[-1])
+            sums = side_x.sq.clone(), side_x.total.clone(), side_y.total.clone()
+            return cls(side_x, side_y, yx, *sums, torch.zeros(layers, dtype=torch.int64, device=x.device))
+
+    @classmethod
+    def of(cls, x: Tensor, y: Tensor, base: Marginal | None = None, *, allow_tf32: bool = False) -> Moments:
+        """All rows ``[..., n, d]`` at once; any sequence of updates gives the same."""
+        moments = cls.start(x, y, base)
+        moments.update(x, y, allow_tf32=allow_tf32)
+        return moments
+
+    @property
+    def n(self) -> Tensor:
+        """Number of paired rows, int64 scalar."""
+        return self.x.n
+
+    def update(self, x: Tensor, y: Tensor, *, allow_tf32: bool = False) -> None:
+        """Add paired rows.
+
+        Args:
+            x: ``[..., b, d_x]`` any floating dtype, b >= 0, on the device of the sums.
+            y: ``[..., b, d_y]``, the same examples in the same order.
+            allow_tf32: multiply in TF32 on a GPU that can.
+
+        Raises:
+            XlingValueError: rows, layers or widths that do not fit each other or what was added before.
+        """
+        check_rows(x, y)
+        x, y = flatten_layers(x), flatten_layers(y)
+        for name, side, rows in (("x", self.x, x), ("y", self.y, y)):
+            check_layers(f"what {name} held before", side.shift.shape, (rows.shape[0], rows.shape[-1]))
+        with similarity_precision(x.device.type, allow_tf32=allow_tf32):
+            for rows_x, rows_y in zip(x.split(ROWS_AT_ONCE, -2), y.split(ROWS_AT_ONCE, -2), strict=True):
+                self._add(rows_x, rows_y)
+
+    def _add(self, x: Tensor, y: Tensor) -> None:
+        changed = (x != y).any(-1).sum(-1) if x.shape[-1] == y.shape[-1] else x.shape[-2]
+        self.n_changed.view(-1).add_(changed)
+        x, y = shifted(x, self.x.shift), shifted(y, self.y.shift)
+        sq_x, sq_y = x.square().sum(-1), y.square().sum(-1)
+        one = torch.ones_like(sq_x)
+        sums_x, sums_y = weighted_sums(x, one, sq_x, sq_y), weighted_sums(y, one, sq_y, sq_x)
+        self.x.add(x, sq_x, sums_x)
+        self.y.add(y, sq_y, sums_y)
+        self.yx.baddbmm_(y.mT, x)
+        self.sq_xy += (sq_x.double() * sq_y).sum(-1)
+        self.y_sq_x += sums_x[:, 2]
+        self.x_sq_y += sums_y[:, 2]
+
+
+def check_rows(x: Tensor, y: Tensor) -> None:
+    """Refuse representations that cannot be paired row by row.
+
+    Raises:
+        XlingValueError: not floating point, fewer than two dimensions, other layers, or other numbers of rows.
+    """
+    for name, rows in (("x", x), ("y", y)):
+        if rows.ndim < 2 or not rows.is_floating_point():
+            raise XlingValueError(
+                f"representations are floating-point [..., examples, features]; {name} is {rows.dtype} of shape "
+                f"{tuple(rows.shape)}; convert or reshape it"
+            )
+    if x.shape[:-1] != y.shape[:-1]:
+        raise XlingValueError(
+            f"x and y must hold the same layers and examples; got {tuple(x.shape[:-1])} and {tuple(y.shape[:-1])} "
+            "(layers..., examples); pair the rows by example id first"
+        )
+
+
+def check_layers(what: str, expected: tuple[int, ...], got: tuple[int, ...]) -> None:
+    """Refuse statistics of other layers or widths.
+
+    Raises:
+        XlingValueError: (number of layers, width) differ.
+    """
+    if tuple(expected) != tuple(got):
+        raise XlingValueError(
+            f"{what} has (layers, width) {tuple(expected)}, these have {tuple(got)}; layers of different shapes need "
+            "an object each"
+        )

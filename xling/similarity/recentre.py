@@ -1,0 +1,127 @@
+"""Moving the shift of accumulated sums, exactly: statistics with different shifts are added after this."""
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from xling.errors import XlingValueError
+from xling.similarity.marginal import Marginal
+from xling.similarity.moments import Moments, check_layers
+from xling.similarity.panels import add_product, times_vector
+from xling.similarity.precision import similarity_precision
+
+
+def moved_sums(n: Tensor | int, move: Tensor, total: Tensor, sq: Tensor) -> tuple[Tensor, Tensor]:
+    """Sums of x and ``|x|^2`` once a further `move` ``[..., d]`` is taken off n rows."""
+    return total - n * move, sq - 2 * dot(move, total) + n * dot(move, move)
+
+
+def moved_sq_xy(n, sq_xy, gram_move, x: tuple, y: tuple) -> Tensor:
+    """Sum of ``|x|^2 |y|^2`` once moves m and k are taken off: ``|x - m|^2 |y - k|^2`` multiplied out.
+
+    Args:
+        n: number of rows.
+        sq_xy: the sum before, ``[...]``.
+        gram_move: ``k' Y'X m``, ``[...]``.
+        x: (m, sum of x, sum of ``|x|^2``, sum of ``|y|^2 x``) before.
+        y: (k, sum of y, sum of ``|y|^2``, sum of ``|x|^2 y``) before.
+    """
+    (m, total_x, sq_x, y_sq_x), (k, total_y, sq_y, x_sq_y) = x, y
+    mm, kk = dot(m, m), dot(k, k)
+    linear = sq_xy - 2 * (dot(m, y_sq_x) + dot(k, x_sq_y)) + 4 * gram_move
+    return linear + kk * (sq_x - 2 * dot(m, total_x)) + mm * (sq_y - 2 * dot(k, total_y)) + n * mm * kk
+
+
+def recentred_marginal(side: Marginal, shift: Tensor) -> Marginal:
+    """The same rows with another `shift` ``[L, d]`` taken off."""
+    move = shift.double() - side.shift
+    total, sq = moved_sums(side.n, move, side.total, side.sq)
+    light = Marginal(side.n, shift, total, sq)
+    if side.gram is None:
+        return light
+    gram, product = side.gram.clone(), times_vector(side.gram, move)
+    add_product(gram, *_rank_two(move, side.total, move, total, gram.dtype))
+    own = (move, side.total, side.sq, side.sq_vec)
+    sq_sq = moved_sq_xy(side.n, side.sq_sq, dot(move, product), own, own)
+    return replace(
+        light, gram=gram, sq_sq=sq_sq, sq_vec=_moved_vector(side.sq_vec, product, move, side.total, sq, move)
+    )
+
+
+def recentred(moments: Moments, shift_x: Tensor, shift_y: Tensor) -> Moments:
+    """The same pairs with other shifts ``[L, d_x]`` and ``[L, d_y]`` taken off."""
+    with similarity_precision(shift_x.device.type):
+        x, y = moments.x, moments.y
+        m, k = shift_x.double() - x.shift, shift_y.double() - y.shift
+        new_x, new_y = recentred_marginal(x, shift_x), recentred_marginal(y, shift_y)
+        left, right = _rank_two(k, y.total, m, new_x.total, moments.yx.dtype)
+        yx_m, xy_k = _times(moments.yx, m), _times(moments.yx.mT, k)
+        return replace(
+            moments,
+            x=new_x,
+            y=new_y,
+            yx=moments.yx.baddbmm(left.mT, right),
+            sq_xy=moved_sq_xy(
+                moments.n,
+                moments.sq_xy,
+                dot(k, yx_m),
+                (m, x.total, x.sq, moments.y_sq_x),
+                (k, y.total, y.sq, moments.x_sq_y),
+            ),
+            y_sq_x=_moved_vector(moments.y_sq_x, xy_k, k, x.total, new_y.sq, m),
+            x_sq_y=_moved_vector(moments.x_sq_y, yx_m, m, y.total, new_x.sq, k),
+        )
+
+
+def merged(first: Moments, second: Moments) -> Moments:
+    """Statistics over the rows of both, re-centred to their common mean, which is safe whatever the two shifts were.
+
+    Raises:
+        XlingValueError: other layers or widths, or one started with the base's self-term and the other without.
+    """
+    for name, one, other in (("x", first.x, second.x), ("y", first.y, second.y)):
+        check_layers(f"{name} of the first state", one.shift.shape, other.shift.shape)
+    if (first.x.gram is None) != (second.x.gram is None):
+        raise XlingValueError(
+            "one of these states was started with the base's self-term and the other without; start both the same way"
+        )
+    shifts = [common_shift([one, other]) for one, other in ((first.x, second.x), (first.y, second.y))]
+    return _sum(recentred(first, *shifts), recentred(second, *shifts))
+
+
+def common_shift(sides: list[Marginal]) -> Tensor:
+    """The mean over all rows of several marginals, ``[L, d]``; the first's shift while there are no rows at all."""
+    n = sum(side.n for side in sides)
+    if not n:
+        return sides[0].shift
+    return (sum(side.n * side.shift.double() + side.total for side in sides) / n).to(sides[0].shift.dtype)
+
+
+def dot(a: Tensor, b: Tensor) -> Tensor:
+    """Inner products over the last dimension."""
+    return (a * b).sum(-1)
+
+
+def _sum(first: Moments, second: Moments) -> Moments:
+    def add(one: Marginal, other: Marginal) -> Marginal:
+        others = other.tensors()
+        return replace(one, **{name: value + others[name] for name, value in one.tensors().items() if name != "shift"})
+
+    own = ("yx", "sq_xy", "y_sq_x", "x_sq_y", "n_changed")
+    sums = {name: getattr(first, name) + getattr(second, name) for name in own}
+    return Moments(x=add(first.x, second.x), y=add(first.y, second.y), **sums)
+
+
+def _rank_two(k: Tensor, total_y: Tensor, m: Tensor, new_total_x: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Factors ``[L, 2, d]`` of what changes in Y'X: ``- total_y m' - k new_total_x'``."""
+    return -torch.stack([total_y, k], 1).to(dtype), torch.stack([m, new_total_x], 1).to(dtype)
+
+
+def _moved_vector(vec: Tensor, product: Tensor, k: Tensor, total_x: Tensor, new_sq_y: Tensor, m: Tensor) -> Tensor:
+    """Sum of ``|y|^2 x`` once moves m and k are taken off; `product` is ``X'Y k``."""
+    return vec - 2 * product + dot(k, k).unsqueeze(-1) * total_x - m * new_sq_y.unsqueeze(-1)
+
+
+def _times(matrices: Tensor, vectors: Tensor) -> Tensor:
+    return torch.stack([matrix.double() @ vector for matrix, vector in zip(matrices, vectors, strict=True)])

@@ -1,0 +1,54 @@
+"""A similarity, or the reason why there is none."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from xling.errors import XlingValueError
+
+
+class UndefinedSimilarityError(XlingValueError):
+    """The similarity of these representations does not exist; the message is the reason."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """One similarity per layer, never clamped, with a named reason wherever it is NaN.
+
+    Attributes:
+        value: float64 ``[...]``, one entry per layer (the leading dimensions of the representations).
+        reason: one string per entry of ``value.flatten()``; empty where the value is defined.
+    """
+
+    value: Tensor
+    reason: list[str]
+
+    def defined(self) -> Tensor:
+        """The values, for callers that need every one of them.
+
+        Raises:
+            UndefinedSimilarityError: some layer has no similarity.
+        """
+        missing = [f"layer {i}: {reason}" if len(self.reason) > 1 else reason for i, reason in enumerate(self.reason)]
+        missing = [text for text, reason in zip(missing, self.reason, strict=True) if reason]
+        if missing:
+            raise UndefinedSimilarityError(
+                f"similarity is undefined, {'; '.join(missing)}; leave such layers out, or ask for a Result, which marks "
+                "them with NaN"
+            )
+        return self.value
+
+
+def collect(compute: Callable[[int], Tensor], shape: tuple[int, ...]) -> Result:
+    """Evaluate `compute` on every layer index of the leading `shape`, turning UndefinedSimilarityError into reasons."""
+    values, reasons = [], []
+    for layer in range(torch.Size(shape).numel()):
+        try:
+            values.append(compute(layer).cpu())
+            reasons.append("")
+        except UndefinedSimilarityError as undefined:
+            values.append(torch.tensor(float("nan"), dtype=torch.float64))
+            reasons.append(str(undefined))
+    return Result(torch.stack(values).reshape(shape), reasons)
