@@ -150,5 +150,6 @@ def impact_reasons(impact: pd.DataFrame | None) -> dict[str, str]:
     reasons = {}
     for layer, rows in impact.groupby("layer"):
         if rows["impact"].isna().all():
-            reasons[f"{layer:02d}"] = "; ".join(sorted({str(r) for r in rows["reason"] if r}))
+            given = sorted({str(reason) for reason in rows["reason"] if reason})
+            reasons[f"{layer:02d}"] = "; ".join(given) or "no reason was recorded"
     return reasons

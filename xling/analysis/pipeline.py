@@ -1,0 +1,110 @@
+"""From the tables of a study to all tables of its analysis."""
+
+from importlib.metadata import version
+from typing import Any
+
+import pandas as pd
+
+from xling.analysis import caveats
+from xling.analysis.default import compute_default_tables
+from xling.analysis.inputs import Measurements, Settings
+from xling.analysis.pairs import LANGUAGE_PAIR, compute_pairs, impact_reasons
+from xling.analysis.paper import compute_paper_correlations
+from xling.analysis.schema import MEAN_LABEL, Analysis, distance_kinds
+from xling.errors import XlingValueError, close_matches
+
+MODES = ("default", "paper", "both")
+BASELINES = ("none", "word_embeddings")
+_PACKAGES = ("xling", "numpy", "scipy", "pandas", "statsmodels", "matplotlib", "torch", "transformers", "lang2vec")
+
+
+def analyse(measured: Measurements, settings: Settings | None = None) -> Analysis:
+    """Compute every table that the measurements allow.
+
+    Args:
+        measured: transfer, distances and, where they were measured, impact and more.
+        settings: mode, strategy, validation and resampling; None = the defaults.
+
+    Returns:
+        ``pairs`` (all strategies); in default mode the tables of
+        :func:`~xling.analysis.default.compute_default_tables`; in paper mode ``correlations_paper``. Tables without a
+        row are absent.
+
+    Raises:
+        XlingValueError: a setting does not fit, a column is missing, or no pair of different languages is left.
+    """
+    settings = settings or Settings()
+    if settings.mode not in MODES:
+        raise XlingValueError(f"mode must be one of {', '.join(MODES)}, found {settings.mode!r}")
+    pairs = compute_pairs(measured.transfer, measured.impact, measured.distances, settings.epoch, settings.step)
+    strategy = choose_strategy(pairs, settings.strategy)
+    main = pairs[pairs["strategy"] == strategy]
+    kinds = [kind for kind in distance_kinds(main) if main.loc[~main["is_in_language"], kind].notna().any()]
+    _check_something_left(main, strategy)
+    warnings = caveats.describe_study(main, list(measured.skipped))
+    warnings += caveats.describe_impact(main, impact_reasons(measured.impact))
+    warnings += caveats.describe_distances(main, distance_kinds(main))
+    tables = {"pairs": pairs}
+    if settings.mode != "paper":
+        tables |= compute_default_tables(measured, settings, pairs, main, kinds)
+        warnings += caveats.describe_tests(tables["correlations"])
+    if settings.mode != "default":
+        tables["correlations_paper"] = compute_paper_correlations(main, kinds)
+    tables = {name: table for name, table in tables.items() if len(table)}
+    return Analysis(tables, warnings, _collect_facts(measured, settings, pairs, main, kinds))
+
+
+def choose_strategy(pairs: pd.DataFrame, strategy: str | None = None) -> str:
+    """Choose whose runs enter the main analyses: the one asked for, the only one, or the only baseline.
+
+    Raises:
+        XlingValueError: there is no such strategy, or no single baseline to choose.
+    """
+    present = sorted(pairs["strategy"].unique())
+    if strategy is not None:
+        if strategy not in present:
+            near = close_matches(strategy, present)
+            raise XlingValueError(f"no run has the strategy {strategy!r}; there are {', '.join(present)}{near}")
+        return strategy
+    candidates = present if len(present) == 1 else [name for name in BASELINES if name in present]
+    if len(candidates) != 1:
+        raise XlingValueError(
+            f"expected one baseline strategy ({' or '.join(BASELINES)}) among {', '.join(present)}, found "
+            f"{len(candidates)}; choose one with strategy=NAME"
+        )
+    return candidates[0]
+
+
+def _check_something_left(main: pd.DataFrame, strategy: str) -> None:
+    between = main[~main["is_in_language"]]
+    if not between[["accuracy", "impact", "impact_biased"]].notna().any(axis=None):
+        raise XlingValueError(
+            f"nothing to analyse: strategy {strategy!r} has no accuracy and no impact for two different languages; "
+            "finish a run with a target other than its source"
+        )
+
+
+def _collect_facts(
+    measured: Measurements, settings: Settings, pairs: pd.DataFrame, main: pd.DataFrame, kinds: list[str]
+) -> dict[str, Any]:
+    cells = main[main["layer_label"] == MEAN_LABEL]
+    seeds = measured.transfer.loc[measured.transfer["strategy"] == main["strategy"].iloc[0], "seed"]
+    controls = [] if measured.controls is None else [c for c in measured.controls.columns if c not in LANGUAGE_PAIR]
+    return {
+        "sources": sorted(cells["source_language"].unique()),
+        "targets": sorted(cells["target_language"].unique()),
+        "seeds": sorted(seeds.unique().tolist()),
+        "strategies": sorted(pairs["strategy"].unique()),
+        "strategy": main["strategy"].iloc[0],
+        "kinds": kinds,
+        "layers": sorted(main["layer"].dropna().astype(int).unique().tolist()),
+        "permutations": settings.resampling.permutations,
+        "bootstraps": settings.resampling.bootstraps,
+        "seed": settings.resampling.seed,
+        "mode": settings.mode,
+        "distances": measured.distances_name,
+        "controls": controls,
+        "missing_cells": caveats.missing_cells(cells),
+        "skipped": list(measured.skipped),
+        "versions": {name: version(name) for name in _PACKAGES},
+    }
