@@ -7,7 +7,7 @@ function in ``STRATEGIES``; a new one is a function there and a file in ``conf/f
 import inspect
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import nn
@@ -125,72 +125,63 @@ STRATEGIES = {
 
 @dataclass(frozen=True)
 class FreezePlan:
-    """What to freeze in an encoder of known depth.
+    """A strategy with its settings; made by :func:`plan_freezing`. It becomes layers where an encoder's depth is known.
 
     Attributes:
-        name: of the strategy with its settings, for run directories, e.g. ``bottom_3``.
-        layers: frozen layers, ascending.
-        word_embeddings: the word-piece table is frozen alone; that is no layer.
+        name: for run directories, e.g. ``bottom_3``.
+        strategy: key of ``STRATEGIES``.
         dropout: ``active`` inside frozen layers, as in the paper, or ``off``.
+        options: what the strategy takes.
     """
 
     name: str
-    layers: tuple[int, ...] = ()
-    word_embeddings: bool = False
+    strategy: str
     dropout: str = "active"
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def word_embeddings(self) -> bool:
+        """Whether the word-piece table is frozen alone; that is no layer."""
+        return STRATEGIES[self.strategy].word_embeddings
+
+    def layers_of(self, n_layers: int) -> tuple[int, ...]:
+        """Frozen layers of an encoder of `n_layers` blocks, ascending.
+
+        Raises:
+            XlingValueError: a layer or count that such an encoder does not have.
+        """
+        return tuple(STRATEGIES[self.strategy].layers(n_layers, **self.options))
 
 
-def name_strategy(settings: Mapping[str, Any]) -> str:
-    """Name a strategy with its settings; needs no encoder.
+def plan_freezing(strategy: str, dropout: str = "active", **options: Any) -> FreezePlan:
+    """Check the settings of ``conf/freeze`` and name them; needs no encoder.
 
     Args:
-        settings: plain values of ``conf/freeze``: `strategy`, `dropout`, and what the strategy takes.
+        strategy: key of ``STRATEGIES``.
+        dropout: ``active`` or ``off``, inside frozen layers.
+        options: what the strategy takes.
 
     Raises:
         XlingValueError: no such strategy, or settings that it does not take or that are missing.
 
-    >>> name_strategy({"strategy": "bottom_k", "k": 3, "embeddings": False, "dropout": "off"})
-    'bottom_3_no_embeddings_dropout_off'
+    >>> plan = plan_freezing("bottom_k", k=3, embeddings=False)
+    >>> plan.name, plan.layers_of(12)
+    ('bottom_3_no_embeddings', (1, 2, 3))
     """
-    strategy, dropout, options = _split(settings)
-    return _marked(strategy.name(**options), "dropout_off", dropout == "off")
-
-
-def plan_freezing(settings: Mapping[str, Any], n_layers: int) -> FreezePlan:
-    """Turn settings into the layers to freeze.
-
-    Args:
-        settings: as in :func:`name_strategy`.
-        n_layers: blocks of the encoder, ``find_layers(encoder).n_layers``.
-
-    Raises:
-        XlingValueError: settings as in :func:`name_strategy`, or a layer or count that such an encoder does not have.
-
-    >>> plan_freezing({"strategy": "top_k", "k": 2}, n_layers=12)
-    FreezePlan(name='top_2', layers=(11, 12), word_embeddings=False, dropout='active')
-    """
-    strategy, dropout, options = _split(settings)
-    layers = tuple(strategy.layers(n_layers, **options))
-    return FreezePlan(name_strategy(settings), layers, strategy.word_embeddings, dropout)
-
-
-def _split(settings: Mapping[str, Any]) -> tuple[Strategy, str, dict[str, Any]]:
-    """Strategy, dropout and the strategy's own settings, checked."""
-    options = dict(settings)
-    kind, dropout = options.pop("strategy", None), options.pop("dropout", "active")
-    if kind not in STRATEGIES:
+    if strategy not in STRATEGIES:
         raise XlingValueError(
-            f"unknown freezing strategy {kind!r}; expected {', '.join(STRATEGIES)}{close_matches(kind, STRATEGIES)}"
+            f"unknown freezing strategy {strategy!r}; expected {', '.join(STRATEGIES)}"
+            f"{close_matches(strategy, STRATEGIES)}"
         )
     if dropout not in DROPOUT:
         raise XlingValueError(f"expected freeze.dropout to be {' or '.join(DROPOUT)}, got {dropout!r}")
-    signature = inspect.signature(STRATEGIES[kind].name)
+    name = STRATEGIES[strategy].name
     try:
-        signature.bind(**options)
+        inspect.signature(name).bind(**options)
     except TypeError as error:
-        takes, got = (", ".join(names) or "nothing" for names in (signature.parameters, options))
-        raise XlingValueError(f"the freezing strategy {kind} takes {takes}; got {got}") from error
-    return STRATEGIES[kind], dropout, options
+        takes = ", ".join(inspect.signature(name).parameters) or "no settings"
+        raise XlingValueError(f"freezing strategy {strategy} takes {takes}, got {', '.join(options)}") from error
+    return FreezePlan(_marked(name(**options), "dropout_off", dropout == "off"), strategy, dropout, options)
 
 
 def freeze_layers(module: nn.Module, plan: FreezePlan, override: Mapping[str, str | None] | None = None) -> list[str]:
@@ -205,14 +196,9 @@ def freeze_layers(module: nn.Module, plan: FreezePlan, override: Mapping[str, st
 
     Returns:
         Full names of the frozen parameters, each once.
-
-    Raises:
-        XlingValueError: `module` has no such layer.
     """
     layers = find_layers(module, override)
-    for layer in plan.layers:
-        check_layer(layer, layers.n_layers)
-    owners = [owner for layer in plan.layers for owner in layers.owners[layer]]
+    owners = [owner for layer in plan.layers_of(layers.n_layers) for owner in layers.owners[layer]]
     if plan.dropout == "off":
         for owner in owners:
             switch_off_dropout(module.get_submodule(owner))
@@ -238,26 +224,30 @@ def switch_off_dropout(module: nn.Module) -> None:
                 setattr(part, name, 0.0)
 
 
-def saves_no_backward(plan: FreezePlan) -> bool:
+def saves_no_backward(plan: FreezePlan, n_layers: int) -> bool:
     """Whether blocks are frozen above something that trains: autograd then still walks through every one of them.
 
-    >>> saves_no_backward(FreezePlan("layers_1_2", (1, 2))), saves_no_backward(FreezePlan("bottom_2", (0, 1, 2)))
-    (True, False)
+    >>> saves_no_backward(plan_freezing("layers", layers=[1, 2]), 12)
+    True
+    >>> saves_no_backward(plan_freezing("bottom_k", k=2), 12)
+    False
     """
-    return any(layer > 0 for layer in plan.layers) and not {0, 1} <= set(plan.layers)
+    layers = plan.layers_of(n_layers)
+    return any(layer > 0 for layer in layers) and not {0, 1} <= set(layers)
 
 
 def describe_plan(plan: FreezePlan, n_layers: int) -> str:
     """One sentence for the log: what is frozen, and where that saves no computing.
 
-    >>> describe_plan(FreezePlan("top_1", (12,)), 12)
+    >>> describe_plan(plan_freezing("top_k", k=1), 12)
     'frozen: layers 12 of 0..12, dropout inside active; saves no backward pass, since layer 0 below trains'
     """
-    if not plan.layers:
+    layers = plan.layers_of(n_layers)
+    if not layers:
         return "frozen: the word embeddings alone" if plan.word_embeddings else "frozen: nothing"
-    text = f"frozen: layers {', '.join(map(str, plan.layers))} of 0..{n_layers}, dropout inside {plan.dropout}"
-    if saves_no_backward(plan):
-        text += f"; saves no backward pass, since layer {0 if 0 not in plan.layers else 1} below trains"
+    text = f"frozen: layers {', '.join(map(str, layers))} of 0..{n_layers}, dropout inside {plan.dropout}"
+    if saves_no_backward(plan, n_layers):
+        text += f"; saves no backward pass, since layer {0 if 0 not in layers else 1} below trains"
     return text
 
 
