@@ -186,6 +186,14 @@ def test_the_baseline_alone_gives_an_empty_table_with_all_columns():
     assert list(table.columns) == list(COMPARISON)
 
 
+def test_another_baseline_can_be_named():
+    transfer = make_transfer({"bottom_3": 0.03}).replace({"strategy": {"none": "word_embeddings"}})
+    expected = compare(make_transfer({"bottom_3": 0.03}))
+    found = compare(transfer, baseline="word_embeddings")
+    assert found["change"].tolist() == pytest.approx(expected["change"].tolist(), nan_ok=True)
+    assert set(found.index.get_level_values("reference")) == {"word_embeddings"}
+
+
 def test_names_and_row_order_change_nothing():
     transfer = make_transfer({"bottom_3": 0.02})
     names = dict(zip(TARGETS, TARGETS[1:] + TARGETS[:1], strict=True))

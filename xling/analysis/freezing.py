@@ -36,7 +36,7 @@ METRICS = {
 
 COMPARISON = {
     "strategy": "name of the freezing strategy",
-    "reference": f"'{BASELINE}' or '{RANDOM_REFERENCE}'",
+    "reference": f"the baseline ('{BASELINE}' unless told otherwise) or '{RANDOM_REFERENCE}'",
     "metric": "see METRICS",
     "strategy_mean": "mean of the metric over the paired runs of the strategy",
     "reference_mean": "the same for the reference",
@@ -172,10 +172,12 @@ def _summarise_pairs(paired: pd.DataFrame, confidence: float) -> dict:
     }
 
 
-def _references(strategy: str, strategies: list[str], n_frozen: Mapping[str, int]) -> dict[str, list[str]]:
+def _references(
+    strategy: str, strategies: list[str], n_frozen: Mapping[str, int], baseline: str
+) -> dict[str, list[str]]:
     size = n_frozen.get(strategy)
     equal = [s for s in strategies if s.startswith(RANDOM_PREFIX) and s != strategy and n_frozen.get(s) == size]
-    references = {BASELINE: [BASELINE]}
+    references = {baseline: [baseline]}
     return references | {RANDOM_REFERENCE: equal} if equal and size is not None else references
 
 
@@ -184,6 +186,7 @@ def compare_strategies(
     kinds: tuple[str, ...] = (),
     n_frozen: Mapping[str, int] | None = None,
     runs: pd.DataFrame | None = None,
+    baseline: str = BASELINE,
     confidence: float = 0.95,
 ) -> pd.DataFrame:
     """Compare every freezing strategy with the baseline and with random sets of as many layers.
@@ -195,6 +198,7 @@ def compare_strategies(
         n_frozen: strategy -> number of frozen layers, as from `count_frozen_layers`; without it there is no comparison
             with random sets.
         runs: one row per run with study, source_language, strategy, seed and, where known, train_seconds.
+        baseline: the strategy to compare with; where the word-piece table is frozen throughout, `word_embeddings`.
         confidence: of the intervals, 0..1.
 
     Returns:
@@ -204,13 +208,13 @@ def compare_strategies(
         XlingValueError: no run of the baseline.
     """
     strategies = sorted(transfer["strategy"].unique())
-    if BASELINE not in strategies:
+    if baseline not in strategies:
         raise XlingValueError(
-            f"a freezing comparison needs runs of strategy '{BASELINE}', found {strategies}; run freeze={BASELINE} too"
+            f"a freezing comparison needs runs of strategy '{baseline}', found {strategies}; run freeze={baseline} too"
         )
     rows = []
-    for strategy in [s for s in strategies if s != BASELINE]:
-        for reference, names in _references(strategy, strategies, n_frozen or {}).items():
+    for strategy in [s for s in strategies if s != baseline]:
+        for reference, names in _references(strategy, strategies, n_frozen or {}, baseline).items():
             paired = _paired_metrics(transfer, runs, strategy, names, kinds)
             for metric in [*METRICS, *(f"slope_{kind}" for kind in kinds)]:
                 of_metric = paired[paired.index.get_level_values("metric") == metric]
@@ -220,7 +224,11 @@ def compare_strategies(
 
 
 def compute_freezing(
-    transfer: pd.DataFrame, impact: pd.DataFrame | None, distances: pd.DataFrame, runs: pd.DataFrame | None = None
+    transfer: pd.DataFrame,
+    impact: pd.DataFrame | None,
+    distances: pd.DataFrame,
+    runs: pd.DataFrame | None = None,
+    baseline: str = BASELINE,
 ) -> pd.DataFrame:
     """Compare the strategies of a study as its runs left them: last validations, distances joined, layers counted.
 
@@ -229,6 +237,7 @@ def compute_freezing(
         impact: columns of :data:`xling.tables.IMPACT`; without it there is no comparison with random sets.
         distances: source_language, target_language, and per kind ``<kind>`` and ``<kind>_coverage``.
         runs: as in `compare_strategies`.
+        baseline: as in `compare_strategies`.
 
     Returns:
         Columns of `COMPARISON`.
@@ -240,4 +249,4 @@ def compute_freezing(
     cells = select_validation(check_columns(transfer, tables.TRANSFER, "transfer"))
     cells = cells.merge(distances[[*LANGUAGE_PAIR, *kinds]], on=LANGUAGE_PAIR, how="left", validate="many_to_one")
     n_frozen = None if impact is None or impact.empty else count_frozen_layers(impact)
-    return compare_strategies(cells, kinds, n_frozen, runs)
+    return compare_strategies(cells, kinds, n_frozen, runs, baseline)
