@@ -1,16 +1,12 @@
 """Where the representations from before the first optimiser step are kept."""
 
 from pathlib import Path
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from torch import nn
 
-from xling.callbacks.batches import loader_names, probe_fingerprints
-from xling.callbacks.select import find_encoder
-from xling.errors import XlingValueError
 from xling.hashing import content_key
-from xling.models.encoders import content_hash
 from xling.representations import Representations, load_representations, save_representations
 
 
@@ -47,36 +43,29 @@ class BaseStore:
         return {"fingerprint": self.fingerprints[loader]} if loader in self.fingerprints else {}
 
 
-def shared_store(root: Path, trainer: pl.Trainer, pl_module: nn.Module, labels: list[str], pooling: str, key: str) -> BaseStore:
+def shared_store(
+    root: Path,
+    *,
+    model_hash: str,
+    layers: Any,
+    pooling: str,
+    precision: str,
+    fingerprints: dict[str, str],
+) -> BaseStore:
     """A store that runs share: keyed by the content of model and probe, not by names or times.
 
     Args:
         root: folder of all shared bases.
-        trainer: its data module must have ``probe_fingerprints``.
-        pl_module: holds the encoder with its weights from before training.
-        labels: labels of the layers.
+        model_hash: of the encoder's weights before training.
+        layers: which layers are compared; None for all.
         pooling: name of the pooling.
-        key: what else the numbers depend on, e.g. the evaluation precision.
-
-    Raises:
-        XlingValueError: the data module does not say which examples its loaders hold.
+        precision: of the validation's forward pass.
+        fingerprints: loader name -> fingerprint of its examples and their tokens.
     """
-    fingerprints = probe_fingerprints(trainer)
-    if not fingerprints:
-        raise XlingValueError(
-            "sharing base representations between runs needs a data module with probe_fingerprints "
-            "(loader name -> text that changes with the examples); add it, or leave shared=False"
-        )
-    model = content_hash(find_encoder(pl_module) or pl_module)
-    return BaseStore(Path(root) / content_key(model, labels, pooling, "float32", key), fingerprints)
+    return BaseStore(root / content_key(model_hash, layers, pooling, precision), fingerprints)
 
 
 def own_store(trainer: pl.Trainer) -> BaseStore:
     """A store of one fit alone, below the trainer's ``default_root_dir``, kept for resuming."""
     return BaseStore(Path(trainer.default_root_dir) / "base_representations")
 
-
-def missing_loaders(store: BaseStore, trainer: pl.Trainer) -> list[str]:
-    """Loaders whose base is not stored; call it once loaders are known, or with the fingerprints' names before."""
-    names = list(store.fingerprints) or loader_names(trainer)
-    return [name for name in names if not store.has(name)]

@@ -1,5 +1,6 @@
 """Carries what the module and the impact monitor measured into the run directory."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -23,7 +24,7 @@ class RunRecorder(pl.Callback):
     """
 
     def __init__(
-        self, directory: RunDirectory, identity: dict[str, Any], monitor: ImpactMonitor, frozen_layers: list[int]
+        self, directory: RunDirectory, identity: dict[str, Any], monitor: ImpactMonitor, frozen_layers: Sequence[int]
     ) -> None:
         self.directory, self.identity = directory, identity
         self.monitor, self.frozen_layers = monitor, frozenset(frozen_layers)

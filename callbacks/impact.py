@@ -1,0 +1,170 @@
+"""How far training has moved each layer's representations of each validation loader."""
+
+import logging
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import pytorch_lightning as pl
+from torch import Tensor
+
+from xling.callbacks.base import BaseStore, own_store
+from xling.callbacks.collect import RowCollector
+from xling.callbacks.compare import Comparison
+from xling.callbacks.probe import RepresentationProbe
+from xling.callbacks.select import LayerChoice
+from xling.errors import MissingFileError
+from xling.representations import Representations
+from xling.similarity import Marginal, cka_of_moments
+
+log = logging.getLogger(__name__)
+
+ALWAYS = ("cka_debiased", "cka_biased")
+
+
+class ImpactMonitor(RepresentationProbe):
+    """Impact = 1 - CKA(base, now), per layer and validation loader, at every validation.
+
+    The base is what the layers gave before the first optimiser step: read from `base` where it is stored, otherwise
+    captured before training in Lightning's sanity check, which this callback then extends to all batches. On resuming,
+    the base stays the stored one. Statistics stream: memory does not grow with the number of examples beyond the base.
+
+    Runs on ``on_fit_start`` and on the hooks of :class:`RepresentationProbe`. Logs ``cka/<loader>/<layer>`` (debiased).
+    Writes the base, one safetensors file per loader. Costs no forward pass; per batch one product of [b, hidden] with
+    itself and one with the base per layer.
+
+    Args:
+        layers: see :func:`xling.callbacks.select.select_layers`.
+        pooling: ``mean``, ``cls`` or ``flatten``.
+        similarity: names in :data:`xling.similarity.MEASURES`; debiased and biased CKA are always computed.
+        base: where the base is kept; None: below the trainer's ``default_root_dir``, for this fit alone.
+
+    Attributes:
+        records: one dict per validation, loader and layer: loader, label, layer (index), epoch, step, n_examples, impact
+            (debiased), impact_biased, further measures by name, reason (why NaN, else empty).
+
+    Raises:
+        XlingValueError: an unknown measure.
+        MissingFileError: a resumed fit finds no base.
+    """
+
+    def __init__(
+        self,
+        layers: LayerChoice = None,
+        pooling: str = "mean",
+        similarity: Sequence[str] = ALWAYS,
+        base: BaseStore | None = None,
+    ) -> None:
+        super().__init__(layers, pooling)
+        self.measures = {
+            "cka_debiased": lambda m, b: cka_of_moments(m, debiased=True, base=b),
+            "cka_biased": lambda m, b: cka_of_moments(m, debiased=False, base=b),
+        }
+        self._marginals: dict[str, list[Marginal]] = {}
+        self.base = base
+        self.records: list[dict[str, Any]] = []
+        self._own_base_is_valid = self._is_resumed = False
+        self._captured: RowCollector | None = None
+        self._before: Representations | None = None
+        self._comparison: Comparison | None = None
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Have the base captured before the first step unless it is stored."""
+        is_fresh = trainer.global_step == 0 and not self._is_resumed
+        self._is_resumed = False
+        if is_fresh:
+            self.records, self._marginals, self._own_base_is_valid = [], {}, False
+            if self._needs_capture():
+                trainer.num_sanity_val_steps = math.inf  # all batches; limited by limit_val_batches
+
+    def loader_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loader: str) -> None:
+        """Load the loader's base, or begin to capture it."""
+        store = self._store(trainer)
+        self._captured, self._comparison, self._before = None, None, None
+        if self._has_base(store, loader):
+            self._before = store.load(loader, pl_module.device)
+            base = list(self._before.layers.values())
+            self._comparison = Comparison(base, self.measures, self._marginals.get(loader))
+            self._marginals[loader] = self._comparison.marginals
+        elif trainer.global_step == 0:
+            self._captured = RowCollector(self.labels)
+        else:
+            raise MissingFileError(
+                f"no base representations of {loader!r} at {store.path(loader)}, and training has begun, so they cannot be "
+                "captured any more; start the run anew, or restore that file"
+            )
+
+    def observe(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, loader: str, example_ids: Tensor, layers: list[Tensor]
+    ) -> None:
+        """Keep the batch as base, or compare it with the base."""
+        if self._captured is not None:
+            self._captured.add(example_ids, layers)
+            return
+        self._comparison.update(self._before.rows(example_ids.to(pl_module.device)), layers)
+
+    def loader_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loader: str) -> None:
+        """Store the base, or compute and record the measures."""
+        if self._captured is not None:
+            facts = {"loader": loader, "pooling": self.pooling, **self._store(trainer).expected(loader)}
+            rows = self._captured.result(facts)
+            if trainer.is_global_zero:
+                self._store(trainer).save(loader, rows)
+            trainer.strategy.barrier("base representations written")
+        elif self._comparison is not None:
+            self._record(trainer, pl_module, loader)
+        self._captured, self._comparison, self._before = None, None, None
+
+    def on_sanity_check_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """From here on this fit's own base counts."""
+        self._own_base_is_valid = True
+
+    def state_dict(self) -> dict[str, Any]:
+        """The records, and that the base is stored."""
+        return {"records": self.records}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on after an interrupted fit: its base stays the base."""
+        self.records = list(state_dict["records"])
+        self._own_base_is_valid = self._is_resumed = True
+
+    def noise_floor(self) -> float:
+        """Largest ``|impact|`` measured before the first step; NaN if none was."""
+        values = [abs(r["impact"]) for r in self.records if r["step"] == 0 and not math.isnan(r["impact"])]
+        return max(values, default=math.nan)
+
+    @staticmethod
+    def epoch(trainer: pl.Trainer) -> float:
+        """Epochs completed, e.g. 1.5 in the middle of the second; 0 before training."""
+        if trainer.global_step == 0:
+            return 0.0
+        steps = math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)
+        return round(trainer.global_step / steps, 4)
+
+    def _record(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loader: str) -> None:
+        when = {"epoch": self.epoch(trainer), "step": trainer.global_step}
+        for index, (label, row) in enumerate(zip(self.labels, self._comparison.compute(), strict=True)):
+            self.records.append({"loader": loader, "label": label, "layer": index} | when | _impact(row))
+            if not trainer.sanity_checking and not math.isnan(row["cka_debiased"]):
+                pl_module.log(f"cka/{loader}/{label}", row["cka_debiased"], add_dataloader_idx=False, rank_zero_only=True)
+
+    def _store(self, trainer: pl.Trainer) -> BaseStore:
+        return self.base or own_store(trainer)
+
+    def _has_base(self, store: BaseStore, loader: str) -> bool:
+        return store.has(loader) and (self.base is not None or self._own_base_is_valid)
+
+    def _needs_capture(self) -> bool:
+        return self.base is None or not all(self.base.has(loader) for loader in self.base.fingerprints)
+
+
+def _impact(row: dict[str, Any]) -> dict[str, Any]:
+    """Turn similarities into the record's columns; CKA itself stands there as impact."""
+    measures = {name: value for name, value in row.items() if name not in (*ALWAYS, "n_examples", "reason")}
+    return {
+        "n_examples": row["n_examples"],
+        "impact": 1.0 - row["cka_debiased"],
+        "impact_biased": 1.0 - row["cka_biased"],
+        "reason": row["reason"],
+        **measures,
+    }

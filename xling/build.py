@@ -1,0 +1,153 @@
+"""From plain settings to the parts of one run: data, module, callbacks, trainer."""
+
+import logging
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from hydra.utils import instantiate
+from pytorch_lightning.callbacks import ModelCheckpoint, Timer, TQDMProgressBar
+from pytorch_lightning.loggers import CSVLogger
+
+from xling.callbacks.base import shared_store
+from xling.callbacks.freezing import LayerFreezing
+from xling.callbacks.impact import ImpactMonitor
+from xling.callbacks.snapshot import RepresentationWriter
+from xling.data.datamodule import TransferDataModule
+from xling.data.examples import LABELS
+from xling.freezing import plan_freezing
+from xling.heads import ClassificationHead
+from xling.layers import find_layers
+from xling.models.encoders import describe_encoder, load_encoder, load_tokenizer, resolve_weights, take_pooler
+from xling.models.spec import EncoderSpec
+from xling.module import SequenceClassifier
+from xling.precision import resolve_precision
+from xling.recorder import RunRecorder
+from xling.rundir import CHECKPOINTS, RunDirectory
+
+log = logging.getLogger(__name__)
+
+_DATA_ARGUMENTS = ("train_split", "probe_split", "train_limit", "probe_limit", "limit_seed", "max_length", "batch_size",
+                   "eval_batch_size", "num_workers")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The parts of one run."""
+
+    datamodule: TransferDataModule
+    module: SequenceClassifier
+    monitor: ImpactMonitor
+    recorder: RunRecorder
+    timer: Timer
+    callbacks: list[pl.Callback]
+    facts: dict[str, Any]
+
+    def data_facts(self) -> dict[str, Any]:
+        """Sizes and fingerprints of what is trained on and probed."""
+        sets = {"train": self.datamodule.train} | {f"probe.{t}": p for t, p in self.datamodule.probes.items()}
+        return {role: {"name": s.name, "n_examples": len(s), "fingerprint": s.fingerprint} for role, s in sets.items()}
+
+    def summary(self) -> dict[str, Any]:
+        """What the manifest says of the run beside its identity."""
+        return {
+            "transfer_metric": self.module.transfer_metric,
+            "n_train": len(self.datamodule.train),
+            "model": self.facts["model"]["name"],
+            "frozen_layers": sorted(self.recorder.frozen_layers),
+            "noise_floor": self.monitor.noise_floor(),
+        }
+
+
+def resolve_settings(config: dict[str, Any]) -> dict[str, Any]:
+    """Replace settings that mean "what this machine has" by what it has, so that the record says what was used."""
+    trainer = config["trainer"] | {
+        "precision": resolve_precision(config["trainer"]["precision"], config["trainer"]["accelerator"])
+    }
+    cache_dir = str(Path(config["cache_dir"]).expanduser())
+    model = asdict(resolve_weights(EncoderSpec(**config["model"]), cache_dir))
+    return config | {"trainer": trainer, "cache_dir": cache_dir, "model": model}
+
+
+def build_parts(config: dict[str, Any], identity: dict[str, Any], run: RunDirectory) -> Parts:
+    """Load data and model and put the callbacks together."""
+    spec, cache_dir = EncoderSpec(**config["model"]), Path(config["cache_dir"])
+    datamodule = build_data(config, spec)
+    encoder = load_encoder(spec, cache_dir)
+    facts = {"model": describe_encoder(spec, encoder, cache_dir), "precision": config["trainer"]["precision"]}
+    module = build_module(config, spec, encoder)
+    plan = plan_freezing(**config["freeze"])
+    monitor = build_monitor(config, spec, datamodule, module, facts["model"]["content_hash"])
+    frozen_layers = plan.layers_of(find_layers(module, spec.layers).n_layers)
+    recorder = RunRecorder(run, identity, monitor, frozen_layers)
+    timer = Timer()
+    checkpoint = ModelCheckpoint(run.path / CHECKPOINTS, filename="last", save_top_k=1, enable_version_counter=False)
+    callbacks: list[pl.Callback] = [LayerFreezing(plan, spec.layers), monitor, recorder, timer, checkpoint, TQDMProgressBar(refresh_rate=10)]
+    if config["probe"]["write_representations"]:
+        callbacks.append(RepresentationWriter(run.path / "representations", spec.layers, config["probe"]["pooling"]))
+    return Parts(datamodule, module, monitor, recorder, timer, callbacks, facts)
+
+
+def build_data(config: dict[str, Any], spec: EncoderSpec) -> TransferDataModule:
+    """The data module, loaded: bad data speaks up before a model is loaded."""
+    data = config["data"]
+    datamodule = TransferDataModule(
+        instantiate(data["source"], _convert_="all"),
+        load_tokenizer(spec, config["cache_dir"]),
+        source_language=config["source_language"],
+        target_languages=config["target_languages"],
+        seed=config["seed"],
+        cache_dir=config["cache_dir"],
+        **{name: data[name] for name in _DATA_ARGUMENTS},
+    )
+    datamodule.setup()
+    return datamodule
+
+
+def build_module(config: dict[str, Any], spec: EncoderSpec, encoder: Any) -> SequenceClassifier:
+    """Encoder and head as one LightningModule."""
+    pooler = take_pooler(encoder) if spec.pooler else None
+    head = ClassificationHead(encoder.config.hidden_size, len(LABELS), pooling=spec.pooling, pooler=pooler)
+    return SequenceClassifier(
+        encoder,
+        head,
+        n_labels=len(LABELS),
+        target_languages=config["target_languages"],
+        evaluation_autocast=config["probe"]["autocast"],
+        **config["optimizer"],
+    )
+
+
+def build_monitor(
+    config: dict[str, Any], spec: EncoderSpec, datamodule: TransferDataModule, module: SequenceClassifier, model_hash: str
+) -> ImpactMonitor:
+    """The impact monitor with the base store that all runs share."""
+    probe = config["probe"]
+    layers = probe["layers"] or spec.layers
+    precision = config["trainer"]["precision"] if probe["autocast"] else "32-true"
+    base = shared_store(
+        Path(config["cache_dir"]) / "base",
+        model_hash=model_hash,
+        layers=layers,
+        pooling=probe["pooling"],
+        precision=precision,
+        fingerprints=datamodule.probe_fingerprints,
+    )
+    return ImpactMonitor(layers, probe["pooling"], probe["similarity"], base)
+
+
+def build_trainer(config: dict[str, Any], callbacks: list[pl.Callback], path: Path) -> pl.Trainer:
+    """Lightning's trainer with the study's settings."""
+    keeps_files = any(isinstance(callback, ModelCheckpoint) for callback in callbacks)
+    return instantiate(
+        config["trainer"],
+        callbacks=callbacks,
+        logger=CSVLogger(path, name="", version="") if keeps_files else False,
+        enable_checkpointing=keeps_files,
+        enable_model_summary=False,
+        default_root_dir=path,
+        use_distributed_sampler=False,  # our batches are dealt to processes by the data module
+        num_sanity_val_steps=2,  # two batches per target against the stored base: the noise floor
+        _convert_="all",
+    )

@@ -1,0 +1,103 @@
+"""One run: compose, check, fine-tune, measure, record. The command ``xling-train`` and ``python train.py``."""
+
+import logging
+import time
+from pathlib import Path
+from typing import Any
+
+import hydra
+import pytorch_lightning as pl
+from filelock import FileLock
+from omegaconf import DictConfig, OmegaConf
+
+from xling.build import Parts, build_parts, build_trainer, resolve_settings
+from xling.cli import as_task, run_command
+from xling.freezing import plan_freezing
+from xling.logs import log_to_file
+from xling.rundir import CHECKPOINTS, RunDirectory
+
+log = logging.getLogger(__name__)
+
+
+def train(config: dict[str, Any]) -> RunDirectory:
+    """Fine-tune on one source language and measure impact and accuracy on every target.
+
+    A run that is complete is not repeated; one that was interrupted after a checkpoint goes on from it.
+
+    Args:
+        config: the composed configuration as plain values, see ``conf/train.yaml``.
+
+    Returns:
+        The run's directory, complete.
+
+    Raises:
+        XlingError: a setting, file or directory that does not fit; its message names the remedy.
+    """
+    config = resolve_settings(config)
+    identity = {"study": config["study"], "source_language": config["source_language"], "strategy": plan_freezing(**config["freeze"]).name,
+                "seed": config["seed"]}  # fmt: skip
+    run = RunDirectory.of(config["output_dir"], **identity)
+    run.check_config(config)
+    if run.is_complete:
+        log.info("%s is complete; nothing to do", run.path)
+        return run
+    with run.lock():
+        run.write_config(config)
+        with log_to_file(run.path / "run.log"):
+            _fit(config, identity, run)
+    return run
+
+
+def _fit(config: dict[str, Any], identity: dict[str, Any], run: RunDirectory) -> None:
+    log.info("%s -> %d target languages, freezing %s, seed %d: %s", identity["source_language"], len(config["target_languages"]),
+             identity["strategy"], identity["seed"], run.path)  # fmt: skip
+    started = time.monotonic()
+    pl.seed_everything(config["seed"], verbose=False)
+    parts = build_parts(config, identity, run)
+    run.write_environment(parts.facts)
+    run.write_data_facts(parts.data_facts())
+    _capture_base(config, parts)
+    pl.seed_everything(config["seed"], verbose=False)  # a run's weights must not depend on who captured the base
+    trainer = build_trainer(config, parts.callbacks, run.path)
+    last = run.path / CHECKPOINTS / "last.ckpt"
+    trainer.fit(parts.module, parts.datamodule, ckpt_path=last if last.is_file() else None, weights_only=True)
+    parts.recorder.write()
+    if not config["keep_checkpoint"]:
+        run.remove_checkpoints()
+    seconds = round(time.monotonic() - started, 1)
+    run.complete(identity | parts.summary() | {"seconds": seconds, "train_seconds": parts.timer.time_elapsed("train")})
+    _report(parts, identity, seconds)
+
+
+def _capture_base(config: dict[str, Any], parts: Parts) -> None:
+    """Store the representations from before training unless another run has; runs that start together wait for one."""
+    store = parts.monitor.base
+    store.folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(store.folder / ".lock"):
+        missing = [loader for loader in parts.datamodule.target_languages if not store.has(loader)]
+        if missing:
+            log.info("base representations of %s: computing them once, into %s", ", ".join(missing), store.folder)
+            trainer = build_trainer(config, [parts.monitor], Path(config["cache_dir"]))
+            trainer.validate(parts.module, parts.datamodule, verbose=False)
+
+
+def _report(parts: Parts, identity: dict[str, Any], seconds: float) -> None:
+    transfer = {language: score["score"] for language, score in parts.module.transfer.items()}
+    scores = "  ".join(f"{language} {score:.3f}" for language, score in sorted(transfer.items(), key=lambda item: -item[1]))
+    log.info("%s: %s  %s", identity["source_language"], parts.module.transfer_metric, scores)
+    log.info("impact before the first step: at most %.1e (noise floor); done in %.0f s", parts.monitor.noise_floor(), seconds)
+
+
+@hydra.main(version_base="1.3", config_path="pkg://xling.conf", config_name="train")
+@as_task
+def _task(config: DictConfig) -> None:
+    train(OmegaConf.to_container(config, resolve=True, throw_on_missing=True))
+
+
+def main() -> None:
+    """Run the command."""
+    run_command(_task, "train")
+
+
+if __name__ == "__main__":
+    main()
