@@ -3,7 +3,14 @@
 import numpy as np
 import pandas as pd
 
-from xling.analysis.schema import ANALYSES, IMPACT_VS_DISTANCE, IMPACT_VS_TRANSFER, KINDS, TRANSFER_VS_DISTANCE, Analysis
+from xling.analysis.schema import (
+    ANALYSES,
+    IMPACT_VS_DISTANCE,
+    IMPACT_VS_TRANSFER,
+    KINDS,
+    TRANSFER_VS_DISTANCE,
+    Analysis,
+)
 from xling.languages import XNLI_LANGUAGES
 
 INDO_EUROPEAN = {"bg", "de", "el", "en", "es", "fr", "hi", "ru", "ur"}
@@ -90,7 +97,7 @@ def _make_test(own, analysis, predictor, y, label, null, rng) -> dict:
     r = own[predictor].corr(own[y]) if len(own) > 2 else np.nan
     rho = own[predictor].corr(own[y], method="spearman") if len(own) > 2 else np.nan
     p = np.nan if np.isnan(r) else 0.2 + 0.7 * rng.random() if null else float(np.exp(-14 * abs(r)))
-    small = {"p_pearson": p / 10, "p_spearman": p / 9, "p_qap_pearson": p, "p_qap_spearman": p, "p_bh": min(1, 2 * p)}
+    small = {"p_pearson": p / 10, "p_spearman": p / 9, "p_qap_pearson": p, "p_qap_spearman": p, "p_bh": min(p * 2, 1)}
     width = 0.2 if not np.isnan(r) else np.nan
     return {
         "analysis": analysis,
@@ -103,9 +110,9 @@ def _make_test(own, analysis, predictor, y, label, null, rng) -> dict:
         "pearson_r": r,
         "spearman_rho": rho,
         **small,
-        "p_max_t": min(1, 5 * p) if not np.isnan(p) else np.nan,
-        "ci_low": r - width,
-        "ci_high": r + width,
+        "p_max_t": min(p * 5, 1),
+        "ci_low": np.fmax(r - width, -1) if not np.isnan(r) else r,
+        "ci_high": np.fmin(r + width, 1) if not np.isnan(r) else r,
         "loo_low": r - 0.05,
         "loo_high": r + 0.05,
         "demeaned_r": r * 0.8,

@@ -1,0 +1,20 @@
+"""Figures, tables and the self-contained page: ``write_report`` for all of it, one ``plot_<what>`` function per figure.
+
+Every plotting function takes a tidy frame of :mod:`xling.analysis.schema`, draws on the axes it is given (or on its
+own, never pyplot's) and returns them.
+"""
+
+from xling.report.curves import plot_impact_curves
+from xling.report.matrix import plot_accuracy_matrix, plot_correlation_heatmap
+from xling.report.scatter import plot_impact_vs_distance, plot_impact_vs_transfer, plot_transfer_vs_distance
+from xling.report.write import write_report
+
+__all__ = [
+    "plot_accuracy_matrix",
+    "plot_correlation_heatmap",
+    "plot_impact_curves",
+    "plot_impact_vs_distance",
+    "plot_impact_vs_transfer",
+    "plot_transfer_vs_distance",
+    "write_report",
+]

@@ -69,4 +69,3 @@ def pivot(
     """Spread tidy rows into a matrix in a given order; a combination that is not there becomes NaN."""
     first = rows.drop_duplicates([index, columns])
     return first.pivot(index=index, columns=columns, values=values).reindex(index=index_order, columns=column_order)
-

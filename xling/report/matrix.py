@@ -25,7 +25,9 @@ def draw_cells(ax: Axes, values: np.ndarray, texts: np.ndarray, colours: Colorma
         colours: the map.
         scale: value range of the map.
     """
-    ax.imshow(np.ma.masked_invalid(values), cmap=colours, norm=scale, aspect="auto", interpolation="nearest")
+    edges = (np.arange(size + 1) - 0.5 for size in reversed(values.shape))
+    ax.pcolormesh(*edges, np.ma.masked_invalid(values), cmap=colours, norm=scale, edgecolors="white", linewidth=1)
+    ax.set_ylim(len(values) - 0.5, -0.5)  # row 0 at the top, also where panels share the axis
     for (row, column), value in np.ndenumerate(values):
         if np.isnan(value):
             style.hatch_cell(ax, column, row)
@@ -36,13 +38,10 @@ def draw_cells(ax: Axes, values: np.ndarray, texts: np.ndarray, colours: Colorma
 
 
 def label_cells(ax: Axes, rows: list[str], columns: list[str]) -> None:
-    """Name the rows and columns of a matrix and part its cells with white lines."""
+    """Name the rows and columns of a matrix."""
     ax.set_xticks(range(len(columns)), columns)
     ax.set_yticks(range(len(rows)), rows)
-    ax.set_xticks(np.arange(len(columns) + 1) - 0.5, minor=True)
-    ax.set_yticks(np.arange(len(rows) + 1) - 0.5, minor=True)
-    ax.grid(which="minor", color="white", linewidth=1)
-    ax.tick_params(which="both", length=0)
+    ax.tick_params(length=0)
     for spine in ax.spines.values():
         spine.set_visible(False)
 
@@ -93,7 +92,7 @@ def plot_correlation_heatmap(correlations: pd.DataFrame, ax: Axes | None = None,
     texts = frames.pivot(rows, "layer_label", "predictor", "text", layers, predictors)
     ax = ax or style.new_axes(style.COLUMN, 0.6 + 0.25 * len(layers))
     draw_cells(ax, values.to_numpy(float), texts.to_numpy(object), style.DIVERGING, Normalize(-1, 1))
-    label_cells(ax, layers, predictors)
+    label_cells(ax, [layer.lstrip("0") or "0" for layer in layers], predictors)
     ax.tick_params(axis="x", labelrotation=30)
     if MEAN_LABEL in layers:
         ax.axhline(layers.index(MEAN_LABEL) - 0.5, color=style.INK, linewidth=0.8)

@@ -38,25 +38,25 @@ def signed(value: float, digits: int = 3) -> str:
 
 
 def p_value(value: float) -> str:
-    """Print a p-value with its relation sign.
+    r"""Print a p-value with its relation sign, held together by no-break spaces.
 
     >>> p_value(0.0312), p_value(0.0002), p_value(1.0), p_value(float("nan"))
-    ('p = .031', 'p < .001', 'p = 1.000', 'p not available')
+    ('p\xa0=\xa0.031', 'p\xa0<\xa0.001', 'p\xa0=\xa01.000', 'p not available')
     """
     if is_missing(value):
         return "p not available"
-    return "p < .001" if value < 0.001 else f"p = {coefficient(value, 3)}"
+    return "p\xa0<\xa0.001" if value < 0.001 else f"p\xa0=\xa0{coefficient(value, 3)}"
 
 
 def interval(low: float, high: float, digits: int = 2) -> str:
-    """Print a 95 % interval; empty where a bound is missing.
+    r"""Print a 95 % interval; empty where a bound is missing.
 
     >>> interval(-0.5, 0.25)
-    '95 % CI [−.50, .25]'
+    '95\xa0%\xa0CI\xa0[−.50,\xa0.25]'
     """
     if is_missing(low) or is_missing(high):
         return ""
-    return f"95 % CI [{coefficient(low, digits)}, {coefficient(high, digits)}]"
+    return f"95\xa0%\xa0CI\xa0[{coefficient(low, digits)},\xa0{coefficient(high, digits)}]"
 
 
 def cell(value) -> str:

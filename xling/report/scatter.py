@@ -150,4 +150,4 @@ def add_source_legend(figure: Figure, pairs: pd.DataFrame) -> None:
             Line2D([], [], linestyle="", marker=marker, color=colour, markersize=4, label=source)
             for source, (colour, marker) in looks.items()
         ]
-        figure.legend(handles=handles, title="source language", loc="outside upper right", ncols=len(handles))
+        figure.legend(handles=handles, title="source language", loc="outside upper left", ncols=len(handles))

@@ -1,0 +1,189 @@
+"""Figures over made-up tables: what is drawn where, at the sizes a study can have."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from report_factory import make_pairs, make_tests
+
+from xling.languages import XNLI_LANGUAGES
+from xling.report import curves, frames, labels, matrix, scatter, style
+from xling.report.save import latex_table, save_figure, save_table
+
+SOURCES = ("en", "ru", "sw", "zh")
+
+
+@pytest.fixture(scope="module")
+def pairs():
+    return make_pairs(SOURCES, XNLI_LANGUAGES, missing=[("sw", "th")])
+
+
+@pytest.fixture(scope="module")
+def tests(pairs):
+    return make_tests(pairs)
+
+
+def _texts(ax):
+    return [text.get_text() for text in ax.texts]
+
+
+def _hatched(ax):
+    return [patch for patch in ax.patches if patch.get_hatch()]
+
+
+def test_heat_map_shows_every_coefficient_and_hatches_the_missing_ones(tests):
+    ax = matrix.plot_correlation_heatmap(tests)
+    rows = frames.select_analysis(tests, "impact_vs_distance")
+    assert len(_texts(ax)) == rows["pearson_r"].notna().sum()
+    assert len(_hatched(ax)) == rows["pearson_r"].isna().sum() == 6
+
+
+def test_heat_map_rows_are_layers_from_the_embeddings_down_to_the_mean(tests):
+    ax = matrix.plot_correlation_heatmap(tests)
+    assert [label.get_text() for label in ax.get_yticklabels()] == [*(str(i) for i in range(13)), "mean"]
+    assert ax.get_ylim() == (13.5, -0.5)
+
+
+def test_panels_that_share_an_axis_keep_layer_0_at_the_top(tests):
+    figure = matrix.draw_correlation_heatmaps(tests)
+    assert all(ax.get_ylim() == (13.5, -0.5) for ax in figure.axes[:2])
+
+
+def test_stars_follow_the_corrected_p_values_and_only_on_pearson(tests):
+    rows = tests.assign(p_max_t=[0.01, 0.2] * (len(tests) // 2) + [0.2] * (len(tests) % 2), p_bh=0.03)
+    assert matrix.significance_marks(rows, "pearson").tolist()[:2] == ["**", "*"]
+    assert set(matrix.significance_marks(rows, "spearman")) == {""}
+
+
+def test_stars_of_the_papers_form_are_taken_as_they_are():
+    rows = pd.DataFrame({"pearson_stars": ["**", ""], "p_max_t": [1.0, 0.0]})
+    assert matrix.significance_marks(rows, "pearson").tolist() == ["**", ""]
+
+
+def test_missing_p_value_gets_no_star(tests):
+    rows = tests.assign(p_max_t=np.nan, p_bh=np.nan)
+    assert set(matrix.significance_marks(rows, "pearson")) == {""}
+
+
+def test_accuracy_matrix_hatches_the_missing_cell_and_outlines_the_diagonal(pairs):
+    ax = matrix.plot_accuracy_matrix(pairs)
+    assert len(_texts(ax)) == 4 * 15 - 1
+    assert len(_hatched(ax)) == 1
+    assert sum(1 for patch in ax.patches if not patch.get_fill()) == 2 * len(SOURCES)
+
+
+def test_letters_contrast_with_their_cell_by_at_least_4_5_to_1():
+    def luminance(rgb):
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in rgb[:3]]
+        return float(np.dot(linear, (0.2126, 0.7152, 0.0722)))
+
+    for colours in (style.DIVERGING, style.SEQUENTIAL):
+        for level in np.linspace(0, 1, 101):
+            cell, ink = luminance(colours(level)), 0.0 if style.text_colour(colours(level)) == "#000000" else 1.0
+            assert (max(cell, ink) + 0.05) / (min(cell, ink) + 0.05) >= 4.5
+
+
+def test_curves_draw_one_line_per_target_and_a_band_over_seeds(pairs):
+    ax = curves.plot_impact_curves(pairs, source_language="sw")
+    assert len(ax.lines) == 14 + 1  # targets measured, and the zero line
+    assert len(ax.collections) == 14
+    assert len(_texts(ax)) == 14
+
+
+def test_curves_of_a_single_seed_have_no_band():
+    single = make_pairs(("en",), XNLI_LANGUAGES, n_seeds=1)
+    assert len(curves.plot_impact_curves(single).collections) == 0
+
+
+def test_scatter_leaves_out_in_language_pairs_and_missing_distances(pairs):
+    points = scatter.select_points(pairs, "phonological", "impact")
+    assert not points["is_in_language"].any()
+    assert "ur" not in set(points["target_language"])
+    ax = scatter.plot_impact_vs_distance(pairs, distance="phonological")
+    assert sum(len(c.get_offsets()) for c in ax.collections) == len(points) == 4 * 14 - 4 - 1
+
+
+def test_scatter_takes_the_layer_asked_for(pairs):
+    ax = scatter.plot_impact_vs_transfer(pairs, layer=5)
+    shown = np.sort(np.concatenate([c.get_offsets()[:, 0] for c in ax.collections]))
+    wanted = pairs[(pairs["layer"] == 5) & ~pairs["is_in_language"]]["impact"]
+    np.testing.assert_allclose(shown, np.sort(wanted))
+
+
+def test_scatter_of_a_constant_distance_has_no_line(pairs):
+    ax = scatter.plot_transfer_vs_distance(pairs.assign(genetic=1.0), distance="genetic")
+    assert len(ax.lines) == 0
+
+
+@pytest.mark.parametrize("sources", [("en",), pytest.param(XNLI_LANGUAGES, marks=pytest.mark.slow)])
+def test_every_figure_is_drawn_for_one_source_and_for_fifteen(sources):
+    pairs = make_pairs(sources, XNLI_LANGUAGES, n_layers=4, n_seeds=1)
+    tests = make_tests(pairs)
+    figures = [
+        matrix.draw_correlation_heatmaps(tests),
+        matrix.plot_accuracy_matrix(pairs).figure,
+        curves.draw_impact_curves(pairs),
+        scatter.draw_impact_vs_transfer(pairs),
+        scatter.plot_impact_vs_distance(pairs).figure,
+    ]
+    for figure in figures:
+        figure.draw_without_rendering()
+        assert figure.axes
+
+
+def test_labels_of_one_panel_do_not_overlap():
+    rng = np.random.default_rng(0)
+    x, y = rng.random((2, 80))
+    ax = style.new_axes(3.4, 2.6)
+    ax.scatter(x, y, s=13)
+    ax.figure.draw_without_rendering()
+    written = labels.place_labels(ax, x, y, ["xx"] * 80)
+    boxes = [text.get_window_extent() for text in ax.texts]
+    assert written == len(boxes) > 20
+    shrunk = [box.padded(-1.0) for box in boxes]
+    assert not any(a.overlaps(b) for i, a in enumerate(shrunk) for b in shrunk[:i])
+
+
+def test_spread_keeps_order_and_gap():
+    values = np.random.default_rng(1).random(40)
+    placed = labels.spread(values, gap=0.05)
+    assert (np.argsort(placed) == np.argsort(values)).all()
+    assert np.diff(np.sort(placed)).min() > 0.05 - 1e-9
+    np.testing.assert_allclose(placed.mean(), values.mean())
+
+
+def test_plotting_leaves_the_callers_matplotlib_settings_alone(pairs):
+    import matplotlib
+
+    before = dict(matplotlib.rcParams)
+    matrix.plot_accuracy_matrix(pairs)
+    assert dict(matplotlib.rcParams) == before
+
+
+def test_figures_draw_on_the_axes_they_are_given(pairs, tests):
+    ax = style.new_axes(3, 3)
+    assert matrix.plot_correlation_heatmap(tests, ax) is ax
+    assert scatter.plot_impact_vs_transfer(pairs, style.new_axes(3, 3)).figure is not ax.figure
+
+
+def test_saved_figure_is_sharp_complete_and_repeatable(tmp_path, pairs):
+    first = save_figure(matrix.plot_accuracy_matrix(pairs).figure, tmp_path / "a", "m")
+    second = save_figure(matrix.plot_accuracy_matrix(pairs).figure, tmp_path / "b", "m")
+    assert first == second
+    for ending, magic in (("png", b"\x89PNG"), ("pdf", b"%PDF")):
+        content = (tmp_path / "a" / f"m.{ending}").read_bytes()
+        assert content.startswith(magic)
+        assert content == (tmp_path / "b" / f"m.{ending}").read_bytes()
+    assert int.from_bytes((tmp_path / "a" / "m.png").read_bytes()[16:20], "big") == round(style.PAGE * 200)
+
+
+def test_tables_come_back_from_csv_as_they_were(tmp_path, pairs):
+    save_table(pairs, tmp_path, "pairs")
+    read = pd.read_csv(tmp_path / "pairs.csv", dtype={"layer": "Int64", "layer_label": str})
+    pd.testing.assert_frame_equal(read, pairs.reset_index(drop=True), check_dtype=False)
+
+
+def test_latex_escapes_and_breaks_long_tables():
+    text = latex_table(pd.DataFrame({"a_b": ["50 % & more"] * 41}))
+    assert r"a\_b" in text
+    assert r"50 \% \& more" in text
+    assert r"\begin{longtable}" in text

@@ -1,0 +1,123 @@
+"""The page: sections, drawings and tables put into one HTML file that needs nothing else."""
+
+import base64
+from dataclasses import dataclass
+from importlib.resources import files
+
+import pandas as pd
+from jinja2 import Environment, StrictUndefined
+from matplotlib.figure import Figure
+
+from xling.analysis.schema import Analysis
+from xling.report import numbers
+from xling.report.references import REFERENCES
+from xling.report.section import Absent, Section
+from xling.report.study import findings
+
+CSS_PIXELS_PER_INCH = 96
+HEADINGS = {
+    "layer_label": "layer",
+    "n_pairs": "n pairs",
+    "pearson_r": "r",
+    "spearman_rho": "ρ",
+    "ci_low": "95 % CI low",
+    "ci_high": "95 % CI high",
+    "p_qap_pearson": "p QAP (r)",
+    "p_qap_spearman": "p QAP (ρ)",
+    "p_max_t": "p family-wise",
+    "p_bh": "p BH",
+    "p_pearson": "p (r)",
+    "p_spearman": "p (ρ)",
+    "p_qap_demeaned": "p QAP (demeaned)",
+    "p_qap_partial": "p QAP (partial)",
+    "demeaned_r": "r demeaned",
+    "partial_r": "r partial",
+    "pearson_stars": "stars (r)",
+    "spearman_stars": "stars (ρ)",
+    "source_language": "source",
+    "target_language": "target",
+}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell of a table: what is shown and what it is sorted by (empty where missing)."""
+
+    text: str
+    key: str
+
+
+def render_page(analysis: Analysis, sections: list[Section], absent: list[Absent], drawings: dict[str, str]) -> str:
+    """Render the page.
+
+    Args:
+        analysis: for warnings, findings and the title.
+        sections: in order.
+        absent: what could not be written, and why.
+        drawings: SVG text of every picture, by name.
+
+    Returns:
+        An HTML document.
+    """
+    folder = files("xling.report") / "files"
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= {
+        "data_uri": data_uri,
+        "heading": heading,
+        "classes": column_classes,
+        "rows": table_rows,
+        "size": pixel_size,
+    }
+    keys = [key for section in sections for key in section.references]
+    template = environment.from_string((folder / "report.html.j2").read_text(encoding="utf-8"))
+    return template.render(
+        title=analysis.facts.get("title") or "Cross-lingual transfer: impact, accuracy and distance",
+        findings=findings(analysis),
+        warnings=analysis.warnings,
+        sections=sections,
+        absent=absent,
+        drawings=drawings,
+        references=[REFERENCES[key] for key in dict.fromkeys(keys)],
+        css=(folder / "report.css").read_text(encoding="utf-8"),
+        script=(folder / "report.js").read_text(encoding="utf-8"),
+    )
+
+
+def data_uri(svg: str) -> str:
+    """Put an SVG document into an address that an image can carry inside the page."""
+    return "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()
+
+
+def heading(column: str) -> str:
+    """Head a table's column in words.
+
+    >>> heading("pearson_r"), heading("n_reference_sets")
+    ('r', 'n reference sets')
+    """
+    return HEADINGS.get(column, column.replace("_", " "))
+
+
+def pixel_size(figure: Figure) -> tuple[int, int]:
+    """Width and height of a figure in CSS pixels, so that the page does not jump while it loads."""
+    width, height = figure.get_size_inches() * CSS_PIXELS_PER_INCH
+    return round(width), round(height)
+
+
+def column_classes(frame: pd.DataFrame) -> list[str]:
+    """Class of every column: numbers are set flush right."""
+    return ["number" if pd.api.types.is_numeric_dtype(frame[column]) else "text" for column in frame]
+
+
+def table_rows(frame: pd.DataFrame) -> list[list[Cell]]:
+    """Turn a frame into cells; p-values below .001 are printed as such."""
+    p_columns = {column for column in frame if column.startswith("p_")}
+    return [
+        [_cell(value, is_p=column in p_columns) for column, value in zip(frame.columns, row, strict=True)]
+        for row in frame.itertuples(index=False, name=None)
+    ]
+
+
+def _cell(value, is_p: bool) -> Cell:
+    is_number = not isinstance(value, str | bool | list | tuple) and not numbers.is_missing(value)
+    text = "< .001" if is_p and is_number and value < 0.001 else numbers.cell(value)
+    return Cell(text, repr(float(value)) if is_number else "" if numbers.is_missing(value) else text)

@@ -1,0 +1,56 @@
+"""Writing a whole report: figures, tables and the page."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from xling.analysis.schema import Analysis
+from xling.atomic import write_text
+from xling.report import associations, measured, study
+from xling.report.page import render_page
+from xling.report.save import save_figure, save_table
+from xling.report.section import Absent, Section
+
+PAGE_FILE = "report.html"
+FIGURES = "figures"
+TABLES = "tables"
+
+SECTIONS: tuple[Callable[[Analysis], Section | Absent], ...] = (
+    study.run_section,
+    measured.accuracy_section,
+    measured.impact_section,
+    associations.impact_distance_section,
+    associations.impact_transfer_section,
+    associations.transfer_distance_section,
+    associations.paper_section,
+    study.methods_section,
+)
+"""The page from top to bottom."""
+
+
+def write_report(analysis: Analysis, output_dir: Path | str) -> Path:
+    """Write ``report.html``, every figure as PNG and PDF, and every table as CSV and LaTeX.
+
+    The same analysis gives the same page byte for byte (with the same version of matplotlib). A section whose table is
+    absent or empty is named on the page with the reason instead of being drawn.
+
+    Args:
+        analysis: tables, warnings and facts.
+        output_dir: folder; receives ``report.html``, ``figures/`` and ``tables/``.
+
+    Returns:
+        Path of the page; it holds its figures inside and needs no other file.
+    """
+    output_dir = Path(output_dir)
+    for name, table in analysis.tables.items():
+        save_table(table, output_dir / TABLES, name)
+    parts = [build(analysis) for build in SECTIONS]
+    sections = [part for part in parts if isinstance(part, Section)]
+    absent = [part for part in parts if isinstance(part, Absent)]
+    drawings = {
+        picture.name: save_figure(picture.figure, output_dir / FIGURES, picture.name)
+        for section in sections
+        for picture in section.pictures
+    }
+    page = output_dir / PAGE_FILE
+    write_text(page, render_page(analysis, sections, absent, drawings))
+    return page
