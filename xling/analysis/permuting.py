@@ -63,12 +63,15 @@ def permute_associations(
         result["n_permuted"][k] = members.sum()
         if members.sum() < MIN_LANGUAGES:
             continue
-        _count_permuted(result, k, permuted, permutations)
         for name, *test in _statistics(matrix, permuted):
             seen, drawn = _observed_and_null(permuted, permutations, *test)
             result[name][k] = permutation_p(seen, drawn, permutations.exact)
             if name == "p_qap_pearson":
                 observed[k], null[:, k] = seen, drawn
+        known = np.isfinite(matrix[permuted.cells]) & np.isfinite(permuted.outcomes)
+        result["n_pairs_permuted"][k] = known.sum(axis=1)
+        result["n_permutations"][k] = np.isfinite(null[:, k]).sum(axis=0)
+        result["exact"][k] = permutations.exact
     return result | _correct(observed, null, result["p_qap_pearson"], permutations.exact, _families(arrays))
 
 
@@ -89,13 +92,6 @@ def _observed_and_null(
     return observed, null_correlations(matrix, permuted.outcomes, permuted.cells, permutations, design, ranked)
 
 
-def _count_permuted(result: dict, k: int, permuted: PairArrays, permutations: Permutations) -> None:
-    known = np.isfinite(permuted.predictors[k][permuted.cells]) & np.isfinite(permuted.outcomes)
-    result["n_pairs_permuted"][k] = known.sum(axis=1)
-    result["n_permutations"][k] = len(permutations)
-    result["exact"][k] = permutations.exact
-
-
 def _families(arrays: PairArrays) -> np.ndarray:
     """Number the family of every outcome, ``[n_outcomes]``: tests of the same quantity belong together."""
     names = [outcome for outcome, _ in arrays.outcome_labels]
@@ -110,6 +106,8 @@ def _correct(
         member = families == family
         seen = observed[:, member]
         drawn = null[:, :, member].reshape(len(null), -1)
-        p_max_t[:, member] = max_t_p(seen.ravel(), drawn, exact).reshape(seen.shape)
-        p_bh[:, member] = benjamini_hochberg(p_values[:, member].ravel()).reshape(seen.shape)
+        single = p_values[:, member]
+        family_wise = max_t_p(seen.ravel(), drawn, exact).reshape(seen.shape)
+        p_max_t[:, member] = np.maximum(family_wise, single)  # they may count different permutations, see max_t_p
+        p_bh[:, member] = benjamini_hochberg(single.ravel()).reshape(seen.shape)
     return {"p_max_t": p_max_t, "p_bh": p_bh}

@@ -75,7 +75,7 @@ CORRELATIONS = _TEST | {
     "controls": "names of the controls behind partial_r, comma-separated",
     "n_permuted": "languages whose labels were permuted",
     "n_pairs_permuted": "pairs the permuted statistic was taken over (fewer than n_pairs where a square is permuted)",
-    "n_permutations": "permutations behind the QAP p-values",
+    "n_permutations": "permutations behind the QAP p-values: those in which the statistic is defined",
     "exact": "all permutations were enumerated",
     "reason": "why a number is NaN, else empty",
 }

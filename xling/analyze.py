@@ -1,0 +1,102 @@
+"""A study's tables, figures and report from its runs. The command ``xling-analyze`` and ``python analyze.py``."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import hydra
+from omegaconf import DictConfig
+
+from xling.analysis.gather import gather_csv, gather_study
+from xling.analysis.inputs import Measurements, Settings
+from xling.analysis.permuting import Resampling
+from xling.analysis.pipeline import analyse
+from xling.analysis.schema import Analysis
+from xling.analysis.suggestion import make_suggestion, save_suggestion
+from xling.atomic import write_text
+from xling.cli import as_task, run_command
+from xling.distances import Distances
+from xling.errors import XlingValueError
+
+log = logging.getLogger(__name__)
+
+TABLES = "tables"
+SUGGESTION_FILE = "suggestion.json"
+
+
+def analyze(
+    distances: Callable[..., Distances],
+    output_dir: Path | str,
+    runs: Path | str | None = None,
+    transfer_csv: Path | str | None = None,
+    settings: Settings | None = None,
+) -> Analysis:
+    """Analyse a study, or accuracies from elsewhere, and write tables, suggestion, figures and report.
+
+    Args:
+        distances: called with ``languages=[...]``, e.g. ``partial(xling.distances.compute_distances, KINDS)``.
+        output_dir: receives ``tables/*.csv``, ``suggestion.json`` (where impact was tested against distance) and what
+            :func:`xling.report.write_report` writes.
+        runs: folder of a study; this or `transfer_csv`.
+        transfer_csv: see :func:`xling.analysis.external.read_transfer`.
+        settings: mode, strategy, validation and resampling; None = the defaults.
+
+    Returns:
+        The analysis that was written.
+
+    Raises:
+        XlingError: an input is missing or does not fit, or nothing is left to analyse.
+    """
+    if (runs is None) == (transfer_csv is None):
+        found = "neither" if runs is None else "both"
+        raise XlingValueError(f"expected runs=DIR (a study) or transfer_csv=FILE, found {found}; give one of them")
+    gather, path = (gather_study, runs) if transfer_csv is None else (gather_csv, transfer_csv)
+    measured, sentences = gather(path, distances)
+    log.info("Read %s; distances from source %s", path, measured.distances_name)
+    analysis = analyse(measured, settings)
+    analysis = replace(analysis, warnings=[*sentences, *analysis.warnings])
+    for sentence in analysis.warnings:
+        log.warning("note: %s", sentence)
+    _write(analysis, measured, Path(output_dir))
+    return analysis
+
+
+def write_tables(analysis: Analysis, folder: Path | str) -> None:
+    """Write every table as ``<name>.csv``, each all or nothing."""
+    for name, table in analysis.tables.items():
+        write_text(Path(folder) / f"{name}.csv", table.to_csv(index=False))
+
+
+def _write(analysis: Analysis, measured: Measurements, output_dir: Path) -> None:
+    from xling.report import write_report  # slow to import, and a wrong input should not wait for it
+
+    write_tables(analysis, output_dir / TABLES)
+    if measured.impact is not None and "correlations" in analysis.tables:
+        study = str(measured.transfer["study"].iloc[0])
+        save_suggestion(output_dir / SUGGESTION_FILE, make_suggestion(analysis.tables["correlations"], study))
+        log.info("Layers to freeze: %s", output_dir / SUGGESTION_FILE)
+    log.info("Drawing the report")
+    log.info("Report: %s", write_report(analysis, output_dir))
+
+
+@hydra.main(version_base="1.3", config_path="pkg://xling.conf", config_name="analyze")
+@as_task
+def _task(config: DictConfig) -> None:
+    resampling = Resampling(config.permutations, config.bootstraps, config.seed)
+    analyze(
+        hydra.utils.instantiate(config.distances, _convert_="all"),
+        config.output_dir,
+        config.runs,
+        config.transfer_csv,
+        Settings(config.mode, config.strategy, config.epoch, config.step, resampling),
+    )
+
+
+def main() -> None:
+    """Run the command."""
+    run_command(_task, "analyze")
+
+
+if __name__ == "__main__":
+    main()
