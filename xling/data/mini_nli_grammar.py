@@ -1,10 +1,10 @@
 """Meanings of the embedded data set ``mini_nli``: what is said, in no language.
 
 A premise tells two of three things about a person (an activity, a place, an origin); a hypothesis tells one or two.
-Each of the three is a taxonomy of depth two, and a person has one value of each at a time, so the label follows from the
-meanings alone. A :data:`PATTERNS` row gives a premise and its three hypotheses. Under all six assignments of the three
-things to its letters, the hypotheses of every label have the same form equally often, and their values are uniform:
-the hypothesis alone says nothing about the label.
+Each of the three is a taxonomy of depth two, and a person has one value of each at a time, so the label follows from
+the meanings alone. A row of :data:`PATTERNS` gives a premise and its three hypotheses. Over the six assignments of the
+three things to its letters, the hypotheses of every label have the same form equally often, and their values are
+uniform: the hypothesis alone says nothing about the label.
 """
 
 import hashlib
@@ -20,10 +20,13 @@ LABELS = ("entailment", "neutral", "contradiction")
 SPLITS = ("train", "probe")
 N_VARIANTS = 2
 
+# fmt: off
 SUBJECTS = (
-    "doctor farmer baker gardener driver fisherman grandfather boy soldier policeman engineer painter "
-    "nurse teacher student grandmother girl singer actress writer dancer secretary journalist photographer"
-).split()
+    "doctor", "farmer", "baker", "gardener", "driver", "fisherman", "grandfather", "boy",
+    "soldier", "policeman", "engineer", "painter", "nurse", "teacher", "student", "grandmother",
+    "girl", "singer", "actress", "writer", "dancer", "secretary", "journalist", "photographer",
+)
+# fmt: on
 
 TAXONOMY = {
     "activity": {
@@ -67,8 +70,8 @@ PATTERNS = (
     ("xY", "!Y'", "!X", "!Y"),
 )
 """Rows (premise, entailed, neutral, contradicted). A letter is a slot, X and Y those the premise tells, Z the third;
-capital: a specific value, small: a general one. In a hypothesis ``X`` is compatible with the premise (the same value, its
-general one, or one of its specific ones), ``X'`` excludes it; ``!`` negates, ``@`` speaks of somebody else."""
+capital: a specific value, small: a general one. In a hypothesis ``X`` is compatible with the premise (the same value,
+its general one, or one of its specific ones), ``X'`` excludes it; ``!`` negates, ``@`` speaks of somebody else."""
 
 ORDERS = tuple(itertools.permutations(SLOTS))
 
