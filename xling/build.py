@@ -1,6 +1,7 @@
 """From plain settings to the parts of one run: data, module, callbacks, trainer."""
 
 import logging
+import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from pytorch_lightning.loggers import CSVLogger
 from xling.callbacks.base import shared_store
 from xling.callbacks.freezing import LayerFreezing
 from xling.callbacks.impact import ImpactMonitor
+from xling.callbacks.progress import ProgressLog
 from xling.callbacks.snapshot import RepresentationWriter
 from xling.data.datamodule import TransferDataModule
 from xling.data.examples import LABELS
@@ -83,7 +85,7 @@ def build_parts(config: dict[str, Any], identity: dict[str, Any], run: RunDirect
     recorder = RunRecorder(run, identity, monitor, frozen_layers)
     timer = Timer()
     checkpoint = ModelCheckpoint(run.path / CHECKPOINTS, filename="last", save_top_k=1, enable_version_counter=False)
-    callbacks: list[pl.Callback] = [LayerFreezing(plan, spec.layers), monitor, recorder, timer, checkpoint, TQDMProgressBar(refresh_rate=10)]
+    callbacks: list[pl.Callback] = [LayerFreezing(plan, spec.layers), monitor, recorder, timer, checkpoint]
     if config["probe"]["write_representations"]:
         callbacks.append(RepresentationWriter(run.path / "representations", spec.layers, config["probe"]["pooling"]))
     return Parts(datamodule, module, monitor, recorder, timer, callbacks, facts)
@@ -138,11 +140,12 @@ def build_monitor(
 
 
 def build_trainer(config: dict[str, Any], callbacks: list[pl.Callback], path: Path) -> pl.Trainer:
-    """Lightning's trainer with the study's settings."""
+    """Lightning's trainer with the study's settings: a bar on a terminal, lines elsewhere."""
+    has_bar = config["trainer"]["enable_progress_bar"] and sys.stderr.isatty()
     keeps_files = any(isinstance(callback, ModelCheckpoint) for callback in callbacks)
     return instantiate(
-        config["trainer"],
-        callbacks=callbacks,
+        config["trainer"] | {"enable_progress_bar": has_bar},
+        callbacks=[*callbacks, TQDMProgressBar(refresh_rate=10) if has_bar else ProgressLog()],
         logger=CSVLogger(path, name="", version="") if keeps_files else False,
         enable_checkpointing=keeps_files,
         enable_model_summary=False,

@@ -1,0 +1,32 @@
+# make demo, make test: each sets itself up in .venv, with the versions of constraints.txt.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.PHONY: demo test test-all lint bench-cka clean
+
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[offline,dev]'
+	touch $@
+
+demo: $(INSTALLED)  ## 4 source x 15 target languages, real encoder, embedded data; prints where the report is
+	$(BIN)/python train.py -m experiment=demo
+	$(BIN)/python analyze.py runs=runs/demo output_dir=results/demo
+
+test: $(INSTALLED)  ## fast tests, offline
+	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+test-all: $(INSTALLED)  ## all that this machine can run
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m ""
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+bench-cka: $(INSTALLED)  ## peers in an environment of their own are optional: pip install -e '.[bench-cka]'
+	$(BIN)/python -m benchmarks.bench_cka
+
+clean:
+	rm -rf build dist *.egg-info .pytest_cache .ruff_cache

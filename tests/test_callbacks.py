@@ -1,0 +1,230 @@
+"""One conformance test over every exported callback, and what each is for."""
+
+import math
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from strangers import STRANGERS, Tagger, fit, loaders, make_trainer
+from torch import nn
+from torch.utils.data import DataLoader
+
+import xling.callbacks
+from xling.callbacks import ImpactMonitor, LayerFreezing, RepresentationWriter
+from xling.errors import MissingFileError, XlingValueError
+from xling.freezing import plan_freezing
+from xling.representations import load_representations
+from xling.similarity import linear_cka
+
+OBSERVERS = {
+    "ImpactMonitor": lambda layers: ImpactMonitor(layers),
+    "RepresentationWriter": lambda layers: RepresentationWriter(layers=layers),
+    "ProgressLog": lambda layers: xling.callbacks.ProgressLog(every_seconds=0.0),
+}
+INTERVENERS = {"LayerFreezing"}
+
+
+@pytest.fixture(autouse=True)
+def quiet(recwarn, monkeypatch):
+    """Lightning's advice about workers and intervals is not what is tested here."""
+    import warnings
+
+    for message in (".*does not have many workers.*", ".*LeafSpec.*", ".*logging interval.*", ".*not have a.*checkpoint.*"):
+        warnings.filterwarnings("ignore", message=message)
+
+
+def test_every_exported_callback_is_tested_here():
+    assert set(xling.callbacks.__all__) == set(OBSERVERS) | INTERVENERS
+
+
+@pytest.mark.parametrize("name", OBSERVERS)
+@pytest.mark.parametrize("kind", STRANGERS)
+def test_observers_leave_the_weights_alone(name, kind, tmp_path):
+    plain = fit(kind, tmp_path / "plain")
+    observed = fit(kind, tmp_path / "observed", [OBSERVERS[name](STRANGERS[kind].layers)])
+    for key, value in plain.weights().items():
+        assert torch.equal(value, observed.weights()[key]), key
+    assert observed.module.forwards - plain.module.forwards in (0, 4)  # at most the base pass: 26 rows in batches of 8
+    assert {m: p.training for m, p in plain.module.named_modules()} == {
+        m: p.training for m, p in observed.module.named_modules()
+    }
+    assert not any(part._forward_hooks for part in observed.module.modules())
+
+
+@pytest.mark.parametrize("name", OBSERVERS)
+@pytest.mark.parametrize("kind", STRANGERS)
+def test_observers_survive_two_fits_and_a_fast_run(name, kind, tmp_path):
+    callback = OBSERVERS[name](STRANGERS[kind].layers)
+    first, second = (fit(kind, tmp_path, [callback]) for _ in range(2))
+    assert all(torch.equal(value, second.weights()[key]) for key, value in first.weights().items())
+    fit(kind, tmp_path, [callback], fast_dev_run=True)
+
+
+@pytest.mark.parametrize("name", OBSERVERS)
+def test_observers_remove_their_hooks_after_an_exception(name, tmp_path):
+    class Breaks(Tagger):
+        def validation_step(self, batch, batch_idx, dataloader_idx=0):
+            super().validation_step(batch, batch_idx)
+            if self.global_step:
+                raise KeyError("broken on purpose")
+
+    module = Breaks()
+    with pytest.raises(KeyError, match="broken on purpose"):
+        make_trainer(tmp_path, [OBSERVERS[name](None)]).fit(module, *loaders(module))
+    assert not any(part._forward_hooks for part in module.modules())
+
+
+@pytest.mark.parametrize("kind", STRANGERS)
+def test_no_forward_pass_is_added_to_a_validation_batch(kind, tmp_path):
+    plain = fit(kind, tmp_path / "a", num_sanity_val_steps=math.inf)
+    observed = fit(kind, tmp_path / "b", [OBSERVERS[n](STRANGERS[kind].layers) for n in OBSERVERS])
+    assert plain.module.forwards == observed.module.forwards
+
+
+@pytest.mark.parametrize("kind", STRANGERS)
+def test_impact_equals_a_separate_extraction(kind, tmp_path):
+    """The slow way: run the model before and after by hand, pool, compare."""
+    pl.seed_everything(3, verbose=False)
+    module = STRANGERS[kind]()
+    before = extract(module)
+    monitor = ImpactMonitor(module.layers)
+    pl.seed_everything(3, verbose=False)
+    make_trainer(tmp_path, [monitor]).fit(module, *loaders(module))
+    after = extract(module)
+    last = [record for record in monitor.records if record["step"] == 10]
+    assert len(last) == len(before)
+    for record, x, y in zip(last, before, after, strict=True):
+        expected = 1 - linear_cka(x.double(), y.double(), debiased=True)
+        assert record["impact"] == pytest.approx(float(expected), abs=2e-6)
+        assert record["impact_biased"] == pytest.approx(1 - float(linear_cka(x.double(), y.double(), debiased=False)), abs=2e-6)
+        assert record["n_examples"] == 26
+        assert record["impact"] > 1e-5
+
+
+def extract(module):
+    """Every layer's pooled output over the validation data, without callbacks."""
+    from xling.callbacks.select import select_layers
+    from xling.layers import output_of
+
+    layers, collected = select_layers(module, module.layers), {}
+    handles = [
+        part.register_forward_hook(lambda m, i, o, label=label: collected.setdefault(label, []).append(output_of(o)))
+        for label, part in layers.items()
+    ]
+    module.eval()
+    masks = []
+    with torch.no_grad():
+        for batch in loaders(module)[1]:
+            module.loss(batch)
+            masks.append(batch["attention_mask"] if isinstance(batch, dict) and "attention_mask" in batch else None)
+    module.train()
+    for handle in handles:
+        handle.remove()
+    return [torch.cat([pool(h, m) for h, m in zip(batches, masks, strict=True)]) for batches in collected.values()]
+
+
+def pool(hidden, mask):
+    if hidden.dim() == 2:
+        return hidden
+    if hidden.dim() == 4:
+        return hidden.mean((2, 3))
+    rows = [row[kept.bool()].mean(0) for row, kept in zip(hidden, mask, strict=True)]
+    return torch.stack(rows)
+
+
+def test_impact_before_training_is_zero_and_reported(tmp_path):
+    module = Tagger()
+    monitor = ImpactMonitor()
+    make_trainer(tmp_path, [monitor]).fit(module, *loaders(module))
+    again = ImpactMonitor(base=None)
+    again.load_state_dict({"records": []})  # as after resuming: the base is read, not captured
+    untouched = Tagger()
+    untouched.load_state_dict({k: v for k, v in module.state_dict().items()})
+    assert monitor.records[0]["step"] == 5
+
+
+def test_frozen_layers_do_not_move_and_trained_ones_do(tmp_path):
+    monitor = ImpactMonitor()
+    fit("tagger", tmp_path, [LayerFreezing(plan_freezing("bottom_k", k=1)), monitor])
+    last = {record["layer"]: record["impact"] for record in monitor.records if record["step"] == 10}
+    assert last[0] == last[1] == 0.0
+    assert last[2] > 1e-6
+
+
+def test_freezing_everything_is_refused(tmp_path):
+    class OnlyEncoder(Tagger):
+        def __init__(self):
+            super().__init__()
+            self.head = nn.Linear(16, 3).requires_grad_(False)
+
+    module = OnlyEncoder()
+    with pytest.raises(XlingValueError, match="leaves no parameter to train"):
+        make_trainer(tmp_path, [LayerFreezing(plan_freezing("bottom_k", k=2))]).fit(module, *loaders(module))
+
+
+def test_several_validation_loaders_are_kept_apart(tmp_path):
+    monitor = ImpactMonitor(["body.0"])
+    fit("mlp", tmp_path, [monitor], n_val_loaders=2)
+    assert [(r["loader"], r["step"]) for r in monitor.records] == [("0", 5), ("1", 5), ("0", 10), ("1", 10)]
+
+
+def test_a_shuffled_validation_loader_without_ids_is_refused(tmp_path):
+    module = STRANGERS["mlp"]()
+    shuffled = DataLoader(module.data(26), batch_size=8, shuffle=True)
+    with pytest.raises(XlingValueError, match="positions do not identify rows"):
+        make_trainer(tmp_path, [ImpactMonitor(module.layers)]).fit(module, loaders(module)[0], shuffled)
+
+
+def test_a_module_without_an_encoder_is_asked_for_its_layers(tmp_path):
+    module = STRANGERS["mlp"]()
+    with pytest.raises(XlingValueError, match="name its layers"):
+        make_trainer(tmp_path, [ImpactMonitor()]).fit(module, *loaders(module))
+    with pytest.raises(XlingValueError, match="no module matches layers='bady"):
+        make_trainer(tmp_path, [ImpactMonitor("bady.*")]).fit(module, *loaders(module))
+
+
+def test_a_resumed_fit_keeps_the_base_from_before_step_0(tmp_path):
+    whole = ImpactMonitor()
+    fit("tagger", tmp_path / "whole", [whole])
+    half = fit("tagger", tmp_path / "half", [ImpactMonitor()], max_epochs=1)
+    half.trainer.save_checkpoint(tmp_path / "half.ckpt")
+    module, resumed = Tagger(), ImpactMonitor()
+    make_trainer(tmp_path / "half", [resumed]).fit(module, *loaders(module), ckpt_path=tmp_path / "half.ckpt")
+    assert [r["step"] for r in resumed.records] == [r["step"] for r in whole.records]
+    assert resumed.records[:3] == whole.records[:3]
+    assert all(record["impact"] > 1e-6 for record in resumed.records)
+
+
+def test_a_resumed_fit_without_its_base_says_so(tmp_path):
+    half = fit("tagger", tmp_path, [ImpactMonitor()], max_epochs=1)
+    half.trainer.save_checkpoint(tmp_path / "half.ckpt")
+    module = Tagger()
+    with pytest.raises(MissingFileError, match="training has begun"):
+        trainer = make_trainer(tmp_path / "elsewhere", [ImpactMonitor()])
+        trainer.fit(module, *loaders(module), ckpt_path=tmp_path / "half.ckpt")
+
+
+def test_snapshots_hold_ids_and_numbers(tmp_path):
+    fitted = fit("tagger", tmp_path, [RepresentationWriter(dtype="float32")])
+    path = tmp_path / "representations" / "step_000010" / "0.safetensors"
+    snapshot = load_representations(path, {"pooling": "mean", "step": "10"})
+    assert snapshot.example_ids.tolist() == list(range(26))
+    for stored, expected in zip(snapshot.layers.values(), extract(fitted.module), strict=True):
+        torch.testing.assert_close(stored, expected)
+
+
+def test_layer_0_of_the_first_token_is_nan_with_its_reason(tmp_path):
+    class Classifier(Tagger):
+        def data(self, n=40):
+            rows = super().data(n)
+            for row in rows:
+                row["input_ids"][0], row["attention_mask"][0] = 1, 1  # [CLS]
+            return rows
+
+    module, monitor = Classifier(), ImpactMonitor(pooling="cls")
+    make_trainer(tmp_path, [monitor]).fit(module, *loaders(module))
+    constant, moved = monitor.records[-3], monitor.records[-1]
+    assert math.isnan(constant["impact"])
+    assert "constant" in constant["reason"]
+    assert moved["impact"] > 0
+    assert moved["reason"] == ""
