@@ -3,9 +3,12 @@
 ``python -m xling.distances KIND LANG LANG ...`` prints a matrix. Nothing is read before it is needed.
 """
 
+from xling.distances.controls import controls_table, language_facts
 from xling.distances.matrices import KINDS
+from xling.distances.measured import representation_distance, representation_distances, vocabulary_overlap_distances
 from xling.distances.result import Distances, DistanceWarning, MacrolanguageWarning, PlaceholderWarning
 from xling.distances.sources import SOURCES, compute_distances, distance_table
+from xling.distances.user_tables import load_distances, load_pretraining_sizes
 
 __all__ = [
     "KINDS",
@@ -15,5 +18,12 @@ __all__ = [
     "MacrolanguageWarning",
     "PlaceholderWarning",
     "compute_distances",
+    "controls_table",
     "distance_table",
+    "language_facts",
+    "load_distances",
+    "load_pretraining_sizes",
+    "representation_distance",
+    "representation_distances",
+    "vocabulary_overlap_distances",
 ]

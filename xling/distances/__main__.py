@@ -44,8 +44,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--source",
         default="repaired",
-        help="repaired (default), individual (no macrolanguages), or paper (lang2vec's file with its placeholders); "
-        f"one of {', '.join(SOURCES)}",
+        metavar="SOURCE",
+        help=f"{', '.join(SOURCES)}; repaired is the default, individual avoids macrolanguages, paper has placeholders",
     )
     parser.add_argument(
         "--coverage", action="store_true", help="print how many features were observed for both languages"

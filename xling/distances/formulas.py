@@ -31,6 +31,29 @@ def angular_distance(vectors: np.ndarray) -> np.ndarray:
     return 2 / np.pi * np.arccos(np.clip(cosines, -1, 1))
 
 
+def shared_angular_distance(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The normalised angle between all pairs of rows over the features observed for both, as URIEL+ defines it.
+
+    Args:
+        values: float or integer, [n, n_features], non-negative; below 0 = missing.
+
+    Returns:
+        Distances, float64, [n, n], in 0..1, NaN where a row has nothing but 0 among the common features; and coverage,
+        int64, [n, n], the number of features observed for both.
+
+    >>> distances, coverage = shared_angular_distance(np.array([[1, 0, -1], [1, 1, 1]]))
+    >>> distances.round(4).tolist()[0], coverage.tolist()
+    ([0.0, 0.5], [[2, 2], [2, 3]])
+    """
+    observed = np.asarray(values) >= 0
+    known = np.where(observed, values, 0).astype(np.float64)
+    squared_norms = known**2 @ observed.T  # [i, j]: of row i over the features that j has too
+    products = np.sqrt(squared_norms * squared_norms.T)
+    cosines = np.divide(known @ known.T, products, out=np.full(products.shape, np.nan), where=products > 0)
+    coverage = observed.astype(np.int64) @ observed.T.astype(np.int64)
+    return 2 / np.pi * np.arccos(np.clip(cosines, -1, 1)), coverage
+
+
 def genetic_distance(nodes: np.ndarray, node_counts: np.ndarray, positions: np.ndarray) -> np.ndarray:
     """Share of the family tree not shared: ``1 - shared nodes / (nodes of a + 1)``.
 

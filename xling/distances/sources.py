@@ -1,9 +1,10 @@
-"""Distances from URIEL in three readings: `repaired` (default), `individual` and `paper`.
+"""Distances from URIEL in three readings, `repaired` (default), `individual` and `paper`, and from URIEL+.
 
 ==========  ====================================================================================================
 repaired    lang2vec's formulas on URIEL's features for the codes as given; missing = NaN
 individual  the same with an individual language in place of each macrolanguage (arb/arz for ara, swh, cmn, ...)
 paper       what lang2vec's pre-computed file returns, placeholders and rounding included, with a warning
+urielplus   URIEL+, where its package is installed; see xling.distances.urielplus
 ==========  ====================================================================================================
 
 References:
@@ -20,9 +21,11 @@ import pandas as pd
 from xling.distances import codes, formulas, uriel
 from xling.distances.matrices import KINDS, compute_matrix
 from xling.distances.result import Distances, MacrolanguageWarning, Matrix, PlaceholderWarning
+from xling.distances.urielplus import compute_urielplus_distances
 from xling.errors import XlingValueError, close_matches
 
-SOURCES = ("repaired", "individual", "paper")
+SOURCES = ("repaired", "individual", "paper", "urielplus")
+_URIELPLUS_KINDS = (*KINDS, "morphological", "script")
 
 
 def compute_distances(kinds: str | Iterable[str], languages: Iterable[str], source: str = "repaired") -> Distances:
@@ -32,7 +35,7 @@ def compute_distances(kinds: str | Iterable[str], languages: Iterable[str], sour
     Outside `paper` a pair is NaN where a language has no data of that kind or no feature was observed for both.
 
     Args:
-        kinds: one or more of KINDS.
+        kinds: one or more of KINDS; URIEL+ has morphological and script besides.
         languages: ISO 639-1 or ISO 639-3 codes of any languages in URIEL, each once.
         source: one of SOURCES.
 
@@ -51,10 +54,13 @@ def compute_distances(kinds: str | Iterable[str], languages: Iterable[str], sour
     >>> compute_distances("genetic", ["en", "de", "fr"]).values["genetic"].loc["en"].tolist()
     [0.0, 0.4286, 0.9]
     """
-    kinds = check_names("distance kind", [kinds] if isinstance(kinds, str) else kinds, KINDS)
     check_names("distance source", [source], SOURCES)
+    known_kinds = _URIELPLUS_KINDS if source == "urielplus" else KINDS
+    kinds = check_names("distance kind", [kinds] if isinstance(kinds, str) else kinds, known_kinds)
     languages = [languages] if isinstance(languages, str) else list(languages)
     resolved = codes.resolve_codes(languages)
+    if source == "urielplus":
+        return compute_urielplus_distances(kinds, languages)
     distances = Distances.from_matrices(source, languages, {kind: _fill(kind, resolved, source) for kind in kinds})
     _warn_of_macrolanguages(languages, resolved, source)
     _warn_of_placeholders(distances)
