@@ -1,4 +1,5 @@
 import itertools
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -8,8 +9,11 @@ from scipy import stats
 from torch import nn
 
 from xling.analysis.restoration import RESTORED, TREND, compute_trend
-from xling.errors import XlingValueError
-from xling.restore import compute_restorations, restore_layers
+from xling.atomic import read_json, write_json
+from xling.errors import CorruptArtefactError, MissingFileError, XlingValueError
+from xling.finished import load_run
+from xling.restore import compute_restorations, main, restore_layers
+from xling.train import train
 
 TARGETS = ("en", "de", "ru", "hi", "sw", "zh")
 DISTANCE = dict(zip(TARGETS, (0.0, 0.2, 0.4, 0.6, 0.9, 1.0), strict=True))
@@ -182,3 +186,77 @@ def test_a_distance_that_is_missing_everywhere_gives_a_reason():
 
 def test_the_finetuned_model_alone_has_no_trend():
     assert compute_trend(make_table([]), ["genetic"]).empty
+
+
+@pytest.fixture
+def finished_run(make_config, cache_dir, tmp_path):
+    """Copy of a small trained run; it is trained once a session, since a complete run is not repeated."""
+    config = make_config("target_languages=[en,de,ru,hi,sw]", "trainer.max_epochs=1", f"output_dir={cache_dir}")
+    return shutil.copytree(train(config).path, tmp_path / "run")
+
+
+def test_the_command_measures_the_finetuned_model_as_the_run_did_and_every_layer(finished_run):
+    assert main([str(finished_run), "--weights", "0", "1"]) == 0
+    table = pd.read_csv(finished_run / "restored.csv", dtype={"restored_layers": str}, keep_default_na=False)
+    transfer = pd.read_parquet(finished_run / "transfer.parquet")
+    final = transfer[transfer["step"] == transfer["step"].max()].set_index("target_language")["accuracy"]
+    for name in ("", "0", "1", "2", "3"):
+        kept = table[(table["restored_layers"] == name) & (table["weight"] == 0)].set_index("target_language")
+        assert kept["accuracy"].to_dict() == final.to_dict(), name
+    assert set(table.loc[table["weight"] == 1, "restored_layers"]) == {"0", "1", "2", "3"}
+    assert (table.loc[(table["target_language"] == "de"), "genetic"] == 0.4286).all()
+    trend = pd.read_csv(finished_run / "restored_trend.csv")
+    assert len(trend) == 4 * 2 * 6  # layers, weights, distances
+    assert (trend["n_targets"] == 4).all()
+
+
+def test_a_run_with_all_layers_restored_computes_what_the_base_encoder_computes(finished_run):
+    run = load_run(finished_run)
+    base = {name: tensor.clone() for name, tensor in run.module.encoder.state_dict().items()}
+    prefixes = [f"encoder.{name}" for name in ("embeddings", "encoder.layer.0", "encoder.layer.1", "encoder.layer.2")]
+    restored = restore_layers(run.finetuned, run.module.state_dict(), prefixes)
+    run.module.load_state_dict(restored)
+    assert all(torch.equal(tensor, base[name]) for name, tensor in run.module.encoder.state_dict().items())
+    assert any(not torch.equal(run.finetuned[f"encoder.{name}"], tensor) for name, tensor in base.items())
+
+
+def test_the_command_ends_with_one_sentence_on_a_folder_without_a_run(tmp_path, capsys):
+    assert main([str(tmp_path)]) == 1
+    assert "expected a run directory with config.yaml" in capsys.readouterr().err
+
+
+def test_the_command_checks_layers_and_weights_before_it_measures(finished_run, capsys):
+    assert main([str(finished_run), "--layers", "1,7"]) == 1
+    assert "layer 7 does not exist" in capsys.readouterr().err
+    assert main([str(finished_run), "--weights", "2"]) == 1
+    assert "between 0 and 1" in capsys.readouterr().err
+    assert not (finished_run / "restored.csv").exists()
+
+
+def test_a_run_that_kept_no_checkpoint_is_refused(finished_run):
+    shutil.rmtree(finished_run / "checkpoints")
+    with pytest.raises(MissingFileError, match="run again with keep_checkpoint=true"):
+        load_run(finished_run)
+
+
+@pytest.mark.parametrize("n_bytes", [0, 1000])
+def test_a_truncated_checkpoint_is_refused(finished_run, n_bytes):
+    checkpoint = finished_run / "checkpoints" / "last.ckpt"
+    checkpoint.write_bytes(checkpoint.read_bytes()[:n_bytes])
+    with pytest.raises(CorruptArtefactError, match="cannot be read as a checkpoint"):
+        load_run(finished_run)
+
+
+@pytest.mark.parametrize(
+    ("file", "keys", "what"),
+    [
+        ("environment.json", ("model", "content_hash"), "the base model bert has changed"),
+        ("data.json", ("probe.de", "fingerprint"), "the probe set of de has changed"),
+    ],
+)
+def test_another_base_model_or_probe_set_is_refused(finished_run, file, keys, what):
+    facts = read_json(finished_run / file)
+    facts[keys[0]][keys[1]] = "0" * 64
+    write_json(finished_run / file, facts)
+    with pytest.raises(XlingValueError, match=what):
+        load_run(finished_run)

@@ -9,17 +9,32 @@ yardstick.
 ``python -m xling.restore RUN --layers 1,2 --layers 6 --weights 0.5 1``
 """
 
+import argparse
+import itertools
+import logging
+import sys
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 
 import pandas as pd
 import torch
 from torch import Tensor
 
-from xling.analysis.restoration import RESTORED
-from xling.errors import XlingValueError
-from xling.layers import check_layer
+from xling.analysis.restoration import RESTORED, compute_trend
+from xling.atomic import write_text
+from xling.build import build_trainer
+from xling.distances import KINDS, SOURCES, DistanceWarning, distance_table
+from xling.errors import XlingError, XlingValueError
+from xling.finished import FinishedRun, load_run
+from xling.layers import check_layer, find_layers
+from xling.logs import configure_logging
+
+log = logging.getLogger("xling.restore")  # __name__ is "__main__" where this is the command
 
 State = Mapping[str, Tensor]
+RESTORED_FILE = "restored.csv"
+TREND_FILE = "restored_trend.csv"
 
 
 def restore_layers(
@@ -45,8 +60,7 @@ def restore_layers(
     >>> state["a.w"].item()
     3.0
     """
-    if not 0 <= weight <= 1:
-        raise XlingValueError(f"expected a weight of the base model between 0 and 1, got {weight}")
+    _check_weight(weight)
     restored = dict(finetuned)
     for prefix in layer_prefixes:
         names = [name for name in finetuned if name.startswith(f"{prefix}.")]
@@ -54,6 +68,11 @@ def restore_layers(
             raise XlingValueError(f"no weights below {prefix!r} in the fine-tuned model; name a module that has some")
         restored |= {name: _interpolate(name, finetuned[name], base, weight) for name in names}
     return restored
+
+
+def _check_weight(weight: float) -> None:
+    if not 0 <= weight <= 1:
+        raise XlingValueError(f"expected a weight of the base model between 0 and 1, got {weight}")
 
 
 def _interpolate(name: str, finetuned: Tensor, base: State, weight: float) -> Tensor:
@@ -113,3 +132,103 @@ def _describe(
         key | {"target_language": target, "accuracy": value, "change": value - unrestored[target]}
         for target, value in accuracy.items()
     ]
+
+
+def restore_run(run: FinishedRun, restorations: Sequence[tuple[Sequence[int], float]], path: Path) -> pd.DataFrame:
+    """Measure a run's model with every restoration on all its targets.
+
+    Args:
+        run: from :func:`xling.finished.load_run`.
+        restorations: as in `compute_restorations`.
+        path: folder for the trainer; nothing is written there.
+
+    Returns:
+        Columns of :data:`xling.analysis.restoration.RESTORED`.
+    """
+    base = {name: tensor.clone() for name, tensor in run.module.state_dict().items()}
+    trainer = build_trainer(run.config, [], path)
+    prefixes = find_layers(run.module, run.config["model"]["layers"]).owners
+
+    def evaluate(state: State) -> dict[str, float]:
+        run.module.load_state_dict(state)
+        trainer.validate(run.module, run.datamodule, verbose=False)
+        return {language: measured["score"] for language, measured in run.module.transfer.items()}
+
+    def announced() -> Iterable[tuple[Sequence[int], float]]:
+        for done, (layers, weight) in enumerate(restorations):
+            log.info("restoring layers %s, weight %g (%d of %d)", layers, weight, done + 1, len(restorations))
+            yield layers, weight
+
+    source_language = run.config["source_language"]
+    return compute_restorations(run.finetuned, base, prefixes, announced(), evaluate, source_language)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command.
+
+    Args:
+        arguments: words of the command line; None = those of this process.
+
+    Returns:
+        Exit status: 0, or 1 after an error, which stands on stderr in one sentence.
+    """
+    options = _parser().parse_args(arguments)
+    configure_logging()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("always", category=DistanceWarning)
+        warnings.showwarning = lambda message, *_: log.warning("warning: %s", message)
+        try:
+            _restore_and_write(options.run, options.layers, options.weights, options.distances)
+        except XlingError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 1
+    return 0
+
+
+def _restore_and_write(path: Path, layer_sets: list[list[int]] | None, weights: list[float], source: str) -> None:
+    run = load_run(path)
+    n_layers = find_layers(run.module, run.config["model"]["layers"]).n_layers
+    layer_sets = layer_sets or [[layer] for layer in range(n_layers + 1)]
+    restorations = list(itertools.product(layer_sets, weights))
+    for layers, weight in restorations:  # before the first evaluation, which takes a while
+        _check_weight(weight)
+        for layer in layers:
+            check_layer(layer, n_layers)
+    table = restore_run(run, restorations, path)
+    languages = list(dict.fromkeys([run.config["source_language"], *run.config["target_languages"]]))
+    distances = distance_table(languages, source=source)[["source_language", "target_language", *KINDS]]
+    table = table.merge(distances, on=["source_language", "target_language"], how="left")
+    trend = compute_trend(table, KINDS)
+    for name, frame in ((RESTORED_FILE, table), (TREND_FILE, trend)):
+        write_text(path / name, frame.to_csv(index=False))
+        log.info("wrote %s", path / name)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m xling.restore",
+        description="Put base-model layers back into a fine-tuned model and measure transfer on all its targets again; "
+        f"writes {RESTORED_FILE} and {TREND_FILE} into the run's directory.",
+    )
+    parser.add_argument("run", metavar="RUN", type=Path, help="directory of a finished run that kept its checkpoint")
+    parser.add_argument(
+        "--layers",
+        type=lambda text: sorted({int(layer) for layer in text.split(",")}),
+        action="append",
+        metavar="1,2,6",
+        help="layers to restore together, 0 = embeddings; may be repeated; default: every layer by itself",
+    )
+    parser.add_argument(
+        "--weights",
+        type=float,
+        nargs="+",
+        default=[1.0],
+        metavar="W",
+        help="share of the base weights, 0..1; default 1",
+    )
+    parser.add_argument("--distances", default="repaired", choices=SOURCES, help="distance source; default repaired")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

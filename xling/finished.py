@@ -1,0 +1,82 @@
+"""A finished run, built again from what its directory records: to measure its model once more without training."""
+
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from torch import Tensor
+
+from xling.atomic import read_json
+from xling.build import build_data, build_module
+from xling.data.datamodule import TransferDataModule
+from xling.errors import CorruptArtefactError, MissingFileError, XlingValueError
+from xling.models.encoders import content_hash, load_encoder
+from xling.models.spec import EncoderSpec
+from xling.module import SequenceClassifier
+from xling.rundir import CHECKPOINTS, CONFIG_FILE, DATA_FILE, ENVIRONMENT_FILE
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """A run's parts as they were before training, and its fine-tuned weights.
+
+    Attributes:
+        config: the run's settings.
+        datamodule: with the probe sets.
+        module: encoder with base weights, under a fresh head.
+        finetuned: state dict of the checkpoint.
+    """
+
+    config: dict[str, Any]
+    datamodule: TransferDataModule
+    module: SequenceClassifier
+    finetuned: Mapping[str, Tensor]
+
+
+def load_run(path: Path) -> FinishedRun:
+    """Build the parts of a run again from what its directory records.
+
+    Args:
+        path: run directory with its checkpoint.
+
+    Raises:
+        MissingFileError: no run, or its checkpoint was not kept.
+        CorruptArtefactError: the checkpoint cannot be read.
+        XlingValueError: base model or probe sets are not those of the run.
+    """
+    if not (path / CONFIG_FILE).is_file():
+        raise MissingFileError(
+            f"expected a run directory with {CONFIG_FILE} at {path}, found none; name a seed_* folder"
+        )
+    config = yaml.safe_load((path / CONFIG_FILE).read_text(encoding="utf-8"))
+    finetuned = _load_checkpoint(path / CHECKPOINTS / "last.ckpt")
+    spec = EncoderSpec(**config["model"])
+    encoder = load_encoder(spec, Path(config["cache_dir"]))
+    recorded = read_json(path / ENVIRONMENT_FILE)["model"]["content_hash"]
+    _check_same(f"the base model {spec.name_or_path}", recorded, content_hash(encoder), path)
+    datamodule = build_data(config, spec)
+    data = read_json(path / DATA_FILE)
+    for language, fingerprint in datamodule.probe_fingerprints.items():
+        _check_same(f"the probe set of {language}", data[f"probe.{language}"]["fingerprint"], fingerprint, path)
+    return FinishedRun(config, datamodule, build_module(config, spec, encoder), finetuned)
+
+
+def _check_same(what: str, recorded: str, found: str, path: Path) -> None:
+    if found != recorded:
+        raise XlingValueError(
+            f"{what} has changed since {path} was trained: its hash was {recorded[:12]}, now it is {found[:12]}; "
+            "bring back the files or version it was trained with, or train again"
+        )
+
+
+def _load_checkpoint(path: Path) -> Mapping[str, Tensor]:
+    if not path.is_file():
+        raise MissingFileError(f"expected a checkpoint at {path}, found none; run again with keep_checkpoint=true")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
+    except (RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as error:
+        raise CorruptArtefactError(f"{path} cannot be read as a checkpoint; delete its folder and run again") from error
