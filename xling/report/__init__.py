@@ -4,17 +4,23 @@ Every plotting function takes a tidy frame of :mod:`xling.analysis.schema`, draw
 own, never pyplot's) and returns them.
 """
 
+from xling.report.coverage import plot_distance_coverage
 from xling.report.curves import plot_impact_curves
+from xling.report.freezing import plot_freezing
 from xling.report.matrix import plot_accuracy_matrix, plot_correlation_heatmap
+from xling.report.mediation import plot_mediation
 from xling.report.scatter import plot_impact_vs_distance, plot_impact_vs_transfer, plot_transfer_vs_distance
 from xling.report.write import write_report
 
 __all__ = [
     "plot_accuracy_matrix",
     "plot_correlation_heatmap",
+    "plot_distance_coverage",
+    "plot_freezing",
     "plot_impact_curves",
     "plot_impact_vs_distance",
     "plot_impact_vs_transfer",
+    "plot_mediation",
     "plot_transfer_vs_distance",
     "write_report",
 ]

@@ -100,7 +100,7 @@ def _describe_layers(layers: pd.DataFrame) -> str:
 
 
 def _colouring(analysis: Analysis, rows: pd.DataFrame) -> str:
-    """Choose the distance that colours the lines: the one most strongly correlated with impact, else the first known."""
+    """Choose the distance that colours the lines: the one that correlates most with impact, else the first known."""
     tests = tests_of(analysis, IMPACT_VS_DISTANCE)
     top = None if tests.empty else sentences.strongest(tests)
     return top["predictor"] if top is not None else next(iter(frames.measured_distances(rows)), "")

@@ -50,6 +50,7 @@ class Section:
         paragraphs: plain text.
         pictures: figures in order.
         sheets: tables in order.
+        points: a list that follows the paragraphs.
         references: keys of :data:`xling.report.references.REFERENCES` that the text cites.
     """
 
@@ -59,6 +60,7 @@ class Section:
     pictures: list[Picture] = field(default_factory=list)
     sheets: list[Sheet] = field(default_factory=list)
     references: list[str] = field(default_factory=list)
+    points: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

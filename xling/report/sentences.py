@@ -41,6 +41,8 @@ def describe_test(row: pd.Series) -> str:
     where = ", ".join(part for part in (predictor_phrase(row["predictor"]), layer_phrase(row["layer_label"])) if part)
     figures = [f"r\xa0=\xa0{numbers.coefficient(row['pearson_r'])}", numbers.interval(row["ci_low"], row["ci_high"])]
     figures.append(f"n\xa0=\xa0{int(row['n_pairs'])} pairs")
+    if row["n_pairs_permuted"] < row["n_pairs"]:
+        figures.append(f"permuted over {int(row['n_pairs_permuted'])} of them")
     figures += [f"QAP {numbers.p_value(row['p_qap_pearson'])}", f"family-wise {numbers.p_value(row['p_max_t'])}"]
     return f"{where}: {', '.join(part for part in figures if part)}"
 

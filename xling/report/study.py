@@ -31,9 +31,7 @@ def _describe_design(analysis: Analysis) -> str:
     if has_rows(analysis, "pairs"):
         cells = frames.layer_mean(main_pairs(analysis))
         n_across = len(frames.cross_language(cells))
-        text += (
-            f" {numbers.plural(len(cells), 'cell')}, {n_across} of them with S ≠ T, which alone enter the correlations."
-        )
+        text += f" {numbers.plural(len(cells), 'cell')}, {n_across} of them with S ≠ T."
     strategies = [str(name) for name in facts.get("strategies", [])]
     if len(strategies) > 1:
         named = ", ".join(strategies)
@@ -69,8 +67,9 @@ def methods_section(analysis: Analysis) -> Section:
 def _describe_measures(analysis: Analysis) -> str:
     impact = (
         "Impact of fine-tuning on S upon T at a layer is 1 − linear CKA (debiased estimator) between the "
-        "representations of "
-        "T’s probe examples before and after fine-tuning; 0 means unchanged. The mean over layers leaves out layer 0."
+        "representations "
+        "of T’s probe examples before and after fine-tuning; 0 means unchanged. The mean over layers leaves out layer "
+        "0."
     )
     transfer = (
         "Transfer is the accuracy of the model fine-tuned on S on T, without labels of T; the gap is in-language "
@@ -89,15 +88,19 @@ def _describe_inference(analysis: Analysis) -> str:
     facts = analysis.facts
     if not has_rows(analysis, "correlations"):
         return ""
-    draws = f" ({facts['permutations']:,} permutations)" if facts.get("permutations") else ""
+    draws = f", {facts['permutations']:,} permutations" if facts.get("permutations") else ""
     boots = f" ({facts['bootstraps']:,} draws)" if facts.get("bootstraps") else ""
     controls = [str(name) for name in facts.get("controls") or []]
     seed = f" Random draws start from seed {facts['seed']}." if facts.get("seed") is not None else ""
     return (
-        f"Pairs that share a language are dependent, so p-values permute language labels instead of pairs "
-        f"(QAP){draws}; they are "
-        "two-sided. Within each analysis they are corrected over all layers and predictors, family-wise by the largest "
-        f"statistic per permutation (max-T) and by Benjamini–Hochberg. Intervals resample languages{boots}."
+        f"Correlations are taken over pairs S ≠ T. Pairs that share a language are dependent, so p-values permute "
+        f"language "
+        f"labels instead of pairs (QAP{draws}, two-sided); where two measured quantities are correlated, sources and "
+        "targets are permuted jointly within the largest complete square of languages. Within each analysis p-values "
+        "are "
+        "corrected over all layers and predictors, family-wise by the largest statistic per permutation (max-T) and "
+        "for "
+        f"the false discovery rate by Benjamini–Hochberg. Intervals resample languages{boots}."
         + (f" Partial correlations control for {sentences_list(controls)}." if controls else "")
         + seed
         + " All results are associations: nothing was randomised over languages."

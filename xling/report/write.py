@@ -5,7 +5,7 @@ from pathlib import Path
 
 from xling.analysis.schema import Analysis
 from xling.atomic import write_text
-from xling.report import associations, measured, study
+from xling.report import associations, choice, coverage, freezing, measured, mediation, study
 from xling.report.page import render_page
 from xling.report.save import save_figure, save_table
 from xling.report.section import Absent, Section
@@ -21,7 +21,13 @@ SECTIONS: tuple[Callable[[Analysis], Section | Absent], ...] = (
     associations.impact_distance_section,
     associations.impact_transfer_section,
     associations.transfer_distance_section,
+    mediation.mediation_section,
+    choice.ranking_section,
+    choice.held_out_section,
+    freezing.freezing_section,
+    choice.views_section,
     associations.paper_section,
+    coverage.coverage_section,
     study.methods_section,
 )
 """The page from top to bottom."""
