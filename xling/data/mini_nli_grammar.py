@@ -143,7 +143,10 @@ def _hypothesis(rng: random.Random, text: str, order: tuple[str, ...], premise: 
     others = [subject for subject in SUBJECTS if subject != premise.subject]
     subject = rng.choice(others) if "@" in text else premise.subject
     ordered = tuple((slot, values[slot]) for slot in SLOTS if slot in values)
-    return Meaning(subject, ordered, "!" in text, rng.randrange(N_VARIANTS))
+    variant = rng.randrange(N_VARIANTS)
+    if len(ordered) > 1 and "origin" in values:
+        variant = 1  # "is from Rome and ...": "the nurse from Rome ..." would be another nurse than the one from Paris
+    return Meaning(subject, ordered, "!" in text, variant)
 
 
 def _rows(rng: random.Random) -> Iterator[tuple[tuple[str, ...], tuple[str, ...]]]:
