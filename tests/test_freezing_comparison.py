@@ -89,17 +89,23 @@ def test_gap_changes_by_source_minus_target():
 
 
 def test_random_sets_of_equal_size_alone_are_the_second_reference():
-    n_frozen = {"none": 0, "bottom_3": 3, "random_3_1": 3, "random_3_2": 3, "random_6_1": 6}
+    sizes = {"none": (0, 0), "bottom_3": (0, 3), "random_3_1": (0, 3), "random_3_2": (0, 3), "random_6_1": (0, 6)}
     transfer = make_transfer(
         {"bottom_3": 0.04, "random_3_1": 0.01, "random_3_2": 0.03, "random_6_1": 0.5}, None, 0, WITH_RANDOM
     )
-    table = compare(transfer, n_frozen=n_frozen)
+    table = compare(transfer, sizes=sizes)
     row = table.loc[("bottom_3", RANDOM_REFERENCE, "mean_target_accuracy")]
     assert row["change"] == pytest.approx(0.02)
     assert row["n_reference_sets"] == 2
     assert row["n_pairs"] == 6
     assert ("random_6_1", RANDOM_REFERENCE, "transfer_gap") not in table.index
     assert RANDOM_REFERENCE not in compare(make_transfer()).index.get_level_values("reference")
+
+
+def test_a_set_with_frozen_embeddings_is_not_of_equal_size():
+    sizes = {"none": (0, 0), "bottom_3": (1, 3), "random_3_1": (0, 3), "random_3_2": (0, 4), "random_6_1": (1, 3)}
+    table = compare(make_transfer(strategies=WITH_RANDOM), sizes=sizes)
+    assert table.loc[("bottom_3", RANDOM_REFERENCE, "transfer_gap"), "n_reference_sets"] == 1
 
 
 def test_targets_that_only_one_side_measured_are_left_out():
@@ -202,13 +208,13 @@ def test_names_and_row_order_change_nothing():
     pd.testing.assert_frame_equal(compare(other, kinds=kinds), compare(transfer, kinds=kinds))
 
 
-def test_frozen_layers_are_counted_once_over_targets_and_runs():
+def test_frozen_blocks_and_embeddings_are_counted_once_over_targets_and_runs():
     impact = pd.DataFrame(
         itertools.product(("none", "bottom_1"), ("en", "de"), (0, 1, 2)),
         columns=["strategy", "target_language", "layer"],
     )
     impact["is_frozen"] = (impact["strategy"] == "bottom_1") & (impact["layer"] < 2)
-    assert count_frozen_layers(impact) == {"none": 0, "bottom_1": 2}
+    assert count_frozen_layers(impact) == {"none": (0, 0), "bottom_1": (1, 1)}
 
 
 def test_tables_of_runs_are_compared_at_their_last_validation():
@@ -221,4 +227,6 @@ def test_tables_of_runs_are_compared_at_their_last_validation():
         [(s, i, i < n) for s, n in frozen.items() for i in range(7)], columns=["strategy", "layer", "is_frozen"]
     )
     table = compute_freezing(pd.concat([early, last]), impact, distances.assign(genetic_coverage=1.0))
-    pd.testing.assert_frame_equal(table, compare_strategies(transfer, ("genetic",), frozen))
+    sizes = {strategy: (int(n > 0), max(n - 1, 0)) for strategy, n in frozen.items()}
+    assert (table["reference"] == RANDOM_REFERENCE).any()
+    pd.testing.assert_frame_equal(table, compare_strategies(transfer, ("genetic",), sizes))

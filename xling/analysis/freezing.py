@@ -53,17 +53,20 @@ COMPARISON = {
 """Columns of ``freezing``."""
 
 
-def count_frozen_layers(impact: pd.DataFrame) -> dict[str, int]:
-    """Number of layers each strategy froze, from the `is_frozen` column of the runs' impact tables.
+def count_frozen_layers(impact: pd.DataFrame) -> dict[str, tuple[int, int]]:
+    """What each strategy froze, from the `is_frozen` column of the runs' impact tables.
 
     Args:
         impact: rows with `strategy`, `layer`, `is_frozen`.
 
     Returns:
-        strategy -> number of frozen layers (the embeddings count as one).
+        strategy -> (1 if the embeddings, layer 0, were frozen, else 0; number of frozen blocks). Sets are of equal size
+        where both agree: the embeddings hold too many parameters to count as one layer among others.
     """
-    frozen = impact[impact["is_frozen"].astype(bool)].groupby("strategy")["layer"].nunique()
-    return {strategy: int(frozen.get(strategy, 0)) for strategy in impact["strategy"].unique()}
+    frozen = impact[impact["is_frozen"].astype(bool)]
+    layers = {strategy: set(rows["layer"]) for strategy, rows in frozen.groupby("strategy")}
+    sizes = {strategy: (int(0 in found), len(found - {0})) for strategy, found in layers.items()}
+    return {strategy: sizes.get(strategy, (0, 0)) for strategy in impact["strategy"].unique()}
 
 
 def _compute_slope(run: pd.DataFrame, kind: str) -> float:
@@ -173,10 +176,10 @@ def _summarise_pairs(paired: pd.DataFrame, confidence: float) -> dict:
 
 
 def _references(
-    strategy: str, strategies: list[str], n_frozen: Mapping[str, int], baseline: str
+    strategy: str, strategies: list[str], sizes: Mapping[str, tuple[int, int]], baseline: str
 ) -> dict[str, list[str]]:
-    size = n_frozen.get(strategy)
-    equal = [s for s in strategies if s.startswith(RANDOM_PREFIX) and s != strategy and n_frozen.get(s) == size]
+    size = sizes.get(strategy)
+    equal = [s for s in strategies if s.startswith(RANDOM_PREFIX) and s != strategy and sizes.get(s) == size]
     references = {baseline: [baseline]}
     return references | {RANDOM_REFERENCE: equal} if equal and size is not None else references
 
@@ -184,7 +187,7 @@ def _references(
 def compare_strategies(
     transfer: pd.DataFrame,
     kinds: tuple[str, ...] = (),
-    n_frozen: Mapping[str, int] | None = None,
+    sizes: Mapping[str, tuple[int, int]] | None = None,
     runs: pd.DataFrame | None = None,
     baseline: str = BASELINE,
     confidence: float = 0.95,
@@ -195,8 +198,7 @@ def compare_strategies(
         transfer: transfer rows of all runs, one per cell: study, source_language, target_language, strategy, seed,
             is_in_language, accuracy and a column per entry of `kinds`.
         kinds: distance columns for the slopes.
-        n_frozen: strategy -> number of frozen layers, as from `count_frozen_layers`; without it there is no comparison
-            with random sets.
+        sizes: strategy -> what it froze, from `count_frozen_layers`; None = no comparison with random sets.
         runs: one row per run with study, source_language, strategy, seed and, where known, train_seconds.
         baseline: the strategy to compare with; where the word-piece table is frozen throughout, `word_embeddings`.
         confidence: of the intervals, 0..1.
@@ -214,7 +216,7 @@ def compare_strategies(
         )
     rows = []
     for strategy in [s for s in strategies if s != baseline]:
-        for reference, names in _references(strategy, strategies, n_frozen or {}, baseline).items():
+        for reference, names in _references(strategy, strategies, sizes or {}, baseline).items():
             paired = _paired_metrics(transfer, runs, strategy, names, kinds)
             for metric in [*METRICS, *(f"slope_{kind}" for kind in kinds)]:
                 of_metric = paired[paired.index.get_level_values("metric") == metric]
@@ -248,5 +250,5 @@ def compute_freezing(
     kinds = tuple(distance_kinds(distances))
     cells = select_validation(check_columns(transfer, tables.TRANSFER, "transfer"))
     cells = cells.merge(distances[[*LANGUAGE_PAIR, *kinds]], on=LANGUAGE_PAIR, how="left", validate="many_to_one")
-    n_frozen = None if impact is None or impact.empty else count_frozen_layers(impact)
-    return compare_strategies(cells, kinds, n_frozen, runs, baseline)
+    sizes = None if impact is None or impact.empty else count_frozen_layers(impact)
+    return compare_strategies(cells, kinds, sizes, runs, baseline)
