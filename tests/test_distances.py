@@ -1,6 +1,8 @@
 """Distances from URIEL: the reference tables come out, missing stays missing, and a user is told what is wrong."""
 
+import io
 import itertools
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -93,7 +95,7 @@ def test_locate_inverts_great_circle_angles():
 
 
 def test_lattice_points_are_those_that_uriel_names():
-    with np.load(Path(codes.resources.files("lang2vec") / "data" / "geocoord_features.npz")) as arrays:
+    with np.load(io.BytesIO(uriel.read_lang2vec_file("geocoord_features.npz"))) as arrays:
         named = np.array([name.split("_")[1:] for name in map(str, arrays["feats"])], dtype=float)
     x, y, z = formulas.lattice_points().T
     assert np.abs(np.degrees(np.arcsin(z)) - named[:, 0]).max() < 1
@@ -203,6 +205,17 @@ def test_the_papers_placeholder_pairs_are_counted(kind, n_pairs):
 def test_a_macrolanguage_is_warned_of_with_its_individual_codes(source):
     with pytest.warns(MacrolanguageWarning, match=r"ar -> arb, for typology arz, zho -> cmn\)"):
         compute_distances("genetic", ["ar", "zho", "de"], source)
+
+
+def test_the_individual_languages_used_are_logged(caplog):
+    caplog.set_level("INFO", logger="xling.distances")
+    compute_distances("genetic", ["ar", "de"], "individual")
+    assert "ar -> arb, for typology arz" in caplog.text
+
+
+def test_lang2vecs_own_code_is_never_imported():
+    compute_distances(KINDS, ["de", "en"])
+    assert "lang2vec.lang2vec" not in sys.modules
 
 
 @pytest.mark.parametrize("source", ["repaired", "individual"])

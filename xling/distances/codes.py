@@ -4,7 +4,6 @@ import csv
 import functools
 import json
 from collections.abc import Iterable
-from importlib import resources
 from typing import NamedTuple
 
 from xling.distances import uriel
@@ -21,8 +20,7 @@ class Individual(NamedTuple):
 @functools.cache
 def letter_codes() -> dict[str, str]:
     """ISO 639-1 (and the bibliographic codes of 639-2, such as ger) to ISO 639-3, from lang2vec."""
-    text = (resources.files("lang2vec") / "data" / "letter_codes.json").read_text(encoding="utf-8")
-    return json.loads(text)
+    return json.loads(uriel.read_lang2vec_file("letter_codes.json"))
 
 
 def resolve_code(language: str) -> str:
@@ -66,7 +64,7 @@ def resolve_codes(languages: Iterable[str]) -> list[str]:
 def macrolanguage_members() -> dict[str, list[tuple[str, bool]]]:
     """Macrolanguage to its individual languages in URIEL, each with whether CLDR calls it the predominant one."""
     members: dict[str, list[tuple[str, bool]]] = {}
-    text = (resources.files("xling.distances") / "files" / "macrolanguages.csv").read_text(encoding="utf-8")
+    text = uriel.read_own_file("macrolanguages.csv")
     for row in csv.DictReader(text.splitlines()):
         if row["individual"] in uriel.typology().rows:
             members.setdefault(row["macrolanguage"], []).append((row["individual"], row["is_predominant"] == "1"))

@@ -11,7 +11,6 @@ References:
 import csv
 import functools
 from collections.abc import Iterable, Mapping
-from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -104,5 +103,5 @@ def _member_counts() -> np.ndarray:
 
 @functools.cache
 def _scripts() -> dict[str, str]:
-    text = (resources.files("xling.distances") / "files" / "scripts.csv").read_text(encoding="utf-8")
+    text = uriel.read_own_file("scripts.csv")
     return {row["language"]: row["script"] for row in csv.DictReader(text.splitlines())}

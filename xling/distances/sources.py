@@ -12,6 +12,7 @@ References:
     on missing values in URIEL; arXiv:2305.02151 for the paper whose table `paper` reproduces.
 """
 
+import logging
 import warnings
 from collections.abc import Iterable
 
@@ -23,6 +24,8 @@ from xling.distances.matrices import KINDS, compute_matrix
 from xling.distances.result import Distances, MacrolanguageWarning, Matrix, PlaceholderWarning
 from xling.distances.urielplus import compute_urielplus_distances
 from xling.errors import XlingValueError, close_matches
+
+log = logging.getLogger(__name__)
 
 SOURCES = ("repaired", "individual", "paper", "urielplus")
 _URIELPLUS_KINDS = (*KINDS, "morphological", "script")
@@ -108,8 +111,10 @@ def _fill(kind: str, resolved: list[str], source: str) -> Matrix:
 def _warn_of_macrolanguages(languages: list[str], resolved: list[str], source: str) -> None:
     macrolanguages = codes.macrolanguage_members()
     found = [pair for pair in zip(languages, resolved, strict=True) if pair[1] in macrolanguages]
-    if found and source != "individual":
-        advice = ", ".join(_phrase_individual(label, code) for label, code in found)
+    advice = ", ".join(_phrase_individual(label, code) for label, code in found)
+    if found and source == "individual":
+        log.info("Individual languages stand in for macrolanguages: %s", advice)
+    elif found:
         warnings.warn(
             "a macrolanguage code stands for several languages, which URIEL's row for it mixes; use an individual code "
             f"({advice}) or the source 'individual', which does so for you",

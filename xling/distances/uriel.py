@@ -5,6 +5,7 @@ Everything is read on first use, kept in memory, and never written.
 """
 
 import functools
+import io
 import json
 import zipfile
 from importlib import resources
@@ -44,13 +45,13 @@ class Geography(NamedTuple):
 @functools.cache
 def rules() -> dict[str, Any]:
     """Where lang2vec's distance file departs from its feature files (files/lang2vec_rules.json)."""
-    return json.loads(_own_file("lang2vec_rules.json"))
+    return json.loads(read_own_file("lang2vec_rules.json"))
 
 
 @functools.cache
 def genetic_order() -> dict[str, int]:
     """Place of each ISO 639-3 code in lang2vec's distance file; genetic distance takes the earlier language as a."""
-    return {code: place for place, code in enumerate(_own_file("distances_languages.txt").strip().split(","))}
+    return {code: place for place, code in enumerate(read_own_file("distances_languages.txt").strip().split(","))}
 
 
 @functools.cache
@@ -110,7 +111,22 @@ def kind_vectors(kind: str, codes: list[str]) -> np.ndarray:
     return vectors
 
 
-def _own_file(name: str) -> str:
+def read_lang2vec_file(name: str) -> bytes:
+    """Read one of the data files of the installed lang2vec package.
+
+    Raises:
+        MissingFileError: the package or the file is not there.
+    """
+    try:
+        return (resources.files("lang2vec") / "data" / name).read_bytes()
+    except (ModuleNotFoundError, FileNotFoundError) as error:
+        raise MissingFileError(
+            f"expected {name} in the installed package lang2vec and it is not there; run: pip install lang2vec==1.1.2"
+        ) from error
+
+
+def read_own_file(name: str) -> str:
+    """Read a text file of xling/distances/files."""
     return (resources.files("xling.distances") / "files" / name).read_text(encoding="utf-8")
 
 
@@ -119,14 +135,10 @@ def _rows(codes: np.ndarray) -> dict[str, int]:
 
 
 def _read(name: str) -> dict[str, np.ndarray]:
+    content = read_lang2vec_file(name)
     try:
-        file = resources.files("lang2vec") / "data" / name
-        with file.open("rb") as stream, np.load(stream) as arrays:
+        with np.load(io.BytesIO(content)) as arrays:
             return {key: arrays[key] for key in arrays.files}
-    except (ModuleNotFoundError, FileNotFoundError) as error:
-        raise MissingFileError(
-            f"expected {name} in the installed package lang2vec and it is not there; run: pip install lang2vec==1.1.2"
-        ) from error
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise CorruptArtefactError(
             f"{name} in the installed package lang2vec cannot be read ({error}); run: "
