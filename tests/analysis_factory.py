@@ -1,0 +1,75 @@
+"""Simulated runs for the tests of the analysis: tables as a study leaves them, with a planted effect where asked for."""
+
+import numpy as np
+import pandas as pd
+
+from xling.analysis.inputs import Measurements
+
+LANGUAGES = ("ar", "bg", "de", "el", "en", "es", "fr", "hi", "ru", "sw")
+KINDS = ("genetic", "syntactic", "phonological")
+
+
+def make_distances(languages=LANGUAGES, kinds=KINDS, seed=0) -> pd.DataFrame:
+    """Euclidean distances in a random square per kind, 0 on the diagonal, in the layout of xling.distances."""
+    rng = np.random.default_rng(seed)
+    table = pd.DataFrame([(s, t) for s in languages for t in languages], columns=["source_language", "target_language"])
+    for kind in kinds:
+        places = rng.random((len(languages), 2))
+        table[kind] = np.linalg.norm(places[:, None] - places[None], axis=-1).ravel()
+    return table.assign(**{f"{kind}_coverage": 10.0 for kind in kinds})
+
+
+def make_runs(
+    distances: pd.DataFrame,
+    sources=LANGUAGES,
+    n_layers=4,
+    planted: dict[tuple[str, int], float] | None = None,
+    seeds=(1,),
+    strategies=("none",),
+    transfer_slope=0.0,
+    seed=1,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Transfer and impact of complete runs, one validation each.
+
+    Args:
+        distances: from make_distances.
+        sources: languages fine-tuned on.
+        n_layers: encoder blocks; layer 0 has no impact.
+        planted: (kind, layer) -> slope of impact on that distance.
+        seeds: of the runs.
+        strategies: of the runs.
+        transfer_slope: of accuracy on the syntactic distance.
+        seed: of the noise.
+    """
+    rng = np.random.default_rng(seed)
+    between = distances[distances["source_language"].isin(sources)]
+    transfer, impact = [], []
+    for strategy in strategies:
+        for run_seed in seeds:
+            for row in between.to_dict("records"):
+                keys = {
+                    "study": "simulated",
+                    "source_language": row["source_language"],
+                    "target_language": row["target_language"],
+                    "strategy": strategy,
+                    "seed": run_seed,
+                    "epoch": 1,
+                    "step": 10,
+                    "is_in_language": row["source_language"] == row["target_language"],
+                }
+                accuracy = 0.7 + transfer_slope * row.get("syntactic", 0.0) + 0.02 * rng.normal()
+                transfer.append(keys | {"accuracy": accuracy, "n_examples": 600})
+                for layer in range(n_layers + 1):
+                    effect = sum(b * row[kind] for (kind, at), b in (planted or {}).items() if at == layer)
+                    value = np.nan if layer == 0 else 0.3 + effect + 0.02 * rng.normal()
+                    measured = {"impact": value, "impact_biased": 0.9 * value, "n_examples": 600, "is_frozen": False}
+                    reason = "constant" if layer == 0 else ""
+                    impact.append(keys | measured | {"layer": layer, "reason": reason})
+    return pd.DataFrame(transfer), pd.DataFrame(impact)
+
+
+def make_measurements(distances: pd.DataFrame | None = None, **options) -> Measurements:
+    """Everything an analysis needs."""
+    distances = make_distances() if distances is None else distances
+    transfer, impact = make_runs(distances, **options)
+    return Measurements(transfer, distances, impact, distances_name="simulated")
