@@ -6,7 +6,8 @@ import pytest
 import statsmodels.api as sm
 
 from xling.analysis.mediation import MEDIATION, compute_mediation
-from xling.analysis.mediation_paths import Cells, compute_paths, permute_paths, resample_paths
+from xling.analysis.mediation import mediate as mediate_cells
+from xling.analysis.mediation_paths import Cells, compute_paths, path_b_p, permute_paths, resample_paths
 from xling.analysis.qap import draw_permutations
 
 LANGUAGES = ("ar", "bg", "de", "el", "en", "es", "fr", "hi", "ru", "sw", "th", "tr")
@@ -125,7 +126,59 @@ def test_p_value_counts_every_relabelling_of_four_languages():
     row = mediate(make_pairs(distance, noise=0.3), distance).loc["01"]
     assert row["exact"]
     assert row["n_permutations"] == 24
-    assert (row["p_qap_indirect"] * 24) % 1 == pytest.approx(0)
+    assert row[["p_qap_path_a", "p_qap_path_b", "p_qap_total"]].mul(24).map(float.is_integer).all()
+    assert row["p_qap_indirect"] == max(row["p_qap_path_a"], row["p_qap_path_b"])
+
+
+def test_p_value_of_path_b_is_double_semi_partialling_by_enumeration():
+    matrix, rng = make_distance(LANGUAGES[:5]).to_numpy(), np.random.default_rng(5)
+    sources, targets = np.nonzero(~np.eye(5, dtype=bool) & (np.arange(5) != 4)[:, None])  # the last one is no source
+    cells = Cells(sources, targets, rng.normal(size=(1, 16)), rng.normal(size=16))
+    cells = Cells(sources, targets, cells.impact + 0.5 * cells.outcome, cells.outcome)
+    square = (sources < 4) & (targets < 4)
+    s, t, m, y = sources[square], targets[square], cells.impact[0, square], cells.outcome[square]
+    x = sm.add_constant(matrix[s, t])
+    table = np.full((4, 4), np.nan)
+    table[s, t] = sm.OLS(m, x).fit().resid
+
+    def partial(order) -> float:
+        residuals = [sm.OLS(v, x).fit().resid for v in (table[order[s], order[t]], y)]
+        return abs(np.corrcoef(*residuals)[0, 1])
+
+    null = [partial(np.array(order)) for order in itertools.permutations(range(4))]
+    p_values, n_square = path_b_p(matrix, cells, 100, seed=0)
+    assert n_square == 4
+    assert p_values[0] == pytest.approx(np.mean(np.array(null) >= null[0] - 1e-9))
+
+
+def test_impact_that_carries_nothing_is_seldom_called_a_mediator():
+    """Distance moves impact and accuracy, impact does nothing; the product under permuted distances alone misleads."""
+    matrix, rng = make_distance(LANGUAGES[:8]).to_numpy(), np.random.default_rng(0)
+    sources, targets = np.nonzero(~np.eye(8, dtype=bool))
+    x, n_sets, rejected, misled = matrix[sources, targets], 60, 0, 0
+    for seed in range(n_sets):
+        effects, noise = rng.normal(size=(2, 2, 8)), rng.normal(size=(2, len(x)))
+        impact, outcome = (
+            -2 * x + 0.3 * (e[0, sources] + e[1, targets] + z) for e, z in zip(effects, noise, strict=True)
+        )
+        cells = Cells(sources, targets, impact[None], outcome)
+        row = mediate_cells(matrix, cells, n_permutations=99, n_bootstraps=2, seed=seed)[0]
+        products = permute_paths(matrix, cells, draw_permutations(8, 99, seed)).indirect
+        rejected += row["p_qap_indirect"] <= 0.05
+        misled += (abs(products) >= abs(row["indirect"])).sum() < 5
+    assert rejected <= 8  # 3 expected; more than 8 of 60 at 5 % has probability .003
+    assert misled > 10
+
+
+def test_shuffled_labels_find_nothing_more_often_than_by_chance():
+    distance, rng = make_distance(LANGUAGES[:8]), np.random.default_rng(0)
+    pairs, rejections = make_pairs(distance).query("layer_label == '01'"), 0
+    for _ in range(60):
+        order = rng.permutation(8)
+        shuffled = pd.DataFrame(distance.to_numpy()[np.ix_(order, order)], distance.index, distance.columns)
+        row = mediate(pairs, shuffled, n_permutations=99, n_bootstraps=10).loc["01"]
+        rejections += row["p_qap_total"] <= 0.05
+    assert rejections <= 8
 
 
 def test_a_pair_counts_as_often_as_both_of_its_languages_were_drawn():
@@ -206,10 +259,20 @@ def test_three_languages_have_effects_and_no_p_value():
     assert "at least 4" in row["reason"]
 
 
+def test_three_sources_have_no_p_value_for_what_needs_a_square():
+    distance = make_distance()
+    row = mediate(make_pairs(distance, sources=LANGUAGES[:3]), distance).loc["01"]
+    assert row[["p_qap_total", "p_qap_path_a"]].notna().all()
+    assert row[["p_qap_path_b", "p_qap_indirect"]].isna().all()
+    assert "3 languages measured in all directions" in row["reason"]
+    assert np.isfinite(row["indirect_low"])
+
+
 def test_four_sources_and_twelve_targets_work_and_fill_every_column():
     distance = make_distance()
     table = mediate(make_pairs(distance, sources=LANGUAGES[:4]), distance).reset_index()
     assert (table["n_pairs"] == 44).all()
     assert table["n_languages"].eq(12).all()
+    assert table["n_square"].eq(4).all()
     assert set(table.columns) == set(MEDIATION)
     assert table["layer"].tolist() == [1, 2, pd.NA]

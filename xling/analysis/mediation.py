@@ -5,8 +5,10 @@ The total effect of distance on transfer is split into a direct one and an indir
 
 These are associations: nothing was randomised, impact and transfer come from the same fine-tuning, and a common cause
 of both (pre-training size, say) shows up as an indirect effect. Pairs that share a language are dependent, so intervals
-resample languages and p-values permute the language labels of the distance matrix (:mod:`xling.analysis.qap`); impact
-and transfer stay as they are: the null is that distance has nothing to do with either.
+resample languages and p-values permute languages (:mod:`xling.analysis.qap`). The indirect effect needs both of its
+paths, so its p-value is the larger of theirs (joint significance, MacKinnon et al. 2002, Psychological Methods 7).
+Permuting distance alone and looking at the product would not do: where distance moves impact but impact carries
+nothing, that rejects in about 30 % of simulated data sets at 5 % (see the tests).
 """
 
 from collections.abc import Iterator
@@ -16,7 +18,15 @@ import pandas as pd
 
 from xling.analysis.correlations import missing_patterns
 from xling.analysis.intervals import percentile_interval
-from xling.analysis.mediation_paths import MIN_PAIRS, Cells, Paths, compute_paths, permute_paths, resample_paths
+from xling.analysis.mediation_paths import (
+    MIN_PAIRS,
+    Cells,
+    Paths,
+    compute_paths,
+    path_b_p,
+    permute_paths,
+    resample_paths,
+)
 from xling.analysis.qap import MIN_LANGUAGES, Permutations, draw_permutations, permutation_p
 from xling.analysis.schema import distance_kinds
 
@@ -45,9 +55,12 @@ MEDIATION = {
     "share_low": "lower end of its 95 % language-level bootstrap interval",
     "share_high": "upper end of it",
     "p_qap_total": "two-sided permutation p-value of total (QAP)",
-    "p_qap_indirect": "the same for indirect",
-    "n_permutations": "permutations behind the p-values",
-    "exact": "all permutations were enumerated",
+    "p_qap_path_a": "the same for path_a; as for total, the labels of the distance matrix are permuted",
+    "p_qap_path_b": "the same for path_b, languages permuted jointly in the largest complete square",
+    "p_qap_indirect": "the larger of p_qap_path_a and p_qap_path_b",
+    "n_permutations": "permutations behind p_qap_total and p_qap_path_a",
+    "exact": "all of these were enumerated",
+    "n_square": "languages of the square behind p_qap_path_b",
     "n_bootstraps": "bootstrap draws in which all regressions exist",
     "reason": "why a number is NaN, else empty",
 }
@@ -59,7 +72,7 @@ def _share(paths: Paths) -> np.ndarray:
         return np.where(paths.total == 0, np.nan, paths.indirect / paths.total)
 
 
-def _reason(n_pairs: int, n_languages: int, total: float) -> str:
+def _reason(n_pairs: int, n_languages: int, n_square: int, total: float) -> str:
     if n_pairs < MIN_PAIRS:
         return f"{n_pairs} pairs with distance, impact and outcome; at least {MIN_PAIRS} are needed"
     if np.isnan(total):
@@ -67,6 +80,11 @@ def _reason(n_pairs: int, n_languages: int, total: float) -> str:
     reasons = []
     if n_languages < MIN_LANGUAGES:
         reasons.append(f"no p-value: {n_languages} languages; at least {MIN_LANGUAGES} are needed")
+    elif n_square < MIN_LANGUAGES:
+        reasons.append(
+            f"no p-value of path_b and indirect: {n_square} languages measured in all directions among them; "
+            f"at least {MIN_LANGUAGES} are needed"
+        )
     if abs(total) < MIN_TOTAL:
         reasons.append(f"no share: the total effect is near 0 (|standardised| < {MIN_TOTAL})")
     return "; ".join(reasons)
@@ -88,25 +106,25 @@ def mediate(matrix: np.ndarray, cells: Cells, n_permutations: int, n_bootstraps:
     distance = matrix[cells.sources, cells.targets]
     n_pairs = len(distance)
     if n_pairs < MIN_PAIRS:
-        known = {"n_pairs": n_pairs, "n_languages": len(matrix), "reason": _reason(n_pairs, len(matrix), np.nan)}
+        known = {"n_pairs": n_pairs, "n_languages": len(matrix), "reason": _reason(n_pairs, len(matrix), 0, np.nan)}
         return [known for _ in cells.impact]
     observed = compute_paths(distance[None], cells.impact, cells.outcome, np.ones((1, 1)))
-    boot = resample_paths(matrix, cells, n_bootstraps, seed)
     permutations = draw_permutations(len(matrix), n_permutations, seed)
     columns = _effects(observed, cells.outcome.std() / distance.std() if distance.std() > 0 else np.nan)
-    columns |= _intervals(boot, columns["share"]) | _p_values(
-        observed, permute_paths(matrix, cells, permutations), permutations
-    )
+    columns |= _intervals(resample_paths(matrix, cells, n_bootstraps, seed), columns["share"])
+    path_b, n_square = path_b_p(matrix, cells, n_permutations, seed)
+    columns |= _p_values(observed, permute_paths(matrix, cells, permutations), permutations, path_b)
     if len(matrix) < MIN_LANGUAGES:
-        columns |= {name: np.full(len(cells.impact), np.nan) for name in ("p_qap_total", "p_qap_indirect")}
+        columns |= {name: np.full(len(cells.impact), np.nan) for name in columns if name.startswith("p_qap")}
     rows = [{name: values[i] for name, values in columns.items()} for i in range(len(cells.impact))]
     shared = {
         "n_pairs": n_pairs,
         "n_languages": len(matrix),
         "n_permutations": len(permutations),
         "exact": permutations.exact,
+        "n_square": n_square,
     }
-    return [shared | row | {"reason": _reason(n_pairs, len(matrix), row["total"])} for row in rows]
+    return [shared | row | {"reason": _reason(n_pairs, len(matrix), n_square, row["total"])} for row in rows]
 
 
 def _effects(observed: Paths, raw_scale: float) -> dict[str, np.ndarray]:
@@ -129,12 +147,18 @@ def _intervals(boot: Paths, share: np.ndarray) -> dict[str, np.ndarray]:
     }
 
 
-def _p_values(observed: Paths, null: Paths, permutations: Permutations) -> dict[str, np.ndarray]:
+def _p_values(observed: Paths, null: Paths, permutations: Permutations, path_b: np.ndarray) -> dict[str, np.ndarray]:
     # a permutation that leaves no regression (a constant predictor) carries no effect: it counts as 0
-    totals, indirect = np.nan_to_num(null.total), np.nan_to_num(null.indirect)
+    total, path_a = (
+        permutation_p(getattr(observed, name)[0], np.nan_to_num(getattr(null, name)), permutations.exact)
+        for name in ("total", "path_a")
+    )
+    path_b = np.where(np.isfinite(observed.path_b[0]), path_b, np.nan)
     return {
-        "p_qap_total": permutation_p(observed.total[0], totals, permutations.exact),
-        "p_qap_indirect": permutation_p(observed.indirect[0], indirect, permutations.exact),
+        "p_qap_total": total,
+        "p_qap_path_a": path_a,
+        "p_qap_path_b": path_b,
+        "p_qap_indirect": np.maximum(path_a, path_b),
     }
 
 

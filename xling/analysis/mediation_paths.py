@@ -8,8 +8,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from xling.analysis.correlations import orthonormal_basis
+from xling.analysis.effects import control_design, remove_controls
 from xling.analysis.intervals import draw_languages
-from xling.analysis.qap import Permutations, fix_labels, has_data
+from xling.analysis.qap import (
+    MIN_LANGUAGES,
+    Permutations,
+    draw_permutations,
+    fix_labels,
+    has_data,
+    largest_complete_square,
+    permutation_p,
+)
 
 MIN_PAIRS = 5
 """Three coefficients and something left over."""
@@ -135,3 +145,61 @@ def resample_paths(matrix: np.ndarray, cells: Cells, n_draws: int, seed: int) ->
     weights = (counts[:, cells.sources] * counts[:, cells.targets]).astype(float)  # [n_draws, n_pairs]
     observed = matrix[cells.sources, cells.targets][None]
     return compute_paths(observed, cells.impact, cells.outcome, weights)
+
+
+def path_b_p(matrix: np.ndarray, cells: Cells, n_permutations: int, seed: int) -> tuple[np.ndarray, int]:
+    """Permutation p-values of path_b: is impact related to the outcome, given distance?
+
+    Impact is known for measured pairs only, so languages are permuted jointly in the largest complete square. What is
+    permuted is impact's residual on distance (double semi-partialling, Dekker, Krackhardt & Snijders 2007).
+
+    Args:
+        matrix: float64 ``[n, n]``, NaN = missing.
+        cells: the observed pairs, all with a distance.
+        n_permutations: draws; few languages are enumerated.
+        seed: of the draws.
+
+    Returns:
+        float64 ``[n_layers]``, NaN where the square has fewer than 4 languages; and the number of its languages.
+    """
+    measured = np.zeros(matrix.shape, dtype=bool)
+    measured[cells.sources, cells.targets] = True
+    square = largest_complete_square(measured)
+    if len(square) < MIN_LANGUAGES:
+        return np.full(len(cells.impact), np.nan), len(square)
+    inside = np.isin(cells.sources, square) & np.isin(cells.targets, square)
+    own = tuple(np.searchsorted(square, side[inside]) for side in (cells.sources, cells.targets))
+    distance = matrix[np.ix_(square, square)][None]
+    table = np.full((len(cells.impact), len(square), len(square)), np.nan)
+    table[:, own[0], own[1]] = cells.impact[:, inside]
+    residuals = np.stack([remove_controls(impact, distance) for impact in table])
+    basis = orthonormal_basis(control_design(distance, *own))
+    outcome = cells.outcome[inside] - basis @ (basis.T @ cells.outcome[inside])
+    identity = Permutations(np.arange(len(square))[None], exact=False)
+    permutations = draw_permutations(len(square), n_permutations, seed)
+    observed, null = (
+        _partial_correlations(residuals, outcome, basis, own, drawn) for drawn in (identity, permutations)
+    )
+    return permutation_p(observed[0], np.nan_to_num(null), permutations.exact), len(square)
+
+
+def _partial_correlations(
+    residuals: np.ndarray, outcome: np.ndarray, basis: np.ndarray, cells: tuple[np.ndarray, ...], drawn: Permutations
+) -> np.ndarray:
+    """Correlate relabelled residual matrices with the outcome, both off `basis`; float64 ``[n_draws, n_layers]``.
+
+    In a complete square a permutation only moves the values about, so their sum of squares stays.
+    """
+    squares = np.nansum(residuals**2, axis=(1, 2))  # [n_layers]
+    unit = outcome / (np.linalg.norm(outcome) or np.nan)
+    step = max(1, _CHUNK_ENTRIES // len(outcome))
+    correlations = np.empty((len(drawn), len(residuals)))
+    for start in range(0, len(drawn), step):
+        chunk = drawn.labels[start : start + step]
+        at = chunk[:, cells[0]], chunk[:, cells[1]]
+        for layer, residual in enumerate(residuals):
+            permuted = residual[at]  # [step, n_cells]
+            left = squares[layer] - ((permuted @ basis) ** 2).sum(axis=1)
+            left = np.where(left > _DEGENERATE * squares[layer], left, np.nan)
+            correlations[start : start + step, layer] = permuted @ unit / np.sqrt(left)
+    return correlations

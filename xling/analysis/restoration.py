@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from xling.analysis.correlations import correlate
-from xling.analysis.qap import draw_permutations, fix_labels, max_t_p, permutation_p
+from xling.analysis.qap import Permutations, draw_permutations, fix_labels, max_t_p, permutation_p
 
 MIN_TARGETS = 4
 
@@ -64,14 +64,15 @@ def compute_trend(
     wide = away.pivot(index=keys, columns="target_language", values="change").reindex(names)
     distances = away.drop_duplicates("target_language").set_index("target_language").reindex(wide.columns)
     change = wide.to_numpy(float)  # [n_sets, n_targets]
+    permutations = draw_permutations(wide.shape[1], n_permutations, seed)
     tables, nulls = [], []
     for kind in kinds:
         distance = distances[kind].to_numpy(float)
         tables.append(_describe(distance, change).set_index(names).assign(distance=kind))
-        nulls.append(_permute(distance, change, n_permutations, seed))
+        nulls.append(_permute(distance, change, permutations))
     table = pd.concat(tables)
     table["change_on_source"] = sets[sets["is_in_language"]].set_index(keys)["change"].reindex(table.index)
-    null, exact = np.hstack(nulls), len(nulls[0]) < n_permutations
+    null, exact = np.hstack(nulls), permutations.exact
     testable = table["pearson_r"].where(table["n_targets"] >= MIN_TARGETS).to_numpy()
     table["p_value"], table["p_max_t"] = permutation_p(testable, null, exact), max_t_p(testable, null, exact)
     return table.reset_index()[list(TREND)]
@@ -96,7 +97,7 @@ def _few(known: np.ndarray) -> str:
     return f"{n_targets} targets with a distance; at least {MIN_TARGETS} are needed" if n_targets < MIN_TARGETS else ""
 
 
-def _permute(distance: np.ndarray, change: np.ndarray, n_permutations: int, seed: int) -> np.ndarray:
+def _permute(distance: np.ndarray, change: np.ndarray, permutations: Permutations) -> np.ndarray:
     """Correlations under permuted targets, ``[n_permutations, n_sets]``; a target without distance keeps its place."""
-    labels = fix_labels(draw_permutations(len(distance), n_permutations, seed).labels, np.isnan(distance))
+    labels = fix_labels(permutations.labels, np.isnan(distance))
     return np.nan_to_num(correlate(distance[labels], change))
