@@ -84,7 +84,7 @@ def test_letters_contrast_with_their_cell_by_at_least_4_5_to_1():
 
 def test_curves_draw_one_line_per_target_and_a_band_over_seeds(pairs):
     ax = curves.plot_impact_curves(pairs, source_language="sw")
-    assert len(ax.lines) == 14 + 1  # targets measured, and the zero line
+    assert len(ax.lines) == 2 * 14 + 1  # each with the leader of its label, and the zero line
     assert len(ax.collections) == 14
     assert len(_texts(ax)) == 14
 

@@ -110,6 +110,8 @@ def impact_transfer_section(analysis: Analysis) -> Section | Absent:
 
 def transfer_distance_section(analysis: Analysis) -> Section | Absent:
     """Zero-shot accuracy against distance."""
+    if not has_rows(analysis, "pairs"):
+        return Absent("Transfer and distance", "no pair was measured")
     cells = frames.cross_language(main_pairs(analysis))
     if cells["accuracy"].isna().all() or not frames.measured_distances(cells.dropna(subset=["accuracy"])):
         return Absent("Transfer and distance", "no pair has both an accuracy and a distance")

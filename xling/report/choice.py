@@ -73,6 +73,7 @@ def held_out_section(analysis: Analysis) -> Section | Absent:
     if known.empty:
         return Absent(title, sentences.reasons(rows.assign(layer_label="")) or "too few pairs")
     better = known[known["mae"] < known["mae_baseline"]].sort_values("mae", kind="stable")
+    rows = rows.assign(predictors=rows["predictors"].str.replace(",", ", "))
     sheet = Sheet("held_out", drop_blank_columns(rows, HELD_OUT_COLUMNS), "Ridge regression, leaving one language out.")
     return Section("held-out", title, [_describe_held_out(known, better)], sheets=[sheet])
 

@@ -73,18 +73,11 @@ def _name_lines(ax: Axes, ends: dict[str, tuple[float, str]], last_layer: float)
     height = ax.bbox.height * 72 / ax.figure.dpi  # of the axes, in points
     heights = spread([end[0] for end in shown.values()], gap=(high - low) * 7 / height)
     ax.set_ylim(min(low, heights.min()), max(high, heights.max()))
+    end = float(last_layer)
     for target, y in zip(shown, heights, strict=True):
         value, colour = shown[target]
-        ax.annotate(
-            target,
-            (last_layer, value),
-            (float(last_layer) + 0.9, y),
-            fontsize=6,
-            va="center",
-            color=style.INK,
-            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.5, "shrinkA": 0, "shrinkB": 1},
-            annotation_clip=False,
-        )
+        ax.plot([end, end + 0.7], [value, y], color=colour, linewidth=0.4)
+        ax.text(end + 0.8, y, target, fontsize=6, va="center")
     ax.set_xlim(right=float(last_layer) + 2.2)
 
 

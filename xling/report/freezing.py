@@ -110,16 +110,16 @@ def freezing_section(analysis: Analysis) -> Section | Absent:
     picture = Picture(
         "freezing",
         draw_freezing(table),
-        f"Dot plots of changes by strategy. {_summary(table)}",
+        f"Dot plots of changes by strategy. {describe_freezing(table)}",
         "Change against each reference: mean of differences paired over source language and seed, with its 95 % t "
         f"interval (n\xa0=\xa0{_counts(table)} pairs of runs). Hollow: no interval. Intervals are not corrected for "
         f"the "
         "number of strategies and metrics.",
     )
     sheet = Sheet("freezing", drop_blank_columns(table, COLUMNS), "All comparisons.", is_folded=len(table) > 15)
-    clear = table[(table["low"] > 0) | (table["high"] < 0)]
-    points = clear["verdict"].tolist() if "verdict" in clear else []
-    return Section("freezing", TITLE, [_summary(table)], [picture], [sheet], points=points)
+    shown = table[table["metric"].isin(shown_metrics(table))]
+    clear = shown[(shown["low"] > 0) | (shown["high"] < 0)]
+    return Section("freezing", TITLE, [describe_freezing(table)], [picture], [sheet], points=clear["verdict"].tolist())
 
 
 def _counts(table: pd.DataFrame) -> str:
@@ -128,7 +128,7 @@ def _counts(table: pd.DataFrame) -> str:
     return str(low) if low == high else f"{low} to {high}"
 
 
-def _summary(table: pd.DataFrame) -> str:
+def describe_freezing(table: pd.DataFrame) -> str:
     """Count the intervals that exclude 0, or say why none can."""
     clear = int(((table["low"] > 0) | (table["high"] < 0)).sum())
     n_intervals = int(table["low"].notna().sum())
@@ -136,4 +136,7 @@ def _summary(table: pd.DataFrame) -> str:
         return "No interval could be computed: every comparison rests on a single pair of runs or none."
     if clear == 0:
         return f"None of {numbers.plural(n_intervals, 'interval')} excludes 0: no change is shown."
-    return f"{clear} of {numbers.plural(n_intervals, 'interval')} {'excludes' if clear == 1 else 'exclude'} 0."
+    return (
+        f"{clear} of {numbers.plural(n_intervals, 'interval')} {'excludes' if clear == 1 else 'exclude'} 0; about "
+        f"{0.05 * n_intervals:.0f} would by chance if freezing changed nothing."
+    )

@@ -65,7 +65,7 @@ def place_labels(ax: Axes, x: Sequence[float], y: Sequence[float], texts: Sequen
         offset, box = spot
         taken.append(box)
         written += 1
-        ax.annotate(
+        label = ax.annotate(
             text,
             (x[i], y[i]),
             offset,
@@ -73,7 +73,9 @@ def place_labels(ax: Axes, x: Sequence[float], y: Sequence[float], texts: Sequen
             fontsize=fontsize,
             ha={1: "left", 0: "center", -1: "right"}[int(np.sign(offset[0]))],
             va={1: "bottom", 0: "center", -1: "top"}[int(np.sign(offset[1]))],
+            annotation_clip=False,
         )
+        label.set_in_layout(False)
     return written
 
 

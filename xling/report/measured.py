@@ -20,12 +20,7 @@ def accuracy_section(analysis: Analysis) -> Section | Absent:
     if not has_rows(analysis, "pairs") or main_pairs(analysis)["accuracy"].isna().all():
         return Absent("Accuracy", "no accuracy was measured")
     cells = frames.layer_mean(main_pairs(analysis))
-    inside, across = cells[cells["is_in_language"].astype(bool)], frames.cross_language(cells)
-    text = [
-        _describe_accuracy("In-language accuracy (S = T)", inside),
-        _describe_accuracy("Zero-shot accuracy (S ≠ T)", across),
-        _describe_worst(across),
-    ]
+    text = [*describe_accuracies(analysis), _describe_worst(frames.cross_language(cells))]
     n_sources, n_targets = cells["source_language"].nunique(), cells["target_language"].nunique()
     picture = Picture(
         "accuracy_matrix",
@@ -36,6 +31,16 @@ def accuracy_section(analysis: Analysis) -> Section | Absent:
     )
     sheet = Sheet("pairs", drop_blank_columns(cells, CELL_COLUMNS), "Accuracy of every pair.", is_folded=True)
     return Section("accuracy", "Accuracy", text, [picture], [sheet])
+
+
+def describe_accuracies(analysis: Analysis) -> list[str]:
+    """State in-language and zero-shot accuracy of the main strategy: mean, range, number of cells."""
+    cells = frames.layer_mean(main_pairs(analysis))
+    inside, across = cells[cells["is_in_language"].astype(bool)], frames.cross_language(cells)
+    return [
+        _describe_accuracy("In-language accuracy (S = T)", inside),
+        _describe_accuracy("Zero-shot accuracy (S ≠ T)", across),
+    ]
 
 
 def _sizes(cells: pd.DataFrame) -> str:

@@ -117,12 +117,14 @@ def _describe(rows: pd.DataFrame) -> str:
 
 def _describe_shares(rows: pd.DataFrame) -> str:
     known = rows[(rows["p_qap_total"] <= LEVEL) & rows["share"].notna()]
-    shares = [
-        f"{row['predictor']} {numbers.coefficient(row['share'])} of the total "
-        f"({numbers.interval(row['share_low'], row['share_high']) or 'no interval'}, "
-        f"n\xa0=\xa0{int(row['n_pairs'])} pairs)"
-        for _, row in known.iterrows()
-    ]
-    if not shares:
-        return "No distance has a total association with p ≤ .05, so no share is stated."
-    return f"Share of the total association that runs along impact, where that total has p ≤ .05: {'; '.join(shares)}."
+    if known.empty:
+        return "No distance has a total association with p ≤ .05 and a share along impact, so no share is stated."
+    shares = "; ".join(_describe_share(row) for _, row in known.iterrows())
+    return f"Share of the total association that runs along impact, where that total has p ≤ .05: {shares}."
+
+
+def _describe_share(row: pd.Series) -> str:
+    spread = numbers.interval(row["share_low"], row["share_high"]) or "no interval"
+    size = f"{numbers.coefficient(row['share'])} ({spread}, n\xa0=\xa0{int(row['n_pairs'])} pairs)"
+    opposed = "" if 0 <= row["share"] <= 1 else ", no share proper: direct and indirect path oppose each other"
+    return f"{row['predictor']} {size}{opposed}"

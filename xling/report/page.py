@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 
 from xling.analysis.schema import Analysis
 from xling.report import numbers
+from xling.report.findings import list_findings
 from xling.report.references import REFERENCES
 from xling.report.section import Absent, Section
-from xling.report.study import findings
 
 CSS_PIXELS_PER_INCH = 96
 HEADINGS = {
@@ -30,6 +30,11 @@ HEADINGS = {
     "p_spearman": "p (ρ)",
     "p_qap_demeaned": "p QAP (demeaned)",
     "p_qap_partial": "p QAP (partial)",
+    "mae": "mean abs. error",
+    "mae_baseline": "same, of the mean",
+    "r2": "R²",
+    "ndcg_at_3": "NDCG@3",
+    "ndcg_at_3_random": "NDCG@3, random order",
     "demeaned_r": "r demeaned",
     "partial_r": "r partial",
     "pearson_stars": "stars (r)",
@@ -72,7 +77,7 @@ def render_page(analysis: Analysis, sections: list[Section], absent: list[Absent
     template = environment.from_string((folder / "report.html.j2").read_text(encoding="utf-8"))
     return template.render(
         title=analysis.facts.get("title") or "Cross-lingual transfer: impact, accuracy and distance",
-        findings=findings(analysis),
+        findings=list_findings(analysis),
         warnings=analysis.warnings,
         sections=sections,
         absent=absent,

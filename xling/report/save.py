@@ -31,7 +31,7 @@ def save_figure(figure: Figure, directory: Path, name: str) -> str:
     Returns:
         An SVG document whose letters are outlines, so that it looks the same on every machine.
     """
-    freeze_layout(figure)
+    style.freeze_layout(figure)
     with atomic_path(directory / f"{name}.pdf") as temporary:
         FigureCanvasPdf(figure).print_pdf(temporary, metadata={"CreationDate": None})
     text = io.StringIO()
@@ -40,12 +40,6 @@ def save_figure(figure: Figure, directory: Path, name: str) -> str:
     with atomic_path(directory / f"{name}.png") as temporary:
         FigureCanvasAgg(figure).print_png(temporary)
     return text.getvalue()
-
-
-def freeze_layout(figure: Figure) -> None:
-    """Lay the figure out now and keep that layout; making it anew for every format takes most of the time."""
-    figure.draw_without_rendering()
-    figure.set_layout_engine("none")
 
 
 def save_table(table: pd.DataFrame, directory: Path, name: str) -> None:

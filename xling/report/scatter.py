@@ -53,7 +53,7 @@ def plot_pairs(
     ax.set(xlabel=axis_label(x), ylabel=axis_label(y))
     _draw_fit(ax, rows, x, y)
     if has_labels:
-        ax.figure.draw_without_rendering()  # positions are final only after the layout ran
+        style.freeze_layout(ax.figure)  # positions are final only after the layout ran
         label_points(ax, rows, x, y)
     return ax
 
@@ -124,7 +124,7 @@ def draw_distance_panels(pairs: pd.DataFrame, y: str, notes: dict[str, str] | No
         if not ax.get_subplotspec().is_first_col():
             ax.set_ylabel("")
     add_source_legend(panels[0].figure, pairs)
-    panels[0].figure.draw_without_rendering()
+    style.freeze_layout(panels[0].figure)
     for ax, kind in zip(panels, kinds, strict=True):
         label_points(ax, select_points(pairs, kind, y), kind, y)
     return panels[0].figure

@@ -50,7 +50,7 @@ class Section:
         paragraphs: plain text.
         pictures: figures in order.
         sheets: tables in order.
-        points: a list that follows the paragraphs.
+        points: a list below the figures.
         references: keys of :data:`xling.report.references.REFERENCES` that the text cites.
     """
 

@@ -3,8 +3,8 @@
 import pandas as pd
 
 from xling.analysis.schema import Analysis
-from xling.report import frames, numbers, sentences
-from xling.report.lookup import has_impact, has_rows, main_pairs, main_strategy, tests_of
+from xling.report import frames, numbers
+from xling.report.lookup import has_impact, has_rows, main_pairs, main_strategy
 from xling.report.section import Section, Sheet
 
 
@@ -110,17 +110,3 @@ def _describe_inference(analysis: Analysis) -> str:
 def sentences_list(names: list[str]) -> str:
     """Join names of columns as words of a sentence."""
     return numbers.listing([name.replace("_", " ") for name in names])
-
-
-def findings(analysis: Analysis) -> list[str]:
-    """The findings in short, one line per correlation analysis."""
-    lines = []
-    for name, title in (
-        ("impact_vs_distance", "Impact and distance"),
-        ("impact_vs_transfer", "Impact and transfer"),
-        ("transfer_vs_distance", "Transfer and distance"),
-    ):
-        tests = tests_of(analysis, name)
-        if not tests.empty:
-            lines.append(f"{title}. {' '.join(sentences.describe_family(tests))}")
-    return lines

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Rectangle
 
 COLUMN = 3.35
@@ -81,6 +82,13 @@ def new_panels(n_panels: int, n_columns: int, width: float, panel_height: float,
     for spare in grid.flat[n_panels:]:
         spare.remove()
     return list(grid.flat[:n_panels])
+
+
+def freeze_layout(figure: Figure) -> None:
+    """Lay the figure out now and keep that layout; making it anew for every format takes most of the time."""
+    if isinstance(figure.get_layout_engine(), ConstrainedLayoutEngine):
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
 
 
 def text_colour(rgba: Sequence[float]) -> str:

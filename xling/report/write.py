@@ -49,9 +49,7 @@ def write_report(analysis: Analysis, output_dir: Path | str) -> Path:
     output_dir = Path(output_dir)
     for name, table in analysis.tables.items():
         save_table(table, output_dir / TABLES, name)
-    parts = [build(analysis) for build in SECTIONS]
-    sections = [part for part in parts if isinstance(part, Section)]
-    absent = [part for part in parts if isinstance(part, Absent)]
+    sections, absent = build_sections(analysis)
     drawings = {
         picture.name: save_figure(picture.figure, output_dir / FIGURES, picture.name)
         for section in sections
@@ -60,3 +58,13 @@ def write_report(analysis: Analysis, output_dir: Path | str) -> Path:
     page = output_dir / PAGE_FILE
     write_text(page, render_page(analysis, sections, absent, drawings))
     return page
+
+
+def build_sections(analysis: Analysis) -> tuple[list[Section], list[Absent]]:
+    """Write and draw every section that the analysis allows, without saving anything.
+
+    Returns:
+        The sections in order, and those that cannot be written with the reason.
+    """
+    parts = [build(analysis) for build in SECTIONS]
+    return [part for part in parts if isinstance(part, Section)], [part for part in parts if isinstance(part, Absent)]

@@ -1,0 +1,223 @@
+"""The written report: complete, self-contained, honest about what is missing, and sound in a real browser."""
+
+import html
+import json
+import re
+import shutil
+import subprocess
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from report_factory import analyse_made_up
+
+from xling.report import sentences, write, write_report
+from xling.report.measured import accuracy_section
+from xling.report.page import table_rows
+from xling.report.study import methods_section, run_section
+from xling.report.write import build_sections
+
+PICTURES = {
+    *("accuracy_matrix", "impact_per_layer", "impact_vs_distance_heatmap", "impact_vs_distance", "impact_vs_transfer"),
+    *("transfer_vs_distance", "mediation", "freezing", "paper_heatmap", "distance_coverage"),
+}
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+needs_browser = pytest.mark.skipif(
+    CHROMIUM is None, reason="no chromium on this machine (Debian: apt install chromium)"
+)
+WIDTHS = {"phone": 360, "desk": 1200}
+OPTIONS = [
+    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
+    *("--disable-background-networking", "--disable-component-update", "--enable-logging=stderr", "--hide-scrollbars"),
+    *("--window-size=1300,1000", "--virtual-time-budget=60000", "--dump-dom"),
+]
+HARNESS = """<!doctype html><meta charset="utf-8"><pre id="found"></pre><script>
+const found = {};
+addEventListener("message", (event) => {
+  found[event.data.width] = event.data;
+  document.getElementById("found").textContent = JSON.stringify(found);
+});
+</script>"""
+
+
+@pytest.fixture(scope="module")
+def analysis():
+    strategies = ("none", "bottom_2", "random_2_1", "random_2_2")
+    languages = {"sources": ("en", "ru", "sw"), "targets": ("ar", "en", "hi", "ru", "sw", "ur")}
+    return analyse_made_up(n_layers=3, strategies=strategies, **languages)
+
+
+@pytest.fixture(scope="module")
+def page(analysis, tmp_path_factory):
+    return write_report(analysis, tmp_path_factory.mktemp("report"))
+
+
+@pytest.fixture(scope="module")
+def text(page):
+    return page.read_text(encoding="utf-8")
+
+
+class Outline(HTMLParser):
+    """Collects what a parser sees: ids, links, heading levels, images, addresses."""
+
+    def __init__(self, source):
+        super().__init__()
+        self.ids, self.links, self.levels, self.images, self.addresses = [], [], [], [], []
+        self.feed(source)
+
+    def handle_starttag(self, tag, attributes):
+        values = dict(attributes)
+        self.ids += [values["id"]] if "id" in values else []
+        self.links += [values["href"][1:]] if tag == "a" else []
+        self.levels += [int(tag[1])] if re.fullmatch("h[1-6]", tag) else []
+        self.images += [values] if tag == "img" else []
+        self.addresses += [values[key] for key in ("src", "href", "srcset", "data", "action") if key in values]
+
+
+def test_every_figure_and_table_lies_beside_the_page(page, analysis):
+    for ending in ("png", "pdf"):
+        assert {file.stem for file in (page.parent / "figures").glob(f"*.{ending}")} == PICTURES
+    for ending in ("csv", "tex"):
+        assert {file.stem for file in (page.parent / "tables").glob(f"*.{ending}")} == set(analysis.tables)
+    assert not list(page.parent.rglob(".incomplete*"))
+
+
+def test_page_is_one_small_file_that_names_nothing_outside_itself(page, text):
+    assert page.stat().st_size < 5_000_000
+    assert all(address.startswith(("#", "data:")) for address in Outline(text).addresses)
+    assert not re.search(r"url\(|@import", text)
+
+
+def test_links_have_a_target_ids_are_unique_and_headings_step_by_one(text):
+    outline = Outline(text)
+    assert set(outline.links) <= set(outline.ids)
+    assert len(outline.ids) == len(set(outline.ids))
+    assert outline.levels[0] == 1
+    assert all(b - a <= 1 for a, b in zip(outline.levels, outline.levels[1:], strict=False))
+
+
+def test_every_figure_has_an_alternative_text_with_numbers(text):
+    images = Outline(text).images
+    assert len(images) == len(PICTURES)
+    assert all(len(image["alt"]) > 40 for image in images)
+
+
+def test_warnings_and_versions_stand_on_the_page(text, analysis):
+    for warning in analysis.warnings:
+        assert html.escape(warning, quote=False) in html.unescape(text).replace("&", "&amp;")
+    assert analysis.warnings
+    assert analysis.facts["versions"]["scipy"] in text
+
+
+def test_same_analysis_gives_the_same_bytes(analysis, tmp_path, monkeypatch):
+    monkeypatch.setattr(write, "SECTIONS", (run_section, accuracy_section, methods_section))
+    assert write_report(analysis, tmp_path / "a").read_bytes() == write_report(analysis, tmp_path / "b").read_bytes()
+
+
+def test_study_without_impact_names_what_is_not_shown(analysis):
+    tables = analysis.tables
+    pairs = tables["pairs"][tables["pairs"]["layer_label"] == "mean"].assign(impact=np.nan, impact_biased=np.nan)
+    tests = tables["correlations"][tables["correlations"]["analysis"] == "transfer_vs_distance"]
+    sections, absent = build_sections(replace(analysis, tables={"pairs": pairs, "correlations": tests}))
+    drawn = {picture.name for section in sections for picture in section.pictures}
+    assert drawn == {"accuracy_matrix", "transfer_vs_distance", "distance_coverage"}
+    reasons = {part.title: part.reason for part in absent}
+    assert reasons["Impact per layer"] == "no impact was measured"
+    assert reasons["Freezing strategies"].startswith("it needs runs")
+
+
+def test_study_in_paper_mode_claims_nothing_from_scatter_plots(analysis):
+    tables = {name: analysis.tables[name] for name in ("pairs", "correlations_paper")}
+    sections, _ = build_sections(replace(analysis, tables=tables))
+    by_key = {section.key: section for section in sections}
+    for key in ("impact-distance", "impact-transfer", "transfer-distance"):
+        assert "not computed" in by_key[key].paragraphs[0]
+        assert "p\xa0" not in by_key[key].pictures[0].caption
+
+
+def test_markup_in_names_is_escaped(analysis, tmp_path):
+    hostile = replace(analysis, tables={}, warnings=["<script>alert(1)</script>"], facts={"title": "a <b> & c"})
+    text = write_report(hostile, tmp_path).read_text(encoding="utf-8")
+    assert "<script>alert" not in text
+    assert "a &lt;b&gt; &amp; c" in text
+
+
+def test_nothing_significant_is_said_in_words(analysis):
+    tests = analysis.tables["correlations"].query("analysis == 'impact_vs_distance'").assign(p_max_t=0.4, p_bh=0.3)
+    tested, strongest = sentences.describe_family(tests)
+    assert tested.startswith("None of the 24 coefficients tested is significant after correction")
+    assert "do not show an association" in tested
+    assert "family-wise p\xa0=\xa0.400" in strongest
+
+
+def test_without_p_values_nothing_is_claimed(analysis):
+    tests = analysis.tables["correlations"].assign(p_max_t=np.nan, p_bh=np.nan, reason="3 languages")
+    assert sentences.describe_family(tests)[0] == "No p-value is available (3 languages), so nothing is claimed."
+
+
+def test_table_cells_sort_by_value_and_print_small_p_values_as_such():
+    cells = table_rows(pd.DataFrame({"p_bh": [0.0002, np.nan], "n": [1, 2]}))
+    assert [(cell.text, cell.key) for cell in cells[0]] == [("< .001", "0.0002"), ("1", "1.0")]
+    assert (cells[1][0].text, cells[1][0].key) == ("–", "")
+
+
+@pytest.fixture(scope="module")
+def visit(page, text, tmp_path_factory):
+    """Open the page at both widths in one browser; return what the probe saw and the browser's log."""
+    folder = tmp_path_factory.mktemp("browser")
+    probe = (Path(__file__).parent / "report_probe.js").read_text(encoding="utf-8")
+    (folder / "probed.html").write_text(text.replace("</body>", f"<script>{probe}</script></body>"), encoding="utf-8")
+    frames = [f'<iframe src="probed.html" width="{w}" height="800" style="border:0"></iframe>' for w in WIDTHS.values()]
+    (folder / "harness.html").write_text(HARNESS + "".join(frames), encoding="utf-8")
+    command = [CHROMIUM, *OPTIONS, f"--user-data-dir={folder / 'profile'}", (folder / "harness.html").as_uri()]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    found = re.search(r'<pre id="found">(.+?)</pre>', run.stdout, re.DOTALL)
+    assert found, f"the probe did not report; the browser said: {run.stderr[-2000:]}"
+    return json.loads(html.unescape(found[1])), run.stderr
+
+
+@pytest.fixture(params=WIDTHS.values(), ids=WIDTHS.keys())
+def seen(request, visit):
+    return visit[0][str(request.param)]
+
+
+@needs_browser
+def test_console_stays_silent(visit):
+    assert not [line for line in visit[1].splitlines() if "CONSOLE" in line]
+
+
+@needs_browser
+def test_every_figure_is_visible_and_inside_its_box(seen):
+    assert len(seen["images"]) == len(PICTURES)
+    for image in seen["images"]:
+        assert min(image["natural"]) > 50
+        assert min(image["shown"]) > 50
+        assert image["inside"]
+        assert image["frameInside"]
+
+
+@needs_browser
+def test_page_does_not_scroll_sideways_with_everything_unfolded(seen):
+    assert seen["scrollWidth"] <= seen["width"]
+    assert seen["wide"] == []
+
+
+@needs_browser
+def test_nothing_is_fetched(seen):
+    assert seen["external"] == []
+
+
+@needs_browser
+def test_column_head_sorts_its_table(seen):
+    numbers = [float(key) for key in seen["after"] if key]
+    assert numbers == sorted(numbers)
+    assert sorted(seen["before"]) == sorted(seen["after"])
+    assert seen["after"] != seen["before"]
+
+
+@needs_browser
+def test_first_stop_of_the_keyboard_is_the_visible_skip_link(seen):
+    assert seen["skip"] == ["skip", "#main", True]
