@@ -146,7 +146,7 @@ def build_trainer(config: dict[str, Any], callbacks: list[pl.Callback], path: Pa
     return instantiate(
         config["trainer"] | {"enable_progress_bar": has_bar},
         callbacks=[*callbacks, TQDMProgressBar(refresh_rate=10) if has_bar else ProgressLog()],
-        logger=CSVLogger(path, name="", version="") if keeps_files else False,
+        logger=CSVLogger(path, name="logs", version="") if keeps_files else False,
         enable_checkpointing=keeps_files,
         enable_model_summary=False,
         default_root_dir=path,

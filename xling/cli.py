@@ -72,10 +72,13 @@ def _is_sweep_command() -> bool:
 
 
 def _suggest_keys(config_name: str, arguments: list[str]) -> None:
+    """Print what each unknown key may have been meant to be, given the groups that were chosen."""
     try:
+        overrides = OverridesParser.create().parse_overrides(arguments)
         with initialize_config_module("xling.conf", version_base="1.3"):
             known = _keys(compose(config_name))
-        overrides = OverridesParser.create().parse_overrides(arguments)
+            groups = [o.input_line for o in overrides if o.key_or_group in known and not o.is_sweep_override()]
+            known |= _keys(compose(config_name, groups))
     except HydraException:
         return  # Hydra has said what is wrong with the command line itself
     for override in overrides:
@@ -85,6 +88,7 @@ def _suggest_keys(config_name: str, arguments: list[str]) -> None:
 
 
 def _keys(config: DictConfig) -> set[str]:
+    """Dotted names of all settings that are not groups of settings, and of the groups."""
     names: set[str] = set()
 
     def visit(node: Any, prefix: str) -> None:

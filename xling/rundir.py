@@ -1,7 +1,7 @@
 """The directory of one run: what it holds, when it counts as complete, who may write to it.
 
 ``<output_dir>/<study>/<source_language>/<strategy>/seed_<seed>/`` holds config.yaml, environment.json, data.json, the two
-tables of :mod:`xling.tables`, checkpoints/, metrics.csv, run.log and, written last, manifest.json. A directory without a
+tables of :mod:`xling.tables`, checkpoints/, logs/metrics.csv, run.log and, written last, manifest.json. A directory without a
 manifest is not complete. The lock is an OS lock on a file: a dead process does not keep it.
 """
 

@@ -42,7 +42,6 @@ def train(config: dict[str, Any]) -> RunDirectory:
         log.info("%s is complete; nothing to do", run.path)
         return run
     with run.lock():
-        run.write_config(config)
         with log_to_file(run.path / "run.log"):
             _fit(config, identity, run)
     return run
@@ -53,7 +52,8 @@ def _fit(config: dict[str, Any], identity: dict[str, Any], run: RunDirectory) ->
              identity["strategy"], identity["seed"], run.path)  # fmt: skip
     started = time.monotonic()
     pl.seed_everything(config["seed"], verbose=False)
-    parts = build_parts(config, identity, run)
+    parts = build_parts(config, identity, run)  # bad settings and bad data speak up before anything is recorded
+    run.write_config(config)
     run.write_environment(parts.facts)
     run.write_data_facts(parts.data_facts())
     _capture_base(config, parts)

@@ -1,0 +1,52 @@
+"""Shared fixtures: the real configuration, shrunk."""
+
+import warnings
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_module
+from omegaconf import OmegaConf
+
+THIRD_PARTY_ADVICE = (
+    ".*does not have many workers.*",  # tokenised rows are cheap to read
+    ".*isinstance.treespec, LeafSpec.* is deprecated.*",  # Lightning 2.6 under torch 2.13
+    ".*smaller than the logging interval.*",  # tests train a handful of steps
+)
+
+
+@pytest.fixture(autouse=True)
+def no_third_party_advice():
+    """Warnings are errors here, but for these, which say nothing about this project."""
+    with warnings.catch_warnings():
+        for message in THIRD_PARTY_ADVICE:
+            warnings.filterwarnings("ignore", message=message)
+        yield
+
+
+@pytest.fixture(scope="session")
+def cache_dir(tmp_path_factory) -> Path:
+    """Tokenised data and base representations, shared by the session's runs as a user's cache is."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def make_config(tmp_path, cache_dir):
+    """Compose the real configuration with the random tiny model, few examples and three languages."""
+
+    def make(*overrides: str) -> dict:
+        shrunk = [
+            "model=tiny_bert",
+            "study=test",
+            "data.languages=[en,de,sw]",
+            "data.source.n_premises={train: 30, probe: 12}",
+            "data.batch_size=16",
+            "optimizer.learning_rate=1e-3",
+            "trainer.max_epochs=2",
+            "trainer.accelerator=cpu",
+            f"output_dir={tmp_path}",
+            f"cache_dir={cache_dir}",
+        ]
+        with initialize_config_module("xling.conf", version_base="1.3"):
+            return OmegaConf.to_container(compose("train", [*shrunk, *overrides]), resolve=True)
+
+    return make
