@@ -1,4 +1,4 @@
-"""Simulated runs for the tests of the analysis: tables as a study leaves them, with a planted effect where asked for."""
+"""Simulated runs for the tests of the analysis: tables as a study leaves them, with a planted effect where asked."""
 
 import numpy as np
 import pandas as pd
@@ -12,9 +12,10 @@ KINDS = ("genetic", "syntactic", "phonological")
 def make_distances(languages=LANGUAGES, kinds=KINDS, seed=0) -> pd.DataFrame:
     """Euclidean distances in a random square per kind, 0 on the diagonal, in the layout of xling.distances."""
     rng = np.random.default_rng(seed)
-    table = pd.DataFrame([(s, t) for s in languages for t in languages], columns=["source_language", "target_language"])
+    n = len(languages)
+    table = pd.DataFrame({"source_language": np.repeat(languages, n), "target_language": np.tile(languages, n)})
     for kind in kinds:
-        places = rng.random((len(languages), 2))
+        places = rng.random((n, 2))
         table[kind] = np.linalg.norm(places[:, None] - places[None], axis=-1).ravel()
     return table.assign(**{f"{kind}_coverage": 10.0 for kind in kinds})
 

@@ -8,7 +8,6 @@ pre-training. Three views of the same question: remove both effects (two-way dem
 import warnings
 
 import numpy as np
-import pandas as pd
 
 from xling.analysis.correlations import is_constant, orthonormal_basis
 
@@ -54,14 +53,17 @@ def remove_controls(matrix: np.ndarray, controls: np.ndarray) -> np.ndarray:
         controls: float64 ``[n_controls, n, n]``, NaN = missing.
 
     Returns:
-        float64 ``[n, n]``, NaN on the diagonal and where anything is missing.
+        float64 ``[n, n]``, NaN on the diagonal and where anything is missing; all NaN where the controls explain the
+        matrix entirely.
 
     References: Dekker, Krackhardt & Snijders 2007, Psychometrika 72.
     """
     usable = np.isfinite(matrix) & np.isfinite(controls).all(axis=0) & ~np.eye(len(matrix), dtype=bool)
     basis = orthonormal_basis(control_design(controls, *np.nonzero(usable)))
+    left = matrix[usable] - basis @ (basis.T @ matrix[usable])
     residual = np.full(matrix.shape, np.nan)
-    residual[usable] = matrix[usable] - basis @ (basis.T @ matrix[usable])
+    if np.linalg.norm(left) > 1e-10 * np.linalg.norm(matrix[usable]):
+        residual[usable] = left
     return residual
 
 
@@ -84,8 +86,7 @@ def fit_mixed_model(x: np.ndarray, y: np.ndarray, sources: np.ndarray, targets: 
     if reason:
         empty = dict.fromkeys(("slope", "slope_se", "p_value", "sd_source", "sd_target", "sd_residual"), np.nan)
         return {"n_pairs": len(x)} | empty | {"converged": False, "reason": reason}
-    frame = pd.DataFrame({"x": _standardise(x), "y": _standardise(y), "source": sources, "target": targets})
-    return {"n_pairs": len(x)} | _fit(frame)
+    return {"n_pairs": len(x)} | _fit(_standardise(x), _standardise(y), sources, targets)
 
 
 def _why_no_model(x: np.ndarray, y: np.ndarray, sources: np.ndarray, targets: np.ndarray) -> str:
@@ -103,23 +104,28 @@ def _standardise(values: np.ndarray) -> np.ndarray:
     return (values - values.mean()) / values.std(ddof=1)
 
 
-def _fit(frame: pd.DataFrame) -> dict:
-    import statsmodels.formula.api as smf  # slow to import, and only this table needs it
+def _fit(x: np.ndarray, y: np.ndarray, sources: np.ndarray, targets: np.ndarray) -> dict:
+    from statsmodels.regression.mixed_linear_model import MixedLM, VCSpec  # slow to import, only this table needs it
 
-    effects = {"source": "0 + C(source)", "target": "0 + C(target)"}
+    labels = [np.unique(sources), np.unique(targets)]
+    indicators = [
+        [np.equal.outer(side, own).astype(float)] for side, own in zip((sources, targets), labels, strict=True)
+    ]
+    effects = VCSpec(["source", "target"], [[own.tolist()] for own in labels], indicators)
     with warnings.catch_warnings():
         # variance components at their bound of zero are a result here; whether it converged is a column of its own
         warnings.simplefilter("ignore")
-        model = smf.mixedlm("y ~ x", frame, groups=np.ones(len(frame)), vc_formula=effects)
-        result = model.fit(reml=True, method=["lbfgs", "powell"])
-        components = dict(zip(model.exog_vc.names, np.sqrt(np.maximum(result.vcomp, 0)), strict=True))
-        slope_se, p_value = float(result.bse["x"]), float(result.pvalues["x"])
+        model = MixedLM(y, np.column_stack([np.ones_like(x), x]), groups=np.ones(len(y)), exog_vc=effects)
+        # the gradient methods stop early, or at a singular matrix, where a component is near zero
+        result = model.fit(reml=True, method="powell")
+        sd_source, sd_target = np.sqrt(np.maximum(result.vcomp, 0)).tolist()
+        slope_se, p_value = float(result.bse[1]), float(result.pvalues[1])
     return {
-        "slope": float(result.params["x"]),
+        "slope": float(result.fe_params[1]),
         "slope_se": slope_se,
         "p_value": p_value,
-        "sd_source": float(components["source"]),
-        "sd_target": float(components["target"]),
+        "sd_source": sd_source,
+        "sd_target": sd_target,
         "sd_residual": float(np.sqrt(result.scale)),
         "converged": bool(result.converged),
         "reason": "",

@@ -49,6 +49,8 @@ def compute_pairs(
         pairs = pairs.merge(cells, on=CELL, validate="many_to_one")
     pairs = pairs.merge(_check_unique(distances, LANGUAGE_PAIR, "distance"), on=LANGUAGE_PAIR, how="left")
     kinds = [column for kind in distance_kinds(distances) for column in (kind, f"{kind}_coverage")]
+    for kind in distance_kinds(distances):  # 0 = same, whether or not the source of distances says so
+        pairs[kind] = pairs[kind].mask(pairs["is_in_language"], 0.0)
     pairs = pairs.astype({"layer": "Int64"})[[*PAIRS, *kinds]]
     return pairs.sort_values([*CELL, "layer"], na_position="last", ignore_index=True)
 
