@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from xling.errors import XlingValueError
-from xling.similarity.hsic import HsicTerms
+from xling.similarity.hsic import HsicTerms, frobenius_sq
 from xling.similarity.marginal import Marginal
 from xling.similarity.moments import Moments
 from xling.similarity.panels import dense
@@ -31,17 +31,19 @@ class Side:
         gram: X'X, ``[d, d]``.
         sq: sum of ``|x|^2``, the trace of `gram`.
         sq_sq: sum of ``|x|^4``.
+        mean: what was taken off, ``[d]``.
     """
 
     n: int
     gram: Tensor
     sq: Tensor
     sq_sq: Tensor
+    mean: Tensor
 
     @property
     def terms(self) -> HsicTerms:
         """Terms of the HSIC of this side with itself."""
-        return HsicTerms(self.n, self.gram.square().sum(), self.sq, self.sq, self.sq_sq)
+        return HsicTerms(self.n, frobenius_sq(self.gram), self.sq, self.sq, self.sq_sq)
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ class Centred:
     @property
     def terms(self) -> HsicTerms:
         """Terms of the HSIC between the sides."""
-        return HsicTerms(self.x.n, self.yx.square().sum(), self.x.sq, self.y.sq, self.sq_xy)
+        return HsicTerms(self.x.n, frobenius_sq(self.yx), self.x.sq, self.y.sq, self.sq_xy)
 
 
 def centred_layer(moments: Moments, layer: int, base: Marginal | None = None) -> Centred:
@@ -82,7 +84,7 @@ def centred_layer(moments: Moments, layer: int, base: Marginal | None = None) ->
     """
     x, y = moments.x, moments.y
     for name, side in (("x", x), ("y", y)):
-        _check_defined(side, layer, name)
+        _check_side(side, layer, name)
     if base is not None:
         _check_same_rows(x, base, layer)
     elif x.gram is None:
@@ -102,7 +104,8 @@ def centred_side(side: Marginal, layer: int) -> Side:
     gram = dense(side.gram, *side.shift.shape, layer)
     own = (mean, total, sq, side.sq_vec[layer])
     sq_sq = moved_sq_xy(n, side.sq_sq[layer], mean @ (gram @ mean), own, own)
-    return Side(n, gram.addr_(mean, mean, alpha=-n), moved_sums(n, mean, total, sq)[1], sq_sq)
+    centred_sq = moved_sums(n, mean, total, sq)[1]
+    return Side(n, gram.addr_(mean, mean, alpha=-n), centred_sq, sq_sq, side.shift[layer] + mean)
 
 
 def _mean(side: Marginal, layer: int) -> Tensor:
@@ -110,15 +113,29 @@ def _mean(side: Marginal, layer: int) -> Tensor:
     return side.total[layer] / side.n
 
 
-def _check_defined(side: Marginal, layer: int, name: str) -> None:
-    n = int(side.n)
+def _check_side(side: Marginal, layer: int, name: str) -> None:
+    n, mean = int(side.n), _mean(side, layer)
+    _, sq = moved_sums(n, mean, side.total[layer], side.sq[layer])
+    check_defined(name, n, sq, side.shift[layer] + mean)
+
+
+def check_defined(name: str, n: int, sq: Tensor, mean: Tensor) -> None:
+    """Refuse representations between which no similarity exists.
+
+    Args:
+        name: how the reason calls this side.
+        n: number of rows.
+        sq: sum of squares of the centred rows.
+        mean: mean of the rows.
+
+    Raises:
+        UndefinedSimilarityError: fewer than 4 rows, non-finite values or constant features.
+    """
     if n < MINIMUM:
         raise UndefinedSimilarityError(f"{n} examples, at least {MINIMUM} are needed")
-    mean = _mean(side, layer)
-    _, sq = moved_sums(n, mean, side.total[layer], side.sq[layer])
     if not torch.isfinite(sq):
         raise UndefinedSimilarityError(f"{name} holds non-finite values")
-    if sq <= n * CONSTANT**2 * (side.shift[layer] + mean).square().sum():
+    if sq <= n * CONSTANT**2 * mean.square().sum():
         raise UndefinedSimilarityError(f"{name} is constant over the examples")
 
 

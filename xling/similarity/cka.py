@@ -8,6 +8,7 @@ from xling.similarity.hsic import cka
 from xling.similarity.marginal import Marginal
 from xling.similarity.moments import Moments, check_rows
 from xling.similarity.result import Result, collect
+from xling.similarity.rows import cka_of_rows
 
 
 def centred_cka(layer: Centred, *, debiased: bool) -> Tensor:
@@ -70,5 +71,7 @@ def linear_cka(
         tensor(1., dtype=torch.float64)
     """
     check_rows(x, y)
+    if x.shape[-2] < min(x.shape[-1], y.shape[-1]) and base is None:
+        return cka_of_rows(x, y, debiased=debiased, allow_tf32=allow_tf32).defined()
     moments = Moments.of(x, y, base, allow_tf32=allow_tf32)
     return cka_of_moments(moments, debiased=debiased, base=base).defined()

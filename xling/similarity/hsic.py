@@ -20,7 +20,7 @@ class HsicTerms:
         sq_xy: sum of ``|x|^2 |y|^2`` = tr(KL) on the diagonals alone.
     """
 
-    n: int
+    n: int | Tensor
     cross: Tensor
     sq_x: Tensor
     sq_y: Tensor
@@ -49,6 +49,11 @@ def hsic(terms: HsicTerms, *, debiased: bool) -> Tensor:
         return terms.cross
     n = terms.n
     return terms.cross + terms.sq_x * terms.sq_y / ((n - 1) * (n - 2)) - n / (n - 2) * terms.sq_xy
+
+
+def frobenius_sq(matrix: Tensor) -> Tensor:
+    """``|M|_F^2``, reduced in float64 whatever the dtype."""
+    return torch.linalg.vector_norm(matrix, dtype=torch.float64).square()
 
 
 def cka(xx: HsicTerms, yy: HsicTerms, xy: HsicTerms, *, debiased: bool) -> Tensor:

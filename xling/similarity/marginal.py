@@ -10,7 +10,7 @@ from torch import Tensor
 from xling.similarity.panels import add_product, empty_panels
 from xling.similarity.precision import similarity_precision
 
-ROWS_AT_ONCE = 512
+ROWS_AT_ONCE = 256
 """Rows shifted and multiplied at once: bounds the working memory of a one-shot call."""
 
 
@@ -53,10 +53,10 @@ class Marginal:
         """The self-term of `x` ``[..., n, d]``: computed once for a base, it serves every later comparison with it."""
         x = flatten_layers(x)
         with similarity_precision(x.device.type, allow_tf32=allow_tf32):
-            sums = cls.empty(row_mean(x))
+            sums = cls.empty(row_mean(x[:, :ROWS_AT_ONCE]))
             for rows in x.split(ROWS_AT_ONCE, -2):
                 rows = shifted(rows, sums.shift)
-                sq = rows.square().sum(-1)
+                sq = squared_norms(rows)
                 sums.add(rows, sq, weighted_sums(rows, torch.ones_like(sq), sq))
         return sums
 
@@ -95,6 +95,11 @@ def row_mean(x: Tensor) -> Tensor:
 def shifted(rows: Tensor, shift: Tensor) -> Tensor:
     """Rows minus their layer's shift, in the accumulators' dtype."""
     return rows.to(shift.dtype) - shift.unsqueeze(-2)
+
+
+def squared_norms(rows: Tensor) -> Tensor:
+    """``|x|^2`` of every row, without a copy of the rows: ``[L, b, d]`` to ``[L, b]``."""
+    return torch.linalg.vector_norm(rows, dim=-1).square()
 
 
 def weighted_sums(rows: Tensor, *weights: Tensor) -> Tensor:

@@ -12,7 +12,15 @@ import torch
 from torch import Tensor
 
 from xling.errors import XlingValueError
-from xling.similarity.marginal import ROWS_AT_ONCE, Marginal, flatten_layers, row_mean, shifted, weighted_sums
+from xling.similarity.marginal import (
+    ROWS_AT_ONCE,
+    Marginal,
+    flatten_layers,
+    row_mean,
+    shifted,
+    squared_norms,
+    weighted_sums,
+)
 from xling.similarity.precision import similarity_precision
 
 
@@ -71,7 +79,7 @@ class Moments:
     @classmethod
     def of(cls, x: Tensor, y: Tensor, base: Marginal | None = None, *, allow_tf32: bool = False) -> Moments:
         """All rows ``[..., n, d]`` at once; any sequence of updates gives the same."""
-        moments = cls.start(x, y, base)
+        moments = cls.start(x[..., :ROWS_AT_ONCE, :], y[..., :ROWS_AT_ONCE, :], base)
         moments.update(x, y, allow_tf32=allow_tf32)
         return moments
 
@@ -103,7 +111,7 @@ class Moments:
         changed = (x != y).any(-1).sum(-1) if x.shape[-1] == y.shape[-1] else x.shape[-2]
         self.n_changed.view(-1).add_(changed)
         x, y = shifted(x, self.x.shift), shifted(y, self.y.shift)
-        sq_x, sq_y = x.square().sum(-1), y.square().sum(-1)
+        sq_x, sq_y = squared_norms(x), squared_norms(y)
         one = torch.ones_like(sq_x)
         sums_x, sums_y = weighted_sums(x, one, sq_x, sq_y), weighted_sums(y, one, sq_y, sq_x)
         self.x.add(x, sq_x, sums_x)

@@ -35,8 +35,8 @@ class Result:
         missing = [text for text, reason in zip(missing, self.reason, strict=True) if reason]
         if missing:
             raise UndefinedSimilarityError(
-                f"similarity is undefined, {'; '.join(missing)}; leave such layers out, or ask for a Result, which marks "
-                "them with NaN"
+                f"similarity is undefined, {'; '.join(missing)}; leave such layers out, or ask for a Result, which "
+                "marks them with NaN"
             )
         return self.value
 

@@ -1,0 +1,108 @@
+"""Measures of moments other than CKA: neuron by neuron, by canonical correlation, and by alignment."""
+
+import torch
+from torch import Tensor
+
+from xling.similarity.centred import CONSTANT, Centred, Side
+from xling.similarity.result import UndefinedSimilarityError
+
+SVCCA_VARIANCE = 0.99
+"""Share of the variance that SVCCA's truncation keeps on each side (Raghu 2017)."""
+
+
+def anc(layer: Centred) -> Tensor:
+    """Average neuron-wise correlation, the mean of ``|corr(x_j, y_j)|`` (Del & Fishel 2022, arXiv:2212.01924).
+
+    Returns:
+        Scalar float64, 0..1.
+
+    Raises:
+        UndefinedSimilarityError: different widths, or a feature that is constant on either side.
+    """
+    if layer.yx.shape[0] != layer.yx.shape[1]:
+        raise UndefinedSimilarityError(f"neuron-wise correlation needs equal widths, got {tuple(layer.yx.shape)}")
+    for name, side in (("x", layer.x), ("y", layer.y)):
+        dead = (side.gram.diag() <= side.n * CONSTANT**2 * side.mean.square()).nonzero().flatten().tolist()
+        if dead:
+            raise UndefinedSimilarityError(f"{len(dead)} features of {name} are constant, the first is {dead[0]}")
+    return (layer.yx.diag() / torch.sqrt(layer.x.gram.diag() * layer.y.gram.diag())).abs().mean()
+
+
+def mean_cca(layer: Centred) -> Tensor:
+    """Mean canonical correlation over min(rank x, rank y) directions (Kornblith 2019, eq. 6).
+
+    Raises:
+        UndefinedSimilarityError: no more examples than dimensions, where any two representations correlate fully.
+    """
+    return torch.linalg.svdvals(_canonical(layer, *_whitenings(layer))).mean()
+
+
+def pwcca(layer: Centred) -> Tensor:
+    """Projection-weighted CCA (Morcos 2018, arXiv:1806.05759): correlations weighted by how much of x they carry.
+
+    The weight of direction h is the sum over x's features of ``|<h, x_j>|``; x is always the side that weighs, so the
+    measure is not symmetric.
+
+    Raises:
+        UndefinedSimilarityError: no more examples than dimensions.
+    """
+    white_x, white_y = _whitenings(layer)
+    _, rho, directions = torch.linalg.svd(_canonical(layer, white_x, white_y), full_matrices=False)
+    weights = (directions @ white_x.mT @ layer.x.gram).abs().sum(-1)
+    return (weights @ rho) / weights.sum()
+
+
+def svcca(layer: Centred) -> Tensor:
+    """Mean canonical correlation of the principal components that keep 99 % of each side's variance (Raghu 2017).
+
+    Raises:
+        UndefinedSimilarityError: no more examples than components kept.
+    """
+    white_x, white_y = _principal(layer.x, "x"), _principal(layer.y, "y")
+    return torch.linalg.svdvals(_canonical(layer, white_x, white_y)).mean()
+
+
+def procrustes(layer: Centred) -> Tensor:
+    """Orthogonal Procrustes similarity ``|Y'X|_* / (|X|_F |Y|_F)``, 0..1; 1 where a rotation and a scale map x onto y.
+
+    Ding 2021 (arXiv:2108.01661) has the squared distance 2 - 2 s of the normalised sides; ``scipy.spatial.procrustes``
+    gives the disparity 1 - s^2.
+    """
+    return torch.linalg.svdvals(layer.yx).sum() / torch.sqrt(layer.x.sq * layer.y.sq)
+
+
+def _canonical(layer: Centred, white_x: Tensor, white_y: Tensor) -> Tensor:
+    """Cross-correlation of whitened sides, ``[k_y, k_x]``; its singular values are the canonical correlations."""
+    return white_y.mT @ layer.yx @ white_x
+
+
+def _whitenings(layer: Centred) -> tuple[Tensor, Tensor]:
+    return _whitening(layer.x, "x"), _whitening(layer.y, "y")
+
+
+def _whitening(side: Side, name: str) -> Tensor:
+    """Map ``[d, k]`` onto uncorrelated unit directions, of all k dimensions that float32 sums resolve.
+
+    Features are standardised first, which CCA ignores and which keeps small features above the rounding of large ones.
+    """
+    scale = side.gram.diag().clamp_min(torch.finfo(torch.float64).tiny).rsqrt()
+    scale = torch.where(side.gram.diag() > side.n * CONSTANT**2 * side.mean.square(), scale, 0.0)
+    values, vectors = torch.linalg.eigh(scale[:, None] * side.gram * scale)
+    kept = values > values[-1] * len(values) * torch.finfo(torch.float32).eps
+    return scale[:, None] * _unit(values[kept], vectors[:, kept], side, name)
+
+
+def _principal(side: Side, name: str) -> Tensor:
+    """Map ``[d, k]`` onto the leading k principal components, scaled to unit length."""
+    values, vectors = (part.flip(-1) for part in torch.linalg.eigh(side.gram))
+    shares = values.cumsum(0) / side.sq
+    k = int((shares < SVCCA_VARIANCE).sum()) + 1
+    return _unit(values[:k], vectors[:, :k], side, name)
+
+
+def _unit(values: Tensor, vectors: Tensor, side: Side, name: str) -> Tensor:
+    if len(values) >= side.n - 1:
+        raise UndefinedSimilarityError(
+            f"{side.n} examples span the {len(values)} dimensions of {name}: canonical correlations are 1 for any data"
+        )
+    return vectors * values.rsqrt()

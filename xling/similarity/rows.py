@@ -1,0 +1,106 @@
+"""Linear CKA from rows at hand: the route over n x n Gram matrices, and layer x layer matrices."""
+
+import torch
+from torch import Tensor
+
+from xling.errors import XlingValueError
+from xling.similarity.centred import check_defined
+from xling.similarity.hsic import HsicTerms, cka, frobenius_sq
+from xling.similarity.marginal import flatten_layers
+from xling.similarity.precision import similarity_precision
+from xling.similarity.result import Result, UndefinedSimilarityError, collect
+
+
+def pair_terms(x: Tensor, y: Tensor) -> HsicTerms:
+    """Terms of HSIC between centred rows ``[n, d_x]`` and ``[n, d_y]``, over whichever matrices are smaller.
+
+    ``|Y'X|_F^2 = tr(XX' YY')``: with n < d the two n x n Gram matrices cost less than the d x d product.
+    """
+    sq_x, sq_y = x.double().square().sum(-1), y.double().square().sum(-1)
+    if len(x) < min(x.shape[-1], y.shape[-1]):
+        cross = ((x @ x.mT).double() * (y @ y.mT)).sum()
+    else:
+        cross = frobenius_sq(y.mT @ x)
+    return HsicTerms(len(x), cross, sq_x.sum(), sq_y.sum(), sq_x @ sq_y)
+
+
+def centred_rows(rows: Tensor, name: str) -> Tensor:
+    """Take the mean off rows ``[n, d]``, in float32 or float64.
+
+    Raises:
+        UndefinedSimilarityError: fewer than 4 rows, non-finite values or constant features.
+    """
+    dtype = torch.promote_types(rows.dtype, torch.float32)
+    mean = rows.mean(0, dtype=torch.float64)
+    centred = rows.to(dtype) - mean.to(dtype)
+    check_defined(name, len(rows), frobenius_sq(centred), mean)
+    return centred - centred.mean(0)
+
+
+def cka_of_rows(x: Tensor, y: Tensor, *, debiased: bool, allow_tf32: bool = False) -> Result:
+    """Linear CKA of every layer of ``[..., n, d]`` rows; equals the route over moments and is cheaper where n < d."""
+    flat_x, flat_y = flatten_layers(x), flatten_layers(y)
+
+    def of_layer(layer: int) -> Tensor:
+        rows_x, rows_y = centred_rows(flat_x[layer], "x"), centred_rows(flat_y[layer], "y")
+        terms = [pair_terms(*pair) for pair in ((rows_x, rows_x), (rows_y, rows_y), (rows_x, rows_y))]
+        value = cka(*terms, debiased=debiased)
+        return torch.ones_like(value) if torch.equal(flat_x[layer], flat_y[layer]) else value
+
+    with similarity_precision(x.device.type, allow_tf32=allow_tf32):
+        return collect(of_layer, x.shape[:-2])
+
+
+def cka_matrix(xs: Tensor, ys: Tensor | None = None, *, debiased: bool, allow_tf32: bool = False) -> Result:
+    """Linear CKA of every layer of one representation with every layer of another.
+
+    Within a model (`ys` left out), before against after fine-tuning, or source against target on parallel rows.
+
+    Args:
+        xs: ``[L_x, n, d_x]``, or a list of ``[n, d]`` of different widths.
+        ys: ``[L_y, n, d_y]`` or a list, the same examples in the same order; `xs` if None.
+        debiased: which estimator of HSIC.
+        allow_tf32: multiply in TF32 on a GPU that can.
+
+    Returns:
+        Values ``[L_x, L_y]`` float64, NaN with a reason in the rows and columns of undefined layers.
+
+    Raises:
+        XlingValueError: numbers of rows that differ.
+    """
+    symmetric, ys = ys is None, xs if ys is None else ys
+    lengths = {len(rows) for rows in (*xs, *ys)}
+    if len(lengths) != 1:
+        raise XlingValueError(
+            f"all layers must hold the same examples; got {sorted(lengths)} rows; pair them by id first"
+        )
+    with similarity_precision(xs[0].device.type, allow_tf32=allow_tf32):
+        left = [_prepared(rows, f"x layer {i}") for i, rows in enumerate(xs)]
+        right = left if symmetric else [_prepared(rows, f"y layer {i}") for i, rows in enumerate(ys)]
+        known: dict[tuple[int, int], Tensor] = {}
+
+        def of_pair(index: int) -> Tensor:
+            i, j = divmod(index, len(right))
+            if symmetric and (j, i) in known:
+                return known[j, i]
+            known[i, j] = _pair_cka(left[i], right[j], same=torch.equal(xs[i], ys[j]), debiased=debiased)
+            return known[i, j]
+
+        return collect(of_pair, (len(left), len(right)))
+
+
+def _prepared(rows: Tensor, name: str) -> tuple[Tensor, HsicTerms] | str:
+    """Centred rows and their self-term, or the reason why there are none."""
+    try:
+        centred = centred_rows(rows, name)
+    except UndefinedSimilarityError as undefined:
+        return str(undefined)
+    return centred, pair_terms(centred, centred)
+
+
+def _pair_cka(x: tuple[Tensor, HsicTerms] | str, y: tuple[Tensor, HsicTerms] | str, *, same: bool, debiased: bool):
+    for side in (x, y):
+        if isinstance(side, str):
+            raise UndefinedSimilarityError(side)
+    value = cka(x[1], y[1], pair_terms(x[0], y[0]), debiased=debiased)
+    return torch.ones_like(value) if same else value
