@@ -1,33 +1,35 @@
 """All layers of one loader against the base, streamed: layers of equal width are one stack."""
 
-from collections.abc import Callable, Mapping
+import functools
+from collections.abc import Mapping
+from dataclasses import fields, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from xling.similarity import Marginal, Moments, Result
-
-Measure = Callable[[Moments, Marginal], Result]
+from xling.similarity import Marginal, Moments, Result, merged
+from xling.similarity.registry import Measure
 
 
 class Comparison:
     """Accumulates paired rows of base and present, then computes measures per layer.
 
+    Memory does not grow with the number of examples, unless a measure needs the rows; then one loader's rows are held.
+
     Args:
         base: per layer, all rows of the base, [n, hidden] on the device.
         measures: by name.
-        marginals: self-terms of the base as :attr:`marginals` of an earlier comparison, which saves computing them again.
+        marginals: self-terms of the base, :attr:`marginals` of an earlier comparison; saves computing them again.
     """
 
-    def __init__(
-        self, base: list[Tensor], measures: Mapping[str, Measure], marginals: list[Marginal] | None = None
-    ) -> None:
+    def __init__(self, base: list[Tensor], measures: Mapping[str, Measure], marginals: list[Marginal] | None = None) -> None:
         self._base, self._measures = base, measures
         self._stacks = _by_width(base)
         self.marginals = marginals or [Marginal.of(self._rows(stack, slice(None))) for stack in self._stacks]
         self._moments: list[Moments] = []
         self._seen: list[Tensor] = []
+        self._present: list[list[Tensor]] = []
 
     def update(self, rows: Tensor, layers: list[Tensor]) -> None:
         """Add a batch.
@@ -36,36 +38,45 @@ class Comparison:
             rows: which rows of the base, [b] int64.
             layers: per layer, the representations of the same examples now, [b, hidden].
         """
-        self._seen.append(rows)
         before = [self._rows(stack, rows) for stack in self._stacks]
         now = [torch.stack([layers[index] for index in stack]) for stack in self._stacks]
         if not self._moments:
             self._moments = [Moments.start(*pair) for pair in zip(before, now, self.marginals, strict=True)]
         for moments, x, y in zip(self._moments, before, now, strict=True):
             moments.update(x, y)
+        self._seen.append(rows)
+        if any(measure.needs_rows for measure in self._measures.values()):
+            self._present.append(now)
 
     def compute(self) -> list[dict[str, Any]]:
-        """Per layer: every measure by name, n_examples, and reason (of the first NaN, else empty)."""
-        results: list[dict[str, Any]] = [{"reason": "", "n_examples": int(self._moments[0].n)} for _ in self._base]
+        """Per layer, over the rows of all processes: every measure by name, n_examples, and reason (why NaN, else empty)."""
+        shards = _gather((self._moments, self._seen, self._present))
+        shards = [shard for shard in shards if shard[0]]
+        seen = torch.cat([rows for shard in shards for rows in shard[1]])
+        results: list[dict[str, Any]] = [{"n_examples": len(seen), "reason": ""} for _ in self._base]
         for number, stack in enumerate(self._stacks):
-            base = self._self_term(number)
-            for name, measure in self._measures.items():
-                result = measure(self._moments[number], base)
-                for index, value, reason in zip(stack, result.value.tolist(), result.reason, strict=True):
-                    results[index] |= {name: value, "reason": results[index]["reason"] or reason}
+            moments = functools.reduce(merged, [shard[0][number] for shard in shards])
+            batches = [batch[number] for shard in shards for batch in shard[2]]
+            for measure in self._measures.values():
+                if measure.needs_rows:
+                    result = measure.of_rows(self._rows(stack, seen), torch.cat(batches, dim=1))
+                else:
+                    result = measure.of_moments(moments, self._self_term(number, seen))
+                _enter(results, stack, measure.name, result)
         return results
 
-    def _self_term(self, number: int) -> Marginal:
+    def _self_term(self, number: int, seen: Tensor) -> Marginal:
         """The base's self-term over the rows seen: the given one if these are all, else of those alone."""
         given = self.marginals[number]
-        if int(given.n) == int(self._moments[number].n):
-            return given
-        seen = Marginal.empty(given.shift)
-        seen.update(self._rows(self._stacks[number], torch.cat(self._seen)))
-        return seen
+        return given if int(given.n) == len(seen) else Marginal.of(self._rows(self._stacks[number], seen))
 
     def _rows(self, stack: list[int], rows: Tensor | slice) -> Tensor:
         return torch.stack([self._base[index][rows] for index in stack])
+
+
+def _enter(results: list[dict[str, Any]], stack: list[int], name: str, result: Result) -> None:
+    for index, value, reason in zip(stack, result.value.tolist(), result.reason, strict=True):
+        results[index] |= {name: value, "reason": results[index]["reason"] or reason}
 
 
 def _by_width(layers: list[Tensor]) -> list[list[int]]:
@@ -74,3 +85,21 @@ def _by_width(layers: list[Tensor]) -> list[list[int]]:
     for index, layer in enumerate(layers):
         widths.setdefault(layer.shape[-1], []).append(index)
     return list(widths.values())
+
+
+def _gather(state: Any) -> list[Any]:
+    """What every process has accumulated; this process's alone where there is one."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return [state]
+    shards: list[Any] = [None] * torch.distributed.get_world_size()
+    device = next((moments.yx.device for moments in state[0]), torch.device("cpu"))
+    torch.distributed.all_gather_object(shards, _moved(state, torch.device("cpu")))
+    return _moved(shards, device)
+
+
+def _moved(value: Any, device: torch.device) -> Any:
+    if isinstance(value, Tensor):
+        return value.to(device)
+    if isinstance(value, Moments | Marginal):
+        return replace(value, **{field.name: _moved(getattr(value, field.name), device) for field in fields(value)})
+    return type(value)(_moved(part, device) for part in value) if isinstance(value, list | tuple) else value

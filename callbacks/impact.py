@@ -15,7 +15,8 @@ from xling.callbacks.probe import RepresentationProbe
 from xling.callbacks.select import LayerChoice
 from xling.errors import MissingFileError
 from xling.representations import Representations
-from xling.similarity import Marginal, cka_of_moments
+from xling.similarity import Marginal
+from xling.similarity.registry import get_measure
 
 log = logging.getLogger(__name__)
 
@@ -56,10 +57,7 @@ class ImpactMonitor(RepresentationProbe):
         base: BaseStore | None = None,
     ) -> None:
         super().__init__(layers, pooling)
-        self.measures = {
-            "cka_debiased": lambda m, b: cka_of_moments(m, debiased=True, base=b),
-            "cka_biased": lambda m, b: cka_of_moments(m, debiased=False, base=b),
-        }
+        self.measures = {name: get_measure(name) for name in dict.fromkeys([*ALWAYS, *similarity])}
         self._marginals: dict[str, list[Marginal]] = {}
         self.base = base
         self.records: list[dict[str, Any]] = []
