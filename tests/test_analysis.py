@@ -9,7 +9,7 @@ import pytest
 from analysis_factory import LANGUAGES, make_distances, make_measurements
 from scipy import stats
 
-from xling.analysis.gather import gather_csv, measure_distances
+from xling.analysis.gather import add_controls, add_distances, gather_csv
 from xling.analysis.inputs import Measurements, Settings
 from xling.analysis.permuting import Resampling
 from xling.analysis.pipeline import analyse, choose_strategy
@@ -315,21 +315,44 @@ def test_transfer_alone_gives_every_table_that_needs_no_impact():
     assert "mediation" not in analysis.tables
 
 
+def of_languages(source, *targets):
+    return Measurements(pd.DataFrame({"source_language": source, "target_language": targets}), None)
+
+
 def test_an_unknown_language_is_left_out_with_its_reason():
-    transfer = pd.DataFrame({"source_language": ["en"] * 3, "target_language": ["de", "fr", "qqx"]})
+    measured = of_languages("en", "de", "fr", "qqx")
     compute = functools.partial(compute_distances, "genetic")
-    distances, sentences = measure_distances(transfer, compute)
-    assert distances.languages == ("de", "en", "fr")
+    found, sentences = add_distances(measured, compute)
+    assert set(found.distances["source_language"]) == {"de", "en", "fr"}
     assert any(text.startswith("No distances for qqx: expected an ISO 639") for text in sentences)
+    found, sentences = add_controls(measured, ["same_script"])
+    assert set(found.controls["source_language"]) == {"de", "en", "fr"}
+    assert any(text.startswith("No controls for qqx") for text in sentences)
     with pytest.raises(XlingValueError, match="ISO 639"):
-        measure_distances(transfer.replace({"en": "qqx", "de": "qqy", "fr": "qqz"}), compute)
+        add_distances(of_languages("qqx", "qqy"), compute)
 
 
 def test_warnings_of_distances_become_sentences():
-    transfer = pd.DataFrame({"source_language": ["en"], "target_language": ["zh"]})
-    _, sentences = measure_distances(transfer, functools.partial(compute_distances, "genetic", source="paper"))
+    paper = functools.partial(compute_distances, "genetic", source="paper")
+    _, sentences = add_distances(of_languages("en", "zh"), paper)
     assert any("zh -> cmn" in text for text in sentences)
     assert any("placeholders" in text for text in sentences)
+
+
+def test_controls_are_looked_up_by_name(tmp_path):
+    measured = of_languages("en", "de", "ru")
+    found, sentences = add_controls(measured, ["same_script"])
+    assert sentences == []
+    assert found.controls.query("source_language == 'en'")["same_script"].tolist() == [1.0, 1.0, 0.0]
+    sizes = tmp_path / "sizes.csv"
+    sizes.write_text("language,size\nen,1000\nde,100\nru,10\n", encoding="utf-8")
+    with_sizes = add_controls(measured, ["same_family"], sizes)[0].controls
+    assert {"same_family", "source_log_pretraining_size", "target_log_pretraining_size"} < set(with_sizes.columns)
+    assert add_controls(measured, [])[0].controls is None
+    with pytest.raises(
+        XlingValueError, match=r"expected controls among .*got 'same_skript'.*did you mean 'same_script'"
+    ):
+        add_controls(measured, ["same_skript"])
 
 
 PUBLISHED = {  # method.md: English source, zero-shot accuracies of Wu & Dredze 2019 (arXiv:1904.09077), Pearson r
@@ -350,7 +373,7 @@ def test_published_coefficients_come_out_to_the_third_decimal(tmp_path, source):
     lines = [f"en,{language},{value}" for language, value in accuracies.items() if len(language) == 2]
     path = tmp_path / "wu_dredze.csv"
     path.write_text("\n".join(["source_language,target_language,accuracy", *lines]), encoding="utf-8")
-    measured, _ = gather_csv(path, functools.partial(compute_distances, URIEL, source=source))
+    measured, _ = add_distances(gather_csv(path)[0], functools.partial(compute_distances, URIEL, source=source))
     tests = rows(analyse(measured, DEFAULT), "transfer_vs_distance").set_index("predictor")
     assert tests["pearson_r"].round(3).to_dict() == dict(zip(URIEL, PUBLISHED[source], strict=True))
     assert tests["n_pairs"].loc[["syntactic", "phonological"]].tolist() == [14, 14 if source == "paper" else 13]

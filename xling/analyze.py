@@ -1,14 +1,14 @@
 """A study's tables, figures and report from its runs. The command ``xling-analyze`` and ``python analyze.py``."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
 
 import hydra
 from omegaconf import DictConfig
 
-from xling.analysis.gather import gather_csv, gather_study
+from xling.analysis.gather import add_controls, add_distances, gather_csv, gather_study
 from xling.analysis.inputs import Measurements, Settings
 from xling.analysis.permuting import Resampling
 from xling.analysis.pipeline import analyse
@@ -30,6 +30,8 @@ def analyze(
     output_dir: Path | str,
     runs: Path | str | None = None,
     transfer_csv: Path | str | None = None,
+    controls: Collection[str] = (),
+    pretraining_size: Path | str | None = None,
     settings: Settings | None = None,
 ) -> Analysis:
     """Analyse a study, or accuracies from elsewhere, and write tables, suggestion, figures and report.
@@ -40,6 +42,8 @@ def analyze(
             :func:`xling.report.write_report` writes.
         runs: folder of a study; this or `transfer_csv`.
         transfer_csv: see :func:`xling.analysis.external.read_transfer`.
+        controls: see :func:`xling.analysis.gather.add_controls`.
+        pretraining_size: see there.
         settings: mode, strategy, validation and resampling; None = the defaults.
 
     Returns:
@@ -51,11 +55,12 @@ def analyze(
     if (runs is None) == (transfer_csv is None):
         found = "neither" if runs is None else "both"
         raise XlingValueError(f"expected runs=DIR (a study) or transfer_csv=FILE, found {found}; give one of them")
-    gather, path = (gather_study, runs) if transfer_csv is None else (gather_csv, transfer_csv)
-    measured, sentences = gather(path, distances)
-    log.info("Read %s; distances from source %s", path, measured.distances_name)
+    measured, sentences = (gather_study(runs), []) if transfer_csv is None else gather_csv(transfer_csv)
+    log.info("Read %s", runs if transfer_csv is None else transfer_csv)
+    measured, of_distances = add_distances(measured, distances)
+    measured, of_controls = add_controls(measured, controls, pretraining_size)
     analysis = analyse(measured, settings)
-    analysis = replace(analysis, warnings=[*sentences, *analysis.warnings])
+    analysis = replace(analysis, warnings=[*sentences, *of_distances, *of_controls, *analysis.warnings])
     for sentence in analysis.warnings:
         log.warning("note: %s", sentence)
     _write(analysis, measured, Path(output_dir))
@@ -89,6 +94,8 @@ def _task(config: DictConfig) -> None:
         config.output_dir,
         config.runs,
         config.transfer_csv,
+        list(config.controls),
+        config.pretraining_size,
         Settings(config.mode, config.strategy, config.epoch, config.step, resampling),
     )
 

@@ -33,7 +33,7 @@ class Measurements:
     Attributes:
         transfer: columns of :data:`xling.tables.TRANSFER`.
         distances: source_language, target_language, and per kind ``<kind>`` and ``<kind>_coverage``, for all ordered
-            pairs of the languages.
+            pairs of the languages; None = not yet known.
         impact: columns of :data:`xling.tables.IMPACT`, or None.
         controls: source_language, target_language and a numeric column per control, or None.
         runs: one row per run, for training times, or None.
@@ -42,7 +42,7 @@ class Measurements:
     """
 
     transfer: pd.DataFrame
-    distances: pd.DataFrame
+    distances: pd.DataFrame | None
     impact: pd.DataFrame | None = None
     controls: pd.DataFrame | None = None
     runs: pd.DataFrame | None = None
