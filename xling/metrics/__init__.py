@@ -1,0 +1,6 @@
+"""torchmetrics classes; the functions they are shells over are in :mod:`xling.similarity`."""
+
+from xling.metrics.moments import MomentsMetric
+from xling.metrics.similarity import CKA, SimilarityMetric
+
+__all__ = ["CKA", "MomentsMetric", "SimilarityMetric"]

@@ -76,6 +76,12 @@ class Marginal:
         held = {field.name: getattr(self, field.name) for field in fields(self)}
         return {name: value for name, value in held.items() if value is not None}
 
+    def to(self, device: torch.device | str) -> Marginal:
+        """The same sums on `device`; itself if they are there already."""
+        if self.shift.device == torch.device(device):
+            return self
+        return Marginal(**{name: value.to(device) for name, value in self.tensors().items()})
+
     @property
     def mean(self) -> Tensor:
         """Mean of the unshifted rows, ``[L, d]`` float64."""

@@ -6,6 +6,7 @@ that is known and of the first batch otherwise, so that float32 sums stay safe a
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -22,6 +23,9 @@ from xling.similarity.marginal import (
     weighted_sums,
 )
 from xling.similarity.precision import similarity_precision
+
+CROSS = ("yx", "sq_xy", "y_sq_x", "x_sq_y", "n_changed")
+"""Sums that belong to neither side alone."""
 
 
 @dataclass
@@ -70,11 +74,16 @@ class Moments:
         if base is not None:
             check_layers("the base's self-term", base.shift.shape, (x.shape[0], x.shape[-1]))
         with similarity_precision(x.device.type):
-            side_x = Marginal.empty(row_mean(x) if base is None else base.shift, light=base is not None)
-            side_y = Marginal.empty(row_mean(y))
-            yx = side_y.shift.new_zeros(x.shape[0], y.shape[-1], x.shape[-1])
-            sums = side_x.sq.clone(), side_x.total.clone(), side_y.total.clone()
-            return cls(side_x, side_y, yx, *sums, torch.zeros(layers, dtype=torch.int64, device=x.device))
+            shift_x = row_mean(x) if base is None else base.shift
+            return cls.empty(layers, shift_x, row_mean(y), light=base is not None)
+
+    @classmethod
+    def empty(cls, layers: tuple[int, ...], shift_x: Tensor, shift_y: Tensor, *, light: bool) -> Moments:
+        """No rows yet; shifts ``[L, d_x]`` and ``[L, d_y]``, L over the shape `layers`; `light` if the base is known."""
+        x, y = Marginal.empty(shift_x, light=light), Marginal.empty(shift_y)
+        yx = shift_y.new_zeros(len(shift_y), shift_y.shape[-1], shift_x.shape[-1])
+        n_changed = torch.zeros(layers, dtype=torch.int64, device=shift_x.device)
+        return cls(x, y, yx, x.sq.clone(), x.total.clone(), y.total.clone(), n_changed)
 
     @classmethod
     def of(cls, x: Tensor, y: Tensor, base: Marginal | None = None, *, allow_tf32: bool = False) -> Moments:
@@ -82,6 +91,20 @@ class Moments:
         moments = cls.start(x[..., :ROWS_AT_ONCE, :], y[..., :ROWS_AT_ONCE, :], base)
         moments.update(x, y, allow_tf32=allow_tf32)
         return moments
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything held, by name: to store, or as the states of a metric; :meth:`from_tensors` restores."""
+        sides = {f"{side}_{name}": value for side in "xy" for name, value in getattr(self, side).tensors().items()}
+        return sides | {f"cross_{name}": getattr(self, name) for name in CROSS}
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, Tensor]) -> Moments:
+        """Inverse of :meth:`tensors`; shares their storage."""
+        parts: dict[str, dict[str, Tensor]] = {"x": {}, "y": {}, "cross": {}}
+        for name, value in tensors.items():
+            part, _, own = name.partition("_")
+            parts[part][own] = value
+        return cls(Marginal(**parts["x"]), Marginal(**parts["y"]), **parts["cross"])
 
     @property
     def n(self) -> Tensor:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from xling.errors import XlingValueError
 from xling.similarity.marginal import Marginal
-from xling.similarity.moments import Moments, check_layers
+from xling.similarity.moments import CROSS, Moments, check_layers
 from xling.similarity.panels import add_product, times_vector
 from xling.similarity.precision import similarity_precision
 
@@ -108,8 +108,7 @@ def _sum(first: Moments, second: Moments) -> Moments:
         others = other.tensors()
         return replace(one, **{name: value + others[name] for name, value in one.tensors().items() if name != "shift"})
 
-    own = ("yx", "sq_xy", "y_sq_x", "x_sq_y", "n_changed")
-    sums = {name: getattr(first, name) + getattr(second, name) for name in own}
+    sums = {name: getattr(first, name) + getattr(second, name) for name in CROSS}
     return Moments(x=add(first.x, second.x), y=add(first.y, second.y), **sums)
 
 

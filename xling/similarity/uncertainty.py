@@ -65,7 +65,7 @@ def jackknife_cka(x: Tensor, y: Tensor, groups: Tensor, *, debiased: bool, level
     """Delete-group jackknife of linear CKA; exact, at about the cost of computing CKA twice.
 
     Deleting a group is a low-rank change of ``Y'X``; its Frobenius norm follows from the products ``y_i' (Y'X) x_i`` of
-    the deleted rows, so that no group needs moments of its own. Groups of different sizes are weighted as in Busing 1999.
+    the deleted rows, so no group needs moments of its own. Groups of different sizes are weighted as in Busing 1999.
 
     Args:
         x: base rows ``[n, d_x]``.
@@ -146,13 +146,13 @@ def check_groups(groups: Tensor, n_x: int, n_y: int) -> None:
     """
     if not groups.shape == (n_x,) == (n_y,):
         raise XlingValueError(
-            f"each pair of rows needs a group id; got ids of shape {tuple(groups.shape)} for {n_x} and {n_y} rows"
+            f"each pair of rows needs a group id; got ids {tuple(groups.shape)} for {n_x} and {n_y} rows"
         )
     sizes = groups.unique(return_counts=True)[1]
     if len(sizes) < 2 or n_x - int(sizes.max()) < MINIMUM:
         raise XlingValueError(
-            f"{len(sizes)} groups over {n_x} rows, the largest of {int(sizes.max())}: at least 2 groups are needed, and "
-            f"{MINIMUM} rows must be left without any of them"
+            f"{len(sizes)} groups over {n_x} rows, the largest of {int(sizes.max())}: at least 2 groups are needed "
+            f"and {MINIMUM} rows must be left without any of them"
         )
 
 

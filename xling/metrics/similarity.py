@@ -1,0 +1,132 @@
+"""Similarity of representations as torchmetrics metrics: CKA, and any measure of the registry."""
+
+from abc import abstractmethod
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+from xling.metrics.moments import MomentsMetric
+from xling.similarity.marginal import Marginal
+from xling.similarity.moments import check_rows
+from xling.similarity.registry import get_measure
+from xling.similarity.result import Result
+
+
+class SimilarityMetric(Metric):
+    """Any measure of :data:`xling.similarity.MEASURES` between two representations of the same examples.
+
+    ``update(x, y)`` takes rows ``[..., b, d]`` (leading dimensions: layers), ``compute()`` gives float64 ``[...]``, NaN
+    where the similarity of a layer is undefined; `reason` says why. Measures of moments keep sums of constant size;
+    those that need the rows (``rbf_cka``, ``rsa``, ``mutual_knn``) keep the rows. In a
+    :class:`torchmetrics.MetricCollection` several measures of moments share one set of sums.
+
+    Args:
+        measure: a name in ``MEASURES``.
+        kwargs: `base` and `allow_tf32` of :class:`MomentsMetric` for measures of moments; those of
+            :class:`torchmetrics.Metric` for all.
+
+    Raises:
+        XlingValueError: unknown measure.
+
+    Example:
+        >>> metric = SimilarityMetric("procrustes")
+        >>> x = torch.eye(6)
+        >>> metric.update(x[:3], 2 * x[:3])
+        >>> metric.update(x[3:], 2 * x[3:])
+        >>> round(float(metric.compute()), 6)
+        1.0
+    """
+
+    higher_is_better = True
+
+    def __new__(cls, measure: str = "cka_debiased", *args: Any, **kwargs: Any) -> "SimilarityMetric":
+        """The subclass that keeps what `measure` needs (unpickling passes further positional arguments)."""
+        if cls is SimilarityMetric:
+            cls = _RowsSimilarity if get_measure(measure).needs_rows else _MomentsSimilarity
+        return super().__new__(cls)
+
+    def __init__(self, measure: str = "cka_debiased", **kwargs: Any):
+        super().__init__(**kwargs)
+        self.measure = get_measure(measure).name
+        self.reason = [""]
+
+    def compute(self) -> Tensor:
+        """Similarity of every layer, float64 ``[...]``; NaN where undefined, see `reason`."""
+        result = self._evaluate()
+        self.reason = result.reason
+        return result.value
+
+    def explain(self) -> Result:
+        """The similarity of every layer together with the reasons for each NaN."""
+        return Result(self.compute(), self.reason)
+
+    @abstractmethod
+    def _evaluate(self) -> Result:
+        """Values and reasons from the states."""
+
+
+class _MomentsSimilarity(MomentsMetric, SimilarityMetric):
+    def __init__(
+        self, measure: str = "cka_debiased", *, base: Marginal | None = None, allow_tf32: bool = False, **kwargs: Any
+    ):
+        super().__init__(base=base, allow_tf32=allow_tf32, measure=measure, **kwargs)
+
+    def _evaluate(self) -> Result:
+        if self.moments is None:
+            return _nothing()
+        return get_measure(self.measure).of_moments(self.moments, self.base)
+
+
+class CKA(_MomentsSimilarity):
+    """Linear centred kernel alignment, streaming and exact: any split of the rows gives the value of all at once.
+
+    Args:
+        debiased: unbiased HSIC (Song 2012) in place of the biased one.
+        base: ``Marginal.of(x)`` where the base is known: X'X is then not accumulated.
+        allow_tf32: multiply in TF32 on a GPU that can.
+        kwargs: of :class:`torchmetrics.Metric`.
+
+    References:
+        Kornblith et al. 2019 (arXiv:1905.00414); Song et al. 2012 (JMLR 13).
+
+    Example:
+        >>> metric = CKA(debiased=True)
+        >>> x = torch.randn(3, 50, 8)  # 3 layers, 50 examples, 8 features
+        >>> metric.update(x[:, :30], x[:, :30])
+        >>> metric.update(x[:, 30:], x[:, 30:])
+        >>> metric.compute()
+        tensor([1., 1., 1.], dtype=torch.float64)
+    """
+
+    def __init__(self, debiased: bool = True, **kwargs: Any):
+        super().__init__("cka_debiased" if debiased else "cka_biased", **kwargs)
+        self.debiased = debiased
+
+
+class _RowsSimilarity(SimilarityMetric):
+    """Keeps the rows themselves, examples first so that torchmetrics concatenates them."""
+
+    full_state_update = False
+    is_differentiable = False
+
+    def __init__(self, measure: str, **kwargs: Any):
+        super().__init__(measure, **kwargs)
+        self.add_state("x", [], dist_reduce_fx="cat")
+        self.add_state("y", [], dist_reduce_fx="cat")
+
+    def update(self, x: Tensor, y: Tensor) -> None:
+        check_rows(x, y)
+        self.x.append(x.detach().movedim(-2, 0))
+        self.y.append(y.detach().movedim(-2, 0))
+
+    def _evaluate(self) -> Result:
+        x, y = (torch.cat(rows) if isinstance(rows, list) and rows else rows for rows in (self.x, self.y))
+        if not len(x):
+            return _nothing()
+        return get_measure(self.measure).of_rows(x.movedim(0, -2), y.movedim(0, -2))
+
+
+def _nothing() -> Result:
+    return Result(torch.tensor(float("nan"), dtype=torch.float64), ["no examples"])
