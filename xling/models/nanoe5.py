@@ -210,8 +210,13 @@ def build_normalizer(normalisation: dict[str, str]) -> normalizers.Normalizer:
     NFKC passes.
     """
     general = normalizers.Sequence([normalizers.Nmt(), normalizers.NFKC()])
-    characters = (chr(code) for code in range(1, 0x110000) if not 0xD800 <= code < 0xE000)
-    exceptions = [c for c in characters if general.normalize_str(c) != normalisation.get(c, c)]
+    characters = [chr(code) for code in (*range(1, 0xD800), *range(0xE001, _PRIVATE_USE))]
+    separator = (
+        "\ue000"  # private use, so nothing composes with it; one call for all is 20 times as fast as one for each
+    )
+    normalised = general.normalize_str(separator.join(characters)).split(separator)
+    pairs = zip(characters, normalised, strict=True)
+    exceptions = [character for character, result in pairs if result != normalisation.get(character, character)]
     parked = [(c, chr(_PRIVATE_USE + index)) for index, c in enumerate(exceptions)]
     before = [normalizers.Replace(c, parking) for c, parking in parked]
     after = [normalizers.Replace(parking, normalisation.get(c, c)) for c, parking in parked]

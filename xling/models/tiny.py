@@ -54,13 +54,16 @@ def tiny_config(architecture: str = "bert") -> PretrainedConfig:
 
 
 def tiny_tokenizer() -> PreTrainedTokenizerFast:
-    """One token per UTF-8 byte, ``[CLS] A [SEP] B [SEP]``: no script is unknown to it."""
+    """One token per UTF-8 byte, ``[CLS] A [SEP] B [SEP]``: no script is unknown to it.
+
+    It gives no type ids, which not all architectures have.
+    """
     vocabulary = {token: index for index, token in enumerate([*SPECIALS, *sorted(pre_tokenizers.ByteLevel.alphabet())])}
     tokenizer = Tokenizer(models.BPE(vocabulary, merges=[], unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]",
-        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+        pair="[CLS] $A [SEP] $B [SEP]",
         special_tokens=[("[CLS]", vocabulary["[CLS]"]), ("[SEP]", vocabulary["[SEP]"])],
     )
     names = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")
