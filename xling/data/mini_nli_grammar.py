@@ -60,14 +60,12 @@ SPECIFIC = {slot: tuple(itertools.chain(*tree.values())) for slot, tree in TAXON
 PARENT = {child: parent for tree in TAXONOMY.values() for parent, children in tree.items() for child in children}
 
 PATTERNS = (
-    ("XY", "X", "Z", "Y'"),
-    ("XY", "x", "z", "y'"),
+    *[("XY", "X", "Z", "Y'")] * 3,
+    *[("XY", "x", "z", "y'")] * 2,
+    ("XY", "xY", "xZ", "x'Y'"),
     ("xY", "Y", "X", "X'"),
-    ("XY", "xY", "xZ", "xY'"),
     ("XY", "x", "@x", "x'"),
-    ("XY", "Xy", "@Xy", "X'y"),
     ("XY", "!X'", "!Z", "!Y"),
-    ("xY", "!Y'", "!X", "!Y"),
 )
 """Rows (premise, entailed, neutral, contradicted). A letter is a slot, X and Y those the premise tells, Z the third;
 capital: a specific value, small: a general one. In a hypothesis ``X`` is compatible with the premise (the same value,
