@@ -1,5 +1,6 @@
 """What a callback must know of a batch it has never seen: its name, its padding mask and which examples its rows are."""
 
+import math
 from typing import Any
 
 import pytorch_lightning as pl
@@ -16,6 +17,14 @@ def loader_names(trainer: pl.Trainer) -> list[str]:
     if isinstance(loaders, dict):
         return [str(name) for name in loaders]
     return [str(index) for index in range(len(loaders))] if isinstance(loaders, list | tuple) else ["0"]
+
+
+def epochs_completed(trainer: pl.Trainer) -> float:
+    """Epochs of training completed, e.g. 1.5 in the middle of the second; 0 before training."""
+    if trainer.global_step == 0:
+        return 0.0
+    steps = math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)
+    return round(trainer.global_step / steps, 4)
 
 
 def probe_fingerprints(trainer: pl.Trainer) -> dict[str, str]:

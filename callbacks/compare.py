@@ -21,10 +21,22 @@ class Comparison:
         base: per layer, all rows of the base, [n, hidden] on the device.
         measures: by name.
         marginals: self-terms of the base, :attr:`marginals` of an earlier comparison; saves computing them again.
+        is_distributed: processes hold different rows, to be put together (where there are several processes).
+
+    Attributes:
+        n_unmatched: rows that the caller could not pair; after :meth:`compute`, those of all processes.
     """
 
-    def __init__(self, base: list[Tensor], measures: Mapping[str, Measure], marginals: list[Marginal] | None = None) -> None:
-        self._base, self._measures = base, measures
+    def __init__(
+        self,
+        base: list[Tensor],
+        measures: Mapping[str, Measure],
+        marginals: list[Marginal] | None = None,
+        *,
+        is_distributed: bool = True,
+    ) -> None:
+        self._base, self._measures, self._is_distributed = base, measures, is_distributed
+        self.n_unmatched = 0
         self._stacks = _by_width(base)
         self.marginals = marginals or [Marginal.of(self._rows(stack, slice(None))) for stack in self._stacks]
         self._moments: list[Moments] = []
@@ -50,7 +62,9 @@ class Comparison:
 
     def compute(self) -> list[dict[str, Any]]:
         """Per layer, over the rows of all processes: every measure by name, n_examples, and reason (why NaN, else empty)."""
-        shards = _gather((self._moments, self._seen, self._present))
+        state = (self._moments, self._seen, self._present, self.n_unmatched)
+        shards = _gather(state) if self._is_distributed else [state]
+        self.n_unmatched = sum(shard[3] for shard in shards)
         shards = [shard for shard in shards if shard[0]]
         seen = torch.cat([rows for shard in shards for rows in shard[1]])
         results: list[dict[str, Any]] = [{"n_examples": len(seen), "reason": ""} for _ in self._base]

@@ -9,6 +9,7 @@ import pytorch_lightning as pl
 from torch import Tensor
 
 from xling.callbacks.base import BaseStore, own_store
+from xling.callbacks.batches import epochs_completed
 from xling.callbacks.collect import RowCollector
 from xling.callbacks.compare import Comparison
 from xling.callbacks.probe import RepresentationProbe
@@ -131,16 +132,8 @@ class ImpactMonitor(RepresentationProbe):
         values = [abs(r["impact"]) for r in self.records if r["step"] == 0 and not math.isnan(r["impact"])]
         return max(values, default=math.nan)
 
-    @staticmethod
-    def epoch(trainer: pl.Trainer) -> float:
-        """Epochs completed, e.g. 1.5 in the middle of the second; 0 before training."""
-        if trainer.global_step == 0:
-            return 0.0
-        steps = math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)
-        return round(trainer.global_step / steps, 4)
-
     def _record(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loader: str) -> None:
-        when = {"epoch": self.epoch(trainer), "step": trainer.global_step}
+        when = {"epoch": epochs_completed(trainer), "step": trainer.global_step}
         for index, (label, row) in enumerate(zip(self.labels, self._comparison.compute(), strict=True)):
             self.records.append({"loader": loader, "label": label, "layer": index} | when | _impact(row))
             if not trainer.sanity_checking and not math.isnan(row["cka_debiased"]):

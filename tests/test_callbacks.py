@@ -10,27 +10,19 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 import xling.callbacks
-from xling.callbacks import ImpactMonitor, LayerFreezing, RepresentationWriter
+from xling.callbacks import AlignmentMonitor, ImpactMonitor, LayerFreezing, RepresentationWriter
 from xling.errors import MissingFileError, XlingValueError
 from xling.freezing import plan_freezing
 from xling.representations import load_representations
 from xling.similarity import linear_cka
 
 OBSERVERS = {
+    "AlignmentMonitor": lambda layers: AlignmentMonitor("0", layers),
     "ImpactMonitor": lambda layers: ImpactMonitor(layers),
     "RepresentationWriter": lambda layers: RepresentationWriter(layers=layers),
     "ProgressLog": lambda layers: xling.callbacks.ProgressLog(every_seconds=0.0),
 }
 INTERVENERS = {"LayerFreezing"}
-
-
-@pytest.fixture(autouse=True)
-def quiet(recwarn, monkeypatch):
-    """Lightning's advice about workers and intervals is not what is tested here."""
-    import warnings
-
-    for message in (".*does not have many workers.*", ".*LeafSpec.*", ".*logging interval.*", ".*not have a.*checkpoint.*"):
-        warnings.filterwarnings("ignore", message=message)
 
 
 def test_every_exported_callback_is_tested_here():
@@ -103,6 +95,10 @@ def test_impact_equals_a_separate_extraction(kind, tmp_path):
 
 def extract(module):
     """Every layer's pooled output over the validation data, without callbacks."""
+    return extract_from(module, loaders(module)[1])
+
+
+def extract_from(module, loader):
     from xling.callbacks.select import select_layers
     from xling.layers import output_of
 
@@ -114,7 +110,7 @@ def extract(module):
     module.eval()
     masks = []
     with torch.no_grad():
-        for batch in loaders(module)[1]:
+        for batch in loader:
             module.loss(batch)
             masks.append(batch["attention_mask"] if isinstance(batch, dict) and "attention_mask" in batch else None)
     module.train()
@@ -130,17 +126,6 @@ def pool(hidden, mask):
         return hidden.mean((2, 3))
     rows = [row[kept.bool()].mean(0) for row, kept in zip(hidden, mask, strict=True)]
     return torch.stack(rows)
-
-
-def test_impact_before_training_is_zero_and_reported(tmp_path):
-    module = Tagger()
-    monitor = ImpactMonitor()
-    make_trainer(tmp_path, [monitor]).fit(module, *loaders(module))
-    again = ImpactMonitor(base=None)
-    again.load_state_dict({"records": []})  # as after resuming: the base is read, not captured
-    untouched = Tagger()
-    untouched.load_state_dict({k: v for k, v in module.state_dict().items()})
-    assert monitor.records[0]["step"] == 5
 
 
 def test_frozen_layers_do_not_move_and_trained_ones_do(tmp_path):
@@ -168,6 +153,7 @@ def test_several_validation_loaders_are_kept_apart(tmp_path):
     assert [(r["loader"], r["step"]) for r in monitor.records] == [("0", 5), ("1", 5), ("0", 10), ("1", 10)]
 
 
+@pytest.mark.filterwarnings("ignore:.*sampler has shuffling enabled.*")  # Lightning says so too
 def test_a_shuffled_validation_loader_without_ids_is_refused(tmp_path):
     module = STRANGERS["mlp"]()
     shuffled = DataLoader(module.data(26), batch_size=8, shuffle=True)
@@ -228,3 +214,40 @@ def test_layer_0_of_the_first_token_is_nan_with_its_reason(tmp_path):
     assert "constant" in constant["reason"]
     assert moved["impact"] > 0
     assert moved["reason"] == ""
+
+
+@pytest.mark.parametrize("measure", ["svcca", "rsa", "mutual_knn"])
+def test_further_measures_come_from_the_same_pass(measure, tmp_path):
+    monitor = ImpactMonitor(similarity=[measure])
+    fitted = fit("tagger", tmp_path, [monitor])
+    assert all(0 < record[measure] <= 1 + 1e-9 for record in monitor.records)
+    assert fitted.module.forwards == fit("tagger", tmp_path, [ImpactMonitor()]).module.forwards
+
+
+def test_alignment_compares_parallel_loaders_example_by_example(tmp_path):
+    pl.seed_everything(3, verbose=False)
+    module, monitor = Tagger(), AlignmentMonitor("en", similarity=["cka_debiased"])
+    rows = module.data(26)
+    other = [row | {"input_ids": (row["input_ids"] + 7) % 50} for row in rows]  # another language, say
+    validation = {"en": DataLoader(rows, 8), "de": DataLoader(other, 5)}
+    make_trainer(tmp_path, [monitor]).fit(module, loaders(module)[0], validation)
+    last = [record["cka_debiased"] for record in monitor.records if record["step"] == 10]
+    english, german = (extract_from(module, loader) for loader in validation.values())
+    expected = [float(linear_cka(x.double(), y.double(), debiased=True)) for x, y in zip(english, german, strict=True)]
+    assert last == pytest.approx(expected, abs=2e-6)
+    assert {record["loader"] for record in monitor.records} == {"de"}
+
+
+def test_alignment_of_loaders_that_are_not_parallel_is_nan_with_its_reason(tmp_path):
+    module, monitor = Tagger(), AlignmentMonitor("en")
+    validation = {"en": DataLoader(module.data(20), 8), "de": DataLoader(module.data(26), 8)}
+    make_trainer(tmp_path, [monitor]).fit(module, loaders(module)[0], validation)
+    assert all(math.isnan(record["cka_debiased"]) for record in monitor.records)
+    assert "6 example ids are not among those of en" in monitor.records[0]["reason"]
+
+
+def test_the_reference_must_come_first(tmp_path):
+    module = Tagger()
+    with pytest.raises(XlingValueError, match="expected the reference loader 'de' first, found 'en'"):
+        validation = {"en": DataLoader(module.data(20), 8), "de": DataLoader(module.data(20), 8)}
+        make_trainer(tmp_path, [AlignmentMonitor("de")]).fit(module, loaders(module)[0], validation)

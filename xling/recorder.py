@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 import pytorch_lightning as pl
 
+from xling.callbacks.batches import epochs_completed
 from xling.callbacks.impact import ImpactMonitor
 from xling.rundir import RunDirectory
 from xling.tables import IMPACT, TRANSFER
@@ -34,7 +35,7 @@ class RunRecorder(pl.Callback):
         """Add the validation's rows and write both tables."""
         if trainer.sanity_checking or trainer.state.fn != "fit":
             return
-        when = {"epoch": self.monitor.epoch(trainer), "step": trainer.global_step}
+        when = {"epoch": epochs_completed(trainer), "step": trainer.global_step}
         for language, score in pl_module.transfer.items():
             row = self._keys(language) | when
             self.transfer.append(row | {pl_module.transfer_metric: score["score"], "n_examples": score["n_examples"]})

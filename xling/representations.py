@@ -32,17 +32,26 @@ class Representations:
     example_ids: Tensor
     facts: dict[str, str] = field(default_factory=dict)
 
+    def to(self, device: torch.device | str) -> "Representations":
+        """The same on another device."""
+        layers = {label: layer.to(device) for label, layer in self.layers.items()}
+        return Representations(layers, self.example_ids.to(device), self.facts)
+
+    def find(self, example_ids: Tensor) -> tuple[Tensor, Tensor]:
+        """Look up `example_ids`, [b] int64 on the same device: (rows [b], whether the id is there [b])."""
+        rows = torch.searchsorted(self.example_ids, example_ids).clamp_(max=len(self.example_ids) - 1)
+        return rows, self.example_ids[rows] == example_ids
+
     def rows(self, example_ids: Tensor) -> Tensor:
         """Find the rows that hold `example_ids`, [b] int64 on the same device.
 
         Raises:
             XlingValueError: an id is not among them.
         """
-        index = torch.searchsorted(self.example_ids, example_ids).clamp_(max=len(self.example_ids) - 1)
-        strange = self.example_ids[index] != example_ids
-        if strange.any():
+        index, is_known = self.find(example_ids)
+        if not is_known.all():
             raise XlingValueError(
-                f"example {example_ids[strange][0].item()} has no base representation: the probe set differs from the one "
+                f"example {example_ids[~is_known][0].item()} has no base representation: the probe set differs from the one "
                 "seen before training; use the same probe, or another cache or output folder"
             )
         return index

@@ -140,8 +140,11 @@ def check_defined(name: str, n: int, sq: Tensor, mean: Tensor) -> None:
 
 
 def _check_same_rows(light: Marginal, base: Marginal, layer: int) -> None:
-    """The base's rows, met again in the pass, must have the norms that its self-term was computed from."""
-    met, known = light.sq[layer], base.sq[layer]
+    """The base's rows, met again in the pass, must spread as those that its self-term was computed from.
+
+    Sums about the mean are compared, since the two may have taken off different shifts.
+    """
+    met, known = (moved_sums(s.n, _mean(s, layer), s.total[layer], s.sq[layer])[1] for s in (light, base))
     if light.n != base.n or not torch.isclose(met, known, rtol=1e-3):
         raise XlingValueError(
             f"the base's self-term covers {int(base.n)} rows with a sum of squares of {float(known):.6g}, the pass met "

@@ -1,0 +1,145 @@
+"""How alike one validation loader's representations are to those of the others, example by example."""
+
+import logging
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import pytorch_lightning as pl
+from torch import Tensor
+
+from xling.callbacks.base import BaseStore
+from xling.callbacks.batches import epochs_completed
+from xling.callbacks.collect import RowCollector
+from xling.callbacks.compare import Comparison
+from xling.callbacks.probe import RepresentationProbe
+from xling.callbacks.select import LayerChoice
+from xling.errors import XlingValueError
+from xling.representations import Representations
+from xling.similarity.registry import get_measure
+
+log = logging.getLogger(__name__)
+
+
+class AlignmentMonitor(RepresentationProbe):
+    """Similarity between the reference loader and every other one, per layer, at every validation: does alignment break?
+
+    The loaders must be parallel: the same example ids, one content in several languages (or views). Where ids do not
+    match, the rows say so and hold NaN. With a `base`, the alignment before training is recorded too, from what is stored.
+
+    Runs on ``on_fit_start`` and on the hooks of :class:`RepresentationProbe`. Logs ``alignment/<loader>/<layer>`` (the first
+    measure). Writes nothing. Holds the reference loader's pooled rows; adds no forward pass.
+
+    Args:
+        reference: name of the loader compared with; it must come first in validation.
+        layers: see :func:`xling.callbacks.select.select_layers`.
+        pooling: ``mean``, ``cls`` or ``flatten``.
+        similarity: names in :data:`xling.similarity.registry.MEASURES`.
+        base: store of an :class:`~xling.callbacks.ImpactMonitor` with the same layers and pooling.
+
+    Attributes:
+        records: one dict per validation, loader and layer: loader, reference, label, layer (index), epoch, step,
+            n_examples, the measures by name, reason (why NaN, else empty).
+
+    Raises:
+        XlingValueError: an unknown measure, or a reference that is not the first loader.
+    """
+
+    def __init__(
+        self,
+        reference: str,
+        layers: LayerChoice = None,
+        pooling: str = "mean",
+        similarity: Sequence[str] = ("cka_debiased",),
+        base: BaseStore | None = None,
+    ) -> None:
+        super().__init__(layers, pooling)
+        self.reference, self.base = reference, base
+        self.measures = {name: get_measure(name) for name in similarity}
+        self.records: list[dict[str, Any]] = []
+        self._is_resumed = False
+        self._collected: RowCollector | None = None
+        self._rows: Representations | None = None
+        self._comparison: Comparison | None = None
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Record the alignment before training, where the base is stored."""
+        is_resumed, self._is_resumed = self._is_resumed, False
+        if trainer.global_step == 0 and not is_resumed:
+            self.records = []
+            if self.base is not None and self.base.has(self.reference):
+                self._record_base(pl_module)
+
+    def loader_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loader: str) -> None:
+        """Collect the reference, or begin to compare with it."""
+        self._collected = self._comparison = None
+        if trainer.sanity_checking:
+            return
+        if loader == self.reference:
+            self._collected = RowCollector(self.labels)
+        elif self._rows is None:
+            raise XlingValueError(f"expected the reference loader {self.reference!r} first, found {loader!r}; reorder the loaders")
+        else:
+            self._comparison = Comparison(list(self._rows.layers.values()), self.measures)
+
+    def observe(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, loader: str, example_ids: Tensor, layers: list[Tensor]
+    ) -> None:
+        """Keep a batch of the reference, or compare a batch with it."""
+        if self._collected is not None:
+            self._collected.add(example_ids, layers)
+        elif self._comparison is not None:
+            rows, is_known = self._rows.find(example_ids.to(pl_module.device))
+            self._comparison.n_unmatched += int((~is_known).sum())
+            self._comparison.update(rows[is_known], [layer[is_known] for layer in layers])
+
+    def loader_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loader: str) -> None:
+        """Keep the reference on the device, or record the comparison."""
+        if self._collected is not None:
+            self._rows = self._collected.result({}).to(pl_module.device)
+        elif self._comparison is not None:
+            when = {"epoch": epochs_completed(trainer), "step": trainer.global_step}
+            self._record(loader, when, self._comparison, self.labels)
+            self._log(pl_module)
+        self._collected = self._comparison = None
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Forget the reference's rows."""
+        super().on_validation_end(trainer, pl_module)
+        self._rows = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """The records."""
+        return {"records": self.records}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on after an interrupted fit."""
+        self.records, self._is_resumed = list(state_dict["records"]), True
+
+    def _record_base(self, pl_module: pl.LightningModule) -> None:
+        reference = self.base.load(self.reference, pl_module.device)
+        for loader in self.base.fingerprints:
+            if loader == self.reference or not self.base.has(loader):
+                continue
+            other = self.base.load(loader, pl_module.device)
+            comparison = Comparison(list(reference.layers.values()), self.measures, is_distributed=False)
+            rows, is_known = reference.find(other.example_ids)
+            comparison.n_unmatched = int((~is_known).sum())
+            comparison.update(rows[is_known], [layer[is_known] for layer in other.layers.values()])
+            self._record(loader, {"epoch": 0.0, "step": 0}, comparison, list(reference.layers))
+
+    def _record(self, loader: str, when: dict[str, Any], comparison: Comparison, labels: list[str]) -> None:
+        values = comparison.compute()
+        if comparison.n_unmatched:
+            reason = f"{comparison.n_unmatched} example ids are not among those of {self.reference}: the loaders are not parallel"
+            values = [value | {"reason": reason} | dict.fromkeys(self.measures, math.nan) for value in values]
+        for index, (label, value) in enumerate(zip(labels, values, strict=True)):
+            names = {"loader": loader, "reference": self.reference, "label": label, "layer": index}
+            self.records.append(names | when | value)
+
+    def _log(self, pl_module: pl.LightningModule) -> None:
+        first = next(iter(self.measures))
+        for record in self.records[-len(self.labels) :]:
+            if not math.isnan(record[first]):
+                key = f"alignment/{record['loader']}/{record['label']}"
+                pl_module.log(key, record[first], add_dataloader_idx=False, rank_zero_only=True)
