@@ -40,9 +40,7 @@ def main() -> None:
     permute_associations(arrays, arrays, resampling)
     seconds, peak = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"{resampling.permutations} permutations x {N_LAYERS} outcomes x {N_KINDS} distances, all four statistics")
-        f"{resampling.permutations} permutations x {N_LAYERS} outcomes x {N_KINDS} distances, Pearson, Spearman, demeaned"
-    )
-    print(f"and partial, with corrections: {seconds:.1f} s, peak memory {peak:.0f} MiB")
+    print(f"and both corrections: {seconds:.1f} s, peak memory {peak:.0f} MiB")
 
 
 if __name__ == "__main__":

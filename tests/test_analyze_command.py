@@ -1,3 +1,4 @@
+import functools
 import json
 import sys
 
@@ -6,12 +7,16 @@ import pytest
 from analysis_factory import make_distances, make_measurements
 
 import xling.analyze
+from xling.analysis.gather import add_distances, gather_study
 from xling.analysis.inputs import Settings
 from xling.analysis.permuting import Resampling
+from xling.analysis.pipeline import analyse
+from xling.analysis.probes import supply_probes
 from xling.analyze import analyze, main
-from xling.distances import compute_distances
+from xling.distances import compute_distances, representation_distances, vocabulary_overlap_distances
 from xling.errors import XlingValueError
 from xling.study import Study
+from xling.train import train
 
 FAST = ["permutations=100", "bootstraps=50", "mode=default"]
 
@@ -79,7 +84,8 @@ def test_neither_runs_nor_csv_is_refused_from_python_too(tmp_path):
 def test_a_study_gives_a_suggestion_of_layers(tmp_path, monkeypatch):
     distances = make_distances()
     measured = make_measurements(distances, planted={("genetic", 2): -0.2}, n_layers=2)
-    study = Study(measured.impact, measured.transfer, pd.DataFrame(), [("sw/seed_9", "no manifest")])
+    runs = pd.DataFrame({"path": ["nowhere"]})
+    study = Study(measured.impact, measured.transfer, runs, [("sw/seed_9", "no manifest")])
     monkeypatch.setattr("xling.analysis.gather.load_study", lambda directory: study)
 
     class Simulated:
@@ -98,3 +104,32 @@ def test_a_study_gives_a_suggestion_of_layers(tmp_path, monkeypatch):
     assert written["analysis"] is analysis
     assert analysis.warnings[0] == "Skipped sw/seed_9: no manifest."
     assert {file.stem for file in (tmp_path / "tables").glob("*.csv")} == set(analysis.tables)
+
+
+def test_a_real_study_is_analysed_with_distances_of_its_own_probes(make_config, tmp_path):
+    for source in ("en", "de"):
+        train(make_config(f"source_language={source}", "trainer.max_epochs=1"))
+    settings = Settings("default", resampling=Resampling(50, 20))
+    overlap = functools.partial(vocabulary_overlap_distances, weighting="types")
+    measured, sentences = add_distances(gather_study(tmp_path), supply_probes(overlap, find_run(tmp_path)))
+    assert sentences == []
+    analysis = analyse(measured, settings)
+    pairs = analysis.tables["pairs"]
+    assert pairs["vocabulary_overlap"].between(0, 1).all()
+    assert analysis.tables["correlations"].query("analysis == 'impact_vs_distance'")["n_pairs"].max() == 4
+    representation = supply_probes(functools.partial(representation_distances, measure="cosine"), find_run(tmp_path))
+    table = representation(languages=["de", "en", "sw"]).to_table()
+    assert table.query("source_language != target_language")["representation"].gt(0).all()
+    assert table["representation_coverage"].unique().tolist() == [36]
+    with pytest.raises(XlingValueError, match="has probe sets of en, de, sw, not of 'tr'"):
+        representation(languages=["de", "tr"])
+
+
+def find_run(folder):
+    return next(folder.rglob("manifest.json")).parent
+
+
+def test_measured_distances_need_a_study():
+    with pytest.raises(XlingValueError, match="measured on probe sets need a study: give runs=DIR"):
+        supply_probes(vocabulary_overlap_distances, None)
+    assert supply_probes(compute_distances, None) is compute_distances

@@ -12,6 +12,7 @@ from xling.analysis.gather import add_controls, add_distances, gather_csv, gathe
 from xling.analysis.inputs import Measurements, Settings
 from xling.analysis.permuting import Resampling
 from xling.analysis.pipeline import analyse
+from xling.analysis.probes import supply_probes
 from xling.analysis.schema import Analysis
 from xling.analysis.suggestion import make_suggestion, save_suggestion
 from xling.atomic import write_text
@@ -37,7 +38,8 @@ def analyze(
     """Analyse a study, or accuracies from elsewhere, and write tables, suggestion, figures and report.
 
     Args:
-        distances: called with ``languages=[...]``, e.g. ``partial(xling.distances.compute_distances, KINDS)``.
+        distances: called with ``languages=[...]``, e.g. ``partial(xling.distances.compute_distances, KINDS)``, or with
+            what :func:`xling.analysis.probes.supply_probes` takes from the study.
         output_dir: receives ``tables/*.csv``, ``suggestion.json`` (where impact was tested against distance) and what
             :func:`xling.report.write_report` writes.
         runs: folder of a study; this or `transfer_csv`.
@@ -57,7 +59,8 @@ def analyze(
         raise XlingValueError(f"expected runs=DIR (a study) or transfer_csv=FILE, found {found}; give one of them")
     measured, sentences = (gather_study(runs), []) if transfer_csv is None else gather_csv(transfer_csv)
     log.info("Read %s", runs if transfer_csv is None else transfer_csv)
-    measured, of_distances = add_distances(measured, distances)
+    first_run = None if measured.runs is None else measured.runs["path"].iloc[0]
+    measured, of_distances = add_distances(measured, supply_probes(distances, first_run))
     measured, of_controls = add_controls(measured, controls, pretraining_size)
     analysis = analyse(measured, settings)
     analysis = replace(analysis, warnings=[*sentences, *of_distances, *of_controls, *analysis.warnings])
