@@ -10,7 +10,7 @@ from torchmetrics.utilities.distributed import gather_all_tensors
 
 from xling.errors import XlingValueError
 from xling.similarity.marginal import Marginal
-from xling.similarity.moments import Moments
+from xling.similarity.moments import Moments, check_rows
 from xling.similarity.recentre import merged, recentred
 
 
@@ -60,6 +60,9 @@ class MomentsMetric(Metric):
         Raises:
             XlingValueError: rows, layers or widths that do not fit each other or what was added before.
         """
+        check_rows(x, y)
+        if not x.shape[-2]:
+            return
         moments = self.moments
         if moments is None:
             self.base = self.base and self.base.to(x.device)
@@ -77,8 +80,8 @@ class MomentsMetric(Metric):
         states = incoming_state.metric_state if is_metric else incoming_state
         if not states["x_n"].numel():
             return
-        incoming, own = Moments.from_tensors(states), self.moments
-        self.moments = incoming if own is None else merged(own, incoming)
+        incoming = Moments.from_tensors({name: states[name].clone() for name in self._defaults})
+        self.moments = incoming if self.moments is None else merged(self.moments, incoming)
         self._update_count += incoming_state.update_count if is_metric else 1
         self._computed = None
 

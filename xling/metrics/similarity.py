@@ -9,7 +9,7 @@ from torchmetrics import Metric
 
 from xling.metrics.moments import MomentsMetric
 from xling.similarity.marginal import Marginal
-from xling.similarity.moments import check_rows
+from xling.similarity.moments import check_layers, check_rows
 from xling.similarity.registry import get_measure
 from xling.similarity.result import Result
 
@@ -117,7 +117,15 @@ class _RowsSimilarity(SimilarityMetric):
         self.add_state("y", [], dist_reduce_fx="cat")
 
     def update(self, x: Tensor, y: Tensor) -> None:
+        """Keep paired rows ``[..., b, d_x]`` and ``[..., b, d_y]``.
+
+        Raises:
+            XlingValueError: rows, layers or widths that do not fit each other or what was kept before.
+        """
         check_rows(x, y)
+        for name, kept, rows in (("x", self.x, x), ("y", self.y, y)):
+            if kept:
+                check_layers(f"what {name} held before", kept[0].shape[1:], rows.shape[:-2] + rows.shape[-1:])
         self.x.append(x.detach().movedim(-2, 0))
         self.y.append(y.detach().movedim(-2, 0))
 

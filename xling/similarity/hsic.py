@@ -7,6 +7,9 @@ from torch import Tensor
 
 from xling.similarity.result import UndefinedSimilarityError
 
+ROUNDING = 1e-7
+"""Relative error of float32 sums: a remainder below it is no number."""
+
 
 @dataclass(frozen=True)
 class HsicTerms:
@@ -66,7 +69,21 @@ def cka(xx: HsicTerms, yy: HsicTerms, xy: HsicTerms, *, debiased: bool) -> Tenso
         UndefinedSimilarityError: an unbiased self-term is not positive, as with very few and nearly unstructured rows.
     """
     of_x, of_y = hsic(xx, debiased=debiased), hsic(yy, debiased=debiased)
-    for name, value in (("x", of_x), ("y", of_y)):
-        if not value > 0:
-            raise UndefinedSimilarityError(f"the HSIC of {name} with itself is {float(value):.3g}, not positive")
+    check_self_terms((of_x, xx.cross), (of_y, yy.cross))
     return hsic(xy, debiased=debiased) / (torch.sqrt(of_x) * torch.sqrt(of_y))
+
+
+def check_self_terms(*sides: tuple[Tensor, Tensor]) -> None:
+    """Refuse an HSIC of a side with itself that is negative or below the rounding of the sum it is the remainder of.
+
+    Args:
+        sides: (HSIC, the sum of products before the bias was taken off) of x and of y.
+
+    Raises:
+        UndefinedSimilarityError: there is no structure to compare.
+    """
+    for name, (value, before) in zip("xy", sides, strict=True):
+        if not value > ROUNDING * before:
+            raise UndefinedSimilarityError(
+                f"the unbiased HSIC of {name} with itself, {float(value):.3g}, is not positive"
+            )

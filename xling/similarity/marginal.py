@@ -90,7 +90,7 @@ class Marginal:
 
 def flatten_layers(rows: Tensor) -> Tensor:
     """``[..., b, d]`` to ``[L, b, d]``."""
-    return rows.reshape(-1, *rows.shape[-2:])
+    return rows.reshape(rows.shape[:-2].numel(), *rows.shape[-2:])
 
 
 def row_mean(x: Tensor) -> Tensor:

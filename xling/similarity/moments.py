@@ -79,7 +79,7 @@ class Moments:
 
     @classmethod
     def empty(cls, layers: tuple[int, ...], shift_x: Tensor, shift_y: Tensor, *, light: bool) -> Moments:
-        """No rows yet; shifts ``[L, d_x]`` and ``[L, d_y]``, L over the shape `layers`; `light` if the base is known."""
+        """No rows yet; `layers` is the shape that L flattens, shifts are ``[L, d]``, `light` says the base is known."""
         x, y = Marginal.empty(shift_x, light=light), Marginal.empty(shift_y)
         yx = shift_y.new_zeros(len(shift_y), shift_y.shape[-1], shift_x.shape[-1])
         n_changed = torch.zeros(layers, dtype=torch.int64, device=shift_x.device)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from xling.similarity.hsic import check_self_terms
 from xling.similarity.result import UndefinedSimilarityError
 
 BLOCK = 1024
@@ -36,10 +37,7 @@ def rbf_cka(x: Tensor, y: Tensor, *, debiased: bool = True, bandwidth: float = 1
     for start, sq_x, sq_y in zip(range(0, len(x), BLOCK), _blocks(x), _blocks(y), strict=True):
         sums.add(start, torch.exp(-sq_x / scales[0]), torch.exp(-sq_y / scales[1]))
     xx, yy, xy = (sums.hsic(a, b, debiased=debiased) for a, b in ((0, 0), (1, 1), (0, 1)))
-    if not (xx > 0 and yy > 0):
-        raise UndefinedSimilarityError(
-            f"the HSIC of a side with itself is not positive ({float(xx):.3g}, {float(yy):.3g})"
-        )
+    check_self_terms((xx, sums.products[0, 0]), (yy, sums.products[1, 1]))
     return xy / (xx.sqrt() * yy.sqrt())
 
 
@@ -55,7 +53,7 @@ def rsa(x: Tensor, y: Tensor) -> Tensor:
     Returns:
         Scalar float64, -1..1.
     """
-    ranks = torch.stack([_average_ranks(_upper_distances(rows)) for rows in (x, y)])
+    ranks = torch.stack([average_ranks(_upper_distances(rows)) for rows in (x, y)])
     ranks -= ranks.mean(-1, keepdim=True)
     norms = torch.linalg.vector_norm(ranks, dim=-1)
     if not norms.all():
@@ -164,7 +162,7 @@ def _upper_distances(rows: Tensor) -> Tensor:
     return torch.cat(pieces)
 
 
-def _average_ranks(values: Tensor) -> Tensor:
+def average_ranks(values: Tensor) -> Tensor:
     """Ranks from 1, ties sharing their mean, float64."""
     _, which, counts = torch.unique(values, return_inverse=True, return_counts=True)
     last = counts.cumsum(0).double()
