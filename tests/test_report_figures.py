@@ -187,3 +187,8 @@ def test_latex_escapes_and_breaks_long_tables():
     assert r"a\_b" in text
     assert r"50 \% \& more" in text
     assert r"\begin{longtable}" in text
+
+
+def test_small_matrices_are_not_stretched_over_the_page(pairs):
+    few = pairs[pairs["target_language"].isin(["en", "ru", "sw"])]
+    assert matrix.plot_accuracy_matrix(few).figure.get_size_inches()[0] < style.COLUMN

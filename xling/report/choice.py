@@ -80,7 +80,7 @@ def held_out_section(analysis: Analysis) -> Section | Absent:
 
 def _describe_held_out(known: pd.DataFrame, better: pd.DataFrame) -> str:
     if better.empty:
-        return f"None of {numbers.plural(len(known), 'predictor set')} predicts held-out accuracy better than the mean."
+        return f"Of {numbers.plural(len(known), 'predictor set')} none predicts held-out accuracy better than the mean."
     best = better.iloc[0]
     return (
         f"{len(better)} of {numbers.plural(len(known), 'predictor set')} "

@@ -41,7 +41,7 @@ def plot_distance_coverage(pairs: pd.DataFrame, ax: Axes | None = None) -> Axes:
     """
     counts = mean_coverage(pairs)
     share = counts.div(counts.max(axis=1).where(lambda top: top > 0, 1.0), axis=0)
-    ax = ax or style.new_axes(style.PAGE, 0.75 + 0.26 * len(counts))
+    ax = ax or style.new_axes(style.matrix_width(counts.shape[1]), 0.75 + 0.26 * len(counts))
     texts = counts.map(lambda count: "" if pd.isna(count) else f"{count:.0f}")
     draw_cells(ax, share.to_numpy(float), texts.to_numpy(object), style.SEQUENTIAL, Normalize(0, 1))
     label_cells(ax, counts.index.tolist(), counts.columns.tolist())

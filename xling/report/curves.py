@@ -90,7 +90,7 @@ def draw_impact_curves(pairs: pd.DataFrame, distance: str = "syntactic", strateg
     panels = style.new_panels(len(sources), n_columns, width, 2.3, sharey=True)
     for ax, source in zip(panels, sources, strict=True):
         plot_impact_curves(pairs, ax, source, distance, strategy)
-        ax.set_title(f"source: {source}", loc="left", fontweight="bold")
+        ax.set_title(f"source: {source}", fontweight="bold")
         if not ax.get_subplotspec().is_first_col():
             ax.set_ylabel("")
     if distance in pairs and pairs[distance].notna().any():

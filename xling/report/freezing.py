@@ -135,7 +135,7 @@ def describe_freezing(table: pd.DataFrame) -> str:
     if n_intervals == 0:
         return "No interval could be computed: every comparison rests on a single pair of runs or none."
     if clear == 0:
-        return f"None of {numbers.plural(n_intervals, 'interval')} excludes 0: no change is shown."
+        return f"Of {numbers.plural(n_intervals, 'interval')} none excludes 0: no change is shown."
     return (
         f"{clear} of {numbers.plural(n_intervals, 'interval')} {'excludes' if clear == 1 else 'exclude'} 0; about "
         f"{0.05 * n_intervals:.0f} would by chance if freezing changed nothing."

@@ -104,12 +104,12 @@ def plot_correlation_heatmap(correlations: pd.DataFrame, ax: Axes | None = None,
 def draw_correlation_heatmaps(correlations: pd.DataFrame) -> Figure:
     """Draw :func:`plot_correlation_heatmap` for Pearson's r and Spearman's rho side by side, with one colour bar."""
     n_layers = frames.select_analysis(correlations, IMPACT_VS_DISTANCE)["layer_label"].nunique()
-    panels = style.new_panels(2, 2, style.PAGE, 0.8 + 0.22 * n_layers, sharey=True)
+    panels = style.new_panels(2, 2, style.PAGE, 0.8 + 0.22 * max(n_layers, 7), sharey=True)
     for ax, kind, title in zip(panels, ("pearson", "spearman"), ("Pearson r", "Spearman ρ"), strict=True):
         plot_correlation_heatmap(correlations, ax, kind)
         ax.set_title(title, loc="left", fontweight="bold")
     panels[1].set_ylabel("")
-    add_colour_bar(panels, style.DIVERGING, Normalize(-1, 1), "coefficient (−1..1)")
+    add_colour_bar(panels, style.DIVERGING, Normalize(-1, 1), "coefficient")
     return panels[0].figure
 
 
@@ -128,7 +128,7 @@ def plot_accuracy_matrix(pairs: pd.DataFrame, ax: Axes | None = None, strategy: 
     rows = frames.layer_mean(frames.one_strategy(pairs, strategy))
     sources, targets = sorted(rows["source_language"].unique()), sorted(rows["target_language"].unique())
     values = frames.pivot(rows, "source_language", "target_language", "accuracy", sources, targets).to_numpy(float)
-    ax = ax or style.new_axes(style.PAGE, 0.75 + 0.26 * len(sources))
+    ax = ax or style.new_axes(style.matrix_width(len(targets)), 0.75 + 0.26 * len(sources))
     scale = Normalize(np.nanmin(values), np.nanmax(values))
     draw_cells(ax, values, np.vectorize(fraction)(values), style.SEQUENTIAL, scale)
     label_cells(ax, sources, targets)
@@ -136,8 +136,8 @@ def plot_accuracy_matrix(pairs: pd.DataFrame, ax: Axes | None = None, strategy: 
         if source in targets:
             outline_cell(ax, targets.index(source), row)
     ax.set(xlabel="target language", ylabel="source language")
-    if len(sources) > 3:  # lower than its own label otherwise; every cell states its number anyway
-        add_colour_bar([ax], style.SEQUENTIAL, scale, "accuracy (fraction correct)")
+    if len(sources) > 5:  # lower than its own label otherwise; every cell states its number anyway
+        add_colour_bar([ax], style.SEQUENTIAL, scale, "accuracy")
     return ax
 
 

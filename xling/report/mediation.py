@@ -5,12 +5,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from xling.analysis.schema import MEAN_LABEL, Analysis
-from xling.report import frames, numbers, style
+from xling.report import frames, numbers, sentences, style
 from xling.report.lookup import drop_blank_columns, has_impact, has_rows
 from xling.report.section import Absent, Picture, Section, Sheet
 
 BOXES = {"distance": (0.16, 0.34), "impact": (0.5, 0.84), "outcome": (0.84, 0.34)}
 LEVEL = 0.05
+TITLE = "Distance, impact and transfer together"
 COLUMNS = [
     *("predictor", "layer_label", "n_pairs", "n_languages", "total", "direct", "indirect", "indirect_low"),
     *("indirect_high", "p_qap_total", "p_qap_indirect", "share", "share_low", "share_high", "reason"),
@@ -59,7 +60,7 @@ def plot_mediation(mediation: pd.DataFrame, ax: Axes | None = None, predictor: s
 def describe_indirect(row: pd.Series) -> str:
     """State the indirect effect with interval and p, or why there is none."""
     if numbers.is_missing(row["indirect"]):
-        return f"not available: {row['reason']}"
+        return "indirect not available"
     parts = [f"indirect {numbers.coefficient(row['indirect'])}"]
     parts.append(numbers.interval(row["indirect_low"], row["indirect_high"]))
     parts.append(numbers.p_value(row["p_qap_indirect"]))
@@ -68,8 +69,8 @@ def describe_indirect(row: pd.Series) -> str:
 
 @style.styled
 def draw_mediation(mediation: pd.DataFrame) -> Figure:
-    """Draw :func:`plot_mediation` for every distance."""
-    predictors = main_effects(mediation)["predictor"].tolist()
+    """Draw :func:`plot_mediation` for every distance with a total effect."""
+    predictors = main_effects(mediation).dropna(subset=["total"])["predictor"].tolist()
     panels = style.new_panels(len(predictors), 2, style.PAGE, 1.75)
     for ax, predictor in zip(panels, predictors, strict=True):
         plot_mediation(mediation, ax, predictor)
@@ -80,27 +81,33 @@ def mediation_section(analysis: Analysis) -> Section | Absent:
     """How much of the association of distance with transfer runs along impact."""
     if not has_rows(analysis, "mediation"):
         reason = "it needs an accuracy and a distance" if has_impact(analysis) else "no impact was measured"
-        return Absent("Distance, impact and transfer together", reason)
+        return Absent(TITLE, reason)
     rows = main_effects(analysis.tables["mediation"])
     if rows.empty:
-        return Absent("Distance, impact and transfer together", "there is no row on accuracy and mean impact")
-    text = [_describe(rows), _describe_shares(rows)]
-    picture = Picture(
+        return Absent(TITLE, "there is no row on accuracy and mean impact")
+    missing = sentences.reasons(rows.assign(layer_label="")[rows["total"].isna()])
+    text = [_describe(rows), _describe_shares(rows), f"Not available: {missing}." if missing else ""]
+    every = analysis.tables["mediation"]
+    shown = drop_blank_columns(every, ["outcome", *COLUMNS])
+    sheet = Sheet("mediation", shown, "Effects for every outcome, distance and layer.", is_folded=len(shown) > 15)
+    pictures = [] if rows["total"].isna().all() else [_picture(rows)]
+    return Section("mediation", TITLE, text, pictures, [sheet], ["baron1986"])
+
+
+def _picture(rows: pd.DataFrame) -> Picture:
+    return Picture(
         "mediation",
         draw_mediation(rows),
         "Path diagrams, one per distance. "
         + "; ".join(f"{row['predictor']}: {describe_indirect(row)}" for _, row in rows.iterrows()),
         "Standardised slopes over pairs S ≠ T: distance to impact, impact to accuracy given distance, and the direct "
-        "and "
-        "total slope of accuracy on distance. Indirect = product of the two upper paths, with a language-level "
-        "bootstrap "
-        "interval and a QAP p-value, not corrected for the number of distances.",
+        f"and total slope of accuracy on distance ({_size(rows)} pairs). Indirect = product of the two upper paths, with a "
+        "language-level bootstrap interval and a QAP p-value, not corrected for the number of distances.",
     )
-    every = analysis.tables["mediation"]
-    shown = drop_blank_columns(every, ["outcome", *COLUMNS])
-    sheet = Sheet("mediation", shown, "Effects for every outcome, distance and layer.", is_folded=len(shown) > 15)
-    title = "Distance, impact and transfer together"
-    return Section("mediation", title, text, [picture], [sheet], ["baron1986"])
+
+
+def _size(rows: pd.DataFrame) -> str:
+    return sentences.range_of(rows.loc[rows["total"].notna(), "n_pairs"])
 
 
 def _describe(rows: pd.DataFrame) -> str:
@@ -110,7 +117,7 @@ def _describe(rows: pd.DataFrame) -> str:
     if tested == 0:
         return f"{intro} No indirect path could be tested."
     if kept.empty:
-        return f"{intro} None of {numbers.plural(int(tested), 'indirect path')} has p ≤ .05, uncorrected."
+        return f"{intro} Of {numbers.plural(int(tested), 'indirect path')} none has p ≤ .05, uncorrected."
     named = "; ".join(f"{row['predictor']} distance ({describe_indirect(row)})" for _, row in kept.iterrows())
     return f"{intro} Of {numbers.plural(int(tested), 'indirect path')} {len(kept)} with p ≤ .05, uncorrected: {named}."
 

@@ -103,7 +103,7 @@ def heading(column: str) -> str:
 
 
 def pixel_size(figure: Figure) -> tuple[int, int]:
-    """Width and height of a figure in CSS pixels, so that the page does not jump while it loads."""
+    """Width and height of a figure in CSS pixels: a figure is never shown much larger than it is printed."""
     width, height = figure.get_size_inches() * CSS_PIXELS_PER_INCH
     return round(width), round(height)
 

@@ -120,7 +120,7 @@ def draw_distance_panels(pairs: pd.DataFrame, y: str, notes: dict[str, str] | No
     panels = style.new_panels(len(kinds), 2, style.PAGE, 2.3, sharey=True)
     for ax, kind in zip(panels, kinds, strict=True):
         plot_pairs(pairs, kind, y, ax, has_labels=False)
-        ax.set_title((notes or {}).get(kind, ""), loc="left")
+        ax.set_title((notes or {}).get(kind, ""))
         if not ax.get_subplotspec().is_first_col():
             ax.set_ylabel("")
     add_source_legend(panels[0].figure, pairs)
@@ -135,7 +135,7 @@ def draw_impact_vs_transfer(pairs: pd.DataFrame, note: str = "") -> Figure:
     """Scatter zero-shot accuracy against mean impact with its legend, `note` above."""
     figure = style.new_figure(style.PAGE, 3.2)
     ax = figure.add_subplot()
-    ax.set_title(note, loc="left")
+    ax.set_title(note)
     add_source_legend(figure, pairs)
     plot_impact_vs_transfer(pairs, ax)
     return figure

@@ -59,6 +59,15 @@ styled = matplotlib.rc_context(RC)
 """Decorator: the function draws with :data:`RC` whatever the caller's settings are, and leaves those untouched."""
 
 
+def matrix_width(n_columns: int) -> float:
+    """Width in inches for a matrix of square-ish cells: as wide as it needs to be, at most a page.
+
+    >>> matrix_width(4), matrix_width(15)
+    (3.1, 6.9)
+    """
+    return min(PAGE, round(1.5 + 0.4 * n_columns, 2))
+
+
 @styled
 def new_figure(width: float, height: float) -> Figure:
     """Make a figure with its own canvas (no pyplot state), `width` x `height` inches."""
