@@ -12,7 +12,8 @@ from xling.analysis.inputs import Settings
 from xling.analysis.permuting import Resampling
 from xling.analysis.pipeline import analyse
 from xling.analysis.probes import supply_probes
-from xling.analyze import analyze, main
+from xling.analysis.schema import KINDS, TABLES, Analysis
+from xling.analyze import analyze, main, write_tables
 from xling.distances import compute_distances, representation_distances, vocabulary_overlap_distances
 from xling.errors import XlingValueError
 from xling.study import Study
@@ -38,14 +39,7 @@ def test_command_writes_tables_and_report(transfer_csv, tmp_path, monkeypatch):
     out = tmp_path / "out"
     run(monkeypatch, f"transfer_csv={transfer_csv}", f"output_dir={out}", "distances=individual", *FAST)
     tests = pd.read_csv(out / "tables" / "correlations.csv")
-    assert tests["predictor"].tolist() == [
-        "genetic",
-        "geographic",
-        "syntactic",
-        "inventory",
-        "phonological",
-        "featural",
-    ]
+    assert tests["predictor"].tolist() == list(KINDS)
     assert (tests["n_pairs"] == 4).all()
     assert set(tests["controls"]) == {"same_script, same_family, both_indo_european"}
     assert (out / "report.html").stat().st_size > 10_000
@@ -123,6 +117,24 @@ def test_a_real_study_is_analysed_with_distances_of_its_own_probes(make_config, 
     assert table["representation_coverage"].unique().tolist() == [36]
     with pytest.raises(XlingValueError, match="has probe sets of en, de, sw, not of 'tr'"):
         representation(languages=["de", "tr"])
+
+
+def test_tables_of_an_earlier_analysis_do_not_stay(tmp_path):
+    table = pd.DataFrame({"a": [1]})
+    write_tables(Analysis({"pairs": table, "correlations_paper": table}), tmp_path)
+    (tmp_path / "mine.csv").touch()
+    write_tables(Analysis({"pairs": table}), tmp_path)
+    assert {file.name for file in tmp_path.iterdir()} == {"pairs.csv", "mine.csv"}
+
+
+def test_every_table_is_listed():
+    transfer_and_impact = make_measurements(make_distances(("de", "en", "ru")), sources=("de", "en", "ru"), n_layers=1)
+    strategies = make_measurements(
+        make_distances(("de", "en", "ru")), sources=("de", "en", "ru"), n_layers=1, strategies=("none", "top_1")
+    )
+    settings = Settings("both", resampling=Resampling(20, 20))
+    assert set(analyse(strategies, settings).tables) == set(TABLES)
+    assert set(TABLES) - set(analyse(transfer_and_impact, settings).tables) == {"freezing"}
 
 
 def find_run(folder):

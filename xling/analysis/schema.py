@@ -9,6 +9,19 @@ from typing import Any
 
 import pandas as pd
 
+TABLES = (
+    "pairs",
+    "correlations",
+    "correlations_outcomes",
+    "correlations_paper",
+    "mixed_models",
+    "mediation",
+    "ranking",
+    "held_out",
+    "freezing",
+)
+"""All tables an analysis may have; the columns of the last four stand in the modules of their names."""
+
 MEAN_LABEL = "mean"
 """`layer_label` of the mean over layers 1..n (the embedding output, layer 0, is not part of it)."""
 
