@@ -1,0 +1,60 @@
+"""Wall time and extra resident memory of a call."""
+
+import ctypes
+import gc
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Several calls: seconds of each, and the most memory above what was resident before, in MB (None off Linux)."""
+
+    seconds: list[float]
+    megabytes: float | None
+
+    def __str__(self) -> str:
+        spread = f" ({min(self.seconds):.2f} to {max(self.seconds):.2f})" if len(self.seconds) > 1 else ""
+        return f"{median(self.seconds):.2f}{spread} | {'—' if self.megabytes is None else f'{self.megabytes:.0f}'}"
+
+
+def measured(call: Callable[[], object]) -> Measured:
+    """One call."""
+    before = _reset_peak()
+    start = time.perf_counter()
+    call()
+    seconds = time.perf_counter() - start
+    return Measured([seconds], None if before is None else _status("VmHWM") - before)
+
+
+def interleaved(calls: dict[str, Callable[[], object]], rounds: int) -> dict[str, Measured]:
+    """Every call once per round, after one round to warm up: a slow minute of the machine meets all of them."""
+    found: dict[str, list[Measured]] = {name: [] for name in calls}
+    for _ in range(rounds + 1):
+        for name, call in calls.items():
+            found[name].append(measured(call))
+    return {name: _together(runs[1:]) for name, runs in found.items()}
+
+
+def _together(runs: list[Measured]) -> Measured:
+    peaks = [run.megabytes for run in runs if run.megabytes is not None]
+    return Measured([run.seconds[0] for run in runs], max(peaks, default=None))
+
+
+def _reset_peak() -> float | None:
+    """Give freed memory back and forget the peak so far; MB resident now."""
+    if platform.system() != "Linux":
+        return None
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
+    Path("/proc/self/clear_refs").write_text("5")
+    return _status("VmRSS")
+
+
+def _status(key: str) -> float:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(key)) / 1024
