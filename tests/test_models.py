@@ -2,11 +2,18 @@ import json
 import logging
 import pickle
 from pathlib import Path
+from types import SimpleNamespace
 
 import huggingface_hub.constants
 import pytest
 import torch
 import yaml
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HfHubHTTPError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
 from torch import nn
 
 from xling.errors import CorruptArtefactError, MissingFileError, UnreachableError, XlingValueError
@@ -354,3 +361,42 @@ def test_tiny_models_are_tiny(tmp_path):
     for architecture in TINY:
         encoder = load_encoder(EncoderSpec("t", architecture, weights="tiny"), tmp_path)
         assert sum(parameter.numel() for parameter in encoder.parameters()) < 100_000
+
+
+def hub_that(monkeypatch, answer) -> None:
+    """Replace the hub's first answer: an error to raise, or the names of a repository's files."""
+
+    class Api:
+        def model_info(self, repo_id, **options):
+            if isinstance(answer, Exception):
+                raise answer
+            return SimpleNamespace(sha="c" * 40, siblings=[SimpleNamespace(rfilename=name) for name in answer])
+
+    monkeypatch.setattr(hub, "HfApi", Api)
+
+
+def bare(error: type[Exception]) -> Exception:
+    """An error of the hub without the response it would carry."""
+    return error.__new__(error)
+
+
+@pytest.mark.parametrize(
+    ("error", "raised", "match"),
+    [
+        (bare(GatedRepoError), XlingValueError, "asks for permission"),
+        (bare(RevisionNotFoundError), XlingValueError, "has no revision 'v9'"),
+        (bare(RepositoryNotFoundError), XlingValueError, "expected a folder or a hub id, got 'someone/encoder'"),
+        (bare(HfHubHTTPError), UnreachableError, "cannot be reached"),
+        (ConnectionError(), UnreachableError, "cannot be reached"),
+    ],
+)
+def test_answers_of_the_hub_become_one_sentence(no_hub, monkeypatch, error, raised, match):
+    hub_that(monkeypatch, error)
+    with pytest.raises(raised, match=match):
+        hub.checkpoint_folder("someone/encoder", "v9")
+
+
+def test_repository_without_weights_is_refused(no_hub, monkeypatch):
+    hub_that(monkeypatch, ["config.json", "onnx/model.safetensors"])
+    with pytest.raises(MissingFileError, match="expected safetensors or PyTorch weights in someone/encoder"):
+        hub.checkpoint_folder("someone/encoder")
