@@ -151,6 +151,6 @@ def build_trainer(config: dict[str, Any], callbacks: list[pl.Callback], path: Pa
         enable_model_summary=False,
         default_root_dir=path,
         use_distributed_sampler=False,  # our batches are dealt to processes by the data module
-        num_sanity_val_steps=2,  # two batches per target against the stored base: the noise floor
+        num_sanity_val_steps=1,  # one batch per target against the stored base: the noise floor
         _convert_="all",
     )
