@@ -1,12 +1,14 @@
 import json
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 import yaml
 from torch import nn
 from transformers import AutoModel, AutoModelForTextEncoding
 
+from xling.analysis.suggestion import make_suggestion, save_suggestion
 from xling.errors import CorruptArtefactError, MissingFileError, XlingValueError
 from xling.freezing import (
     STRATEGIES,
@@ -105,16 +107,25 @@ def write_suggestion(folder: Path, value: object) -> str:
 def test_guided_reads_the_layers_of_its_distance(tmp_path):
     file = write_suggestion(
         tmp_path,
-        {"distance": {"genetic": {"layers": [4, 1], "reason": ""}, "syntactic": {"layers": [], "reason": "no"}}},
+        {"distances": {"genetic": {"layers": [4, 1], "reason": ""}, "syntactic": {"layers": [], "reason": "none significant"}}},
     )
     assert plan_freezing("guided", suggestion=file, distance="genetic").layers_of(12) == (1, 4)
-    assert plan_freezing("guided", suggestion=file, distance="syntactic").layers_of(12) == ()
+    with pytest.raises(XlingValueError, match=r"suggests no layer by syntactic \(none significant\)"):
+        plan_freezing("guided", suggestion=file, distance="syntactic").layers_of(12)
     assert plan_freezing("guided", suggestion=file, distance="genetic").name == "guided_genetic"
     with pytest.raises(XlingValueError, match=r"suggests layers by genetic, syntactic, not by 'genetik'; did you mean"):
         plan_freezing("guided", suggestion=file, distance="genetik").layers_of(12)
 
 
-@pytest.mark.parametrize("value", [[1, 2], {"distance": [1]}, {"distance": {"genetic": [1]}}, {"layers": [1]}])
+def test_guided_reads_what_an_analysis_writes(tmp_path):
+    layers = {"analysis": "impact_vs_distance", "predictor": "genetic", "p_max_t": 0.01, "p_bh": 0.01}
+    rows = [layers | {"layer": layer, "pearson_r": r, "reason": ""} for layer, r in ((1, -0.8), (2, 0.8), (3, -0.6))]
+    save_suggestion(tmp_path / "suggestion.json", make_suggestion(pd.DataFrame(rows), "study"))
+    plan = plan_freezing("guided", suggestion=str(tmp_path / "suggestion.json"), distance="genetic")
+    assert plan.layers_of(12) == (1, 3)
+
+
+@pytest.mark.parametrize("value", [[1, 2], {"distances": [1]}, {"distances": {"genetic": [1]}}, {"layers": [1]}])
 def test_guided_refuses_another_layout(tmp_path, value):
     plan = plan_freezing("guided", suggestion=write_suggestion(tmp_path, value))
     with pytest.raises(CorruptArtefactError, match="is no suggestion file: expected"):

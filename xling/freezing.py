@@ -72,26 +72,33 @@ def guided(n_layers: int, suggestion: str, distance: str = "genetic") -> list[in
 
     Args:
         n_layers: blocks of the encoder.
-        suggestion: JSON file ``{"distance": {"genetic": {"layers": [1, 2], "reason": "..."}}}``.
+        suggestion: JSON file ``{"distances": {"genetic": {"layers": [1, 2], "reason": "..."}}}``, see
+            :mod:`xling.analysis.suggestion`.
         distance: key in it.
 
     Raises:
-        XlingValueError: nothing is suggested for that distance, or a layer does not exist.
+        XlingValueError: the file has no such distance, suggests no layer for it, or a layer does not exist.
         MissingFileError: no such file.
         CorruptArtefactError: it has another layout.
     """
     if not suggestion:
         raise XlingValueError("expected freeze.suggestion to be the suggestion file of an analysis, got nothing")
     try:
-        layers = {kind: list(entry["layers"]) for kind, entry in read_json(suggestion)["distance"].items()}
+        entries = read_json(suggestion)["distances"]
+        layers = {kind: list(entry["layers"]) for kind, entry in entries.items()}
     except (TypeError, KeyError, AttributeError) as error:
         raise CorruptArtefactError(
-            f'{suggestion} is no suggestion file: expected {{"distance": {{KIND: {{"layers": [...], "reason": ...}}}}}}'
+            f'{suggestion} is no suggestion file: expected {{"distances": {{KIND: {{"layers": [...], "reason": ...}}}}}}'
         ) from error
     if distance not in layers:
         raise XlingValueError(
             f"{suggestion} suggests layers by {', '.join(layers) or 'no distance'}, not by {distance!r}"
             f"{close_matches(distance, layers)}; set freeze.distance to one of these"
+        )
+    if not layers[distance]:
+        raise XlingValueError(
+            f"{suggestion} suggests no layer by {distance} ({entries[distance].get('reason') or 'no reason given'}): that "
+            "would train as freeze=none does; use that, or another freeze.distance"
         )
     return named_layers(n_layers, layers[distance])
 

@@ -65,10 +65,10 @@ def compute_default_tables(
     if between[["impact", "accuracy"]].notna().all(axis=1).any() and kinds:
         log.info("Splitting distance's association with transfer")
         tables["mediation"] = _mediate(measured.distances, main, kinds, settings.resampling)
-    strategies = set(pairs["strategy"])
-    if "none" in strategies and len(strategies) > 1:
+    if pairs["strategy"].nunique() > 1:
+        baseline = main["strategy"].iloc[0]
         transfer = select_validation(measured.transfer, settings.epoch, settings.step)
-        tables["freezing"] = compute_freezing(transfer, measured.impact, measured.distances, measured.runs)
+        tables["freezing"] = compute_freezing(transfer, measured.impact, measured.distances, measured.runs, baseline)
     return tables
 
 
