@@ -117,12 +117,9 @@ def test_scatter_of_a_constant_distance_has_no_line(pairs):
 @pytest.mark.parametrize("sources", [("en",), pytest.param(XNLI_LANGUAGES, marks=pytest.mark.slow)])
 def test_every_figure_is_drawn_for_one_source_and_for_fifteen(sources):
     pairs = make_pairs(sources, XNLI_LANGUAGES, n_layers=4, n_seeds=1)
-    tests = make_tests(pairs)
     figures = [
-        matrix.draw_correlation_heatmaps(tests),
         matrix.plot_accuracy_matrix(pairs).figure,
         curves.draw_impact_curves(pairs),
-        scatter.draw_impact_vs_transfer(pairs),
         scatter.plot_impact_vs_distance(pairs).figure,
     ]
     for figure in figures:
