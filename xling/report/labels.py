@@ -59,7 +59,7 @@ def place_labels(ax: Axes, x: Sequence[float], y: Sequence[float], texts: Sequen
     taken: list[Bbox] = [Bbox.from_bounds(px - 2.2, py - 2.2, 4.4, 4.4) for px, py in points]
     written = 0
     for i, text in enumerate(texts):
-        spot = _free_spot(points[i], 0.62 * fontsize * len(text), fontsize, taken, i, frame)
+        spot = _free_spot(points[i], 0.66 * fontsize * len(text), fontsize, taken, i, frame)
         if spot is None:
             continue
         offset, box = spot
