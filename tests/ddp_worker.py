@@ -1,13 +1,14 @@
 """Run by test_distributed.py in each process: a seeded fit with all observers; rank 0 prints what they recorded."""
 
 import json
+import os
 import sys
 import warnings
 
 import pytorch_lightning as pl
 import torch
 from strangers import Tagger, make_trainer
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, DistributedSampler
 
 from xling.callbacks import AlignmentMonitor, ImpactMonitor, RepresentationWriter
 
@@ -15,7 +16,7 @@ warnings.filterwarnings("ignore")
 
 
 def main(folder: str, n_processes: int) -> None:
-    """26 validation rows over 2 processes: a partial last batch, and with 25 one repeated row."""
+    """25 validation rows over 2 processes: a partial last batch and one row repeated by the sampler."""
     pl.seed_everything(3, verbose=False)
     module = Tagger()
     for part in module.modules():
@@ -28,7 +29,9 @@ def main(folder: str, n_processes: int) -> None:
     other = [row | {"input_ids": (row["input_ids"] + 7) % 50} for row in rows]
     distributed = {"strategy": "ddp_find_unused_parameters_true", "devices": n_processes} if n_processes > 1 else {"devices": 1}
     trainer = make_trainer(folder, [impact, alignment, RepresentationWriter(dtype="float32")], **distributed)
-    train = DataLoader(module.data(32), batch_size=8 // n_processes)
+    data, rank = module.data(32), int(os.environ.get("RANK", 0))
+    sampler = DistributedSampler(data, n_processes, rank, shuffle=False)  # Lightning's own shuffles in training
+    train = DataLoader(data, batch_size=8 // n_processes, sampler=sampler)
     trainer.fit(module, train, {"a": DataLoader(rows, batch_size=4), "b": DataLoader(other, batch_size=4)})
     if trainer.is_global_zero:
         print("RECORDS " + json.dumps({"impact": impact.records, "alignment": alignment.records}))
