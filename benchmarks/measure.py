@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -22,25 +23,26 @@ class Measured:
         return f"{median(self.seconds):.2f}{spread} | {'—' if self.megabytes is None else f'{self.megabytes:.0f}'}"
 
 
-def measured(call: Callable[[], object]) -> Measured:
-    """One call."""
+def measured(call: Callable[[], Any]) -> tuple[Any, Measured]:
+    """What one call returned, and what it took."""
     before = _reset_peak()
     start = time.perf_counter()
-    call()
+    value = call()
     seconds = time.perf_counter() - start
-    return Measured([seconds], None if before is None else _status("VmHWM") - before)
+    return value, Measured([seconds], None if before is None else _status("VmHWM") - before)
 
 
-def interleaved(calls: dict[str, Callable[[], object]], rounds: int) -> dict[str, Measured]:
+def interleaved(calls: dict[str, Callable[[], Any]], rounds: int) -> dict[str, Measured]:
     """Every call once per round, after one round to warm up: a slow minute of the machine meets all of them."""
     found: dict[str, list[Measured]] = {name: [] for name in calls}
     for _ in range(rounds + 1):
         for name, call in calls.items():
-            found[name].append(measured(call))
-    return {name: _together(runs[1:]) for name, runs in found.items()}
+            found[name].append(measured(call)[1])
+    return {name: together(runs[1:]) for name, runs in found.items()}
 
 
-def _together(runs: list[Measured]) -> Measured:
+def together(runs: list[Measured]) -> Measured:
+    """Several calls of the same function."""
     peaks = [run.megabytes for run in runs if run.megabytes is not None]
     return Measured([run.seconds[0] for run in runs], max(peaks, default=None))
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from xling.errors import XlingValueError
-from xling.similarity.hsic import HsicTerms, frobenius_sq
+from xling.similarity.hsic import HsicTerms
 from xling.similarity.marginal import Marginal
 from xling.similarity.moments import Moments
-from xling.similarity.panels import dense
+from xling.similarity.panels import dense, frobenius_sq, quadratic_and_frobenius
 from xling.similarity.recentre import moved_sq_xy, moved_sums
 from xling.similarity.result import UndefinedSimilarityError
 
@@ -28,22 +30,29 @@ class Side:
 
     Attributes:
         n: number of rows.
-        gram: X'X, ``[d, d]``.
         sq: sum of ``|x|^2``, the trace of `gram`.
         sq_sq: sum of ``|x|^4``.
+        cross: ``|X'X|_F^2``.
         mean: what was taken off, ``[d]``.
+        unpack: gives `gram`, which CKA does without.
     """
 
     n: int
-    gram: Tensor
     sq: Tensor
     sq_sq: Tensor
+    cross: Tensor
     mean: Tensor
+    unpack: Callable[[], Tensor]
+
+    @cached_property
+    def gram(self) -> Tensor:
+        """X'X, ``[d, d]``."""
+        return self.unpack()
 
     @property
     def terms(self) -> HsicTerms:
         """Terms of the HSIC of this side with itself."""
-        return HsicTerms(self.n, frobenius_sq(self.gram), self.sq, self.sq, self.sq_sq)
+        return HsicTerms(self.n, self.cross, self.sq, self.sq, self.sq_sq)
 
 
 @dataclass(frozen=True)
@@ -101,11 +110,16 @@ def centred_layer(moments: Moments, layer: int, base: Marginal | None = None) ->
 def centred_side(side: Marginal, layer: int) -> Side:
     """Centre one layer of a full marginal."""
     n, mean, total, sq = int(side.n), _mean(side, layer), side.total[layer], side.sq[layer]
-    gram = dense(side.gram, *side.shift.shape, layer)
+    quadratic, frobenius = quadratic_and_frobenius(side.gram, *side.shift.shape, layer, mean)
     own = (mean, total, sq, side.sq_vec[layer])
-    sq_sq = moved_sq_xy(n, side.sq_sq[layer], mean @ (gram @ mean), own, own)
-    centred_sq = moved_sums(n, mean, total, sq)[1]
-    return Side(n, gram.addr_(mean, mean, alpha=-n), centred_sq, sq_sq, side.shift[layer] + mean)
+    return Side(
+        n=n,
+        sq=moved_sums(n, mean, total, sq)[1],
+        sq_sq=moved_sq_xy(n, side.sq_sq[layer], quadratic, own, own),
+        cross=frobenius - 2 * n * quadratic + (n * mean @ mean) ** 2,  # |X'X - n m m'|^2 multiplied out
+        mean=side.shift[layer] + mean,
+        unpack=lambda: dense(side.gram, *side.shift.shape, layer).addr_(mean, mean, alpha=-n),
+    )
 
 
 def _mean(side: Marginal, layer: int) -> Tensor:

@@ -54,11 +54,6 @@ def hsic(terms: HsicTerms, *, debiased: bool) -> Tensor:
     return terms.cross + terms.sq_x * terms.sq_y / ((n - 1) * (n - 2)) - n / (n - 2) * terms.sq_xy
 
 
-def frobenius_sq(matrix: Tensor) -> Tensor:
-    """``|M|_F^2``, reduced in float64 whatever the dtype."""
-    return torch.linalg.vector_norm(matrix, dtype=torch.float64).square()
-
-
 def cka(xx: HsicTerms, yy: HsicTerms, xy: HsicTerms, *, debiased: bool) -> Tensor:
     """Linear CKA, ``HSIC(K, L) / sqrt(HSIC(K, K) HSIC(L, L))``.
 

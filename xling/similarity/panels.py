@@ -38,6 +38,18 @@ def times_vector(packed: Tensor, v: Tensor) -> Tensor:
     return result
 
 
+def quadratic_and_frobenius(packed: Tensor, n_layers: int, d: int, layer: int, v: Tensor) -> tuple[Tensor, Tensor]:
+    """``v' M v`` and ``|M|_F^2`` of one layer's matrix, float64, without unpacking it; `v` is ``[d]`` float64."""
+    quadratic = frobenius = torch.zeros((), dtype=torch.float64, device=packed.device)
+    for start, panel in _panels(packed, n_layers, d):
+        rows, width = panel[layer], panel.shape[1]
+        diagonal, beyond = rows.split([width, d - start - width], 1)
+        frobenius = frobenius + frobenius_sq(diagonal) + 2 * frobenius_sq(beyond)
+        twice = torch.cat([v[start : start + width], 2 * v[start + width :]])
+        quadratic = quadratic + v[start : start + width] @ (rows.double() @ twice)
+    return quadratic, frobenius
+
+
 def dense(packed: Tensor, n_layers: int, d: int, layer: int) -> Tensor:
     """One layer's full symmetric matrix, ``[d, d]`` float64."""
     matrix = torch.empty(d, d, dtype=torch.float64, device=packed.device)
@@ -46,6 +58,11 @@ def dense(packed: Tensor, n_layers: int, d: int, layer: int) -> Tensor:
         matrix[start:stop, start:] = panel[layer]
         matrix[stop:, start:stop] = panel[layer, :, stop - start :].mT
     return matrix
+
+
+def frobenius_sq(matrix: Tensor) -> Tensor:
+    """``|M|_F^2``, reduced in float64 whatever the dtype."""
+    return torch.linalg.vector_norm(matrix, dtype=torch.float64).square()
 
 
 def _shapes(n_layers: int, d: int) -> list[tuple[int, int, int]]:

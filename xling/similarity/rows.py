@@ -5,8 +5,9 @@ from torch import Tensor
 
 from xling.errors import XlingValueError
 from xling.similarity.centred import check_defined
-from xling.similarity.hsic import HsicTerms, cka, frobenius_sq
+from xling.similarity.hsic import HsicTerms, cka
 from xling.similarity.marginal import flatten_layers
+from xling.similarity.panels import frobenius_sq
 from xling.similarity.precision import similarity_precision
 from xling.similarity.result import Result, UndefinedSimilarityError, collect
 
