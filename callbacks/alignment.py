@@ -12,7 +12,7 @@ from xling.callbacks.base import BaseStore
 from xling.callbacks.batches import epochs_completed
 from xling.callbacks.collect import RowCollector
 from xling.callbacks.compare import Comparison
-from xling.callbacks.probe import RepresentationProbe
+from xling.callbacks.probe import ProbedBatch, RepresentationProbe
 from xling.callbacks.select import LayerChoice
 from xling.errors import XlingValueError
 from xling.representations import Representations
@@ -83,15 +83,15 @@ class AlignmentMonitor(RepresentationProbe):
             self._comparison = Comparison(list(self._rows.layers.values()), self.measures)
 
     def observe(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, loader: str, example_ids: Tensor, layers: list[Tensor]
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, loader: str, rows: ProbedBatch, layers: list[Tensor]
     ) -> None:
         """Keep a batch of the reference, or compare a batch with it."""
         if self._collected is not None:
-            self._collected.add(example_ids, layers)
+            self._collected.add(rows.example_ids, layers)
         elif self._comparison is not None:
-            rows, is_known = self._rows.find(example_ids.to(pl_module.device))
+            of_reference, is_known = self._rows.find(rows.example_ids.to(pl_module.device))
             self._comparison.n_unmatched += int((~is_known).sum())
-            self._comparison.update(rows[is_known], [layer[is_known] for layer in layers])
+            self._comparison.update(of_reference[is_known], [layer[is_known] for layer in layers])
 
     def loader_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loader: str) -> None:
         """Keep the reference on the device, or record the comparison."""

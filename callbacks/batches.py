@@ -91,6 +91,12 @@ def row_ids(trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, firs
     return ids.cpu().long().masked_fill(is_repeat, -1)
 
 
+def group_ids(pl_module: pl.LightningModule, batch: Any) -> Tensor | None:
+    """Ids [batch] of groups of dependent rows, as the module's ``group_ids(batch)`` says; None without that method."""
+    own = getattr(pl_module, "group_ids", None)
+    return own(batch) if callable(own) else None
+
+
 def _own_ids(pl_module: pl.LightningModule, batch: Any) -> Tensor | None:
     own = getattr(pl_module, "example_ids", None)
     return own(batch) if callable(own) else None

@@ -1,13 +1,14 @@
 """All layers of one loader against the base, streamed: layers of equal width are one stack."""
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from xling.callbacks.uncertainty import evaluate_uncertainty
 from xling.similarity import Marginal, Moments, Result, merged
 from xling.similarity.registry import Measure
 
@@ -20,6 +21,7 @@ class Comparison:
     Args:
         base: per layer, all rows of the base, [n, hidden] on the device.
         measures: by name.
+        uncertainty: names in :data:`xling.callbacks.uncertainty.UNCERTAINTY`; they need the rows.
         marginals: self-terms of the base, :attr:`marginals` of an earlier comparison; saves computing them again.
         is_distributed: processes hold different rows, to be put together (where there are several processes).
 
@@ -33,22 +35,27 @@ class Comparison:
         measures: Mapping[str, Measure],
         marginals: list[Marginal] | None = None,
         *,
+        uncertainty: Sequence[str] = (),
         is_distributed: bool = True,
     ) -> None:
         self._base, self._measures, self._is_distributed = base, measures, is_distributed
+        self._uncertainty = list(uncertainty)
+        self._needs_rows = bool(uncertainty) or any(measure.needs_rows for measure in measures.values())
         self.n_unmatched = 0
         self._stacks = _by_width(base)
         self.marginals = marginals or [Marginal.of(self._rows(stack, slice(None))) for stack in self._stacks]
         self._moments: list[Moments] = []
         self._seen: list[Tensor] = []
+        self._groups: list[Tensor] = []
         self._present: list[list[Tensor]] = []
 
-    def update(self, rows: Tensor, layers: list[Tensor]) -> None:
+    def update(self, rows: Tensor, layers: list[Tensor], groups: Tensor | None = None) -> None:
         """Add a batch.
 
         Args:
             rows: which rows of the base, [b] int64.
             layers: per layer, the representations of the same examples now, [b, hidden].
+            groups: id per row, [b] int64; rows that share one are not independent. None: every row its own.
         """
         before = [self._rows(stack, rows) for stack in self._stacks]
         now = [torch.stack([layers[index] for index in stack]) for stack in self._stacks]
@@ -57,27 +64,37 @@ class Comparison:
         for moments, x, y in zip(self._moments, before, now, strict=True):
             moments.update(x, y)
         self._seen.append(rows)
-        if any(measure.needs_rows for measure in self._measures.values()):
+        if self._needs_rows:
             self._present.append(now)
+            self._groups.append(rows if groups is None else groups)
 
     def compute(self) -> list[dict[str, Any]]:
         """Per layer, over the rows of all processes: every measure by name, n_examples, and reason (why NaN, else empty)."""
-        state = (self._moments, self._seen, self._present, self.n_unmatched)
+        state = (self._moments, self._seen, self._present, self._groups, self.n_unmatched)
         shards = _gather(state) if self._is_distributed else [state]
-        self.n_unmatched = sum(shard[3] for shard in shards)
+        self.n_unmatched = sum(shard[4] for shard in shards)
         shards = [shard for shard in shards if shard[0]]
         seen = torch.cat([rows for shard in shards for rows in shard[1]])
         results: list[dict[str, Any]] = [{"n_examples": len(seen), "reason": ""} for _ in self._base]
         for number, stack in enumerate(self._stacks):
             moments = functools.reduce(merged, [shard[0][number] for shard in shards])
-            batches = [batch[number] for shard in shards for batch in shard[2]]
             for measure in self._measures.values():
-                if measure.needs_rows:
-                    result = measure.of_rows(self._rows(stack, seen), torch.cat(batches, dim=1))
-                else:
-                    result = measure.of_moments(moments, self._self_term(number, seen))
-                _enter(results, stack, measure.name, result)
+                if not measure.needs_rows:
+                    _enter(results, stack, measure.name, measure.of_moments(moments, self._self_term(number, seen)))
+            if self._needs_rows:
+                now = torch.cat([batch[number] for shard in shards for batch in shard[2]], dim=1)
+                groups = torch.cat([ids for shard in shards for ids in shard[3]])
+                self._enter_row_statistics(results, stack, self._rows(stack, seen), now, groups)
         return results
+
+    def _enter_row_statistics(
+        self, results: list[dict[str, Any]], stack: list[int], before: Tensor, now: Tensor, groups: Tensor
+    ) -> None:
+        for measure in self._measures.values():
+            if measure.needs_rows:
+                _enter(results, stack, measure.name, measure.of_rows(before, now))
+        for index, x, y in zip(stack, before, now, strict=True):
+            results[index] |= evaluate_uncertainty(self._uncertainty, x, y, groups)
 
     def _self_term(self, number: int, seen: Tensor) -> Marginal:
         """The base's self-term over the rows seen: the given one if these are all, else of those alone."""

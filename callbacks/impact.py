@@ -12,8 +12,9 @@ from xling.callbacks.base import BaseStore, own_store
 from xling.callbacks.batches import epochs_completed
 from xling.callbacks.collect import RowCollector
 from xling.callbacks.compare import Comparison
-from xling.callbacks.probe import RepresentationProbe
+from xling.callbacks.probe import ProbedBatch, RepresentationProbe
 from xling.callbacks.select import LayerChoice
+from xling.callbacks.uncertainty import get_uncertainty
 from xling.errors import MissingFileError
 from xling.representations import Representations
 from xling.similarity import Marginal
@@ -39,6 +40,8 @@ class ImpactMonitor(RepresentationProbe):
         layers: see :func:`xling.callbacks.select.select_layers`.
         pooling: ``mean``, ``cls`` or ``flatten``.
         similarity: names in :data:`xling.similarity.MEASURES`; debiased and biased CKA are always computed.
+        uncertainty: names in :data:`xling.callbacks.uncertainty.UNCERTAINTY`, e.g. ``jackknife``; holds one loader's rows.
+            Groups of dependent rows come from the module's ``group_ids(batch)``, [batch] int64, where it has that method.
         base: where the base is kept; None: below the trainer's ``default_root_dir``, for this fit alone.
 
     Attributes:
@@ -55,10 +58,14 @@ class ImpactMonitor(RepresentationProbe):
         layers: LayerChoice = None,
         pooling: str = "mean",
         similarity: Sequence[str] = ALWAYS,
+        uncertainty: Sequence[str] = (),
         base: BaseStore | None = None,
     ) -> None:
         super().__init__(layers, pooling)
         self.measures = {name: get_measure(name) for name in dict.fromkeys([*ALWAYS, *similarity])}
+        for name in uncertainty:
+            get_uncertainty(name)
+        self.uncertainty = tuple(uncertainty)
         self._marginals: dict[str, list[Marginal]] = {}
         self.base = base
         self.records: list[dict[str, Any]] = []
@@ -83,7 +90,8 @@ class ImpactMonitor(RepresentationProbe):
         if self._has_base(store, loader):
             self._before = store.load(loader, pl_module.device)
             base = list(self._before.layers.values())
-            self._comparison = Comparison(base, self.measures, self._marginals.get(loader))
+            known = self._marginals.get(loader)
+            self._comparison = Comparison(base, self.measures, known, uncertainty=self.uncertainty)
             self._marginals[loader] = self._comparison.marginals
         elif trainer.global_step == 0:
             self._captured = RowCollector(self.labels)
@@ -94,13 +102,14 @@ class ImpactMonitor(RepresentationProbe):
             )
 
     def observe(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, loader: str, example_ids: Tensor, layers: list[Tensor]
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, loader: str, rows: ProbedBatch, layers: list[Tensor]
     ) -> None:
         """Keep the batch as base, or compare it with the base."""
         if self._captured is not None:
-            self._captured.add(example_ids, layers)
+            self._captured.add(rows.example_ids, layers)
             return
-        self._comparison.update(self._before.rows(example_ids.to(pl_module.device)), layers)
+        of_base = self._before.rows(rows.example_ids.to(pl_module.device))
+        self._comparison.update(of_base, layers, rows.group_ids)
 
     def loader_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loader: str) -> None:
         """Store the base, or compute and record the measures."""

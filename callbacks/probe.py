@@ -2,16 +2,30 @@
 
 import sys
 from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from xling.callbacks.batches import loader_names, padding_mask, row_ids
+from xling.callbacks.batches import group_ids, loader_names, padding_mask, row_ids
 from xling.callbacks.select import LayerChoice, select_layers
 from xling.callbacks.tap import LayerTap
 from xling.pooling import get_pooling
+
+
+@dataclass(frozen=True)
+class ProbedBatch:
+    """Which examples a batch's rows are.
+
+    Attributes:
+        example_ids: [b] int64 on the CPU, each example once over all processes.
+        group_ids: [b] int64, rows that share one are not independent; None where the module does not say.
+    """
+
+    example_ids: Tensor
+    group_ids: Tensor | None
 
 
 class RepresentationProbe(pl.Callback):
@@ -35,9 +49,9 @@ class RepresentationProbe(pl.Callback):
         self._rows_seen = 0
 
     def observe(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, loader: str, example_ids: Tensor, layers: list[Tensor]
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, loader: str, rows: ProbedBatch, layers: list[Tensor]
     ) -> None:
-        """Take one batch: ids [b] int64 on the CPU and, per layer, representations [b, hidden] on the device."""
+        """Take one batch: its rows' ids and, per layer, their representations [b, hidden] on the device."""
 
     def loader_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loader: str) -> None:
         """Called before the first batch of a loader."""
@@ -75,12 +89,14 @@ class RepresentationProbe(pl.Callback):
     ) -> None:
         """Hand over what the forward pass left, each example once."""
         ids = row_ids(trainer, pl_module, batch, self._rows_seen, dataloader_idx)
+        groups = group_ids(pl_module, batch)
         self._rows_seen += len(ids)
         layers = self._tap.take()
         if (ids < 0).any():  # repeated by a distributed sampler to fill up
             keep = ids >= 0
             ids, layers = ids[keep], [layer[keep.to(layer.device)] for layer in layers]
-        self.observe(trainer, pl_module, self._loader, ids, layers)
+            groups = None if groups is None else groups[keep.to(groups.device)]
+        self.observe(trainer, pl_module, self._loader, ProbedBatch(ids, groups), layers)
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Close the last loader."""

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from xling.callbacks.batches import probe_fingerprints
 from xling.callbacks.collect import RowCollector
-from xling.callbacks.probe import RepresentationProbe
+from xling.callbacks.probe import ProbedBatch, RepresentationProbe
 from xling.callbacks.select import LayerChoice
 from xling.representations import save_representations
 
@@ -44,11 +44,11 @@ class RepresentationWriter(RepresentationProbe):
         self._rows = None if trainer.sanity_checking else RowCollector(self.labels, self.dtype)
 
     def observe(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, loader: str, example_ids: Tensor, layers: list[Tensor]
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, loader: str, rows: ProbedBatch, layers: list[Tensor]
     ) -> None:
         """Keep a batch."""
         if self._rows is not None:
-            self._rows.add(example_ids, layers)
+            self._rows.add(rows.example_ids, layers)
 
     def loader_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loader: str) -> None:
         """Write the file (process 0)."""

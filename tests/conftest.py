@@ -1,5 +1,9 @@
 """Shared fixtures: the real configuration, shrunk."""
 
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # two workers with two threads each are ten times slower, not two
+
 import warnings
 from pathlib import Path
 

@@ -251,3 +251,31 @@ def test_the_reference_must_come_first(tmp_path):
     with pytest.raises(XlingValueError, match="expected the reference loader 'de' first, found 'en'"):
         validation = {"en": DataLoader(module.data(20), 8), "de": DataLoader(module.data(20), 8)}
         make_trainer(tmp_path, [AlignmentMonitor("de")]).fit(module, loaders(module)[0], validation)
+
+
+def test_uncertainty_stands_beside_the_impact(tmp_path):
+    monitor = ImpactMonitor(uncertainty=["jackknife", "null", "influence"])
+    fit("tagger", tmp_path, [monitor])
+    record = monitor.records[-1]
+    assert record["impact_low"] < record["impact"] < record["impact_high"]
+    assert record["null_cka_q95"] < 1 - record["impact"]
+    assert record["null_p_value"] == pytest.approx(1 / 101)
+    assert 0 <= record["influence_group"] < 26
+
+
+def test_dependent_rows_widen_the_interval(tmp_path):
+    class Triples(Tagger):
+        def data(self, n=40):
+            return [row | {"premise": torch.tensor(i // 3)} for i, row in enumerate(super().data(-(-n // 3)) * 3)][:n]
+
+        def group_ids(self, batch):
+            return batch["premise"]
+
+    monitor = ImpactMonitor(uncertainty=["jackknife"])
+    make_trainer(tmp_path, [monitor]).fit(module := Triples(), *loaders(module))
+    assert monitor.records[-1]["impact_se"] > 0
+
+
+def test_unknown_uncertainty_is_named():
+    with pytest.raises(XlingValueError, match="unknown uncertainty 'jacknife'.*did you mean 'jackknife'"):
+        ImpactMonitor(uncertainty=["jacknife"])

@@ -218,7 +218,7 @@ def test_batches_hold_neighbours_in_length():
 
 
 def test_collate_pads_to_the_longest():
-    rows = [{"input_ids": [5, 6, 7], "label": 1, "example_id": 3}, {"input_ids": [8], "label": 0, "example_id": 4}]
+    rows = [{"input_ids": [5, 6, 7], "label": 1, "example_id": 3, "premise_id": 1}, {"input_ids": [8], "label": 0, "example_id": 4, "premise_id": 1}]
     batch = PadToLongest(pad_token_id=9)(rows)
     assert batch["input_ids"].tolist() == [[5, 6, 7], [8, 9, 9]]
     assert batch["attention_mask"].tolist() == [[1, 1, 1], [1, 0, 0]]

@@ -11,7 +11,7 @@ from xling.build import build_parts, build_trainer, resolve_settings
 from xling.errors import CorruptArtefactError, MissingFileError, UnreachableError, XlingValueError
 from xling.rundir import RunDirectory
 from xling.study import load_study
-from xling.tables import IMPACT, TRANSFER
+from xling.tables import ALIGNMENT, IMPACT, TRANSFER
 from xling.train import train
 
 
@@ -19,12 +19,21 @@ def test_a_run_writes_documented_tables(make_config):
     run = train(make_config("source_language=de"))
     impact, transfer = (pd.read_parquet(run.path / f"{name}.parquet") for name in ("impact", "transfer"))
     assert run.path.parts[-4:] == ("test", "de", "none", "seed_42")
-    assert set(impact.columns) == set(IMPACT)
+    assert set(impact.columns) == {*IMPACT, "impact_se", "impact_low", "impact_high"}
     assert set(transfer.columns) == set(TRANSFER)
     assert len(transfer) == 2 * 3  # epochs x targets
     assert len(impact) == 3 * 3 * 4  # before and after each epoch x targets x layers
     assert transfer["n_examples"].eq(36).all()
     assert transfer[transfer["is_in_language"]]["target_language"].unique().tolist() == ["de"]
+
+
+def test_alignment_of_source_and_targets_is_recorded_before_and_after(make_config):
+    run = train(make_config("source_language=de"))
+    alignment = pd.read_parquet(run.path / "alignment.parquet")
+    assert set(alignment.columns) == {*ALIGNMENT, "cka_debiased"}
+    assert alignment["step"].nunique() == 3
+    assert set(alignment["target_language"]) == {"en", "sw"}
+    assert alignment["cka_debiased"].between(-0.1, 1).all()
 
 
 def test_impact_is_zero_before_training_and_not_after(make_config):

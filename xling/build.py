@@ -11,6 +11,7 @@ from hydra.utils import instantiate
 from pytorch_lightning.callbacks import ModelCheckpoint, Timer, TQDMProgressBar
 from pytorch_lightning.loggers import CSVLogger
 
+from xling.callbacks.alignment import AlignmentMonitor
 from xling.callbacks.base import shared_store
 from xling.callbacks.freezing import LayerFreezing
 from xling.callbacks.impact import ImpactMonitor
@@ -82,10 +83,13 @@ def build_parts(config: dict[str, Any], identity: dict[str, Any], run: RunDirect
     plan = plan_freezing(**config["freeze"])
     monitor = build_monitor(config, spec, datamodule, module, facts["model"]["content_hash"])
     frozen_layers = plan.layers_of(find_layers(module, spec.layers).n_layers)
-    recorder = RunRecorder(run, identity, monitor, frozen_layers)
+    alignment = build_alignment(config, monitor)
+    recorder = RunRecorder(run, identity, monitor, frozen_layers, alignment)
     timer = Timer()
     checkpoint = ModelCheckpoint(run.path / CHECKPOINTS, filename="last", save_top_k=1, enable_version_counter=False)
     callbacks: list[pl.Callback] = [LayerFreezing(plan, spec.layers), monitor, recorder, timer, checkpoint]
+    if alignment is not None:
+        callbacks.insert(1, alignment)
     if config["probe"]["write_representations"]:
         callbacks.append(RepresentationWriter(run.path / "representations", spec.layers, config["probe"]["pooling"]))
     return Parts(datamodule, module, monitor, recorder, timer, callbacks, facts)
@@ -136,7 +140,17 @@ def build_monitor(
         precision=precision,
         fingerprints=datamodule.probe_fingerprints,
     )
-    return ImpactMonitor(layers, probe["pooling"], probe["similarity"], base)
+    return ImpactMonitor(layers, probe["pooling"], probe["similarity"], probe["uncertainty"], base)
+
+
+def build_alignment(config: dict[str, Any], monitor: ImpactMonitor) -> AlignmentMonitor | None:
+    """The monitor of source against target, unless no measure is asked for or the source is not among the targets."""
+    probe = config["probe"]
+    if not probe["alignment"] or config["source_language"] not in config["target_languages"]:
+        return None
+    return AlignmentMonitor(
+        config["source_language"], monitor.layers, probe["pooling"], probe["alignment"], monitor.base
+    )
 
 
 def build_trainer(config: dict[str, Any], callbacks: list[pl.Callback], path: Path) -> pl.Trainer:

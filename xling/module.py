@@ -23,7 +23,7 @@ class SequenceClassifier(pl.LightningModule):
         encoder: a Hugging Face encoder; its output 0 is the last hidden state [batch, sequence, hidden].
         head: maps (hidden states, mask) to logits [batch, n_labels].
         n_labels: number of classes.
-        target_languages: in the order of the validation loaders.
+        target_languages: names of the validation loaders, in any order.
         learning_rate: peak of AdamW.
         weight_decay: of AdamW.
         warmup_fraction: share of all steps over which the rate rises from 0.
@@ -67,6 +67,10 @@ class SequenceClassifier(pl.LightningModule):
         """Stable ids of the batch's rows, [batch] int64, for callbacks that compare rows over time."""
         return batch["example_id"]
 
+    def group_ids(self, batch: dict[str, Tensor]) -> Tensor:
+        """Premise ids of the batch's rows, [batch] int64: examples that share one are not independent."""
+        return batch["premise_id"]
+
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         """Mean cross-entropy of the batch."""
         loss = nn.functional.cross_entropy(self(batch), batch["label"])
@@ -77,7 +81,8 @@ class SequenceClassifier(pl.LightningModule):
         """Count correct predictions; callbacks read the layers of this same forward pass."""
         with torch.autocast(self.device.type, enabled=self.evaluation_autocast and torch.is_autocast_enabled(self.device.type)):
             logits = self(batch)
-        self.accuracy[self.target_languages[dataloader_idx]].update(logits, batch["label"])
+        language = list(self.trainer.val_dataloaders)[dataloader_idx]
+        self.accuracy[language].update(logits, batch["label"])
 
     def on_validation_epoch_start(self) -> None:
         """Forget the counts of an earlier or interrupted validation."""

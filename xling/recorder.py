@@ -6,10 +6,11 @@ from typing import Any
 import pandas as pd
 import pytorch_lightning as pl
 
+from xling.callbacks.alignment import AlignmentMonitor
 from xling.callbacks.batches import epochs_completed
 from xling.callbacks.impact import ImpactMonitor
 from xling.rundir import RunDirectory
-from xling.tables import IMPACT, TRANSFER
+from xling.tables import ALIGNMENT, ALIGNMENT_FILE, IMPACT, IMPACT_FILE, TRANSFER, TRANSFER_FILE
 
 
 class RunRecorder(pl.Callback):
@@ -22,11 +23,18 @@ class RunRecorder(pl.Callback):
         identity: values of study, source_language, strategy and seed.
         monitor: its records become the impact table.
         frozen_layers: layers without gradient.
+        alignment: its records become the alignment table; None: there is none.
     """
 
     def __init__(
-        self, directory: RunDirectory, identity: dict[str, Any], monitor: ImpactMonitor, frozen_layers: Sequence[int]
+        self,
+        directory: RunDirectory,
+        identity: dict[str, Any],
+        monitor: ImpactMonitor,
+        frozen_layers: Sequence[int],
+        alignment: AlignmentMonitor | None = None,
     ) -> None:
+        self.alignment = alignment
         self.directory, self.identity = directory, identity
         self.monitor, self.frozen_layers = monitor, frozenset(frozen_layers)
         self.transfer: list[dict[str, Any]] = []
@@ -44,18 +52,23 @@ class RunRecorder(pl.Callback):
 
     def write(self) -> None:
         """Write both tables as they are now."""
-        self.directory.write_tables(self.impact_frame(), pd.DataFrame(self.transfer, columns=list(TRANSFER)))
+        tables = {IMPACT_FILE: self.impact_frame(), TRANSFER_FILE: pd.DataFrame(self.transfer, columns=list(TRANSFER))}
+        if self.alignment is not None:
+            tables[ALIGNMENT_FILE] = self._frame(self.alignment.records, ALIGNMENT)
+        self.directory.write_tables(tables)
 
     def impact_frame(self) -> pd.DataFrame:
         """The monitor's records with this run's keys; columns of :data:`xling.tables.IMPACT`, then other measures."""
-        rows = [
-            self._keys(record["loader"])
-            | {name: value for name, value in record.items() if name not in ("loader", "label")}
-            | {"is_frozen": record["layer"] in self.frozen_layers}
-            for record in self.monitor.records
-        ]
-        frame = pd.DataFrame(rows)
-        return frame[[*IMPACT, *(column for column in frame.columns if column not in IMPACT)]]
+        frame = self._frame(self.monitor.records, IMPACT)
+        frame["is_frozen"] = frame["layer"].isin(self.frozen_layers)
+        return frame
+
+    def _frame(self, records: list[dict[str, Any]], documented: dict[str, str]) -> pd.DataFrame:
+        """Records under this run's keys: documented columns first, then measures by name."""
+        rows = [self._keys(record["loader"]) | record for record in records]
+        frame = pd.DataFrame(rows).drop(columns=["loader", "label", "reference"], errors="ignore")
+        measures = [column for column in frame.columns if column not in documented]
+        return frame.reindex(columns=[*documented, *measures])
 
     def state_dict(self) -> dict[str, Any]:
         """The transfer rows so far."""

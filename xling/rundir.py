@@ -1,6 +1,6 @@
 """The directory of one run: what it holds, when it counts as complete, who may write to it.
 
-``<output_dir>/<study>/<source_language>/<strategy>/seed_<seed>/`` holds config.yaml, environment.json, data.json, the two
+``<output_dir>/<study>/<source_language>/<strategy>/seed_<seed>/`` holds config.yaml, environment.json, data.json, the
 tables of :mod:`xling.tables`, checkpoints/, logs/metrics.csv, run.log and, written last, manifest.json. A directory without a
 manifest is not complete. The lock is an OS lock on a file: a dead process does not keep it.
 """
@@ -22,7 +22,6 @@ from filelock import FileLock, Timeout
 import xling
 from xling.atomic import atomic_path, read_json, write_json, write_text
 from xling.errors import CorruptArtefactError, UnreachableError, XlingValueError
-from xling.tables import IMPACT_FILE, TRANSFER_FILE
 
 CONFIG_FILE = "config.yaml"
 DATA_FILE = "data.json"
@@ -109,15 +108,15 @@ class RunDirectory:
         """Write fingerprints and sizes of training and probe sets."""
         write_json(self.path / DATA_FILE, dict(facts))
 
-    def write_tables(self, impact: pd.DataFrame, transfer: pd.DataFrame) -> None:
-        """Write both tables."""
-        for name, frame in ((IMPACT_FILE, impact), (TRANSFER_FILE, transfer)):
+    def write_tables(self, tables: Mapping[str, pd.DataFrame]) -> None:
+        """Write tables, by file name."""
+        for name, frame in tables.items():
             with atomic_path(self.path / name) as temporary:
                 frame.to_parquet(temporary, index=False)
 
     def complete(self, facts: Mapping[str, Any]) -> None:
         """Write the manifest: from here on the run counts."""
-        files = [CONFIG_FILE, DATA_FILE, ENVIRONMENT_FILE, IMPACT_FILE, TRANSFER_FILE]
+        files = [CONFIG_FILE, DATA_FILE, ENVIRONMENT_FILE, *(path.name for path in sorted(self.path.glob("*.parquet")))]
         finished = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         manifest = {"finished": finished, **facts, "files": {name: _digest(self.path / name) for name in files}}
         write_json(self.path / MANIFEST_FILE, manifest)

@@ -1,6 +1,6 @@
 """All complete runs of a study as tidy tables."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,7 +8,7 @@ import pandas as pd
 
 from xling.errors import MissingFileError, XlingError
 from xling.rundir import CONFIG_FILE, MANIFEST_FILE, RunDirectory
-from xling.tables import IMPACT_FILE, TRANSFER_FILE
+from xling.tables import ALIGNMENT, ALIGNMENT_FILE, IMPACT_FILE, TRANSFER_FILE
 
 
 @dataclass(frozen=True)
@@ -18,12 +18,14 @@ class Study:
     Attributes:
         impact: rows of all runs, columns of :data:`xling.tables.IMPACT`.
         transfer: rows of all runs, columns of :data:`xling.tables.TRANSFER`.
+        alignment: rows of the runs that measured it, columns of :data:`xling.tables.ALIGNMENT`; may be empty.
         runs: one row per complete run: path and the manifest's facts.
         skipped: (directory, reason) of what was left out.
     """
 
     impact: pd.DataFrame
     transfer: pd.DataFrame
+    alignment: pd.DataFrame
     runs: pd.DataFrame
     skipped: list[tuple[str, str]]
 
@@ -43,17 +45,22 @@ def load_study(directory: Path | str) -> Study:
     tables, runs, skipped = [], [], []
     for path in sorted({file.parent for file in _markers(directory)}):
         try:
-            manifest, impact, transfer = _load_run(RunDirectory(path))
+            manifest, frames = _load_run(RunDirectory(path))
         except XlingError as error:
             skipped.append((str(path), str(error)))
             continue
-        tables.append((impact, transfer))
+        tables.append(frames)
         runs.append({"path": str(path)} | {key: value for key, value in manifest.items() if key != "files"})
     if not tables:
         reasons = "".join(f"; {path}: {reason}" for path, reason in skipped[:3])
         raise MissingFileError(f"expected at least one complete run below {directory}, found none{reasons}")
-    impact, transfer = (pd.concat(frames, ignore_index=True) for frames in zip(*tables, strict=True))
-    return Study(impact, transfer, pd.DataFrame(runs), skipped)
+    impact, transfer, alignment = (_concat(frames) for frames in zip(*tables, strict=True))
+    return Study(impact, transfer, alignment, pd.DataFrame(runs), skipped)
+
+
+def _concat(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    filled = [frame for frame in frames if not frame.empty]
+    return pd.concat(filled, ignore_index=True) if filled else frames[0]
 
 
 def _markers(directory: Path) -> Iterable[Path]:
@@ -61,8 +68,10 @@ def _markers(directory: Path) -> Iterable[Path]:
     yield from directory.rglob(CONFIG_FILE)
 
 
-def _load_run(run: RunDirectory) -> tuple[dict, pd.DataFrame, pd.DataFrame]:
+def _load_run(run: RunDirectory) -> tuple[dict, list[pd.DataFrame]]:
     if not run.is_complete:
         raise MissingFileError("the run is not complete (no manifest)")
     manifest = run.read_manifest()
-    return manifest, pd.read_parquet(run.path / IMPACT_FILE), pd.read_parquet(run.path / TRANSFER_FILE)
+    frames = [pd.read_parquet(run.path / name) for name in (IMPACT_FILE, TRANSFER_FILE)]
+    alignment = run.path / ALIGNMENT_FILE
+    return manifest, [*frames, pd.read_parquet(alignment) if alignment.is_file() else pd.DataFrame(columns=list(ALIGNMENT))]

@@ -6,12 +6,13 @@ A missing number is NaN and its row says why in `reason`.
 
 IMPACT_FILE = "impact.parquet"
 TRANSFER_FILE = "transfer.parquet"
+ALIGNMENT_FILE = "alignment.parquet"
 
 KEYS = {
     "study": "name of the study, shared by all its runs",
     "source_language": "language fine-tuned on",
     "target_language": "language evaluated; none of its labels are used",
-    "strategy": "name of the freezing strategy, e.g. none, bottom_3, random_3_1",
+    "strategy": "name of the freezing strategy, e.g. none, bottom_3, random_3_seed1",
     "seed": "seed of initialisation, order and dropout",
     "epoch": "epochs completed when measured; 0 = before training",
     "step": "optimiser steps completed when measured; 0 = before training",
@@ -32,4 +33,12 @@ IMPACT = KEYS | {
     "impact_biased": "1 - biased linear CKA, the paper's estimator",
     "reason": "why impact is NaN, else empty",
 }
-"""Further similarity measures that were asked for follow as columns of their own name (similarity, not impact)."""
+"""Further columns follow: measures by their own name (similarity, not impact); with probe.uncertainty impact_se, impact_low,
+impact_high (95 % jackknife interval over premises), null_cka_mean, null_cka_q95, null_p_value, influence_group, influence."""
+
+ALIGNMENT = KEYS | {
+    "layer": IMPACT["layer"],
+    "n_examples": "number of parallel examples compared",
+    "reason": "why a measure is NaN, else empty",
+}
+"""Similarity of the source's and the target's representations of the same examples; measures follow by name."""

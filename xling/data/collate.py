@@ -14,7 +14,7 @@ class PadToLongest:
 
     Returns (of a call):
         input_ids, attention_mask and, where rows have them, token_type_ids: int64 [batch, sequence];
-        label, example_id: int64 [batch].
+        label, example_id, premise_id: int64 [batch].
     """
 
     pad_token_id: int
@@ -25,7 +25,7 @@ class PadToLongest:
         batch = {name: _padded([row[name] for row in rows], longest, value) for name, value in fill.items() if name in rows[0]}
         lengths = torch.tensor([len(row["input_ids"]) for row in rows])
         batch["attention_mask"] = (torch.arange(longest) < lengths[:, None]).long()
-        for name in ("label", "example_id"):
+        for name in ("label", "example_id", "premise_id"):
             batch[name] = torch.tensor([row[name] for row in rows])
         return batch
 

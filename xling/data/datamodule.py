@@ -17,7 +17,7 @@ from xling.errors import XlingValueError
 class TransferDataModule(pl.LightningDataModule):
     """Trains on `source_language`, validates on the probe set of every target language.
 
-    ``val_dataloader()`` is a dict from target language to loader, in the order given; callbacks take their names from it.
+    ``val_dataloader()`` is a dict from target language to loader, the source first; callbacks take their names from it.
 
     Args:
         source: where examples come from.
@@ -77,7 +77,8 @@ class TransferDataModule(pl.LightningDataModule):
         """Load and tokenise once; later calls (Lightning makes one per stage) do nothing."""
         if self.train is None:
             self.train = self._load(self.source_language, self.train_split, self.train_limit)
-            self.probes = {t: self._load(t, self.probe_split, self.probe_limit) for t in self.target_languages}
+            targets = sorted(self.target_languages, key=lambda t: t != self.source_language)  # the source first
+            self.probes = {t: self._load(t, self.probe_split, self.probe_limit) for t in targets}
 
     def _load(self, language: str, split: str, limit: int | None) -> TokenisedExamples:
         frame = limit_examples(self.source(language, split), limit, self.limit_seed)

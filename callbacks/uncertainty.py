@@ -1,0 +1,74 @@
+"""What the rows of one layer say about how far its impact can be trusted."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from xling.errors import XlingValueError, close_matches
+from xling.similarity.result import UndefinedSimilarityError
+from xling.similarity.uncertainty import jackknife_cka, shuffled_null
+
+Columns = dict[str, float | int]
+
+
+def jackknife(x: Tensor, y: Tensor, groups: Tensor) -> Columns:
+    """Delete-group jackknife of the debiased impact: impact_se, and a 95 % interval impact_low..impact_high."""
+    result = jackknife_cka(x, y, groups, debiased=True)
+    low, high = result.interval
+    return {"impact_se": float(result.standard_error), "impact_low": 1 - high, "impact_high": 1 - low}
+
+
+def null(x: Tensor, y: Tensor, groups: Tensor) -> Columns:
+    """Debiased CKA of 100 random pairings: null_cka_mean (0 in expectation), null_cka_q95, and the true pairing's p."""
+    result = shuffled_null(x, y, debiased=True, n_permutations=100)
+    return {
+        "null_cka_mean": float(result.draws.mean()),
+        "null_cka_q95": float(result.quantile),
+        "null_p_value": result.p_value,
+    }
+
+
+def influence(x: Tensor, y: Tensor, groups: Tensor) -> Columns:
+    """The group whose absence changes the impact most: influence_group, and influence = impact with it minus without."""
+    group, value = jackknife_cka(x, y, groups, debiased=True).most_influential(1)[0]
+    return {"influence_group": group, "influence": -value}
+
+
+UNCERTAINTY: dict[str, Callable[[Tensor, Tensor, Tensor], Columns]] = {
+    "jackknife": jackknife,
+    "null": null,
+    "influence": influence,
+}
+"""Name -> function of base rows [n, hidden], present rows [n, hidden] and a group id per row [n]."""
+
+
+def get_uncertainty(name: str) -> Callable[[Tensor, Tensor, Tensor], Columns]:
+    """Find one by name.
+
+    Raises:
+        XlingValueError: there is none of that name.
+    """
+    if name not in UNCERTAINTY:
+        raise XlingValueError(
+            f"unknown uncertainty {name!r}; expected {', '.join(UNCERTAINTY)}{close_matches(name, UNCERTAINTY)}"
+        )
+    return UNCERTAINTY[name]
+
+
+def evaluate_uncertainty(names: list[str], x: Tensor, y: Tensor, groups: Tensor) -> dict[str, Any]:
+    """Columns of several; empty where the similarity itself is undefined (its row says why).
+
+    Unmoved rows have an impact of exactly 0 with nothing to sample; their standard error is 0.
+    """
+    if torch.equal(x, y) and "jackknife" in names:
+        names = [name for name in names if name != "jackknife"]
+        return {"impact_se": 0.0, "impact_low": 0.0, "impact_high": 0.0} | evaluate_uncertainty(names, x, y, groups)
+    columns: dict[str, Any] = {}
+    for name in names:
+        try:
+            columns |= UNCERTAINTY[name](x, y, groups)
+        except UndefinedSimilarityError:
+            return {}
+    return columns
