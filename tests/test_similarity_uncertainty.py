@@ -21,11 +21,12 @@ def rows():
 @pytest.mark.parametrize("groups", [EQUAL, UNEQUAL, torch.arange(120)], ids=["equal", "unequal", "rows"])
 def test_influence_equals_recomputation_without_each_group(debiased, groups, rows):
     x, y = rows
-    found = jackknife_cka(x, y, groups, debiased=debiased)
     whole = cka(x, y, debiased)
-    brute = [whole - cka(x[groups != group], y[groups != group], debiased) for group in found.groups]
-    np.testing.assert_allclose(found.influence, brute, atol=1e-9)
-    assert float(found.value) == pytest.approx(whole, abs=1e-9)
+    for dtype, tolerance in ((torch.float64, 1e-12), (torch.float32, 1e-7)):
+        found = jackknife_cka(x.to(dtype), y.to(dtype), groups, debiased=debiased)
+        brute = [whole - cka(x[groups != group], y[groups != group], debiased) for group in found.groups]
+        np.testing.assert_allclose(found.influence, brute, atol=tolerance)
+        assert float(found.value) == pytest.approx(whole, abs=tolerance)
 
 
 def test_standard_error_of_equal_groups_is_the_textbook_one(rows):
@@ -66,8 +67,8 @@ def test_most_influential_group_is_the_planted_outlier(rows):
 
 def test_identical_rows_have_no_uncertainty(rows):
     found = jackknife_cka(rows[0], rows[0], EQUAL, debiased=True)
-    assert abs(float(found.value) - 1) < 1e-12
-    assert float(found.standard_error) < 1e-12
+    assert abs(float(found.value) - 1) < 1e-7
+    assert float(found.standard_error) < 1e-7
 
 
 @pytest.mark.parametrize("debiased", [True, False])
@@ -107,6 +108,12 @@ def test_undefined_cka_is_refused(rows):
         jackknife_cka(rows[0], torch.ones(120, 3), EQUAL, debiased=True)
     with pytest.raises(UndefinedSimilarityError, match="x holds non-finite"):
         shuffled_null(rows[0] * torch.nan, rows[1], debiased=True)
+
+
+def test_a_group_that_carries_all_structure_is_named():
+    x = torch.cat([torch.eye(4), torch.full((2, 4), 9.0)])
+    with pytest.raises(UndefinedSimilarityError, match="without group 5 the remaining rows have no structure"):
+        jackknife_cka(x, torch.randn(6, 4), torch.tensor([1, 2, 3, 4, 5, 5]), debiased=True)
 
 
 def test_ids_that_do_not_fit_the_rows_are_refused(rows):

@@ -6,12 +6,13 @@ Pure functions of tensors; the torchmetrics classes over them are in :mod:`xling
 from xling.similarity.cka import cka_of_moments, linear_cka
 from xling.similarity.marginal import Marginal
 from xling.similarity.moments import Moments
+from xling.similarity.null import ShuffledNull, shuffled_null
 from xling.similarity.parallel import check_same_examples
 from xling.similarity.recentre import merged
 from xling.similarity.registry import MAPS, MEASURES, Measure, get_measure
 from xling.similarity.result import Result, UndefinedSimilarityError
 from xling.similarity.rows import cka_matrix
-from xling.similarity.uncertainty import Jackknife, ShuffledNull, jackknife_cka, shuffled_null
+from xling.similarity.uncertainty import Jackknife, jackknife_cka
 
 __all__ = [
     "MAPS",

@@ -1,0 +1,86 @@
+"""CKA of rows paired at random: the value that no correspondence at all would give."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from xling.errors import XlingValueError
+from xling.similarity.hsic import cka
+from xling.similarity.precision import similarity_precision
+from xling.similarity.rows import centred_rows, pair_terms
+from xling.similarity.uncertainty import check_groups
+
+
+@dataclass(frozen=True)
+class ShuffledNull:
+    """CKA under random pairings of the rows: what no correspondence at all would give.
+
+    Attributes:
+        value: CKA of the true pairing.
+        mean: expectation over all pairings, exact where single rows are shuffled: 0 for debiased CKA.
+        quantile: the requested quantile over the drawn pairings.
+        draws: CKA of each drawn pairing, ``[n_permutations]`` float64.
+        p_value: share of pairings at least as similar as the true one, which counts as one of them.
+    """
+
+    value: Tensor
+    mean: Tensor
+    quantile: Tensor
+    draws: Tensor
+    p_value: float
+
+
+def shuffled_null(
+    x: Tensor,
+    y: Tensor,
+    *,
+    debiased: bool,
+    n_permutations: int = 100,
+    quantile: float = 0.95,
+    groups: Tensor | None = None,
+    seed: int = 0,
+) -> ShuffledNull:
+    """CKA between x and y in random order: what the estimator gives without any correspondence of rows.
+
+    Over all pairings the biased HSIC has mean ``tr(K) tr(L) / (n - 1)`` and the unbiased one 0. Each draw costs one
+    product Y'X; the self-terms do not change.
+
+    Args:
+        x: base rows ``[n, d_x]``.
+        y: other rows ``[n, d_y]``.
+        debiased: which estimator of HSIC.
+        n_permutations: pairings drawn.
+        quantile: which quantile of them to report.
+        groups: ids ``[n]``; if given, whole groups change places with groups of the same size, their rows in order.
+        seed: of a generator of its own.
+
+    Raises:
+        UndefinedSimilarityError: CKA is undefined on these rows.
+        XlingValueError: not one group id per row, or no permutations.
+    """
+    groups = torch.arange(len(x)) if groups is None else groups
+    check_groups(groups, len(x), len(y))
+    if n_permutations < 1:
+        raise XlingValueError(f"at least one permutation is needed, got {n_permutations}; 100 give a usable quantile")
+    generator = torch.Generator().manual_seed(seed)
+    with similarity_precision(x.device.type):
+        x, y = centred_rows(x, "x"), centred_rows(y, "y")
+        xx, yy, xy = pair_terms(x, x), pair_terms(y, y), pair_terms(x, y)
+        orders = (_shuffle_groups(groups.cpu(), generator).to(y.device) for _ in range(n_permutations))
+        draws = torch.stack([cka(xx, yy, pair_terms(x, y[order]), debiased=debiased) for order in orders])
+    value = cka(xx, yy, xy, debiased=debiased)
+    mean = torch.zeros_like(value) if debiased else xx.sq_x * yy.sq_x / (len(x) - 1) / (xx.cross * yy.cross).sqrt()
+    p_value = (1 + int((draws >= value).sum())) / (1 + n_permutations)
+    return ShuffledNull(value, mean, draws.quantile(quantile), draws, p_value)
+
+
+def _shuffle_groups(groups: Tensor, generator: torch.Generator) -> Tensor:
+    """A new order of rows in which whole groups have changed places with groups of the same size."""
+    _, which, sizes = groups.unique(return_inverse=True, return_counts=True)
+    by_group = which.argsort(stable=True).split(sizes.tolist())
+    order = torch.empty_like(which)
+    for size in sizes.unique().tolist():
+        rows = torch.stack([by_group[group] for group in (sizes == size).nonzero().flatten().tolist()])
+        order[rows] = rows[torch.randperm(len(rows), generator=generator)]
+    return order
