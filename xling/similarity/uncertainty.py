@@ -117,7 +117,7 @@ def _without(x: Tensor, y: Tensor, product: Tensor, terms: HsicTerms, weighted: 
 
     The rows that stay, m of them, have mean ``-u`` and ``-v`` with ``u = sum of the deleted x / m``; centred again,
     ``Y'X`` becomes ``Y'X - Z`` with ``Z = sum over deleted y_i x_i' + m v u'``, and ``|Y'X - Z|^2`` is multiplied out.
-    Only the large product is taken in the rows' dtype: what it gives is small beside ``|Y'X|^2``, which all groups share.
+    Only the large product is in the rows' dtype: what it gives is small beside ``|Y'X|^2``, which all groups share.
 
     Args:
         x: the deleted rows, ``[g, size, d_x]``.
