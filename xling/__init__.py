@@ -4,3 +4,12 @@ Importing this package is quick and downloads nothing; sub-modules are imported 
 """
 
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str):
+    """Give ``xling.load_study`` and ``xling.Study`` without importing pandas before they are used."""
+    if name in ("load_study", "Study"):
+        import xling.study
+
+        return getattr(xling.study, name)
+    raise AttributeError(f"module 'xling' has no attribute {name!r}")

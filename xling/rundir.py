@@ -22,6 +22,7 @@ from filelock import FileLock, Timeout
 import xling
 from xling.atomic import atomic_path, read_json, write_json, write_text
 from xling.errors import CorruptArtefactError, UnreachableError, XlingValueError
+from xling.recipe import describe_recipe
 
 CONFIG_FILE = "config.yaml"
 DATA_FILE = "data.json"
@@ -133,6 +134,11 @@ class RunDirectory:
             if not path.is_file() or _digest(path) != digest:
                 raise CorruptArtefactError(f"{path} is missing or has changed since the run ended; delete its folder and run again")
         return manifest
+
+    def recipe(self) -> str:
+        """The run's settings in words, see :func:`xling.recipe.describe_recipe`."""
+        config = _read_yaml(self.path / CONFIG_FILE)
+        return describe_recipe(config, *(read_json(self.path / name) for name in (ENVIRONMENT_FILE, DATA_FILE)))
 
     def remove_checkpoints(self) -> None:
         """Delete the checkpoints of a run that keeps none."""

@@ -19,7 +19,7 @@ class Study:
         impact: rows of all runs, columns of :data:`xling.tables.IMPACT`.
         transfer: rows of all runs, columns of :data:`xling.tables.TRANSFER`.
         alignment: rows of the runs that measured it, columns of :data:`xling.tables.ALIGNMENT`; may be empty.
-        runs: one row per complete run: path and the manifest's facts.
+        runs: one row per complete run: path, the manifest's facts and recipe, its settings in words.
         skipped: (directory, reason) of what was left out.
     """
 
@@ -50,7 +50,8 @@ def load_study(directory: Path | str) -> Study:
             skipped.append((str(path), str(error)))
             continue
         tables.append(frames)
-        runs.append({"path": str(path)} | {key: value for key, value in manifest.items() if key != "files"})
+        facts = {key: value for key, value in manifest.items() if key != "files"}
+        runs.append({"path": str(path), "recipe": RunDirectory(path).recipe()} | facts)
     if not tables:
         reasons = "".join(f"; {path}: {reason}" for path, reason in skipped[:3])
         raise MissingFileError(f"expected at least one complete run below {directory}, found none{reasons}")

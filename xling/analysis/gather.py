@@ -24,7 +24,9 @@ def gather_study(directory: Path | str) -> Measurements:
         XlingError: no such folder, or no complete run in it.
     """
     study = load_study(directory)
-    return Measurements(study.transfer, None, study.impact, runs=study.runs, skipped=tuple(study.skipped))
+    alignment = None if study.alignment.empty else study.alignment
+    skipped = tuple(study.skipped)
+    return Measurements(study.transfer, None, study.impact, alignment=alignment, runs=study.runs, skipped=skipped)
 
 
 def gather_csv(path: Path | str) -> tuple[Measurements, list[str]]:

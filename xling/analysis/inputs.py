@@ -36,7 +36,8 @@ class Measurements:
             pairs of the languages; None = not yet known.
         impact: columns of :data:`xling.tables.IMPACT`, or None.
         controls: source_language, target_language and a numeric column per control, or None.
-        runs: one row per run, for training times, or None.
+        alignment: columns of :data:`xling.tables.ALIGNMENT`, or None.
+        runs: one row per run, for training times and recipes, or None.
         skipped: (path, reason) of runs that were left out.
         distances_name: name of the distance source, for the report.
     """
@@ -45,6 +46,7 @@ class Measurements:
     distances: pd.DataFrame | None
     impact: pd.DataFrame | None = None
     controls: pd.DataFrame | None = None
+    alignment: pd.DataFrame | None = None
     runs: pd.DataFrame | None = None
     skipped: tuple[tuple[str, str], ...] = ()
     distances_name: str = ""

@@ -106,5 +106,6 @@ def _collect_facts(
         "controls": controls,
         "missing_cells": caveats.missing_cells(cells),
         "skipped": list(measured.skipped),
+        "recipes": [] if "recipe" not in (runs := pd.DataFrame(measured.runs)) else sorted(runs["recipe"].unique()),
         "versions": {name: version(name) for name in _PACKAGES},
     }

@@ -52,7 +52,7 @@ def _describe_missing(cells: list) -> str:
 def methods_section(analysis: Analysis) -> Section:
     """How the numbers were computed, with settings and versions."""
     facts = analysis.facts
-    text = [_describe_measures(analysis), _describe_inference(analysis)]
+    text = [*facts.get("recipes", []), _describe_measures(analysis), _describe_inference(analysis)]
     versions = facts.get("versions") or {}
     sheets = []
     if versions:

@@ -1,0 +1,114 @@
+"""Every file in conf/ composes, and what it describes can be made; packaging ships all of it."""
+
+import tomllib
+from pathlib import Path
+
+import pytest
+import pytorch_lightning as pl
+from hydra import compose, initialize_config_module
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+
+from xling.errors import XlingValueError
+from xling.freezing import plan_freezing
+from xling.models import EncoderSpec
+from xling.precision import resolve_precision
+from xling.similarity import get_measure
+
+ROOT = Path(__file__).parents[1]
+
+
+def options(group):
+    return sorted(path.stem for path in (ROOT / "conf" / group).glob("*.yaml"))
+
+
+def composed(name, *overrides):
+    with initialize_config_module("xling.conf", version_base="1.3"):
+        return OmegaConf.to_container(compose(name, ["study=x", *overrides] if name == "train" else list(overrides)), resolve=True)
+
+
+@pytest.mark.parametrize("group", ["data", "model", "freeze", "optimizer", "trainer", "probe", "experiment"])
+def test_every_option_of_training_composes(group):
+    assert options(group)
+    for option in options(group):
+        assert composed("train", f"{group}={option}")
+
+
+def test_every_data_source_can_be_made(tmp_path):
+    for option in options("data"):
+        source = instantiate(composed("train", f"data={option}")["data"]["source"], _convert_="all")
+        assert set(composed("train", f"data={option}")["data"]["languages"]) <= set(source.languages)
+
+
+def test_every_model_is_a_spec():
+    for option in options("model"):
+        settings = composed("train", f"model={option}")["model"]
+        if settings["name_or_path"] is None:
+            with pytest.raises(XlingValueError, match="got nothing"):
+                EncoderSpec(**settings)
+        else:
+            assert EncoderSpec(**settings).name == option
+
+
+def test_every_freezing_strategy_is_a_plan():
+    for option in options("freeze"):
+        assert plan_freezing(**composed("train", f"freeze={option}")["freeze"]).name
+
+
+def test_every_trainer_can_be_made(tmp_path):
+    for option in options("trainer"):
+        settings = composed("train", f"trainer={option}")["trainer"]
+        settings |= {"precision": resolve_precision(settings["precision"], "cpu"), "accelerator": "cpu"}
+        assert isinstance(instantiate(settings, logger=False, default_root_dir=tmp_path), pl.Trainer)
+
+
+def test_every_distance_source_can_be_made():
+    for option in options("distances"):
+        assert callable(instantiate(composed("analyze", f"distances={option}")["distances"], _convert_="all"))
+
+
+def test_default_measures_exist():
+    assert [get_measure(name).name for name in composed("train")["probe"]["similarity"]] == ["cka_debiased", "cka_biased"]
+
+
+def test_the_paper_is_composed_as_published():
+    config = composed("train", "experiment=paper")
+    assert config["model"]["name_or_path"].endswith("bert-base-multilingual-cased")
+    assert (config["model"]["pooling"], config["model"]["pooler"]) == ("cls", True)
+    assert (config["data"]["train_split"], config["data"]["probe_split"], config["data"]["max_length"]) == ("train", "test", 128)
+    recipe = {"learning_rate": 2e-5, "weight_decay": 0.0, "warmup_fraction": 0.0, "schedule": "linear"}
+    assert config["optimizer"] == recipe
+    trainer = {"max_epochs": 3, "gradient_clip_val": 1.0, "precision": "32-true"}
+    assert {name: config["trainer"][name] for name in trainer} == trainer
+    assert config["data"]["batch_size"] == 32
+    assert config["freeze"]["strategy"] == "none"
+
+
+@pytest.mark.parametrize(("name", "expected"), [("32", "32-true"), ("bf16-mixed", "bf16-mixed"), (32, "32-true")])
+def test_a_named_precision_stays(name, expected):
+    assert resolve_precision(name) == expected
+
+
+def test_automatic_precision_is_what_the_processor_has(monkeypatch):
+    for capabilities, expected in (({"amx_bf16": True}, "bf16-mixed"), ({"avx512_bf16": True}, "bf16-mixed"), ({}, "32-true")):
+        monkeypatch.setattr("torch.cpu.get_capabilities", lambda found=capabilities: found)
+        assert resolve_precision("auto", "cpu") == expected
+
+
+def test_unknown_precision_is_named():
+    with pytest.raises(XlingValueError, match=r"unknown trainer\.precision 'fp8'"):
+        resolve_precision("fp8")
+
+
+def test_packaging_lists_every_package_and_ships_every_data_file():
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    folders = {"xling": ROOT / "xling", "xling.callbacks": ROOT / "callbacks", "xling.conf": ROOT / "conf"}
+    for path in (ROOT / "xling").rglob("__init__.py"):
+        folders[".".join(path.parent.relative_to(ROOT).parts)] = path.parent
+    assert set(settings["packages"]) == set(folders)
+    for package, folder in folders.items():
+        shipped = {path for pattern in settings["package-data"].get(package, ()) for path in folder.glob(pattern)}
+        inner = [other for other in folders.values() if other != folder and folder in other.parents]
+        for path in folder.rglob("*"):
+            is_ours = path.is_file() and path.suffix not in (".py", ".pyc") and not any(p in path.parents for p in inner)
+            assert not is_ours or path in shipped, f"{path} is not package data of {package}"
