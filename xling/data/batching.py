@@ -57,7 +57,7 @@ class LengthBucketBatches(Sampler[list[int]]):
 
     def _batches(self) -> list[np.ndarray]:
         if not self.shuffle:
-            return self._cut(np.argsort(-self.lengths, kind="stable"))  # longest first: memory runs out early or never
+            return self._cut(np.argsort(self.lengths, kind="stable"))  # shortest first: a sanity check costs little
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
         order = torch.randperm(len(self.lengths), generator=generator).numpy()
         pool = self.pool_batches * self.batch_size

@@ -1,0 +1,51 @@
+"""The commands as a user types them: what they print and how they exit."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def call(*arguments, folder):
+    script, *rest = arguments
+    return subprocess.run([sys.executable, ROOT / script, *rest], cwd=folder, capture_output=True, text=True, timeout=240)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["data=xnly"], "Could not find 'data/xnly'"),
+        (["data.train_limt=5"], "did you mean 'data.train_limit'"),
+        (["data=xnli", "data.rot=x"], "did you mean 'data.root'"),
+        (["model=tiny_bert", "source_language=eng"], "no language 'eng'"),
+        (["data=xnli", "data.root=nowhere", "model=tiny_bert"], "expected a folder with XNLI's TSV files"),
+    ],
+)
+def test_bad_input_ends_with_a_sentence_and_status_1(arguments, expected, tmp_path):
+    done = call("train.py", *arguments, f"cache_dir={tmp_path}/cache", folder=tmp_path)
+    assert done.returncode == 1
+    assert expected in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.rglob("config.yaml"))
+
+
+def test_the_composed_configuration_is_printed(tmp_path):
+    done = call("train.py", "--cfg", "job", "experiment=paper", folder=tmp_path)
+    assert done.returncode == 0
+    assert "learning_rate: 2.0e-05" in done.stdout
+
+
+@pytest.mark.slow
+def test_a_sweep_goes_on_after_a_failure_and_says_so(tmp_path):
+    small = ["data.languages=[en,de]", "data.source.n_premises={train: 20, probe: 8}", "trainer.max_epochs=1"]
+    common = ["model=tiny_bert", "study=s", *small, f"cache_dir={tmp_path}/cache"]
+    done = call("train.py", "-m", "source_language=xx,en,de", *common, folder=tmp_path)
+    assert done.returncode == 1
+    assert "1 run(s) failed" in done.stderr
+    assert len(list(tmp_path.rglob("manifest.json"))) == 2
+    again = call("train.py", "-m", "source_language=en,de", *common, folder=tmp_path)
+    assert again.returncode == 0
+    assert again.stderr.count("is complete; nothing to do") == 2
