@@ -65,7 +65,7 @@ def jackknife_cka(x: Tensor, y: Tensor, groups: Tensor, *, debiased: bool, level
         Busing, Meijer & van der Leeden 1999, Statistics and Computing 9.
     """
     check_groups(groups, len(x), len(y))
-    ids, which, sizes = groups.unique(return_inverse=True, return_counts=True)
+    ids, which, sizes = groups.to(x.device).unique(return_inverse=True, return_counts=True)
     with similarity_precision(x.device.type):
         x, y = centred_rows(x, "x"), centred_rows(y, "y")
         pairs = [_with_and_without(*pair, which, sizes) for pair in ((x, x), (y, y), (x, y))]
