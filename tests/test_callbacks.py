@@ -279,3 +279,40 @@ def test_dependent_rows_widen_the_interval(tmp_path):
 def test_unknown_uncertainty_is_named():
     with pytest.raises(XlingValueError, match="unknown uncertainty 'jacknife'.*did you mean 'jackknife'"):
         ImpactMonitor(uncertainty=["jacknife"])
+
+
+@pytest.mark.parametrize(
+    "changes", [{"accumulate_grad_batches": 3}, {"precision": "bf16-mixed"}, {"limit_val_batches": 2}, {"val_check_interval": 2}]
+)
+def test_impact_is_measured_under_other_ways_to_train(changes, tmp_path):
+    monitor = ImpactMonitor()
+    fit("tagger", tmp_path, [monitor], **changes)
+    assert all(record["impact"] > 1e-6 and not record["reason"] for record in monitor.records)
+    assert {record["n_examples"] for record in monitor.records} == {16 if "limit_val_batches" in changes else 26}
+
+
+def test_impact_is_measured_with_gradient_checkpointing(tmp_path):
+    class Checkpointed(Tagger):
+        def __init__(self):
+            super().__init__()
+            self.encoder.gradient_checkpointing_enable({"use_reentrant": False})
+
+    plain, checkpointed = ImpactMonitor(), ImpactMonitor()
+    for monitor, kind in ((plain, Tagger), (checkpointed, Checkpointed)):
+        pl.seed_everything(3, verbose=False)
+        make_trainer(tmp_path / kind.__name__, [monitor]).fit(module := kind(), *loaders(module))
+    assert [r["impact"] for r in checkpointed.records] == pytest.approx([r["impact"] for r in plain.records], abs=1e-4)
+
+
+@pytest.mark.slow
+def test_impact_is_measured_in_a_compiled_encoder(tmp_path):
+    class Compiled(Tagger):
+        def __init__(self):
+            super().__init__()
+            self.encoder = torch.compile(self.encoder, dynamic=True)
+
+    pl.seed_everything(3, verbose=False)
+    monitor, module = ImpactMonitor(), Compiled()
+    make_trainer(tmp_path, [monitor], max_epochs=1).fit(module, *loaders(module))
+    assert len(monitor.records) == 3
+    assert all(record["impact"] > 1e-6 for record in monitor.records)
