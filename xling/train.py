@@ -1,5 +1,6 @@
 """One run: compose, check, fine-tune, measure, record. The command ``xling-train`` and ``python train.py``."""
 
+import gc
 import logging
 import time
 from pathlib import Path
@@ -44,6 +45,7 @@ def train(config: dict[str, Any]) -> RunDirectory:
     with run.lock():
         with log_to_file(run.path / "run.log"):
             _fit(config, identity, run)
+    gc.collect()  # module, trainer and callbacks refer to each other; a sweep in one process would pile them up
     return run
 
 
