@@ -7,13 +7,13 @@ from typing import Any
 
 import pytorch_lightning as pl
 from torch import Tensor
-
 from xling.callbacks.base import BaseStore
 from xling.callbacks.batches import epochs_completed
 from xling.callbacks.collect import RowCollector
 from xling.callbacks.compare import Comparison
 from xling.callbacks.probe import ProbedBatch, RepresentationProbe
 from xling.callbacks.select import LayerChoice
+
 from xling.errors import XlingValueError
 from xling.representations import Representations
 from xling.similarity.registry import get_measure
@@ -78,7 +78,9 @@ class AlignmentMonitor(RepresentationProbe):
         if loader == self.reference:
             self._collected = RowCollector(self.labels)
         elif self._rows is None:
-            raise XlingValueError(f"expected the reference loader {self.reference!r} first, found {loader!r}; reorder the loaders")
+            raise XlingValueError(
+                f"expected the reference loader {self.reference!r} first, found {loader!r}; reorder the loaders"
+            )
         else:
             self._comparison = Comparison(list(self._rows.layers.values()), self.measures)
 

@@ -68,4 +68,3 @@ def shared_store(
 def own_store(trainer: pl.Trainer) -> BaseStore:
     """A store of one fit alone, below the trainer's ``default_root_dir``, kept for resuming."""
     return BaseStore(Path(trainer.default_root_dir) / "base_representations")
-

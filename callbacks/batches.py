@@ -57,7 +57,9 @@ def batch_size(batch: Any) -> int:
     )
 
 
-def row_ids(trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, first_row: int, loader_index: int) -> Tensor:
+def row_ids(
+    trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, first_row: int, loader_index: int
+) -> Tensor:
     """Ids of a batch's rows, [batch] int64, the same at every validation.
 
     A module with a method ``example_ids(batch)`` says itself; otherwise a row's id is its position in the loader's data

@@ -37,7 +37,9 @@ class RowCollector:
         ids, order = ids.sort(stable=True)
         twice = ids[1:] == ids[:-1]
         if twice.any():
-            raise XlingValueError(f"example id {ids[1:][twice][0].item()} occurs twice in a validation loader; ids must be unique")
+            raise XlingValueError(
+                f"example id {ids[1:][twice][0].item()} occurs twice in a validation loader; ids must be unique"
+            )
         layers = {label: column[order] for label, column in zip(self.labels, columns, strict=True)}
         return Representations(layers, ids, facts)
 
@@ -51,4 +53,6 @@ class RowCollector:
         shards = [shard for shard in shards if len(shard[0])]
         if not shards:
             return ids, columns
-        return torch.cat([shard[0] for shard in shards]), [torch.cat(parts) for parts in zip(*(s[1] for s in shards), strict=True)]
+        return torch.cat([shard[0] for shard in shards]), [
+            torch.cat(parts) for parts in zip(*(s[1] for s in shards), strict=True)
+        ]

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytorch_lightning as pl
 from torch import Tensor
-
 from xling.callbacks.base import BaseStore, own_store
 from xling.callbacks.batches import epochs_completed
 from xling.callbacks.collect import RowCollector
@@ -15,6 +14,7 @@ from xling.callbacks.compare import Comparison
 from xling.callbacks.probe import ProbedBatch, RepresentationProbe
 from xling.callbacks.select import LayerChoice
 from xling.callbacks.uncertainty import get_uncertainty
+
 from xling.errors import MissingFileError
 from xling.representations import Representations
 from xling.similarity import Marginal
@@ -146,7 +146,9 @@ class ImpactMonitor(RepresentationProbe):
         for index, (label, row) in enumerate(zip(self.labels, self._comparison.compute(), strict=True)):
             self.records.append({"loader": loader, "label": label, "layer": index} | when | _impact(row))
             if not trainer.sanity_checking and not math.isnan(row["cka_debiased"]):
-                pl_module.log(f"cka/{loader}/{label}", row["cka_debiased"], add_dataloader_idx=False, rank_zero_only=True)
+                pl_module.log(
+                    f"cka/{loader}/{label}", row["cka_debiased"], add_dataloader_idx=False, rank_zero_only=True
+                )
 
     def _store(self, trainer: pl.Trainer) -> BaseStore:
         return self.base or own_store(trainer)

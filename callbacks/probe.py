@@ -8,10 +8,10 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
-
 from xling.callbacks.batches import group_ids, loader_names, padding_mask, row_ids
 from xling.callbacks.select import LayerChoice, select_layers
 from xling.callbacks.tap import LayerTap
+
 from xling.pooling import get_pooling
 
 
@@ -85,7 +85,13 @@ class RepresentationProbe(pl.Callback):
         self._tap.start(padding_mask(batch))
 
     def on_validation_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
     ) -> None:
         """Hand over what the forward pass left, each example once."""
         ids = row_ids(trainer, pl_module, batch, self._rows_seen, dataloader_idx)
@@ -122,4 +128,3 @@ class RepresentationProbe(pl.Callback):
     def _release(self) -> None:
         self._resources.close()
         self._loader = None
-

@@ -5,7 +5,6 @@ import time
 from typing import Any
 
 import pytorch_lightning as pl
-
 from xling.callbacks.batches import loader_names
 
 log = logging.getLogger(__name__)
@@ -40,10 +39,18 @@ class ProgressLog(pl.Callback):
         total = trainer.estimated_stepping_batches
         left = (time.monotonic() - self._training_began) / done * (total - trainer.global_step)
         loss = trainer.callback_metrics.get("train/loss", float("nan"))
-        log.info("step %d of %d, loss %.3f, about %s of training left", trainer.global_step, total, loss, _minutes(left))
+        log.info(
+            "step %d of %d, loss %.3f, about %s of training left", trainer.global_step, total, loss, _minutes(left)
+        )
 
     def on_validation_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
     ) -> None:
         """Say how far validation is."""
         if self._is_due(trainer):

@@ -40,11 +40,17 @@ def select_layers(module: nn.Module, layers: LayerChoice = None) -> dict[str, nn
             )
         return {layer_label(index): part for index, part in layer_modules(module, layers)}
     patterns = [layers] if isinstance(layers, str) else list(layers)
-    named = {name.replace("._orig_mod", "").removeprefix("_orig_mod."): part for name, part in module.named_modules() if name}
+    named = {
+        name.replace("._orig_mod", "").removeprefix("_orig_mod."): part for name, part in module.named_modules() if name
+    }
     for pattern in patterns:
         if not fnmatch.filter(named, pattern):
-            raise XlingValueError(f"no module matches layers={pattern!r}{close_matches(pattern, named)}; see named_modules()")
-    return {name: part for name, part in named.items() if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)}
+            raise XlingValueError(
+                f"no module matches layers={pattern!r}{close_matches(pattern, named)}; see named_modules()"
+            )
+    return {
+        name: part for name, part in named.items() if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
+    }
 
 
 def layer_label(index: int) -> str:

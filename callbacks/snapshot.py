@@ -5,11 +5,11 @@ from pathlib import Path
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
-
 from xling.callbacks.batches import probe_fingerprints
 from xling.callbacks.collect import RowCollector
 from xling.callbacks.probe import ProbedBatch, RepresentationProbe
 from xling.callbacks.select import LayerChoice
+
 from xling.representations import save_representations
 
 
@@ -54,8 +54,15 @@ class RepresentationWriter(RepresentationProbe):
         """Write the file (process 0)."""
         if self._rows is None:
             return
-        facts = {"loader": loader, "pooling": self.pooling, "step": str(trainer.global_step), "epoch": str(trainer.current_epoch)}
-        facts |= {"fingerprint": fingerprints[loader]} if loader in (fingerprints := probe_fingerprints(trainer)) else {}
+        facts = {
+            "loader": loader,
+            "pooling": self.pooling,
+            "step": str(trainer.global_step),
+            "epoch": str(trainer.current_epoch),
+        }
+        facts |= (
+            {"fingerprint": fingerprints[loader]} if loader in (fingerprints := probe_fingerprints(trainer)) else {}
+        )
         rows = self._rows.result(facts)
         self._rows = None
         if trainer.is_global_zero:

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from xling.errors import XlingValueError, close_matches
-from xling.similarity.result import UndefinedSimilarityError
 from xling.similarity import jackknife_cka, shuffled_null
+from xling.similarity.result import UndefinedSimilarityError
 
 Columns = dict[str, float | int]
 

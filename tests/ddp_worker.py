@@ -9,7 +9,6 @@ import pytorch_lightning as pl
 import torch
 from strangers import Tagger, make_trainer
 from torch.utils.data import DataLoader, DistributedSampler
-
 from xling.callbacks import AlignmentMonitor, ImpactMonitor, RepresentationWriter
 
 warnings.filterwarnings("ignore")
@@ -27,7 +26,9 @@ def main(folder: str, n_processes: int) -> None:
     alignment = AlignmentMonitor("a")
     rows = module.data(25)
     other = [row | {"input_ids": (row["input_ids"] + 7) % 50} for row in rows]
-    distributed = {"strategy": "ddp_find_unused_parameters_true", "devices": n_processes} if n_processes > 1 else {"devices": 1}
+    distributed = (
+        {"strategy": "ddp_find_unused_parameters_true", "devices": n_processes} if n_processes > 1 else {"devices": 1}
+    )
     trainer = make_trainer(folder, [impact, alignment, RepresentationWriter(dtype="float32")], **distributed)
     data, rank = module.data(32), int(os.environ.get("RANK", 0))
     sampler = DistributedSampler(data, n_processes, rank, shuffle=False)  # Lightning's own shuffles in training

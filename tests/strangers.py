@@ -74,7 +74,9 @@ class Tagger(Stranger):
 
     def __init__(self):
         super().__init__()
-        config = BertConfig(vocab_size=50, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32)
+        config = BertConfig(
+            vocab_size=50, hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32
+        )
         self.encoder = BertModel(config, add_pooling_layer=False).train()
         self.head = nn.Linear(16, 3)
 
@@ -87,9 +89,7 @@ class Tagger(Stranger):
         generator = torch.Generator().manual_seed(1)
         ids, tags = (torch.randint(0, top, (n, 7), generator=generator) for top in (50, 3))
         mask = (torch.arange(7) < torch.randint(2, 8, (n, 1), generator=generator)).long()
-        return [
-            {"input_ids": i, "attention_mask": m, "tags": t} for i, m, t in zip(ids, mask, tags, strict=True)
-        ]
+        return [{"input_ids": i, "attention_mask": m, "tags": t} for i, m, t in zip(ids, mask, tags, strict=True)]
 
 
 STRANGERS = {"mlp": Mlp, "cnn": Cnn, "tagger": Tagger}

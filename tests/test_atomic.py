@@ -36,7 +36,10 @@ def test_a_folder_replaces_a_folder(tmp_path):
 def test_a_full_disk_gives_one_sentence_and_no_file(tmp_path):
     disk = tmp_path / "disk"
     disk.mkdir()
-    if os.geteuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", disk], capture_output=True).returncode:
+    if (
+        os.geteuid()
+        or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", disk], capture_output=True).returncode
+    ):
         pytest.skip("mounting a small tmpfs needs root")
     try:
         with pytest.raises(UnreachableError, match="no space is left on its disk; free some space"):

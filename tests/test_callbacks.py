@@ -1,16 +1,17 @@
 """One conformance test over every exported callback, and what each is for."""
 
 import math
+import time
 
 import pytest
 import pytorch_lightning as pl
 import torch
+import xling.callbacks
 from strangers import STRANGERS, Tagger, fit, loaders, make_trainer
 from torch import nn
 from torch.utils.data import DataLoader
-
-import xling.callbacks
 from xling.callbacks import AlignmentMonitor, ImpactMonitor, LayerFreezing, RepresentationWriter
+
 from xling.errors import MissingFileError, XlingValueError
 from xling.freezing import plan_freezing
 from xling.representations import load_representations
@@ -20,6 +21,7 @@ OBSERVERS = {
     "AlignmentMonitor": lambda layers: AlignmentMonitor("0", layers),
     "ImpactMonitor": lambda layers: ImpactMonitor(layers),
     "RepresentationWriter": lambda layers: RepresentationWriter(layers=layers),
+    "TrainingClock": lambda layers: xling.callbacks.TrainingClock(),
     "ProgressLog": lambda layers: xling.callbacks.ProgressLog(every_seconds=0.0),
 }
 INTERVENERS = {"LayerFreezing"}
@@ -88,7 +90,9 @@ def test_impact_equals_a_separate_extraction(kind, tmp_path):
     for record, x, y in zip(last, before, after, strict=True):
         expected = 1 - linear_cka(x.double(), y.double(), debiased=True)
         assert record["impact"] == pytest.approx(float(expected), abs=2e-6)
-        assert record["impact_biased"] == pytest.approx(1 - float(linear_cka(x.double(), y.double(), debiased=False)), abs=2e-6)
+        assert record["impact_biased"] == pytest.approx(
+            1 - float(linear_cka(x.double(), y.double(), debiased=False)), abs=2e-6
+        )
         assert record["n_examples"] == 26
         assert record["impact"] > 1e-5
 
@@ -100,6 +104,7 @@ def extract(module):
 
 def extract_from(module, loader):
     from xling.callbacks.select import select_layers
+
     from xling.layers import output_of
 
     layers, collected = select_layers(module, module.layers), {}
@@ -282,7 +287,8 @@ def test_unknown_uncertainty_is_named():
 
 
 @pytest.mark.parametrize(
-    "changes", [{"accumulate_grad_batches": 3}, {"precision": "bf16-mixed"}, {"limit_val_batches": 2}, {"val_check_interval": 2}]
+    "changes",
+    [{"accumulate_grad_batches": 3}, {"precision": "bf16-mixed"}, {"limit_val_batches": 2}, {"val_check_interval": 2}],
 )
 def test_impact_is_measured_under_other_ways_to_train(changes, tmp_path):
     monitor = ImpactMonitor()
@@ -316,3 +322,14 @@ def test_impact_is_measured_in_a_compiled_encoder(tmp_path):
     make_trainer(tmp_path, [monitor], max_epochs=1).fit(module, *loaders(module))
     assert len(monitor.records) == 3
     assert all(record["impact"] > 1e-6 for record in monitor.records)
+
+
+def test_the_clock_counts_training_alone(tmp_path):
+    class SlowValidation(Tagger):
+        def validation_step(self, batch, batch_idx, dataloader_idx=0):
+            time.sleep(0.2)
+
+    clock, module = xling.callbacks.TrainingClock(), SlowValidation()
+    started = time.monotonic()
+    make_trainer(tmp_path, [clock]).fit(module, *loaders(module))
+    assert 0 < clock.seconds < time.monotonic() - started - 8 * 0.2

@@ -11,7 +11,9 @@ ROOT = Path(__file__).parents[1]
 
 def call(*arguments, folder):
     script, *rest = arguments
-    return subprocess.run([sys.executable, ROOT / script, *rest], cwd=folder, capture_output=True, text=True, timeout=240)
+    return subprocess.run(
+        [sys.executable, ROOT / script, *rest], cwd=folder, capture_output=True, text=True, timeout=240
+    )
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,9 @@ def options(group):
 
 def composed(name, *overrides):
     with initialize_config_module("xling.conf", version_base="1.3"):
-        return OmegaConf.to_container(compose(name, ["study=x", *overrides] if name == "train" else list(overrides)), resolve=True)
+        return OmegaConf.to_container(
+            compose(name, ["study=x", *overrides] if name == "train" else list(overrides)), resolve=True
+        )
 
 
 @pytest.mark.parametrize("group", ["data", "model", "freeze", "optimizer", "trainer", "probe", "experiment"])
@@ -68,14 +70,21 @@ def test_every_distance_source_can_be_made():
 
 
 def test_default_measures_exist():
-    assert [get_measure(name).name for name in composed("train")["probe"]["similarity"]] == ["cka_debiased", "cka_biased"]
+    assert [get_measure(name).name for name in composed("train")["probe"]["similarity"]] == [
+        "cka_debiased",
+        "cka_biased",
+    ]
 
 
 def test_the_paper_is_composed_as_published():
     config = composed("train", "experiment=paper")
     assert config["model"]["name_or_path"].endswith("bert-base-multilingual-cased")
     assert (config["model"]["pooling"], config["model"]["pooler"]) == ("cls", True)
-    assert (config["data"]["train_split"], config["data"]["probe_split"], config["data"]["max_length"]) == ("train", "test", 128)
+    assert (config["data"]["train_split"], config["data"]["probe_split"], config["data"]["max_length"]) == (
+        "train",
+        "test",
+        128,
+    )
     recipe = {"learning_rate": 2e-5, "weight_decay": 0.0, "warmup_fraction": 0.0, "schedule": "linear"}
     assert config["optimizer"] == recipe
     trainer = {"max_epochs": 3, "gradient_clip_val": 1.0, "precision": "32-true"}
@@ -90,7 +99,11 @@ def test_a_named_precision_stays(name, expected):
 
 
 def test_automatic_precision_is_what_the_processor_has(monkeypatch):
-    for capabilities, expected in (({"amx_bf16": True}, "bf16-mixed"), ({"avx512_bf16": True}, "bf16-mixed"), ({}, "32-true")):
+    for capabilities, expected in (
+        ({"amx_bf16": True}, "bf16-mixed"),
+        ({"avx512_bf16": True}, "bf16-mixed"),
+        ({}, "32-true"),
+    ):
         monkeypatch.setattr("torch.cpu.get_capabilities", lambda found=capabilities: found)
         assert resolve_precision("auto", "cpu") == expected
 
@@ -110,5 +123,7 @@ def test_packaging_lists_every_package_and_ships_every_data_file():
         shipped = {path for pattern in settings["package-data"].get(package, ()) for path in folder.glob(pattern)}
         inner = [other for other in folders.values() if other != folder and folder in other.parents]
         for path in folder.rglob("*"):
-            is_ours = path.is_file() and path.suffix not in (".py", ".pyc") and not any(p in path.parents for p in inner)
+            is_ours = (
+                path.is_file() and path.suffix not in (".py", ".pyc") and not any(p in path.parents for p in inner)
+            )
             assert not is_ours or path in shipped, f"{path} is not package data of {package}"

@@ -22,9 +22,12 @@ LABELS = ("entailment", "neutral", "contradiction")
 def make_examples(n: int = 12, language: str = "en") -> pd.DataFrame:
     """Three rows a premise, sorted by label: the order that a limit must survive."""
     rows = [
-        (i, i // 3, f"{language} premise {i // 3} " + "word " * (i % 5), f"{language} claim {i}", LABELS[i % 3]) for i in range(n)
+        (i, i // 3, f"{language} premise {i // 3} " + "word " * (i % 5), f"{language} claim {i}", LABELS[i % 3])
+        for i in range(n)
     ]
-    return pd.DataFrame(rows, columns=["example_id", "premise_id", "premise", "hypothesis", "label"]).sort_values("label")
+    return pd.DataFrame(rows, columns=["example_id", "premise_id", "premise", "hypothesis", "label"]).sort_values(
+        "label"
+    )
 
 
 def write_xnli(root: Path, split: str, language: str, n: int = 12) -> None:
@@ -92,9 +95,14 @@ def test_xnli_reads_the_official_release(tmp_path):
         "language\tgold_label\tsentence1_binary_parse\tsentence1\tsentence2\tpromptID\tpairID\n"
         "de\tneutral\t\tHallo\tWelt\t1\t1\nfr\tneutral\t\tBonjour\tmonde\t1\t1\nde\tentailment\t\tHallo\tDu\t1\t2\n"
     )
-    (release / "multinli.train.de.tsv").write_text("premise\thypo\tlabel\nEins\tZwei\tcontradictory\nDrei\tVier\tneutral\n")
+    (release / "multinli.train.de.tsv").write_text(
+        "premise\thypo\tlabel\nEins\tZwei\tcontradictory\nDrei\tVier\tneutral\n"
+    )
     source = XnliSource(tmp_path)
-    assert source("de", "dev")[["example_id", "premise_id", "hypothesis"]].to_numpy().tolist() == [[1, 0, "Welt"], [2, 0, "Du"]]
+    assert source("de", "dev")[["example_id", "premise_id", "hypothesis"]].to_numpy().tolist() == [
+        [1, 0, "Welt"],
+        [2, 0, "Du"],
+    ]
     assert source("de", "train")["label"].tolist() == ["contradiction", "neutral"]
     assert source("de", "train")["premise_id"].tolist() == [1, 2]
 
@@ -209,6 +217,7 @@ def test_training_order_depends_on_seed_and_epoch_alone():
 
 def test_batches_hold_neighbours_in_length():
     lengths = np.random.default_rng(0).integers(5, 128, 2000)
+
     def padded(batches):
         return sum(lengths[batch].max() * len(batch) for batch in batches)
 
@@ -218,7 +227,10 @@ def test_batches_hold_neighbours_in_length():
 
 
 def test_collate_pads_to_the_longest():
-    rows = [{"input_ids": [5, 6, 7], "label": 1, "example_id": 3, "premise_id": 1}, {"input_ids": [8], "label": 0, "example_id": 4, "premise_id": 1}]
+    rows = [
+        {"input_ids": [5, 6, 7], "label": 1, "example_id": 3, "premise_id": 1},
+        {"input_ids": [8], "label": 0, "example_id": 4, "premise_id": 1},
+    ]
     batch = PadToLongest(pad_token_id=9)(rows)
     assert batch["input_ids"].tolist() == [[5, 6, 7], [8, 9, 9]]
     assert batch["attention_mask"].tolist() == [[1, 1, 1], [1, 0, 0]]

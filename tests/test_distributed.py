@@ -17,7 +17,9 @@ TESTS = Path(__file__).parent
 def run(folder, n_processes):
     """Records of a fit in `n_processes` processes, started as torchrun does."""
     worker = [str(TESTS / "ddp_worker.py"), str(folder), str(n_processes)]
-    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={n_processes}"] if n_processes > 1 else []
+    launcher = (
+        ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={n_processes}"] if n_processes > 1 else []
+    )
     done = subprocess.run(
         [sys.executable, *launcher, *worker],
         capture_output=True,
@@ -36,7 +38,9 @@ def both(tmp_path_factory):
     return {n: run(folder / str(n), n) for n in (1, 2)}, folder
 
 
-@pytest.mark.parametrize(("monitor", "columns"), [("impact", ["impact", "impact_biased", "rsa"]), ("alignment", ["cka_debiased"])])
+@pytest.mark.parametrize(
+    ("monitor", "columns"), [("impact", ["impact", "impact_biased", "rsa"]), ("alignment", ["cka_debiased"])]
+)
 def test_two_processes_record_what_one_does(both, monitor, columns):
     records, _ = both
     one, two = (records[n][monitor] for n in (1, 2))
@@ -53,7 +57,9 @@ def test_two_processes_record_what_one_does(both, monitor, columns):
 def test_two_processes_write_the_snapshots_that_one_does(both):
     _, folder = both
     for loader in ("a", "b"):
-        one, two = (load_representations(folder / n / "representations" / "step_000008" / f"{loader}.safetensors") for n in "12")
+        one, two = (
+            load_representations(folder / n / "representations" / "step_000008" / f"{loader}.safetensors") for n in "12"
+        )
         assert one.example_ids.tolist() == two.example_ids.tolist() == list(range(25))
         for layer, other in zip(one.layers.values(), two.layers.values(), strict=True):
             torch.testing.assert_close(layer, other, atol=1e-4, rtol=1e-4)

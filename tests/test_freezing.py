@@ -107,7 +107,12 @@ def write_suggestion(folder: Path, value: object) -> str:
 def test_guided_reads_the_layers_of_its_distance(tmp_path):
     file = write_suggestion(
         tmp_path,
-        {"distances": {"genetic": {"layers": [4, 1], "reason": ""}, "syntactic": {"layers": [], "reason": "none significant"}}},
+        {
+            "distances": {
+                "genetic": {"layers": [4, 1], "reason": ""},
+                "syntactic": {"layers": [], "reason": "none significant"},
+            }
+        },
     )
     assert plan_freezing("guided", suggestion=file, distance="genetic").layers_of(12) == (1, 4)
     with pytest.raises(XlingValueError, match=r"suggests no layer by syntactic \(none significant\)"):

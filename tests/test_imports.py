@@ -59,7 +59,12 @@ def test_callbacks_know_no_task_and_no_language():
     for path, _ in source_files():
         if path.parent.name == "callbacks":
             for name in imported_modules(path):
-                assert name[:2] not in (["xling", "data"], ["xling", "module"], ["xling", "languages"], ["xling", "tables"]), path
+                assert name[:2] not in (
+                    ["xling", "data"],
+                    ["xling", "module"],
+                    ["xling", "languages"],
+                    ["xling", "tables"],
+                ), path
 
 
 def test_only_one_spelling_of_lightning_is_imported():
@@ -69,4 +74,6 @@ def test_only_one_spelling_of_lightning_is_imported():
 
 def test_importing_the_package_is_quick_and_light():
     code = "import sys, xling, xling.errors; print(sorted({'torch', 'pandas', 'transformers'} & set(sys.modules)))"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    )

@@ -99,7 +99,9 @@ def test_seeds_repeat_and_differ(make_config, tmp_path):
 
 
 def test_impact_can_be_followed_every_few_steps(make_config):
-    run = train(make_config("trainer.val_check_interval=3", "trainer.check_val_every_n_epoch=null", "trainer.max_epochs=1"))
+    run = train(
+        make_config("trainer.val_check_interval=3", "trainer.check_val_every_n_epoch=null", "trainer.max_epochs=1")
+    )
     assert pd.read_parquet(run.path / "impact.parquet")["step"].unique().tolist() == [0, 3, 6]
 
 
@@ -112,7 +114,9 @@ def test_a_complete_run_is_not_repeated(make_config):
 def test_a_directory_of_another_configuration_is_refused(make_config):
     run = train(make_config())
     files = {path: path.stat().st_mtime_ns for path in run.path.rglob("*")}
-    with pytest.raises(XlingValueError, match=r"optimizer\.learning_rate=0\.001, now optimizer\.learning_rate=0\.002.*another study"):
+    with pytest.raises(
+        XlingValueError, match=r"optimizer\.learning_rate=0\.001, now optimizer\.learning_rate=0\.002.*another study"
+    ):
         train(make_config("optimizer.learning_rate=2e-3"))
     assert files == {path: path.stat().st_mtime_ns for path in run.path.rglob("*")}
 

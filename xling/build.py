@@ -8,11 +8,12 @@ from typing import Any
 
 import pytorch_lightning as pl
 from hydra.utils import instantiate
-from pytorch_lightning.callbacks import ModelCheckpoint, Timer, TQDMProgressBar
+from pytorch_lightning.callbacks import ModelCheckpoint, TQDMProgressBar
 from pytorch_lightning.loggers import CSVLogger
 
 from xling.callbacks.alignment import AlignmentMonitor
 from xling.callbacks.base import shared_store
+from xling.callbacks.clock import TrainingClock
 from xling.callbacks.freezing import LayerFreezing
 from xling.callbacks.impact import ImpactMonitor
 from xling.callbacks.progress import ProgressLog
@@ -43,7 +44,7 @@ class Parts:
     module: SequenceClassifier
     monitor: ImpactMonitor
     recorder: RunRecorder
-    timer: Timer
+    clock: TrainingClock
     callbacks: list[pl.Callback]
     facts: dict[str, Any]
 
@@ -85,14 +86,14 @@ def build_parts(config: dict[str, Any], identity: dict[str, Any], run: RunDirect
     frozen_layers = plan.layers_of(find_layers(module, spec.layers).n_layers)
     alignment = build_alignment(config, monitor)
     recorder = RunRecorder(run, identity, monitor, frozen_layers, alignment)
-    timer = Timer()
+    clock = TrainingClock()
     checkpoint = ModelCheckpoint(run.path / CHECKPOINTS, filename="last", save_top_k=1, enable_version_counter=False)
-    callbacks: list[pl.Callback] = [LayerFreezing(plan, spec.layers), monitor, recorder, timer, checkpoint]
+    callbacks: list[pl.Callback] = [LayerFreezing(plan, spec.layers), monitor, recorder, clock, checkpoint]
     if alignment is not None:
         callbacks.insert(1, alignment)
     if config["probe"]["write_representations"]:
         callbacks.append(RepresentationWriter(run.path / "representations", spec.layers, config["probe"]["pooling"]))
-    return Parts(datamodule, module, monitor, recorder, timer, callbacks, facts)
+    return Parts(datamodule, module, monitor, recorder, clock, callbacks, facts)
 
 
 def build_data(config: dict[str, Any], spec: EncoderSpec) -> TransferDataModule:
@@ -126,7 +127,11 @@ def build_module(config: dict[str, Any], spec: EncoderSpec, encoder: Any) -> Seq
 
 
 def build_monitor(
-    config: dict[str, Any], spec: EncoderSpec, datamodule: TransferDataModule, module: SequenceClassifier, model_hash: str
+    config: dict[str, Any],
+    spec: EncoderSpec,
+    datamodule: TransferDataModule,
+    module: SequenceClassifier,
+    model_hash: str,
 ) -> ImpactMonitor:
     """The impact monitor with the base store that all runs share."""
     probe = config["probe"]

@@ -34,7 +34,9 @@ class ClassificationHead(nn.Module):
     ) -> None:
         super().__init__()
         if pooler is not None and pooling != "cls":
-            raise XlingValueError(f"a pre-trained pooler reads the first token, pooling is {pooling!r}; set pooling=cls")
+            raise XlingValueError(
+                f"a pre-trained pooler reads the first token, pooling is {pooling!r}; set pooling=cls"
+            )
         self.pool = get_pooling(pooling)
         self.pooler = pooler
         self.dropout = nn.Dropout(dropout)

@@ -79,7 +79,9 @@ class SequenceClassifier(pl.LightningModule):
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int, dataloader_idx: int = 0) -> None:
         """Count correct predictions; callbacks read the layers of this same forward pass."""
-        with torch.autocast(self.device.type, enabled=self.evaluation_autocast and torch.is_autocast_enabled(self.device.type)):
+        with torch.autocast(
+            self.device.type, enabled=self.evaluation_autocast and torch.is_autocast_enabled(self.device.type)
+        ):
             logits = self(batch)
         language = list(self.trainer.val_dataloaders)[dataloader_idx]
         self.accuracy[language].update(logits, batch["label"])

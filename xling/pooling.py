@@ -50,5 +50,7 @@ def get_pooling(name: str):
         XlingValueError: there is none of that name.
     """
     if name not in POOLINGS:
-        raise XlingValueError(f"unknown pooling {name!r}; expected {', '.join(POOLINGS)}{close_matches(name, POOLINGS)}")
+        raise XlingValueError(
+            f"unknown pooling {name!r}; expected {', '.join(POOLINGS)}{close_matches(name, POOLINGS)}"
+        )
     return POOLINGS[name]

@@ -15,20 +15,38 @@ def describe_recipe(config: Mapping[str, Any], environment: Mapping[str, Any], d
     Returns:
         Sentences that do not depend on the run's languages and seed, so that runs of one design say the same.
     """
-    model, optimizer, trainer, probe = (config[name] for name in ("model", "optimizer", "trainer", "probe"))
-    facts = environment["model"]
-    n_probe = sorted({entry["n_examples"] for role, entry in data.items() if role.startswith("probe.")})
+    return f"{_encoder(config['model'], environment)} {_fine_tuning(config, data)} {_probe(config, data)}"
+
+
+def _encoder(model: Mapping[str, Any], environment: Mapping[str, Any]) -> str:
     weights = "" if model["weights"] == "pretrained" else f", {model['weights']} weights"
     pooler = ", its pre-trained pooler kept" if model["pooler"] else ""
+    content = environment["model"]["content_hash"][:12]
     return (
-        f"Encoder: {model['name']} ({model['name_or_path']}{weights}; content hash {facts['content_hash'][:12]}), "
-        f"{model['pooling']} pooling{pooler}. Fine-tuning: {_count(data['train']['n_examples'])} examples of "
-        f"“{config['data']['train_split']}”, {_count_of(trainer['max_epochs'], 'epoch')}, batch {config['data']['batch_size']}, AdamW, "
-        f"learning rate {optimizer['learning_rate']:g}, {optimizer['schedule']} schedule, warm-up "
-        f"{optimizer['warmup_fraction']:g}, weight decay {optimizer['weight_decay']:g}, gradient clipping "
-        f"{trainer['gradient_clip_val'] or 0:g}, precision {trainer['precision']}, freezing {config['freeze']['strategy']}. "
-        f"Probe: {' or '.join(map(_count, n_probe))} examples of “{config['data']['probe_split']}” per language, {probe['pooling']} pooling "
-        f"of every layer in {'training precision' if probe['autocast'] else 'float32'}, at most {config['data']['max_length']} tokens."
+        f"Encoder: {model['name']} ({model['name_or_path']}{weights}; content hash {content}), "
+        f"{model['pooling']} pooling{pooler}."
+    )
+
+
+def _fine_tuning(config: Mapping[str, Any], data: Mapping[str, Any]) -> str:
+    optimizer, trainer = config["optimizer"], config["trainer"]
+    return (
+        f"Fine-tuning: {_count(data['train']['n_examples'])} examples of “{config['data']['train_split']}”, "
+        f"{_count_of(trainer['max_epochs'], 'epoch')}, batch {config['data']['batch_size']}, AdamW, "
+        f"learning rate {optimizer['learning_rate']:g}, {optimizer['schedule']} schedule, "
+        f"warm-up {optimizer['warmup_fraction']:g}, weight decay {optimizer['weight_decay']:g}, "
+        f"gradient clipping {trainer['gradient_clip_val'] or 0:g}, precision {trainer['precision']}, "
+        f"freezing {config['freeze']['strategy']}."
+    )
+
+
+def _probe(config: Mapping[str, Any], data: Mapping[str, Any]) -> str:
+    n_probe = sorted({entry["n_examples"] for role, entry in data.items() if role.startswith("probe.")})
+    precision = "training precision" if config["probe"]["autocast"] else "float32"
+    return (
+        f"Probe: {' or '.join(map(_count, n_probe))} examples of “{config['data']['probe_split']}” per language, "
+        f"{config['probe']['pooling']} pooling of every layer in {precision}, "
+        f"at most {config['data']['max_length']} tokens."
     )
 
 

@@ -88,9 +88,13 @@ def load_representations(
             facts = json.loads((file.metadata() or {})[_FACTS])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a dict)
     except (SafetensorError, KeyError, ValueError) as error:
-        raise CorruptArtefactError(f"{path} is not a whole representations file ({error}); delete it and run again") from error
+        raise CorruptArtefactError(
+            f"{path} is not a whole representations file ({error}); delete it and run again"
+        ) from error
     if _checksum(tensors) != facts.pop("sha256", None):
-        raise CorruptArtefactError(f"{path} has changed since it was written (checksum differs); delete it and run again")
+        raise CorruptArtefactError(
+            f"{path} has changed since it was written (checksum differs); delete it and run again"
+        )
     for name, value in (expected or {}).items():
         if facts.get(name) != value:
             raise CorruptArtefactError(

@@ -70,7 +70,9 @@ class RunDirectory:
             lock = FileLock(self.path / _LOCK_FILE, timeout=0)
             lock.acquire()
         except Timeout as error:
-            raise UnreachableError(f"{self.path} is in use by another process; wait for it, or choose another study name") from error
+            raise UnreachableError(
+                f"{self.path} is in use by another process; wait for it, or choose another study name"
+            ) from error
         except OSError as error:
             raise UnreachableError(f"cannot write {self.path}: {error.strerror}; choose another output_dir") from error
         try:
@@ -132,7 +134,9 @@ class RunDirectory:
         for name, digest in manifest["files"].items():
             path = self.path / name
             if not path.is_file() or _digest(path) != digest:
-                raise CorruptArtefactError(f"{path} is missing or has changed since the run ended; delete its folder and run again")
+                raise CorruptArtefactError(
+                    f"{path} is missing or has changed since the run ended; delete its folder and run again"
+                )
         return manifest
 
     def recipe(self) -> str:

@@ -75,4 +75,7 @@ def _load_run(run: RunDirectory) -> tuple[dict, list[pd.DataFrame]]:
     manifest = run.read_manifest()
     frames = [pd.read_parquet(run.path / name) for name in (IMPACT_FILE, TRANSFER_FILE)]
     alignment = run.path / ALIGNMENT_FILE
-    return manifest, [*frames, pd.read_parquet(alignment) if alignment.is_file() else pd.DataFrame(columns=list(ALIGNMENT))]
+    return manifest, [
+        *frames,
+        pd.read_parquet(alignment) if alignment.is_file() else pd.DataFrame(columns=list(ALIGNMENT)),
+    ]

@@ -35,23 +35,32 @@ def train(config: dict[str, Any]) -> RunDirectory:
         XlingError: a setting, file or directory that does not fit; its message names the remedy.
     """
     config = resolve_settings(config)
-    identity = {"study": config["study"], "source_language": config["source_language"], "strategy": plan_freezing(**config["freeze"]).name,
-                "seed": config["seed"]}  # fmt: skip
+    identity = _identity(config)
     run = RunDirectory.of(config["output_dir"], **identity)
     run.check_config(config)
     if run.is_complete:
         log.info("%s is complete; nothing to do", run.path)
         return run
-    with run.lock():
-        with log_to_file(run.path / "run.log"):
-            _fit(config, identity, run)
+    with run.lock(), log_to_file(run.path / "run.log"):
+        _fit(config, identity, run)
     gc.collect()  # module, trainer and callbacks refer to each other; a sweep in one process would pile them up
     return run
 
 
+def _identity(config: dict[str, Any]) -> dict[str, Any]:
+    strategy = plan_freezing(**config["freeze"]).name
+    return {"study": config["study"], "source_language": config["source_language"]} | {
+        "strategy": strategy,
+        "seed": config["seed"],
+    }
+
+
+def _headline(config: dict[str, Any], identity: dict[str, Any]) -> tuple:
+    return identity["source_language"], len(config["target_languages"]), identity["strategy"], identity["seed"]
+
+
 def _fit(config: dict[str, Any], identity: dict[str, Any], run: RunDirectory) -> None:
-    log.info("%s -> %d target languages, freezing %s, seed %d: %s", identity["source_language"], len(config["target_languages"]),
-             identity["strategy"], identity["seed"], run.path)  # fmt: skip
+    log.info("%s -> %d target languages, freezing %s, seed %d: %s", *_headline(config, identity), run.path)
     started = time.monotonic()
     pl.seed_everything(config["seed"], verbose=False)
     parts = build_parts(config, identity, run)  # bad settings and bad data speak up before anything is recorded
@@ -67,7 +76,7 @@ def _fit(config: dict[str, Any], identity: dict[str, Any], run: RunDirectory) ->
     if not config["keep_checkpoint"]:
         run.remove_checkpoints()
     seconds = round(time.monotonic() - started, 1)
-    run.complete(identity | parts.summary() | {"seconds": seconds, "train_seconds": parts.timer.time_elapsed("train")})
+    run.complete(identity | parts.summary() | {"seconds": seconds, "train_seconds": round(parts.clock.seconds, 1)})
     _report(parts, identity, seconds)
 
 
@@ -85,9 +94,13 @@ def _capture_base(config: dict[str, Any], parts: Parts) -> None:
 
 def _report(parts: Parts, identity: dict[str, Any], seconds: float) -> None:
     transfer = {language: score["score"] for language, score in parts.module.transfer.items()}
-    scores = "  ".join(f"{language} {score:.3f}" for language, score in sorted(transfer.items(), key=lambda item: -item[1]))
+    scores = "  ".join(
+        f"{language} {score:.3f}" for language, score in sorted(transfer.items(), key=lambda item: -item[1])
+    )
     log.info("%s: %s  %s", identity["source_language"], parts.module.transfer_metric, scores)
-    log.info("impact before the first step: at most %.1e (noise floor); done in %.0f s", parts.monitor.noise_floor(), seconds)
+    log.info(
+        "impact before the first step: at most %.1e (noise floor); done in %.0f s", parts.monitor.noise_floor(), seconds
+    )
 
 
 @hydra.main(version_base="1.3", config_path="pkg://xling.conf", config_name="train")

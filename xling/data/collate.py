@@ -22,7 +22,11 @@ class PadToLongest:
     def __call__(self, rows: list[dict]) -> dict[str, torch.Tensor]:
         longest = max(len(row["input_ids"]) for row in rows)
         fill = {"input_ids": self.pad_token_id, "token_type_ids": 0}
-        batch = {name: _padded([row[name] for row in rows], longest, value) for name, value in fill.items() if name in rows[0]}
+        batch = {
+            name: _padded([row[name] for row in rows], longest, value)
+            for name, value in fill.items()
+            if name in rows[0]
+        }
         lengths = torch.tensor([len(row["input_ids"]) for row in rows])
         batch["attention_mask"] = (torch.arange(longest) < lengths[:, None]).long()
         for name in ("label", "example_id", "premise_id"):

@@ -36,7 +36,9 @@ def check_examples(frame: pd.DataFrame, where: str) -> pd.DataFrame:
     """
     missing = [column for column in COLUMNS if column not in frame.columns]
     if missing:
-        raise XlingValueError(f"{where}: expected columns {', '.join(COLUMNS)}, found no {', '.join(missing)}; add them")
+        raise XlingValueError(
+            f"{where}: expected columns {', '.join(COLUMNS)}, found no {', '.join(missing)}; add them"
+        )
     if frame.empty:
         raise XlingValueError(f"{where}: expected at least one example, found none; check the split and the limits")
     unknown = sorted(set(frame["label"]) - set(LABELS), key=str)
@@ -44,7 +46,9 @@ def check_examples(frame: pd.DataFrame, where: str) -> pd.DataFrame:
         raise XlingValueError(f"{where}: unknown label {unknown[0]!r}; expected one of {', '.join(LABELS)}")
     blank = frame["premise"].str.strip().eq("") | frame["hypothesis"].str.strip().eq("")
     if blank.any():  # machine-translated training text has some; the label still holds for the other sentence
-        log.warning("%s: %d of %d examples have an empty premise or hypothesis; they are kept", where, blank.sum(), len(frame))
+        log.warning(
+            "%s: %d of %d examples have an empty premise or hypothesis; they are kept", where, blank.sum(), len(frame)
+        )
     if frame["example_id"].duplicated().any():
         first = frame.loc[frame["example_id"].duplicated(), "example_id"].iloc[0]
         raise XlingValueError(f"{where}: example_id {first} occurs twice; ids must be unique within a split")

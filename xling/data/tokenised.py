@@ -123,7 +123,9 @@ def load_tokenised(
 def _write(columns: dict[str, Sequence], folder: Path, name: str, fingerprint: str) -> None:
     import datasets
 
-    log.info("tokenising %s: %d examples, %.1f tokens on average", name, len(columns["length"]), np.mean(columns["length"]))
+    log.info(
+        "tokenising %s: %d examples, %.1f tokens on average", name, len(columns["length"]), np.mean(columns["length"])
+    )
     with atomic_path(folder) as temporary:
         datasets.disable_progress_bars()
         datasets.Dataset.from_dict(columns).save_to_disk(temporary / _ROWS)

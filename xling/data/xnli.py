@@ -61,10 +61,16 @@ class XnliSource:
 
     def _from_files(self, language: str, split: str) -> pd.DataFrame:
         release = f"multinli.train.{language}.tsv" if split == "train" else f"xnli.{split}.tsv"
-        candidates = [self.root / f"{split}.{language}.tsv", self.root / release, *sorted(self.root.glob(f"*/{release}"))]
+        candidates = [
+            self.root / f"{split}.{language}.tsv",
+            self.root / release,
+            *sorted(self.root.glob(f"*/{release}")),
+        ]
         path = next((path for path in candidates if path.is_file()), None)
         if path is None:
-            raise MissingFileError(f"expected {split}.{language}.tsv or {release} in data.root={self.root}, found neither")
+            raise MissingFileError(
+                f"expected {split}.{language}.tsv or {release} in data.root={self.root}, found neither"
+            )
         frame = _read_tsv(path)
         if path.name.startswith("xnli."):
             frame = _columns(frame, path, language="language", pair_id="pairID", premise="sentence1", hypothesis="sentence2",
