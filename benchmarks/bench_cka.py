@@ -182,7 +182,6 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("docs/bench_cka.md"))
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    os.environ["TQDM_DISABLE"] = "1"  # the peers' progress bars
     warnings.filterwarnings("ignore", module="torch_cka|tqdm")
     text = bench(options.n, options.d, options.rounds)
     print(text)
