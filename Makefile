@@ -16,10 +16,10 @@ demo: $(INSTALLED)  ## 4 source x 15 target languages, real encoder, embedded da
 	$(BIN)/python analyze.py runs=runs/demo output_dir=results/demo
 
 test: $(INSTALLED)  ## fast tests, offline
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 test-all: $(INSTALLED)  ## all that this machine can run
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m ""
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m ""
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -1,9 +1,9 @@
 """How far does training move each layer of a CNN? `python examples/image_classifier.py`"""
-
 import pytorch_lightning as pl
 import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
+
 from xling.callbacks import ImpactMonitor
 
 
@@ -25,7 +25,5 @@ class Classifier(pl.LightningModule):
 stripes, is_across = torch.rand(256, 1, 1, 12).expand(-1, 1, 12, 12), torch.randint(0, 2, (256,))
 data = TensorDataset(torch.where(is_across.bool()[:, None, None, None], stripes.mT, stripes), is_across)
 monitor = ImpactMonitor(layers="features.[02]")
-pl.Trainer(max_epochs=3, callbacks=[monitor]).fit(
-    Classifier(), DataLoader(data, 32, shuffle=True), DataLoader(data, 64)
-)
+pl.Trainer(max_epochs=3, callbacks=[monitor]).fit(Classifier(), DataLoader(data, 32, shuffle=True), DataLoader(data, 64))
 print(*(f"epoch {r['epoch']:.0f}  {r['label']}  impact {r['impact']:.4f}" for r in monitor.records), sep="\n")

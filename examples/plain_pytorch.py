@@ -1,5 +1,4 @@
 """CKA in a loop of one's own, without Lightning. `python examples/plain_pytorch.py`"""
-
 import torch
 from torch import nn
 

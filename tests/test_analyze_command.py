@@ -79,7 +79,7 @@ def test_a_study_gives_a_suggestion_of_layers(tmp_path, monkeypatch):
     distances = make_distances()
     measured = make_measurements(distances, planted={("genetic", 2): -0.2}, n_layers=2)
     runs = pd.DataFrame({"path": ["nowhere"]})
-    study = Study(measured.impact, measured.transfer, runs, [("sw/seed_9", "no manifest")])
+    study = Study(measured.impact, measured.transfer, pd.DataFrame(), runs, [("sw/seed_9", "no manifest")])
     monkeypatch.setattr("xling.analysis.gather.load_study", lambda directory: study)
 
     class Simulated:

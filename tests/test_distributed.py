@@ -11,6 +11,8 @@ import torch
 
 from xling.representations import load_representations
 
+pytestmark = pytest.mark.xdist_group("distributed")  # the fits are made once
+
 TESTS = Path(__file__).parent
 
 
