@@ -297,7 +297,9 @@ def test_impact_is_measured_under_other_ways_to_train(changes, tmp_path):
     assert {record["n_examples"] for record in monitor.records} == {16 if "limit_val_batches" in changes else 26}
 
 
-@pytest.mark.filterwarnings("ignore:.*gradient_checkpointing_enable.*deprecated")  # its successor is younger than our range
+@pytest.mark.filterwarnings(
+    "ignore:.*gradient_checkpointing_enable.*deprecated"
+)  # its successor is younger than our range
 def test_impact_is_measured_with_gradient_checkpointing(tmp_path):
     class Checkpointed(Tagger):
         def __init__(self):
