@@ -8,6 +8,7 @@ that take models get modules that return the stored features. Prints a table and
 import argparse
 import os
 import platform
+import sys
 import tempfile
 import warnings
 from pathlib import Path
@@ -112,6 +113,7 @@ def bench(n: int, d: int, rounds: int) -> str:
     x, y = features(RATIOS[0], n, d)
     base = Marginal.of(x)
     runs = interleaved({name: (lambda run=run: run(x, y, base)) for name, (_, run) in OURS.items()}, rounds)
+    print("\n".join(f"{name}: {run} MB" for name, run in runs.items()), file=sys.stderr, flush=True)
     others, shared = peers(LAYERS, BATCH), two_processes(n, d)
     errors = {name: [] for name in [*OURS, *PARALLEL, *others]}
     calls: dict[str, list[Measured]] = {name: [] for name in others}
@@ -127,6 +129,7 @@ def bench(n: int, d: int, rounds: int) -> str:
             value, call = measured(lambda run=run, x=x, y=y: run(x, y))
             errors[name].append(largest_error(value, truth[debiased]))
             calls[name].append(call)
+            print(f"{name} at {ratio}: {call} MB, error {errors[name][-1]}", file=sys.stderr, flush=True)
     runs |= {name: together(of_peer) for name, of_peer in calls.items()}
     return table(runs, errors, n, d) + targets(runs)
 

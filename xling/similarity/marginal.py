@@ -10,7 +10,7 @@ from torch import Tensor
 from xling.similarity.panels import add_product, empty_panels
 from xling.similarity.precision import similarity_precision
 
-ROWS_AT_ONCE = 512
+ROWS_AT_ONCE = 256
 """Rows shifted and multiplied at once: bounds the working memory of a one-shot call."""
 
 
