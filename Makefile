@@ -25,7 +25,8 @@ lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-bench-cka: $(INSTALLED)  ## peers in an environment of their own are optional: pip install -e '.[bench-cka]'
+bench-cka: $(INSTALLED)  ## CKA beside other packages, which it installs; several minutes; writes docs/bench_cka.md
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench-cka]'
 	$(BIN)/python -m benchmarks.bench_cka
 
 clean:
