@@ -20,6 +20,8 @@ def configure_logging() -> None:
     warnings.filterwarnings("ignore", message=".*number of training batches.*smaller than the logging interval.*")
     # a run directory is reused on purpose, when an interrupted run goes on
     warnings.filterwarnings("ignore", message=".*exists and is not empty.*")
+    # a login node has srun; that a run is started there on purpose is the user's choice
+    warnings.filterwarnings("ignore", message=".*`srun` command is available.*")
     # Lightning's own use of the tree API in torch 2.13
     warnings.filterwarnings("ignore", message=".*`isinstance\\(treespec, LeafSpec\\)` is deprecated.*")
     for name in ("pytorch_lightning", "lightning", "lightning.pytorch"):
