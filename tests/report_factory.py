@@ -66,6 +66,8 @@ def make_pairs(sources, targets, n_layers=13, n_seeds=2, strategies=("none",), m
                             "impact": value,
                             "impact_biased": value * 0.9,
                             "impact_sd": 0.01 if n_seeds > 1 else np.nan,
+                            "impact_low": np.nan,
+                            "impact_high": np.nan,
                             "accuracy": accuracy,
                             "accuracy_sd": 0.006 if n_seeds > 1 else np.nan,
                             "accuracy_in_language": 0.72,

@@ -49,6 +49,16 @@ def test_seeds_are_averaged_and_counted():
     assert row["impact_sd"] > 0
 
 
+@pytest.mark.parametrize(("seeds", "shown"), [((1,), True), ((1, 2), False)])
+def test_the_interval_over_premises_belongs_to_a_single_run(seeds, shown):
+    transfer, impact = make(seeds=seeds)
+    impact = impact.assign(impact_low=impact["impact"] - 0.01, impact_high=impact["impact"] + 0.02)
+    row = cell(compute_pairs(transfer, impact, DISTANCES), label="02")
+    assert np.isfinite(row["impact_low"]) == np.isfinite(row["impact_high"]) == shown
+    if shown:
+        assert row["impact_high"] - row["impact"] == pytest.approx(0.02)
+
+
 def test_transfer_is_expressed_in_four_ways():
     transfer, _ = make()
     transfer["accuracy"] = transfer["target_language"].map({"en": 0.8, "de": 0.7, "sw": 0.6})

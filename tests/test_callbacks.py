@@ -314,6 +314,7 @@ def test_impact_is_measured_with_gradient_checkpointing(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning")  # inductor's own call
 def test_impact_is_measured_in_a_compiled_encoder(tmp_path):
     class Compiled(Tagger):
         def __init__(self):

@@ -89,9 +89,12 @@ def test_curves_draw_one_line_per_target_and_a_band_over_seeds(pairs):
     assert len(_texts(ax)) == 14
 
 
-def test_curves_of_a_single_seed_have_no_band():
+def test_curves_of_a_single_seed_show_the_runs_own_interval_or_none():
     single = make_pairs(("en",), XNLI_LANGUAGES, n_seeds=1)
     assert len(curves.plot_impact_curves(single).collections) == 0
+    recorded = single.assign(impact_low=single["impact"] - 0.02, impact_high=single["impact"] + 0.03)
+    bands = curves.plot_impact_curves(recorded).collections
+    assert len(bands) == len(XNLI_LANGUAGES)
 
 
 def test_scatter_leaves_out_in_language_pairs_and_missing_distances(pairs):

@@ -8,6 +8,7 @@ import pandas as pd
 from rich.console import Console
 from rich.progress import track
 
+from xling.analysis.alignment import compute_alignment
 from xling.analysis.arrays import PairArrays, distance_arrays, impact_arrays, restrict_to_square
 from xling.analysis.effects import fit_mixed_model
 from xling.analysis.freezing import compute_freezing
@@ -46,8 +47,8 @@ def compute_default_tables(
         kinds: distance columns with a value for some pair.
 
     Returns:
-        name -> table: also ``held_out``, and, where there is something to compute them from, ``mediation`` and
-        ``freezing``.
+        name -> table: also ``held_out``, and, where there is something to compute them from, ``mediation``,
+        ``alignment`` and ``freezing``.
     """
     analyses = _build_analyses(measured, main, kinds)
     log.info("Testing associations (%s permutations)", f"{settings.resampling.permutations:,}")
@@ -65,6 +66,8 @@ def compute_default_tables(
     if between[["impact", "accuracy"]].notna().all(axis=1).any() and kinds:
         log.info("Splitting distance's association with transfer")
         tables["mediation"] = _mediate(measured.distances, main, kinds, settings.resampling)
+    if measured.alignment is not None:
+        tables["alignment"] = compute_alignment(measured.alignment, settings.epoch, settings.step)
     if pairs["strategy"].nunique() > 1:
         baseline = main["strategy"].iloc[0]
         transfer = select_validation(measured.transfer, settings.epoch, settings.step)

@@ -14,6 +14,7 @@ from xling.errors import XlingValueError, close_matches
 LANGUAGE_PAIR = ["source_language", "target_language"]
 CELL = ["strategy", *LANGUAGE_PAIR]
 RUN = ["study", "source_language", "strategy", "seed"]
+INTERVAL = ["impact_low", "impact_high"]
 
 
 def compute_pairs(
@@ -42,7 +43,7 @@ def compute_pairs(
     transfer = select_validation(check_columns(transfer, tables.TRANSFER, "transfer"), epoch, step)
     cells = _derive_outcomes(_average_accuracy(_check_unique(transfer, [*RUN, "target_language"], "transfer")))
     pairs = cells.assign(layer=pd.NA, layer_label=MEAN_LABEL, impact=float("nan"))
-    pairs = pairs.assign(impact_biased=pairs["impact"], impact_sd=pairs["impact"])
+    pairs = pairs.assign(**dict.fromkeys(["impact_biased", "impact_sd", *INTERVAL], float("nan")))
     if impact is not None and not impact.empty:
         layers = _average_impact(_impact_at(check_columns(impact, tables.IMPACT, "impact"), transfer))
         pairs = _complete_layers(cells, layers).merge(layers, on=[*CELL, "layer_label"], how="left")
@@ -125,11 +126,17 @@ def _impact_at(impact: pd.DataFrame, transfer: pd.DataFrame) -> pd.DataFrame:
 
 
 def _average_impact(impact: pd.DataFrame) -> pd.DataFrame:
-    return impact.groupby([*CELL, "layer_label"], as_index=False).agg(
+    impact = impact.assign(**{name: float("nan") for name in INTERVAL if name not in impact})
+    cells = impact.groupby([*CELL, "layer_label"], as_index=False).agg(
         impact=("impact", "mean"),
         impact_biased=("impact_biased", "mean"),
         impact_sd=("impact", "std"),
+        impact_low=("impact_low", "mean"),
+        impact_high=("impact_high", "mean"),
+        n_runs=("seed", "size"),
     )
+    cells[INTERVAL] = cells[INTERVAL].where(cells["n_runs"] == 1)  # it belongs to one run; seeds have impact_sd
+    return cells.drop(columns="n_runs")
 
 
 def _complete_layers(cells: pd.DataFrame, layers: pd.DataFrame) -> pd.DataFrame:

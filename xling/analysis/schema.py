@@ -19,8 +19,9 @@ TABLES = (
     "ranking",
     "held_out",
     "freezing",
+    "alignment",
 )
-"""All tables an analysis may have; the columns of the last four stand in the modules of their names."""
+"""All tables an analysis may have; the columns of the last five stand in the modules of their names."""
 
 MEAN_LABEL = "mean"
 """`layer_label` of the mean over layers 1..n (the embedding output, layer 0, is not part of it)."""
@@ -43,6 +44,8 @@ PAIRS = {
     "impact": "1 - debiased linear CKA, mean over seeds",
     "impact_biased": "1 - biased linear CKA (the paper's), mean over seeds",
     "impact_sd": "standard deviation of impact over seeds (n - 1); NaN for one seed",
+    "impact_low": "lower end of the run's 95 % jackknife interval over premises; NaN for several seeds and for the mean",
+    "impact_high": "upper end of it",
     "accuracy": "fraction of correct predictions on the target, mean over seeds; the same on all rows of a cell",
     "accuracy_sd": "standard deviation of accuracy over seeds (n - 1); NaN for one seed",
     "accuracy_in_language": "accuracy of the same source's model on the source language itself",

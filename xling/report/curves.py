@@ -23,7 +23,8 @@ def plot_impact_curves(
 ) -> Axes:
     """Draw impact against layer for one source language, a line per target coloured by its distance.
 
-    A ribbon shows one standard deviation over seeds where there are several; layers without a number leave a gap.
+    A ribbon shows one standard deviation over seeds where there are several, else the run's own 95 % interval over
+    premises where it recorded one; layers without a number leave a gap.
 
     Args:
         pairs: table ``pairs``.
@@ -56,12 +57,19 @@ def _draw_target(ax: Axes, line: pd.DataFrame, distance: str) -> tuple[float, st
     value = line[distance].iloc[0] if distance in line else np.nan
     colour = style.INK if in_language else style.MUTED if np.isnan(value) else style.DISTANCE_MAP(value)
     ax.plot(layers, impact, color=colour, linestyle="--" if in_language else "-", linewidth=1.6 if in_language else 1)
-    spread_over_seeds = line["impact_sd"].to_numpy(float) if "impact_sd" in line else np.full(len(line), np.nan)
-    if np.isfinite(spread_over_seeds).any():
-        low, high = impact - spread_over_seeds, impact + spread_over_seeds
+    low, high = _ribbon(line)
+    if np.isfinite(low).any():
         ax.fill_between(layers, low, high, color=colour, alpha=0.15, linewidth=0)
     finite = impact[np.isfinite(impact)]
     return (float(finite[-1]) if len(finite) else np.nan), colour
+
+
+def _ribbon(line: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """Lower and upper edge of a line's ribbon; NaN where there is none."""
+    impact, deviation = line["impact"].to_numpy(float), line["impact_sd"].to_numpy(float)
+    if np.isfinite(deviation).any():
+        return impact - deviation, impact + deviation
+    return line["impact_low"].to_numpy(float), line["impact_high"].to_numpy(float)
 
 
 def _name_lines(ax: Axes, ends: dict[str, tuple[float, str]], last_layer: float) -> None:

@@ -114,5 +114,6 @@ def _colouring(analysis: Analysis, rows: pd.DataFrame) -> str:
 def _describe_band(layers: pd.DataFrame) -> str:
     seeds = int(layers["n_seeds"].max())
     if seeds == 1:
-        return "One seed: no interval over seeds."
+        premises = "Bands: 95 % jackknife interval over premises. " if layers["impact_low"].notna().any() else ""
+        return f"{premises}One seed: no interval over seeds."
     return f"Bands: one standard deviation over {seeds} seeds."

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from xling.analysis.schema import Analysis
 from xling.atomic import write_text
-from xling.report import associations, choice, coverage, freezing, measured, mediation, study
+from xling.report import alignment, associations, choice, coverage, freezing, measured, mediation, study
 from xling.report.page import render_page
 from xling.report.save import save_figure, save_table
 from xling.report.section import Absent, Section
@@ -18,6 +18,7 @@ SECTIONS: tuple[Callable[[Analysis], Section | Absent], ...] = (
     study.run_section,
     measured.accuracy_section,
     measured.impact_section,
+    alignment.alignment_section,
     associations.impact_distance_section,
     associations.impact_transfer_section,
     associations.transfer_distance_section,
