@@ -74,3 +74,20 @@ def make_measurements(distances: pd.DataFrame | None = None, **options) -> Measu
     distances = make_distances() if distances is None else distances
     transfer, impact = make_runs(distances, **options)
     return Measurements(transfer, distances, impact, distances_name="simulated")
+
+
+def make_alignment(seeds=(1, 2), sources=("en", "sw"), lost=0.2, reason="") -> pd.DataFrame:
+    """Before: .9 everywhere; after: `lost` less per layer, .01 more for every further seed."""
+    rows = []
+    for source in sources:
+        for seed in seeds:
+            for target in {"en", "sw", "de"} - {source}:
+                for layer in range(3):
+                    for step in (0, 5, 10):
+                        after = 0.9 - lost * layer * (step / 10) + 0.01 * (seed - 1) * (step > 0)
+                        rows.append({
+                            "study": "s", "source_language": source, "target_language": target, "strategy": "none",
+                            "seed": seed, "epoch": step / 10, "step": step, "is_in_language": False, "layer": layer,
+                            "n_examples": 30, "reason": reason, "cka_debiased": np.nan if reason else after,
+                        })  # fmt: skip
+    return pd.DataFrame(rows)

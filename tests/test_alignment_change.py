@@ -1,30 +1,12 @@
 """Alignment before and after fine-tuning: the table and what the report says of it."""
 
-import numpy as np
-import pandas as pd
 import pytest
+from analysis_factory import make_alignment
 
 from xling.analysis.alignment import ALIGNMENT_CHANGE, compute_alignment
 from xling.analysis.schema import Analysis
 from xling.report.alignment import alignment_section, draw_alignment
 from xling.report.section import Absent
-
-
-def make_alignment(seeds=(1, 2), sources=("en", "sw"), lost=0.2, reason="") -> pd.DataFrame:
-    """Before: .9 everywhere; after: `lost` less per layer, .01 more for every further seed."""
-    rows = []
-    for source in sources:
-        for seed in seeds:
-            for target in {"en", "sw", "de"} - {source}:
-                for layer in range(3):
-                    for step in (0, 5, 10):
-                        after = 0.9 - lost * layer * (step / 10) + 0.01 * (seed - 1) * (step > 0)
-                        rows.append({
-                            "study": "s", "source_language": source, "target_language": target, "strategy": "none",
-                            "seed": seed, "epoch": step / 10, "step": step, "is_in_language": False, "layer": layer,
-                            "n_examples": 30, "reason": reason, "cka_debiased": np.nan if reason else after,
-                        })  # fmt: skip
-    return pd.DataFrame(rows)
 
 
 def test_change_is_the_last_validation_against_before_training_averaged_over_seeds():

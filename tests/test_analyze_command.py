@@ -1,10 +1,11 @@
 import functools
 import json
 import sys
+from dataclasses import replace
 
 import pandas as pd
 import pytest
-from analysis_factory import make_distances, make_measurements
+from analysis_factory import make_alignment, make_distances, make_measurements
 
 import xling.analyze
 from xling.analysis.gather import add_distances, gather_study
@@ -13,9 +14,10 @@ from xling.analysis.permuting import Resampling
 from xling.analysis.pipeline import analyse
 from xling.analysis.probes import supply_probes
 from xling.analysis.schema import KINDS, TABLES, Analysis
-from xling.analyze import analyze, main, write_tables
+from xling.analyze import analyze, main
 from xling.distances import compute_distances, representation_distances, vocabulary_overlap_distances
 from xling.errors import XlingValueError
+from xling.report import write_report
 from xling.study import Study
 from xling.train import train
 
@@ -121,10 +123,10 @@ def test_a_real_study_is_analysed_with_distances_of_its_own_probes(make_config, 
 
 def test_tables_of_an_earlier_analysis_do_not_stay(tmp_path):
     table = pd.DataFrame({"a": [1]})
-    write_tables(Analysis({"pairs": table, "correlations_paper": table}), tmp_path)
-    (tmp_path / "mine.csv").touch()
-    write_tables(Analysis({"pairs": table}), tmp_path)
-    assert {file.name for file in tmp_path.iterdir()} == {"pairs.csv", "mine.csv"}
+    write_report(Analysis({"correlations_paper": table, "alignment": pd.DataFrame()}), tmp_path)
+    (tmp_path / "tables" / "mine.csv").touch()
+    write_report(Analysis({"alignment": pd.DataFrame()}), tmp_path)
+    assert {file.name for file in (tmp_path / "tables").iterdir()} == {"alignment.csv", "alignment.tex", "mine.csv"}
 
 
 def test_every_table_is_listed():
@@ -132,9 +134,10 @@ def test_every_table_is_listed():
     strategies = make_measurements(
         make_distances(("de", "en", "ru")), sources=("de", "en", "ru"), n_layers=1, strategies=("none", "top_1")
     )
+    strategies = replace(strategies, alignment=make_alignment())
     settings = Settings("both", resampling=Resampling(20, 20))
     assert set(analyse(strategies, settings).tables) == set(TABLES)
-    assert set(TABLES) - set(analyse(transfer_and_impact, settings).tables) == {"freezing"}
+    assert set(TABLES) - set(analyse(transfer_and_impact, settings).tables) == {"freezing", "alignment"}
 
 
 def find_run(folder):

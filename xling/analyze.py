@@ -13,16 +13,14 @@ from xling.analysis.inputs import Measurements, Settings
 from xling.analysis.permuting import Resampling
 from xling.analysis.pipeline import analyse
 from xling.analysis.probes import supply_probes
-from xling.analysis.schema import TABLES, Analysis
+from xling.analysis.schema import Analysis
 from xling.analysis.suggestion import make_suggestion, save_suggestion
-from xling.atomic import write_text
 from xling.cli import as_task, run_command
 from xling.distances import Distances
 from xling.errors import XlingValueError
 
 log = logging.getLogger(__name__)
 
-TABLE_FOLDER = "tables"
 SUGGESTION_FILE = "suggestion.json"
 
 
@@ -70,19 +68,10 @@ def analyze(
     return analysis
 
 
-def write_tables(analysis: Analysis, folder: Path | str) -> None:
-    """Write every table as ``<name>.csv``, each all or nothing; tables of an earlier analysis do not stay."""
-    for name in set(TABLES) - set(analysis.tables):
-        for ending in ("csv", "tex"):
-            (Path(folder) / f"{name}.{ending}").unlink(missing_ok=True)
-    for name, table in analysis.tables.items():
-        write_text(Path(folder) / f"{name}.csv", table.to_csv(index=False))
-
-
 def _write(analysis: Analysis, measured: Measurements, output_dir: Path) -> None:
     from xling.report import write_report  # slow to import, and a wrong input should not wait for it
 
-    write_tables(analysis, output_dir / TABLE_FOLDER)
+    (output_dir / SUGGESTION_FILE).unlink(missing_ok=True)  # one of an earlier analysis would not belong to this one
     if measured.impact is not None and "correlations" in analysis.tables:
         study = str(measured.transfer["study"].iloc[0])
         save_suggestion(output_dir / SUGGESTION_FILE, make_suggestion(analysis.tables["correlations"], study))

@@ -58,7 +58,7 @@ MEDIATION = {
     "p_qap_path_a": "the same for path_a; as for total, the labels of the distance matrix are permuted",
     "p_qap_path_b": "the same for path_b, languages permuted jointly in the largest complete square",
     "p_qap_indirect": "the larger of p_qap_path_a and p_qap_path_b",
-    "n_permutations": "permutations behind p_qap_total and p_qap_path_a",
+    "n_permutations": "permutations behind p_qap_total and p_qap_path_a: those that leave distance a slope",
     "exact": "all of these were enumerated",
     "n_square": "languages of the square behind p_qap_path_b",
     "n_bootstraps": "bootstrap draws in which all regressions exist",
@@ -120,7 +120,6 @@ def mediate(matrix: np.ndarray, cells: Cells, n_permutations: int, n_bootstraps:
     shared = {
         "n_pairs": n_pairs,
         "n_languages": len(matrix),
-        "n_permutations": len(permutations),
         "exact": permutations.exact,
         "n_square": n_square,
     }
@@ -148,9 +147,8 @@ def _intervals(boot: Paths, share: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def _p_values(observed: Paths, null: Paths, permutations: Permutations, path_b: np.ndarray) -> dict[str, np.ndarray]:
-    # a permutation that leaves no regression (a constant predictor) carries no effect: it counts as 0
     total, path_a = (
-        permutation_p(getattr(observed, name)[0], np.nan_to_num(getattr(null, name)), permutations.exact)
+        permutation_p(getattr(observed, name)[0], getattr(null, name), permutations.exact)
         for name in ("total", "path_a")
     )
     path_b = np.where(np.isfinite(observed.path_b[0]), path_b, np.nan)
@@ -159,6 +157,7 @@ def _p_values(observed: Paths, null: Paths, permutations: Permutations, path_b: 
         "p_qap_path_a": path_a,
         "p_qap_path_b": path_b,
         "p_qap_indirect": np.maximum(path_a, path_b),
+        "n_permutations": np.isfinite(null.path_a).sum(axis=0),
     }
 
 

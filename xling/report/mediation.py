@@ -102,7 +102,8 @@ def _picture(rows: pd.DataFrame) -> Picture:
         + "; ".join(f"{row['predictor']}: {describe_indirect(row)}" for _, row in rows.iterrows()),
         "Standardised slopes over pairs S ≠ T: distance to impact, impact to accuracy given distance, and the direct "
         f"and total slope of accuracy on distance ({_size(rows)} pairs). Indirect = product of the two upper paths, "
-        "with a language-level bootstrap interval and a QAP p-value, not corrected for the number of distances.",
+        "with a language-level bootstrap interval; its p-value is the larger of the QAP p-values of the two paths, not "
+        "corrected for the number of distances.",
     )
 
 

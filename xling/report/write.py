@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from xling.analysis.schema import TABLES as TABLE_NAMES
 from xling.analysis.schema import Analysis
 from xling.atomic import write_text
 from xling.report import alignment, associations, choice, coverage, freezing, measured, mediation, study
@@ -48,6 +49,7 @@ def write_report(analysis: Analysis, output_dir: Path | str) -> Path:
         Path of the page; it holds its figures inside and needs no other file.
     """
     output_dir = Path(output_dir)
+    _remove_absent(analysis, output_dir / TABLES)
     for name, table in analysis.tables.items():
         save_table(table, output_dir / TABLES, name)
     sections, absent = build_sections(analysis)
@@ -59,6 +61,13 @@ def write_report(analysis: Analysis, output_dir: Path | str) -> Path:
     page = output_dir / PAGE_FILE
     write_text(page, render_page(analysis, sections, absent, drawings))
     return page
+
+
+def _remove_absent(analysis: Analysis, folder: Path) -> None:
+    """Delete tables of an earlier analysis that this one lacks: they would be taken for its own."""
+    for name in set(TABLE_NAMES) - set(analysis.tables):
+        for ending in ("csv", "tex"):
+            (folder / f"{name}.{ending}").unlink(missing_ok=True)
 
 
 def build_sections(analysis: Analysis) -> tuple[list[Section], list[Absent]]:
