@@ -91,13 +91,10 @@ def test_a_study_gives_a_suggestion_of_layers(tmp_path, monkeypatch):
             return distances
 
     settings = Settings("default", resampling=Resampling(200, 50))
-    written = {}
-    monkeypatch.setattr("xling.report.write_report", lambda analysis, folder: written.setdefault("analysis", analysis))
     analysis = analyze(lambda languages: Simulated(), tmp_path, runs="study", settings=settings)
     suggestion = json.loads((tmp_path / xling.analyze.SUGGESTION_FILE).read_text(encoding="utf-8"))
     assert suggestion["distances"]["genetic"]["layers"] == [2]
     assert suggestion["study"] == "simulated"
-    assert written["analysis"] is analysis
     assert analysis.warnings[0] == "Skipped sw/seed_9: no manifest."
     assert {file.stem for file in (tmp_path / "tables").glob("*.csv")} == set(analysis.tables)
 
