@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 
 STAGES = {
     "foundation": ("errors", "atomic", "hashing", "tables", "languages", "hub", "pooling", "layers", "representations",
-                   "similarity", "metrics", "freezing", "precision", "logs"),
+                   "similarity", "metrics", "freezing", "precision", "logs", "distributed"),
     "config": ("conf", "cli"),
     "data": ("data",),
     "module": ("models", "heads", "module"),

@@ -1,0 +1,54 @@
+"""Several processes as one: a loss over all of them, decisions that all follow, errors that all share."""
+
+import torch
+from torch import Tensor
+
+
+def sum_over_processes(values: Tensor) -> Tensor:
+    """The sum of every process's `values` (any shape); `values` itself where there is one process."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return values
+    total = values.clone()
+    torch.distributed.all_reduce(total)
+    return total
+
+
+class StepMeanLoss:
+    """Mixin of a LightningModule: each optimiser step follows the mean loss over everything that step covers.
+
+    Lightning averages gradients over processes and over the parts of ``accumulate_grad_batches`` as if all were of one
+    size. Here a part counts by its items (examples, labelled tokens), so a step does not depend on how its batch was cut
+    into shares: a share may be smaller than another, or empty.
+
+    ``training_step`` returns ``self.step_mean(summed loss, number of items)``.
+    """
+
+    _reference: Tensor | None = None
+    _so_far: Tensor | None = None
+
+    def step_mean(self, loss_sum: Tensor, n_items: Tensor | int) -> Tensor:
+        """The loss to return and to log.
+
+        Its value is the mean over all processes and over the parts of this step so far; its gradient, averaged by
+        Lightning and put right before the optimiser steps, is that of the mean over the whole step.
+
+        Args:
+            loss_sum: sum of the losses of this process's items in this part, scalar with a graph even where there are none.
+            n_items: how many items that is.
+        """
+        own = torch.stack([loss_sum.detach().float(), torch.as_tensor(n_items).to(loss_sum.device).float()])
+        part = sum_over_processes(own)
+        parts = self.trainer.accumulate_grad_batches
+        if self._reference is None:
+            self._reference, self._so_far = (part[1] * parts).clamp(min=1), torch.zeros_like(part)
+        self._so_far = self._so_far + part
+        loss = loss_sum * (self.trainer.world_size * parts) / self._reference
+        mean = self._so_far[0] / self._so_far[1].clamp(min=1)
+        return loss + (mean - loss).detach()
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Divide by the number of items the step really had; it is known only now where there are several parts."""
+        if self.trainer.accumulate_grad_batches > 1:
+            gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+            torch._foreach_mul_(gradients, self._reference / self._so_far[1].clamp(min=1))
+        self._reference = self._so_far = None
