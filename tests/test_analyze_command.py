@@ -8,8 +8,10 @@ import pytest
 from analysis_factory import make_alignment, make_distances, make_measurements
 
 import xling.analyze
+from xling.analysis.alignment import compute_alignment
 from xling.analysis.gather import add_distances, gather_study
 from xling.analysis.inputs import Settings
+from xling.analysis.pairs import compute_pairs
 from xling.analysis.permuting import Resampling
 from xling.analysis.pipeline import analyse
 from xling.analysis.probes import supply_probes
@@ -119,11 +121,12 @@ def test_a_real_study_is_analysed_with_distances_of_its_own_probes(make_config, 
 
 
 def test_tables_of_an_earlier_analysis_do_not_stay(tmp_path):
-    table = pd.DataFrame({"a": [1]})
-    write_report(Analysis({"correlations_paper": table, "alignment": pd.DataFrame()}), tmp_path)
+    measured = make_measurements(make_distances(("de", "en", "ru")), sources=("en",), n_layers=1)
+    pairs = compute_pairs(measured.transfer, measured.impact, measured.distances)
+    write_report(Analysis({"pairs": pairs, "alignment": compute_alignment(make_alignment())}), tmp_path)
     (tmp_path / "tables" / "mine.csv").touch()
-    write_report(Analysis({"alignment": pd.DataFrame()}), tmp_path)
-    assert {file.name for file in (tmp_path / "tables").iterdir()} == {"alignment.csv", "alignment.tex", "mine.csv"}
+    write_report(Analysis({"pairs": pairs}), tmp_path)
+    assert {file.name for file in (tmp_path / "tables").iterdir()} == {"pairs.csv", "pairs.tex", "mine.csv"}
 
 
 def test_every_table_is_listed():
