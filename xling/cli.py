@@ -1,23 +1,27 @@
-"""What both commands share: errors as one sentence, failures counted over a sweep, near misses of mistyped keys."""
+"""What both commands share: errors as one sentence, sweeps that go on, launchers, near misses of mistyped keys."""
 
 import functools
+import importlib.util
 import logging
+import shutil
 import sys
 from collections.abc import Callable
 from typing import Any
 
 from hydra import compose, initialize_config_module
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from xling.errors import XlingError, close_matches
+from xling.errors import UnreachableError, XlingError, XlingValueError, close_matches
+from xling.failures import JobFailed, report_failures
 from xling.logs import configure_logging
 
 log = logging.getLogger(__name__)
 
-_failures: list[str] = []
+_PLUGINS = {"joblib": "hydra_joblib_launcher", "slurm": "hydra_submitit_launcher", "ray": "hydra_ray_launcher"}
 
 
 def as_task(function: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
@@ -25,17 +29,20 @@ def as_task(function: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any
 
     @functools.wraps(function)
     def task(config: DictConfig) -> Any:
+        configure_logging()  # a launcher may have started this process
         try:
+            _check_mode()
             return function(config)
         except XlingError as error:
             log.error("error: %s", error)
-            _failures.append(str(error))
+            if not _is_sweep():
+                sys.exit(1)
+            raise JobFailed(str(error)) from None
         except Exception as error:
             if not _is_sweep():
                 raise
             log.exception("this run failed; the sweep goes on")
-            _failures.append(f"{type(error).__name__}: {error}")
-        return None
+            raise JobFailed(f"{type(error).__name__}: {error}") from None
 
     return task
 
@@ -48,27 +55,53 @@ def run_command(task: Callable[[], Any], config_name: str) -> None:
         config_name: its primary configuration.
     """
     configure_logging()
-    _failures.clear()
     try:
+        check_launcher(sys.argv[1:])
         task()
+    except XlingError as error:
+        log.error("error: %s", error)
+        sys.exit(1)
     except SystemExit as stop:
         if stop.code:
             _suggest_keys(config_name, [argument for argument in sys.argv[1:] if "=" in argument])
         raise
-    if _failures:
-        if len(_failures) > 1 or _is_sweep_command():
-            log.error("%d run(s) failed; the last: %s", len(_failures), _failures[-1])
-        sys.exit(1)
+    finally:
+        report_failures()
+
+
+def check_launcher(arguments: list[str]) -> None:
+    """See that what ``launcher=NAME`` needs is there, before Hydra says it at length.
+
+    Raises:
+        UnreachableError: its plugin is not installed, or this machine has no Slurm to submit to.
+    """
+    for argument in arguments:
+        key, _, name = argument.partition("=")
+        if key != "launcher" or name not in _PLUGINS:
+            continue
+        if importlib.util.find_spec(f"hydra_plugins.{_PLUGINS[name]}") is None:
+            raise UnreachableError(
+                f"launcher={name} needs the Hydra plugin {_PLUGINS[name]}, which is not installed; "
+                f"pip install 'xling[{name}]'"
+            )
+        if name == "slurm" and shutil.which("sbatch") is None:
+            raise UnreachableError(
+                "launcher=slurm submits with sbatch, which this machine does not have; "
+                "type the command on the cluster's login node"
+            )
+
+
+def _check_mode() -> None:
+    """A launcher is for sweeps; without one Hydra would run here, on a login node perhaps."""
+    if _is_sweep() or not HydraConfig.initialized():
+        return
+    launcher = HydraConfig.get().runtime.choices.get("launcher", "basic")
+    if launcher != "basic":
+        raise XlingValueError(f"launcher={launcher} starts the jobs of a sweep, and this is one run; add -m")
 
 
 def _is_sweep() -> bool:
-    from hydra.core.hydra_config import HydraConfig
-
     return HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
-
-
-def _is_sweep_command() -> bool:
-    return any(argument in ("-m", "--multirun") for argument in sys.argv[1:])
 
 
 def _suggest_keys(config_name: str, arguments: list[str]) -> None:

@@ -1,0 +1,91 @@
+"""Sharing one machine among jobs that run side by side: how many at once, and which GPU is whose."""
+
+import itertools
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf
+
+CORES_PER_JOB = 4  # without a GPU: fewer leave a job slow, more are hardly used by batches of short sentences
+
+_claim: FileLock | None = None
+
+
+def local_jobs() -> int:
+    """Jobs that run side by side on this machine: one a GPU; without one, one per four cores but at least two.
+
+    Returns:
+        At least 1, at most the number of cores where there is no GPU.
+    """
+    n_gpus, n_cores = len(visible_gpus()), _n_cores()
+    return n_gpus or min(n_cores, max(2, n_cores // CORES_PER_JOB))
+
+
+def visible_gpus() -> list[str]:
+    """This process's GPUs by the names that CUDA_VISIBLE_DEVICES takes; CUDA is not initialised."""
+    import torch  # late: this module is imported for every command's help
+
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    names = [name.strip() for name in named.split(",")] if named else None
+    n_gpus = torch.cuda.device_count()
+    return names[:n_gpus] if names else [str(index) for index in range(n_gpus)]
+
+
+def claim_gpu(folder: Path, gpus: list[str]) -> str:
+    """Take the first free slot for this process's lifetime; a dead process's slot is free.
+
+    Args:
+        folder: of the sweep's locks, on this machine.
+        gpus: names of the GPUs to share.
+
+    Returns:
+        The slot's GPU. Slots go round the GPUs: with as many processes as GPUs each has its own, with more they share.
+    """
+    global _claim
+    for slot in itertools.count():
+        lock = FileLock(folder / f"slot-{slot}.lock", timeout=0)
+        try:
+            lock.acquire()
+        except Timeout:
+            continue
+        _claim = lock  # an OS lock: held as long as this process lives
+        return gpus[slot % len(gpus)]
+
+
+class GpuPerJob(Callback):
+    """Hydra callback of ``launcher=joblib``: each worker process sees one GPU.
+
+    Runs on: multirun start (in the process that was typed) and job start (in the workers).
+    Writes: empty lock files into a folder of its own under the machine's temporary folder, gone after the sweep.
+    """
+
+    def __init__(self) -> None:
+        self.gpus: list[str] = []
+
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        """Find the GPUs; workers receive this callback, and with it the folder, as a copy."""
+        self.gpus = visible_gpus()
+        if self.gpus:
+            self.folder = Path(tempfile.mkdtemp(prefix="xling-gpus-"))
+
+    def on_job_start(self, config: DictConfig, **_: Any) -> None:
+        """Take a GPU at a worker's first job and keep it: CUDA reads the variable once."""
+        if self.gpus and _claim is None:
+            os.environ["CUDA_VISIBLE_DEVICES"] = claim_gpu(self.folder, self.gpus)
+
+    def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
+        """Remove the locks' folder."""
+        if self.gpus:
+            shutil.rmtree(self.folder)
+
+
+def _n_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+OmegaConf.register_new_resolver("local_jobs", local_jobs, replace=True)
