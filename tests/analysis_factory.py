@@ -39,7 +39,7 @@ def make_runs(
         planted: (kind, layer) -> slope of impact on that distance.
         seeds: of the runs.
         strategies: of the runs.
-        transfer_slope: of accuracy on the syntactic distance.
+        transfer_slope: of score on the syntactic distance.
         seed: of the noise.
     """
     rng = np.random.default_rng(seed)
@@ -58,8 +58,8 @@ def make_runs(
                     "step": 10,
                     "is_in_language": row["source_language"] == row["target_language"],
                 }
-                accuracy = 0.7 + transfer_slope * row.get("syntactic", 0.0) + 0.02 * rng.normal()
-                transfer.append(keys | {"accuracy": accuracy, "n_examples": 600})
+                score = 0.7 + transfer_slope * row.get("syntactic", 0.0) + 0.02 * rng.normal()
+                transfer.append(keys | {"metric": "accuracy", "score": score, "n_examples": 600})
                 for layer in range(n_layers + 1):
                     effect = sum(b * row[kind] for (kind, at), b in (planted or {}).items() if at == layer)
                     value = np.nan if layer == 0 else 0.3 + effect + 0.02 * rng.normal()

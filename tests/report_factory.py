@@ -49,7 +49,7 @@ def make_pairs(sources, targets, n_layers=13, n_seeds=2, strategies=("none",), m
                     continue
                 far = {kind: float(table.loc[source, target]) for kind, table in distances.items()}
                 coverage = {f"{kind}_coverage": 0.0 if np.isnan(d) else 0.8 for kind, d in far.items()}
-                accuracy = 0.72 - 0.25 * far["syntactic"] + 0.02 * rng.standard_normal()
+                score = 0.72 - 0.25 * far["syntactic"] + 0.02 * rng.standard_normal()
                 depth = np.linspace(0, 1, n_layers)
                 impact = 0.35 * depth**2 * (1 - 0.5 * far["syntactic"]) + 0.01 * rng.standard_normal(n_layers)
                 impact[0] = np.nan
@@ -68,11 +68,12 @@ def make_pairs(sources, targets, n_layers=13, n_seeds=2, strategies=("none",), m
                             "impact_sd": 0.01 if n_seeds > 1 else np.nan,
                             "impact_low": np.nan,
                             "impact_high": np.nan,
-                            "accuracy": accuracy,
-                            "accuracy_sd": 0.006 if n_seeds > 1 else np.nan,
-                            "accuracy_in_language": 0.72,
-                            "transfer_gap": 0.72 - accuracy,
-                            "accuracy_relative": accuracy / 0.72,
+                            "metric": "accuracy",
+                            "score": score,
+                            "score_sd": 0.006 if n_seeds > 1 else np.nan,
+                            "score_in_language": 0.72,
+                            "transfer_gap": 0.72 - score,
+                            "score_relative": score / 0.72,
                             "rank_within_source": 1.0,
                             "is_in_language": source == target,
                             "n_examples": 2490,
@@ -93,7 +94,7 @@ def make_tests(pairs: pd.DataFrame, null: bool = False, seed: int = 1) -> pd.Dat
         for predictor in KINDS if analysis != IMPACT_VS_TRANSFER else ("impact",):
             for label in labels:
                 own = pairs[pairs["layer_label"] == (label or "mean")]
-                y = "impact" if analysis == IMPACT_VS_DISTANCE else "accuracy"
+                y = "impact" if analysis == IMPACT_VS_DISTANCE else "score"
                 rows.append(_make_test(own.dropna(subset=[predictor, y]), analysis, predictor, y, label, null, rng))
     return pd.DataFrame(rows).astype({"layer": "Int64"})
 
@@ -172,7 +173,7 @@ def make_analysis(sources=("en", "ru", "sw", "zh"), targets=XNLI_LANGUAGES, null
 
 
 def make_measurements(sources, targets, n_layers=13, seeds=(1, 2), strategies=("none",), seed=0) -> Measurements:
-    """Raw tables as runs leave them; every strategy but `none` costs each accuracy .01 and freezes layers 1 and 2."""
+    """Raw tables as runs leave them; every strategy but `none` costs each score .01 and freezes layers 1 and 2."""
     pairs = make_pairs(sources, targets, n_layers=n_layers, seed=seed)
     kinds = [name for kind in KINDS for name in (kind, f"{kind}_coverage")]
     cells = pairs[pairs["layer_label"] == "mean"]
@@ -183,8 +184,8 @@ def make_measurements(sources, targets, n_layers=13, seeds=(1, 2), strategies=("
             keys = {"study": "made_up", "strategy": strategy, "seed": run_seed, "epoch": 1, "step": 100}
             loss = 0.0 if strategy == "none" else 0.01
             noise = 0.003 * rng.standard_normal(len(cells))
-            columns = ["source_language", "target_language", "is_in_language", "accuracy", "n_examples"]
-            transfer.append(cells[columns].assign(accuracy=cells["accuracy"] - loss + noise, **keys))
+            columns = ["source_language", "target_language", "is_in_language", "metric", "score", "n_examples"]
+            transfer.append(cells[columns].assign(score=cells["score"] - loss + noise, **keys))
             layers = pairs[pairs["layer"].notna()]
             columns = ["source_language", "target_language", "is_in_language", "layer", "n_examples", "impact"]
             frozen = layers["layer"].isin([1, 2]) if strategy != "none" else False

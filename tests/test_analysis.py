@@ -35,7 +35,7 @@ def rows(analysis, name, table="correlations"):
 
 @functools.cache
 def planted():
-    """Impact falls with syntactic distance at layer 2 alone; accuracy falls with it too."""
+    """Impact falls with syntactic distance at layer 2 alone; score falls with it too."""
     measured = make_measurements(planted={("syntactic", 2): -0.2}, transfer_slope=-0.1)
     return measured, analyse(measured, Settings(resampling=Resampling(400, 100)))
 
@@ -86,7 +86,7 @@ def test_coefficients_of_the_whole_pipeline_agree_with_scipy():
     _measured, analysis = planted()
     pairs = analysis.tables["pairs"].query("not is_in_language")
     for row in analysis.tables["correlations"].dropna(subset="pearson_r").itertuples():
-        y = "accuracy" if "transfer" in row.analysis else "impact"
+        y = "score" if "transfer" in row.analysis else "impact"
         cells = pairs[pairs["layer_label"] == (row.layer_label or "mean")]
         pearson, spearman = (f(cells[row.predictor], cells[y]) for f in (stats.pearsonr, stats.spearmanr))
         assert row.pearson_r == pytest.approx(pearson.statistic)
@@ -104,7 +104,7 @@ def test_family_wise_and_false_discovery_p_values_are_at_least_the_single_ones()
 
 def test_outcomes_other_than_accuracy_stand_apart():
     tests = planted()[1].tables["correlations_outcomes"]
-    assert set(tests["outcome"]) == {"accuracy_relative", "transfer_gap", "rank_within_source"}
+    assert set(tests["outcome"]) == {"score_relative", "transfer_gap", "rank_within_source"}
     gap = tests.query("outcome == 'transfer_gap' and predictor == 'syntactic'").iloc[0]
     assert gap["pearson_r"] > 0.5
 
@@ -204,7 +204,7 @@ def test_a_run_without_its_own_language_has_no_gap():
     own = measured.transfer["is_in_language"] & (measured.transfer["source_language"] == "en")
     transfer = measured.transfer[~own]
     analysis = analyse(replace(measured, transfer=transfer), DEFAULT)
-    assert "No in-language accuracy, hence no transfer gap, for en." in analysis.warnings
+    assert "No in-language score, hence no transfer gap, for en." in analysis.warnings
     gaps = analysis.tables["correlations_outcomes"].query("outcome == 'transfer_gap' and predictor == 'genetic'")
     assert gaps["n_pairs"].tolist() == [25]
 
@@ -232,13 +232,13 @@ def test_only_biased_impact_is_left_to_paper_mode():
 def test_few_examples_are_warned_of():
     measured = small()
     analysis = analyse(replace(measured, transfer=measured.transfer.assign(n_examples=100)), PAPER)
-    assert "Few examples (100 per cell): an accuracy's standard error is up to 5.0 points." in analysis.warnings
+    assert "Few examples (100 per cell): the standard error of a fraction of them is up to 5.0 points." in analysis.warnings
 
 
 def test_nothing_left_is_one_clear_sentence():
     measured = small()
     alone = measured.transfer[measured.transfer["is_in_language"]]
-    with pytest.raises(XlingValueError, match="nothing to analyse: strategy 'none' has no accuracy and no impact"):
+    with pytest.raises(XlingValueError, match="nothing to analyse: strategy 'none' has no score and no impact"):
         analyse(replace(measured, transfer=alone, impact=None), DEFAULT)
 
 
@@ -250,7 +250,7 @@ def test_paper_mode_follows_the_public_scripts():
     assert sorted(tests["layer_label"].unique()) == ["", "01", "02", "03", "04", "mean"]
     pairs = analysis.tables["pairs"].query("layer_label == '02'")
     row = rows(analysis, "impact_vs_transfer", "correlations_paper").set_index("layer_label").loc["02"]
-    expected = stats.pearsonr(pairs["impact_biased"], pairs["accuracy"])
+    expected = stats.pearsonr(pairs["impact_biased"], pairs["score"])
     assert (row["pearson_r"], row["p_pearson"]) == pytest.approx((expected.statistic, expected.pvalue))
     assert row["pearson_stars"] == "**"
 
@@ -277,7 +277,7 @@ def test_controls_give_a_partial_correlation():
     assert np.isnan(found.loc["syntactic", "partial_r"])
     assert "the controls leave nothing" in found.loc["syntactic", "reason"]
     cells = measured.transfer.merge(measured.distances).query("not is_in_language")
-    r = cells[["accuracy", "genetic", "syntactic"]].corr().to_numpy()
+    r = cells[["score", "genetic", "syntactic"]].corr().to_numpy()
     expected = (r[0, 1] - r[0, 2] * r[1, 2]) / np.sqrt((1 - r[0, 2] ** 2) * (1 - r[1, 2] ** 2))
     assert found.loc["genetic", "partial_r"] == pytest.approx(expected)
     assert 0 < found.loc["genetic", "p_qap_partial"] <= 1

@@ -42,10 +42,10 @@ def test_mean_over_layers_leaves_out_the_embeddings_and_needs_all_others():
 def test_seeds_are_averaged_and_counted():
     transfer, impact = make(seeds=(1, 2, 3))
     row = cell(compute_pairs(transfer, impact, DISTANCES))
-    runs = transfer[(transfer["source_language"] == "en") & (transfer["target_language"] == "sw")]["accuracy"]
+    runs = transfer[(transfer["source_language"] == "en") & (transfer["target_language"] == "sw")]["score"]
     assert row["n_seeds"] == 3
-    assert row["accuracy"] == pytest.approx(runs.mean())
-    assert row["accuracy_sd"] == pytest.approx(runs.std(ddof=1))
+    assert row["score"] == pytest.approx(runs.mean())
+    assert row["score_sd"] == pytest.approx(runs.std(ddof=1))
     assert row["impact_sd"] > 0
 
 
@@ -61,26 +61,26 @@ def test_the_interval_over_premises_belongs_to_a_single_run(seeds, shown):
 
 def test_transfer_is_expressed_in_four_ways():
     transfer, _ = make()
-    transfer["accuracy"] = transfer["target_language"].map({"en": 0.8, "de": 0.7, "sw": 0.6})
+    transfer["score"] = transfer["target_language"].map({"en": 0.8, "de": 0.7, "sw": 0.6})
     pairs = compute_pairs(transfer, None, DISTANCES)
     row = cell(pairs)
-    assert row["accuracy_in_language"] == 0.8
+    assert row["score_in_language"] == 0.8
     assert row["transfer_gap"] == pytest.approx(0.2)
-    assert row["accuracy_relative"] == pytest.approx(0.75)
+    assert row["score_relative"] == pytest.approx(0.75)
     assert row["rank_within_source"] == 2
     assert np.isnan(cell(pairs, "en", "en")["rank_within_source"])
 
 
 def test_only_the_last_validation_counts_unless_one_is_chosen():
     early, impact = make()
-    late = early.assign(epoch=2, step=20, accuracy=early["accuracy"] + 0.1)
+    late = early.assign(epoch=2, step=20, score=early["score"] + 0.1)
     both = pd.concat([early, late])
     impacts = pd.concat([impact, impact.assign(epoch=2, step=20, impact=impact["impact"] + 1)])
     row = cell(compute_pairs(both, impacts, DISTANCES), label="01")
     first = cell(compute_pairs(both, impacts, DISTANCES, epoch=1), label="01")
-    assert row["accuracy"] == pytest.approx(first["accuracy"] + 0.1)
+    assert row["score"] == pytest.approx(first["score"] + 0.1)
     assert row["impact"] == pytest.approx(first["impact"] + 1)
-    assert cell(compute_pairs(both, impacts, DISTANCES, step=10))["accuracy"] == first["accuracy"]
+    assert cell(compute_pairs(both, impacts, DISTANCES, step=10))["score"] == first["score"]
 
 
 def test_runs_of_different_length_keep_their_own_last_validation():
@@ -93,7 +93,7 @@ def test_cells_without_impact_stay():
     transfer, impact = make()
     pairs = compute_pairs(transfer, impact[impact["target_language"] != "sw"], DISTANCES)
     assert np.isnan(cell(pairs, label="01")["impact"])
-    assert cell(pairs)["accuracy"] > 0
+    assert cell(pairs)["score"] > 0
     alone = compute_pairs(transfer, None, DISTANCES)
     assert len(alone) == 9
     assert alone["impact"].isna().all()
@@ -108,8 +108,8 @@ def test_layers_without_impact_give_their_reason():
 
 def test_a_missing_column_names_the_nearest():
     transfer, impact = make()
-    with pytest.raises(XlingValueError, match=r"transfer table needs a column 'accuracy'.*did you mean 'acuracy'"):
-        compute_pairs(transfer.rename(columns={"accuracy": "acuracy"}), impact, DISTANCES)
+    with pytest.raises(XlingValueError, match=r"transfer table needs a column 'score'.*did you mean 'scroe'"):
+        compute_pairs(transfer.rename(columns={"score": "scroe"}), impact, DISTANCES)
 
 
 def test_a_cell_measured_twice_is_refused():
@@ -134,7 +134,7 @@ def write(tmp_path, text):
 def test_percentages_become_fractions_and_say_so(tmp_path):
     path = write(tmp_path, "source_language,target_language,accuracy\nen,en,82.1\nen,na,50\n")
     transfer, sentences = read_transfer(path)
-    assert transfer["accuracy"].tolist() == [0.821, 0.5]
+    assert transfer["score"].tolist() == [0.821, 0.5]
     assert transfer["target_language"].tolist() == ["en", "na"]
     assert transfer["is_in_language"].tolist() == [True, False]
     assert "percentages" in sentences[0]
@@ -143,15 +143,15 @@ def test_percentages_become_fractions_and_say_so(tmp_path):
 def test_fractions_and_gaps_are_read_as_they_stand(tmp_path):
     path = write(tmp_path, "source_language,target_language,accuracy,seed\nen,de,0.7,1\nen,de,0.8,2\nen,sw,,1\n")
     transfer, sentences = read_transfer(path)
-    assert transfer["accuracy"].tolist()[:2] == [0.7, 0.8]
-    assert transfer["accuracy"].isna().tolist() == [False, False, True]
+    assert transfer["score"].tolist()[:2] == [0.7, 0.8]
+    assert transfer["score"].isna().tolist() == [False, False, True]
     assert sentences == []
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("source_language,target_language\nen,de\n", "needs a column 'accuracy'"),
+        ("source_language,target_language\nen,de\n", "needs a column 'score'"),
         ("source_language,target_language,accuracy\n", "a header alone"),
         ("source_language,target_language,accuracy\nen,de,good\n", "needs numbers, found 'good' in data row 1"),
         ("source_language,target_language,accuracy\nen,de,-3\n", "must lie in"),
@@ -164,7 +164,7 @@ def test_a_csv_that_does_not_fit_says_why(tmp_path, text, message):
 
 
 def test_a_csv_that_is_none_says_so(tmp_path):
-    with pytest.raises(MissingFileError, match="expected a CSV of accuracies"):
+    with pytest.raises(MissingFileError, match="expected a CSV of scores"):
         read_transfer(tmp_path / "none.csv")
     for content in (b"", b"\xff\xfe\x00", b'a,b\n"1,2\n'):
         (tmp_path / "broken.csv").write_bytes(content)

@@ -55,7 +55,7 @@ def test_command_writes_tables_and_report(transfer_csv, tmp_path, monkeypatch):
     [
         ([], "expected runs=DIR (a study) or transfer_csv=FILE, found neither"),
         (["runs=a", "transfer_csv=b"], "found both"),
-        (["transfer_csv=nowhere.csv"], "expected a CSV of accuracies at nowhere.csv, found none"),
+        (["transfer_csv=nowhere.csv"], "expected a CSV of scores at nowhere.csv, found none"),
         (["runs=nowhere"], "expected a folder with runs at nowhere, found none"),
     ],
 )

@@ -10,13 +10,15 @@ import torch
 from xling.data.batching import LengthBucketBatches
 from xling.data.collate import PadToLongest
 from xling.data.datamodule import TransferDataModule
-from xling.data.examples import check_examples, examples_fingerprint, limit_examples
-from xling.data.tokenised import load_tokenised, tokenise
+from xling.data.examples import examples_fingerprint, limit_examples
+from xling.data.tokenised import load_tokenised
 from xling.data.xnli import XnliSource
 from xling.errors import CorruptArtefactError, MissingFileError, UnreachableError, XlingValueError
 from xling.models.tiny import tiny_tokenizer
+from xling.tasks import SentenceClassification
 
 LABELS = ("entailment", "neutral", "contradiction")
+TASK = SentenceClassification(LABELS)
 
 
 def make_examples(n: int = 12, language: str = "en") -> pd.DataFrame:
@@ -25,14 +27,13 @@ def make_examples(n: int = 12, language: str = "en") -> pd.DataFrame:
         (i, i // 3, f"{language} premise {i // 3} " + "word " * (i % 5), f"{language} claim {i}", LABELS[i % 3])
         for i in range(n)
     ]
-    return pd.DataFrame(rows, columns=["example_id", "premise_id", "premise", "hypothesis", "label"]).sort_values(
-        "label"
-    )
+    return pd.DataFrame(rows, columns=["example_id", "group_id", "text", "text_pair", "label"]).sort_values("label")
 
 
 def write_xnli(root: Path, split: str, language: str, n: int = 12) -> None:
     frame = make_examples(n, language).sort_values("example_id")
     frame["pair_id"] = frame["example_id"] + 1
+    frame = frame.rename(columns={"text": "premise", "text_pair": "hypothesis"})
     frame[["pair_id", "premise", "hypothesis", "label"]].to_csv(root / f"{split}.{language}.tsv", sep="\t", index=False)
 
 
@@ -40,7 +41,7 @@ def test_limit_keeps_whole_premises_of_every_label():
     limited = limit_examples(make_examples(30), 10, seed=0)
     assert len(limited) == 9
     assert limited["label"].value_counts().to_dict() == dict.fromkeys(LABELS, 3)
-    assert limited.groupby("premise_id").size().eq(3).all()
+    assert limited.groupby("group_id").size().eq(3).all()
 
 
 def test_limit_chooses_the_same_rows_in_every_language_and_grows():
@@ -51,7 +52,7 @@ def test_limit_chooses_the_same_rows_in_every_language_and_grows():
 
 
 def test_limit_below_one_premise_is_refused():
-    with pytest.raises(XlingValueError, match="not even one premise"):
+    with pytest.raises(XlingValueError, match="not even one group"):
         limit_examples(make_examples(), 2, seed=0)
 
 
@@ -66,26 +67,29 @@ def test_limit_below_one_premise_is_refused():
 )
 def test_unusable_examples_are_refused(change, message):
     with pytest.raises(XlingValueError, match=message):
-        check_examples(change(make_examples()), "somewhere")
+        TASK.check(change(make_examples()), "somewhere")
 
 
 def test_fingerprint_sees_order_and_text():
+    def fingerprint(frame):
+        return examples_fingerprint(frame, TASK.columns(frame))
+
     frame = make_examples()
-    assert examples_fingerprint(frame) == examples_fingerprint(frame.copy())
-    assert examples_fingerprint(frame) != examples_fingerprint(frame.iloc[::-1])
-    assert examples_fingerprint(frame) != examples_fingerprint(frame.assign(premise="other"))
+    assert fingerprint(frame) == fingerprint(frame.copy())
+    assert fingerprint(frame) != fingerprint(frame.iloc[::-1])
+    assert fingerprint(frame) != fingerprint(frame.assign(text="other"))
 
 
 def test_xnli_reads_files_per_split_and_language(tmp_path):
     write_xnli(tmp_path, "dev", "de")
     frame = XnliSource(tmp_path)("de", "dev")
-    assert frame["premise"].iloc[0] == "de premise 0 "
-    assert frame["premise_id"].tolist() == [i // 3 for i in range(12)]
+    assert frame["text"].iloc[0] == "de premise 0 "
+    assert frame["group_id"].tolist() == [i // 3 for i in range(12)]
 
 
 def test_xnli_reads_bare_quotes(tmp_path):
     (tmp_path / "dev.en.tsv").write_text('pair_id\tpremise\thypothesis\tlabel\n1\t"He said\tshe "went\tneutral\n')
-    assert XnliSource(tmp_path)("en", "dev")["hypothesis"].tolist() == ['she "went']
+    assert XnliSource(tmp_path)("en", "dev")["text_pair"].tolist() == ['she "went']
 
 
 def test_xnli_reads_the_official_release(tmp_path):
@@ -99,12 +103,12 @@ def test_xnli_reads_the_official_release(tmp_path):
         "premise\thypo\tlabel\nEins\tZwei\tcontradictory\nDrei\tVier\tneutral\n"
     )
     source = XnliSource(tmp_path)
-    assert source("de", "dev")[["example_id", "premise_id", "hypothesis"]].to_numpy().tolist() == [
+    assert source("de", "dev")[["example_id", "group_id", "text_pair"]].to_numpy().tolist() == [
         [1, 0, "Welt"],
         [2, 0, "Du"],
     ]
     assert source("de", "train")["label"].tolist() == ["contradiction", "neutral"]
-    assert source("de", "train")["premise_id"].tolist() == [1, 2]
+    assert source("de", "train")["group_id"].tolist() == [1, 2]
 
 
 def test_xnli_names_what_is_wrong(tmp_path):
@@ -152,7 +156,7 @@ def test_the_real_xnli_is_parallel_and_balanced():
 def test_tokenising_cuts_the_premise_first():
     tokenizer = tiny_tokenizer()
     frame = pd.DataFrame([(0, 0, "p" * 50, "hypo", "neutral")], columns=make_examples().columns)
-    columns = tokenise(frame, tokenizer, max_length=20)
+    columns = TASK.tokenise(frame, tokenizer, max_length=20)
     assert columns["length"] == [20]
     assert tokenizer.decode(columns["input_ids"][0]).replace(" ", "").count("p") == 13 + 1  # 20 - 3 special - "hypo"
     assert tokenizer.decode(columns["input_ids"][0]).replace(" ", "").endswith("hypo[SEP]")
@@ -160,13 +164,13 @@ def test_tokenising_cuts_the_premise_first():
 
 def test_tokenising_cuts_a_hypothesis_that_leaves_no_room():
     frame = pd.DataFrame([(0, 0, "p" * 50, "h" * 50, "neutral")], columns=make_examples().columns)
-    assert tokenise(frame, tiny_tokenizer(), max_length=20)["length"] == [20]
+    assert TASK.tokenise(frame, tiny_tokenizer(), max_length=20)["length"] == [20]
 
 
 def test_tokenised_examples_are_made_once_and_read_again(tmp_path, monkeypatch):
-    first = load_tokenised(make_examples(), "dev.en", tiny_tokenizer(), 64, tmp_path)
-    monkeypatch.setattr("xling.data.tokenised.tokenise", lambda *a: pytest.fail("tokenised twice"))
-    second = load_tokenised(make_examples(), "dev.en", tiny_tokenizer(), 64, tmp_path)
+    first = load_tokenised(make_examples(), "dev.en", TASK, tiny_tokenizer(), 64, tmp_path)
+    monkeypatch.setattr(SentenceClassification, "tokenise", lambda *a: pytest.fail("tokenised twice"))
+    second = load_tokenised(make_examples(), "dev.en", TASK, tiny_tokenizer(), 64, tmp_path)
     assert first.fingerprint == second.fingerprint
     assert second.example_ids.tolist() == make_examples()["example_id"].tolist()
     assert second[[0, 1]][1]["input_ids"] == first[1]["input_ids"]
@@ -174,18 +178,18 @@ def test_tokenised_examples_are_made_once_and_read_again(tmp_path, monkeypatch):
 
 def test_tokenised_examples_differ_by_text_and_length(tmp_path):
     keys = {
-        load_tokenised(frame, "dev.en", tiny_tokenizer(), length, tmp_path).fingerprint
+        load_tokenised(frame, "dev.en", TASK, tiny_tokenizer(), length, tmp_path).fingerprint
         for frame, length in ((make_examples(), 64), (make_examples(), 32), (make_examples(language="de"), 64))
     }
     assert len(keys) == 3
 
 
 def test_a_damaged_token_cache_is_refused(tmp_path):
-    load_tokenised(make_examples(), "dev.en", tiny_tokenizer(), 64, tmp_path)
+    load_tokenised(make_examples(), "dev.en", TASK, tiny_tokenizer(), 64, tmp_path)
     facts = next(tmp_path.rglob("facts.json"))
     facts.write_text(facts.read_text()[:20])
     with pytest.raises(CorruptArtefactError, match=r"cannot be read .* delete .* and run again"):
-        load_tokenised(make_examples(), "dev.en", tiny_tokenizer(), 64, tmp_path)
+        load_tokenised(make_examples(), "dev.en", TASK, tiny_tokenizer(), 64, tmp_path)
 
 
 @pytest.mark.parametrize("shuffle", [True, False])
@@ -228,8 +232,8 @@ def test_batches_hold_neighbours_in_length():
 
 def test_collate_pads_to_the_longest():
     rows = [
-        {"input_ids": [5, 6, 7], "label": 1, "example_id": 3, "premise_id": 1},
-        {"input_ids": [8], "label": 0, "example_id": 4, "premise_id": 1},
+        {"input_ids": [5, 6, 7], "label": 1, "example_id": 3, "group_id": 1, "length": 3},
+        {"input_ids": [8], "label": 0, "example_id": 4, "group_id": 1, "length": 1},
     ]
     batch = PadToLongest(pad_token_id=9)(rows)
     assert batch["input_ids"].tolist() == [[5, 6, 7], [8, 9, 9]]
@@ -247,7 +251,10 @@ def make_datamodule(tmp_path, **changes):
         "cache_dir": tmp_path / "cache",
     }
     return TransferDataModule(
-        lambda language, split: make_examples(30, f"{language} {split}"), tiny_tokenizer(), **(arguments | changes)
+        lambda language, split: make_examples(30, f"{language} {split}"),
+        TASK,
+        tiny_tokenizer(),
+        **(arguments | changes),
     )
 
 

@@ -33,10 +33,10 @@ def make_transfer(shifts=None, source_shifts=None, noise=0.005, strategies=("non
     cells["study"] = "made_up"
     cells["is_in_language"] = cells["source_language"] == cells["target_language"]
     cells["genetic"] = abs(cells["source_language"].map(FAR) - cells["target_language"].map(FAR))
-    cells["accuracy"] = 0.8 - 0.2 * cells["genetic"] + noise * rng.standard_normal(len(cells))
+    cells["score"] = 0.8 - 0.2 * cells["genetic"] + noise * rng.standard_normal(len(cells))
     away = cells["strategy"].map(shifts or {}).fillna(0.0)
     home = cells["strategy"].map(source_shifts or {}).fillna(0.0)
-    cells["accuracy"] += np.where(cells["is_in_language"], home, away)
+    cells["score"] += np.where(cells["is_in_language"], home, away)
     return cells
 
 
@@ -52,15 +52,15 @@ def test_run_metrics_on_a_case_done_by_hand():
             "seed": 1,
             "target_language": ["en", "de", "ru", "sw", "zh"],
             "is_in_language": [True, False, False, False, False],
-            "accuracy": [0.9, 0.8, 0.7, 0.6, 0.5],
+            "score": [0.9, 0.8, 0.7, 0.6, 0.5],
             "genetic": [0.0, 0.1, 0.2, 0.3, 0.4],
         }
     )
     row = compute_run_metrics(transfer, ("genetic",)).loc[("made_up", "en", 1)]
-    assert row["source_accuracy"] == pytest.approx(0.9)
-    assert row["mean_target_accuracy"] == pytest.approx(0.65)
+    assert row["source_score"] == pytest.approx(0.9)
+    assert row["mean_target_score"] == pytest.approx(0.65)
     assert row["transfer_gap"] == pytest.approx(0.25)
-    assert row["worst_accuracy"] == pytest.approx(0.6)
+    assert row["worst_score"] == pytest.approx(0.6)
     assert row["slope_genetic"] == pytest.approx(-1.0)
 
 
@@ -73,8 +73,8 @@ def test_interval_equals_that_of_scipys_paired_t_test():
 
 def test_change_is_the_mean_paired_difference_with_its_numbers():
     transfer = make_transfer({"bottom_3": 0.03})
-    row = compare(transfer).loc[("bottom_3", BASELINE, "mean_target_accuracy")]
-    cells = transfer[~transfer["is_in_language"]].groupby(["strategy", "source_language", "seed"])["accuracy"].mean()
+    row = compare(transfer).loc[("bottom_3", BASELINE, "mean_target_score")]
+    cells = transfer[~transfer["is_in_language"]].groupby(["strategy", "source_language", "seed"])["score"].mean()
     expected = stats.ttest_rel(cells["bottom_3"], cells["none"]).confidence_interval(0.95)
     assert row["change"] == pytest.approx((cells["bottom_3"] - cells["none"]).mean())
     assert (row["low"], row["high"]) == pytest.approx((expected.low, expected.high))
@@ -84,7 +84,7 @@ def test_change_is_the_mean_paired_difference_with_its_numbers():
 def test_gap_changes_by_source_minus_target():
     table = compare(make_transfer({"bottom_3": 0.02}, {"bottom_3": -0.01}))
     changes = table.loc[("bottom_3", BASELINE), "change"]
-    difference = changes["source_accuracy"] - changes["mean_target_accuracy"]
+    difference = changes["source_score"] - changes["mean_target_score"]
     assert changes["transfer_gap"] == pytest.approx(difference, abs=1e-12)
 
 
@@ -94,7 +94,7 @@ def test_random_sets_of_equal_size_alone_are_the_second_reference():
         {"bottom_3": 0.04, "random_3_1": 0.01, "random_3_2": 0.03, "random_6_1": 0.5}, None, 0, WITH_RANDOM
     )
     table = compare(transfer, sizes=sizes)
-    row = table.loc[("bottom_3", RANDOM_REFERENCE, "mean_target_accuracy")]
+    row = table.loc[("bottom_3", RANDOM_REFERENCE, "mean_target_score")]
     assert row["change"] == pytest.approx(0.02)
     assert row["n_reference_sets"] == 2
     assert row["n_pairs"] == 6
@@ -111,7 +111,7 @@ def test_a_set_with_frozen_embeddings_is_not_of_equal_size():
 def test_targets_that_only_one_side_measured_are_left_out():
     transfer = make_transfer(noise=0)
     gone = (transfer["strategy"] == "bottom_3") & (transfer["target_language"] == "sw")
-    row = compare(transfer[~gone]).loc[("bottom_3", BASELINE, "mean_target_accuracy")]
+    row = compare(transfer[~gone]).loc[("bottom_3", BASELINE, "mean_target_score")]
     assert row["change"] == pytest.approx(0, abs=1e-12)
 
 
@@ -141,16 +141,16 @@ def test_training_time_is_compared_where_it_is_known():
 
 def test_slope_on_distance_follows_a_change_for_distant_targets():
     transfer = make_transfer(noise=0.001)
-    transfer.loc[transfer["strategy"] == "bottom_3", "accuracy"] += 0.1 * transfer["genetic"]
+    transfer.loc[transfer["strategy"] == "bottom_3", "score"] += 0.1 * transfer["genetic"]
     row = compare(transfer, kinds=("genetic",)).loc[("bottom_3", BASELINE, "slope_genetic")]
     assert row["change"] == pytest.approx(0.1, abs=0.01)
-    assert "the slope of accuracy on genetic distance rises" in row["verdict"]
+    assert "the slope of score on genetic distance rises" in row["verdict"]
 
 
 def test_a_difference_lost_in_noise_gets_no_direction():
     verdicts = compare(make_transfer(noise=0.05))["verdict"]
-    accuracy = verdicts[verdicts.index.get_level_values("metric") == "mean_target_accuracy"]
-    assert accuracy.str.contains("cannot tell whether mean target accuracy changes; the interval includes 0").all()
+    score = verdicts[verdicts.index.get_level_values("metric") == "mean_target_score"]
+    assert score.str.contains("cannot tell whether mean target score changes; the interval includes 0").all()
 
 
 @pytest.mark.parametrize(
@@ -176,7 +176,7 @@ def test_a_gap_whose_parts_are_uncertain_is_not_called_better_or_worse(sign, sen
         numbers
         | {"metric": "transfer_gap", "change": sign * 0.02, "low": sign * 0.02 - 0.01, "high": sign * 0.02 + 0.01}
     )
-    unsure = pd.Series(numbers | {"metric": "source_accuracy", "change": 0.0, "low": -0.1, "high": 0.1})
+    unsure = pd.Series(numbers | {"metric": "source_score", "change": 0.0, "low": -0.1, "high": 0.1})
     assert sentence in write_verdict(gap, unsure, unsure)
 
 
@@ -221,7 +221,8 @@ def test_tables_of_runs_are_compared_at_their_last_validation():
     transfer = make_transfer({"bottom_3": 0.03}, strategies=WITH_RANDOM[:-1])
     distances = transfer[["source_language", "target_language", "genetic"]].drop_duplicates()
     last = transfer.drop(columns="genetic").assign(epoch=3, step=30, n_examples=100)
-    early = last.assign(epoch=1, step=10, accuracy=0.33)
+    last = last.assign(metric="accuracy")
+    early = last.assign(epoch=1, step=10, score=0.33)
     frozen = {"none": 0, "bottom_3": 3, "random_3_1": 3, "random_3_2": 3}
     impact = pd.DataFrame(
         [(s, i, i < n) for s, n in frozen.items() for i in range(7)], columns=["strategy", "layer", "is_frozen"]

@@ -26,8 +26,8 @@ def make_pairs(noise=0.01, sources=LANGUAGES, seed=0) -> pd.DataFrame:
     for name in ("genetic", "syntactic", "impact"):
         pairs[name], pairs[f"{name}_coverage"] = rng.uniform(size=len(pairs)), 1.0
     pairs = pairs.drop(columns="impact_coverage")
-    pairs["accuracy"] = 0.8 - 0.3 * pairs["genetic"] + noise * rng.standard_normal(len(pairs))
-    pairs["accuracy_in_language"] = 0.8
+    pairs["score"] = 0.8 - 0.3 * pairs["genetic"] + noise * rng.standard_normal(len(pairs))
+    pairs["score_in_language"] = 0.8
     return pairs
 
 
@@ -63,12 +63,12 @@ def test_every_fold_equals_a_regression_written_out():
     used = pairs[~pairs["is_in_language"]]
     for language, fold in predictions.groupby("held_out"):
         away = used[(used["source_language"] != language) & (used["target_language"] != language)]
-        model = sm.OLS(away["accuracy"], sm.add_constant(away[["genetic", "impact"]])).fit()
+        model = sm.OLS(away["score"], sm.add_constant(away[["genetic", "impact"]])).fit()
         test = used[(used["source_language"] == language) | (used["target_language"] == language)]
         assert fold["predicted"].to_numpy() == pytest.approx(
             model.predict(sm.add_constant(test[["genetic", "impact"]]))
         )
-        assert fold["baseline"].to_numpy() == pytest.approx(np.full(len(test), away["accuracy"].mean()))
+        assert fold["baseline"].to_numpy() == pytest.approx(np.full(len(test), away["score"].mean()))
         assert (fold["n_training"] == len(away)).all()
     assert predictions["held_out"].nunique() == 8
 
@@ -76,10 +76,10 @@ def test_every_fold_equals_a_regression_written_out():
 def test_predictions_for_a_language_do_not_see_its_accuracies():
     pairs = make_pairs()
     concerned = (pairs["source_language"] == "sw") | (pairs["target_language"] == "sw")
-    other = pairs.assign(accuracy=pairs["accuracy"].where(~concerned, 0.123))
+    other = pairs.assign(score=pairs["score"].where(~concerned, 0.123))
     one, two = (predict_held_out(p, ["genetic"]).query("held_out == 'sw'") for p in (pairs, other))
     pd.testing.assert_frame_equal(one[["predicted", "baseline"]], two[["predicted", "baseline"]])
-    assert (two["accuracy"] == 0.123).all()
+    assert (two["score"] == 0.123).all()
 
 
 def test_a_real_predictor_beats_the_mean_and_noise_does_not():
@@ -87,12 +87,12 @@ def test_a_real_predictor_beats_the_mean_and_noise_does_not():
     assert table.loc["genetic", "r2"] > 0.95
     assert table.loc["genetic", "mae"] < 0.3 * table.loc["genetic", "mae_baseline"]
     assert table.loc["syntactic", "r2"] < 0.05
-    assert table.loc["accuracy_in_language", "r2"] == pytest.approx(0)  # constant: nothing but the mean
+    assert table.loc["score_in_language", "r2"] == pytest.approx(0)  # constant: nothing but the mean
 
 
 def test_summary_is_the_textbook_formula_over_predictions():
     rows = {"held_out": ["a", "b"], "source_language": "a", "target_language": "b", "n_training": 9}
-    predictions = pd.DataFrame(rows | {"accuracy": [0.5, 0.7], "predicted": [0.6, 0.7], "baseline": [0.4, 0.4]})
+    predictions = pd.DataFrame(rows | {"score": [0.5, 0.7], "predicted": [0.6, 0.7], "baseline": [0.4, 0.4]})
     summary = summarise_held_out(predictions)
     assert summary["mae"] == pytest.approx(0.05)
     assert summary["mae_baseline"] == pytest.approx(0.2)
@@ -113,12 +113,12 @@ def test_sets_leave_out_what_was_never_measured():
         ["genetic"],
         ["syntactic"],
         ["impact"],
-        ["accuracy_in_language"],
+        ["score_in_language"],
         ["genetic", "syntactic"],
         ["genetic", "syntactic", "impact"],
-        ["genetic", "syntactic", "impact", "accuracy_in_language"],
+        ["genetic", "syntactic", "impact", "score_in_language"],
     ]
-    assert ["genetic", "syntactic", "accuracy_in_language"] in list_predictor_sets(make_pairs().assign(impact=np.nan))
+    assert ["genetic", "syntactic", "score_in_language"] in list_predictor_sets(make_pairs().assign(impact=np.nan))
 
 
 def test_a_missing_predictor_leaves_out_its_pairs():
@@ -137,7 +137,7 @@ def test_too_few_pairs_give_a_reason_and_every_column():
 
 
 def test_constant_accuracy_has_no_share_to_explain():
-    table = compute_held_out(make_pairs().assign(accuracy=0.3)).set_index("predictors")
+    table = compute_held_out(make_pairs().assign(score=0.3)).set_index("predictors")
     assert np.isnan(table.loc["genetic", "r2"])
     assert "constant" in table.loc["genetic", "reason"]
     assert table.loc["genetic", "mae"] == pytest.approx(0)

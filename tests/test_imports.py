@@ -14,7 +14,7 @@ STAGES = {
                    "similarity", "metrics", "freezing", "precision", "logs", "distributed"),
     "config": ("conf", "cli"),
     "data": ("data",),
-    "module": ("models", "heads", "module"),
+    "module": ("models", "heads", "module", "tasks"),
     "callbacks": ("callbacks",),
     "run directory": ("rundir", "recipe", "recorder", "study", "build", "finished"),
     "analysis": ("distances", "analysis"),
@@ -63,6 +63,7 @@ def test_callbacks_know_no_task_and_no_language():
                     ["xling", "data"],
                     ["xling", "module"],
                     ["xling", "languages"],
+                    ["xling", "tasks"],
                     ["xling", "tables"],
                 ), path
 

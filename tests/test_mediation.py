@@ -19,7 +19,7 @@ def make_distance(languages=LANGUAGES, seed=0) -> pd.DataFrame:
 
 
 def make_pairs(distance: pd.DataFrame, path_b=-0.6, direct=-0.3, noise=0.05, sources=None, seed=1) -> pd.DataFrame:
-    """Layer 1: impact = -0.5 distance + noise, accuracy = path_b impact + direct distance + noise; layer 2: noise."""
+    """Layer 1: impact = -0.5 distance + noise, score = path_b impact + direct distance + noise; layer 2: noise."""
     rng = np.random.default_rng(seed)
     cells = pd.DataFrame(
         itertools.product(sources or distance.index, distance.index), columns=["source_language", "target_language"]
@@ -28,7 +28,7 @@ def make_pairs(distance: pd.DataFrame, path_b=-0.6, direct=-0.3, noise=0.05, sou
     cells["is_in_language"] = cells["source_language"] == cells["target_language"]
     far = np.array([distance.loc[s, t] for s, t in zip(cells.source_language, cells.target_language, strict=True)])
     impact = -0.5 * far + noise * rng.standard_normal(len(cells))
-    cells["accuracy"] = path_b * impact + direct * far + noise * rng.standard_normal(len(cells))
+    cells["score"] = path_b * impact + direct * far + noise * rng.standard_normal(len(cells))
     layers = [cells.assign(layer=1, layer_label="01", impact=impact)]
     layers.append(cells.assign(layer=2, layer_label="02", impact=rng.standard_normal(len(cells))))
     layers.append(cells.assign(layer=pd.NA, layer_label="mean", impact=impact))
@@ -55,7 +55,7 @@ def test_effects_equal_those_of_statsmodels():
     row = mediate(pairs, distance).loc["01"]
     cells = pairs[(pairs["layer_label"] == "01") & ~pairs["is_in_language"]]
     x = np.array([distance.loc[s, t] for s, t in zip(cells.source_language, cells.target_language, strict=True)])
-    m, y = cells["impact"].to_numpy(), cells["accuracy"].to_numpy()
+    m, y = cells["impact"].to_numpy(), cells["score"].to_numpy()
     (total,), (path_a,), (direct, path_b) = fit(y, x), fit(m, x), fit(y, x, m)
     expected = {
         "total_raw": total,
@@ -152,7 +152,7 @@ def test_p_value_of_path_b_is_double_semi_partialling_by_enumeration():
 
 
 def test_impact_that_carries_nothing_is_seldom_called_a_mediator():
-    """Distance moves impact and accuracy, impact does nothing; the product under permuted distances alone misleads."""
+    """Distance moves impact and score, impact does nothing; the product under permuted distances alone misleads."""
     matrix, rng = make_distance(LANGUAGES[:8]).to_numpy(), np.random.default_rng(0)
     sources, targets = np.nonzero(~np.eye(8, dtype=bool))
     x, n_sets, rejected, misled = matrix[sources, targets], 60, 0, 0

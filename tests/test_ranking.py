@@ -22,12 +22,12 @@ def make_pairs(seed: int = 0) -> pd.DataFrame:
     cells = pd.DataFrame(itertools.product(SOURCES, TARGETS), columns=["source_language", "target_language"])
     cells["strategy"] = "none"
     cells["is_in_language"] = cells["source_language"] == cells["target_language"]
-    cells["accuracy"] = rng.uniform(0.4, 0.8, len(cells))
-    cells["genetic"], cells["genetic_coverage"] = 1 - cells["accuracy"], 1.0
+    cells["score"] = rng.uniform(0.4, 0.8, len(cells))
+    cells["genetic"], cells["genetic_coverage"] = 1 - cells["score"], 1.0
     cells["constant"], cells["constant_coverage"] = 1.0, 1.0
-    cells["accuracy_in_language"] = cells["source_language"].map(dict(zip(SOURCES, (0.6, 0.7, 0.8, 0.9), strict=True)))
-    mean = cells.assign(layer=pd.NA, layer_label="mean", impact=cells["accuracy"])
-    layer = cells.assign(layer=1, layer_label="01", impact=-cells["accuracy"])
+    cells["score_in_language"] = cells["source_language"].map(dict(zip(SOURCES, (0.6, 0.7, 0.8, 0.9), strict=True)))
+    mean = cells.assign(layer=pd.NA, layer_label="mean", impact=cells["score"])
+    layer = cells.assign(layer=1, layer_label="01", impact=-cells["score"])
     return pd.concat([mean.astype({"layer": "Int64"}), layer.astype({"layer": "Int64"})], ignore_index=True)
 
 
@@ -78,7 +78,7 @@ def test_in_language_cells_are_not_candidates():
     targets = rank_targets(cells, "genetic", NEARER).set_index("target_language")
     assert targets.loc["en", "n_sources"] == 3
     assert targets.loc["de", "n_sources"] == 4
-    changed = cells.assign(accuracy=cells["accuracy"].where(~cells["is_in_language"], 1.0))
+    changed = cells.assign(score=cells["score"].where(~cells["is_in_language"], 1.0))
     pd.testing.assert_frame_equal(rank_targets(changed, "genetic", NEARER).set_index("target_language"), targets)
 
 
@@ -91,7 +91,7 @@ def test_perfect_predictors_reach_one_and_a_constant_one_equals_chance():
     constant = table.loc[("constant", "")]
     assert constant["ndcg_at_3"] == pytest.approx(constant["ndcg_at_3_random"])
     assert constant["regret"] == pytest.approx(constant["regret_random"])
-    assert table.loc[("accuracy_in_language", ""), "direction"] == LARGER
+    assert table.loc[("score_in_language", ""), "direction"] == LARGER
     assert table.loc[("genetic", ""), ["n_targets", "n_sources_min", "n_sources_max"]].tolist() == [7, 3, 4]
 
 

@@ -64,8 +64,8 @@ def test_missing_p_value_gets_no_star(tests):
     assert set(matrix.significance_marks(rows, "pearson")) == {""}
 
 
-def test_accuracy_matrix_hatches_the_missing_cell_and_outlines_the_diagonal(pairs):
-    ax = matrix.plot_accuracy_matrix(pairs)
+def test_transfer_matrix_hatches_the_missing_cell_and_outlines_the_diagonal(pairs):
+    ax = matrix.plot_transfer_matrix(pairs)
     assert len(_texts(ax)) == 4 * 15 - 1
     assert len(_hatched(ax)) == 1
     assert sum(1 for patch in ax.patches if not patch.get_fill()) == 2 * len(SOURCES)
@@ -121,7 +121,7 @@ def test_scatter_of_a_constant_distance_has_no_line(pairs):
 def test_every_figure_is_drawn_for_one_source_and_for_fifteen(sources):
     pairs = make_pairs(sources, XNLI_LANGUAGES, n_layers=4, n_seeds=1)
     figures = [
-        matrix.plot_accuracy_matrix(pairs).figure,
+        matrix.plot_transfer_matrix(pairs).figure,
         curves.draw_impact_curves(pairs),
         scatter.plot_impact_vs_distance(pairs).figure,
     ]
@@ -155,7 +155,7 @@ def test_plotting_leaves_the_callers_matplotlib_settings_alone(pairs):
     import matplotlib
 
     before = dict(matplotlib.rcParams)
-    matrix.plot_accuracy_matrix(pairs)
+    matrix.plot_transfer_matrix(pairs)
     assert dict(matplotlib.rcParams) == before
 
 
@@ -166,8 +166,8 @@ def test_figures_draw_on_the_axes_they_are_given(pairs, tests):
 
 
 def test_saved_figure_is_sharp_complete_and_repeatable(tmp_path, pairs):
-    first = save_figure(matrix.plot_accuracy_matrix(pairs).figure, tmp_path / "a", "m")
-    second = save_figure(matrix.plot_accuracy_matrix(pairs).figure, tmp_path / "b", "m")
+    first = save_figure(matrix.plot_transfer_matrix(pairs).figure, tmp_path / "a", "m")
+    second = save_figure(matrix.plot_transfer_matrix(pairs).figure, tmp_path / "b", "m")
     assert first == second
     for ending, magic in (("png", b"\x89PNG"), ("pdf", b"%PDF")):
         content = (tmp_path / "a" / f"m.{ending}").read_bytes()
@@ -191,4 +191,4 @@ def test_latex_escapes_and_breaks_long_tables():
 
 def test_small_matrices_are_not_stretched_over_the_page(pairs):
     few = pairs[pairs["target_language"].isin(["en", "ru", "sw"])]
-    assert matrix.plot_accuracy_matrix(few).figure.get_size_inches()[0] < style.COLUMN
+    assert matrix.plot_transfer_matrix(few).figure.get_size_inches()[0] < style.COLUMN

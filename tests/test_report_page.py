@@ -15,13 +15,13 @@ import pytest
 from report_factory import analyse_made_up
 
 from xling.report import associations, sentences, write, write_report
-from xling.report.measured import accuracy_section
+from xling.report.measured import transfer_section
 from xling.report.page import table_rows
 from xling.report.study import methods_section, run_section
 from xling.report.write import build_sections
 
 PICTURES = {
-    *("accuracy_matrix", "impact_per_layer", "impact_vs_distance_heatmap", "impact_vs_distance", "impact_vs_transfer"),
+    *("transfer_matrix", "impact_per_layer", "impact_vs_distance_heatmap", "impact_vs_distance", "impact_vs_transfer"),
     *("transfer_vs_distance", "mediation", "freezing", "paper_heatmap", "distance_coverage"),
 }
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -113,7 +113,7 @@ def test_warnings_and_versions_stand_on_the_page(text, analysis):
 
 
 def test_same_analysis_gives_the_same_bytes(analysis, tmp_path, monkeypatch):
-    monkeypatch.setattr(write, "SECTIONS", (run_section, accuracy_section, methods_section))
+    monkeypatch.setattr(write, "SECTIONS", (run_section, transfer_section, methods_section))
     assert write_report(analysis, tmp_path / "a").read_bytes() == write_report(analysis, tmp_path / "b").read_bytes()
 
 
@@ -123,7 +123,7 @@ def test_study_without_impact_names_what_is_not_shown(analysis):
     tests = tables["correlations"][tables["correlations"]["analysis"] == "transfer_vs_distance"]
     sections, absent = build_sections(replace(analysis, tables={"pairs": pairs, "correlations": tests}))
     drawn = {picture.name for section in sections for picture in section.pictures}
-    assert drawn == {"accuracy_matrix", "transfer_vs_distance", "distance_coverage"}
+    assert drawn == {"transfer_matrix", "transfer_vs_distance", "distance_coverage"}
     reasons = {part.title: part.reason for part in absent}
     assert reasons["Impact per layer"] == "no impact was measured"
     assert reasons["Freezing strategies"].startswith("it needs runs")

@@ -12,7 +12,7 @@ from xling.report import choice, coverage, freezing, mediation
 def _effect(predictor, **numbers):
     blank = dict.fromkeys(["path_a", "path_b", "total", "direct", "indirect", "indirect_low", "indirect_high"], np.nan)
     blank |= dict.fromkeys(["share", "share_low", "share_high", "p_qap_total", "p_qap_indirect"], np.nan)
-    keys = {"outcome": "accuracy", "predictor": predictor, "layer_label": "mean", "n_pairs": 20, "n_languages": 6}
+    keys = {"outcome": "score", "predictor": predictor, "layer_label": "mean", "n_pairs": 20, "n_languages": 6}
     return keys | blank | {"reason": ""} | numbers
 
 
@@ -62,7 +62,7 @@ def comparison():
     rows = [
         {"metric": metric, "change": change, "low": low, "high": high, "verdict": f"{metric} is told"}
         for metric, change, low, high in (
-            ("mean_target_accuracy", -0.01, -0.02, -0.005),
+            ("mean_target_score", -0.01, -0.02, -0.005),
             ("transfer_gap", 0.001, -0.01, 0.012),
             ("slope_genetic", 0.02, np.nan, np.nan),
         )
@@ -81,7 +81,7 @@ def test_freezing_draws_an_interval_or_a_hollow_point(comparison):
 
 def test_freezing_tells_only_changes_whose_interval_excludes_0(comparison):
     section = freezing.freezing_section(Analysis({"freezing": comparison}))
-    assert section.points == ["mean_target_accuracy is told"]
+    assert section.points == ["mean_target_score is told"]
     assert section.paragraphs[0].startswith("1 of 2 intervals excludes 0")
 
 
@@ -103,4 +103,4 @@ def test_held_out_prediction_no_better_than_the_mean_is_reported_as_such():
     row = {"strategy": "none", "predictors": "genetic,syntactic", "mae": 0.05, "mae_baseline": 0.04, "r2": -0.1}
     table = pd.DataFrame([row | {"n_predictions": 12, "n_pairs": 6, "n_languages": 4, "reason": ""}])
     section = choice.held_out_section(Analysis({"held_out": table}, facts={"strategy": "none"}))
-    assert section.paragraphs == ["Of 1 predictor set none predicts held-out accuracy better than the mean."]
+    assert section.paragraphs == ["Of 1 predictor set none predicts held-out scores better than the mean."]

@@ -136,7 +136,7 @@ def make_noise(missing=()) -> pd.DataFrame:
         itertools.product(("1", "2"), (1.0,), TARGETS), columns=["restored_layers", "weight", "target_language"]
     )
     table["source_language"], table["is_in_language"] = "en", table["target_language"] == "en"
-    table["accuracy"], table["change"] = 0.5, rng.normal(size=len(table))
+    table["score"], table["change"] = 0.5, rng.normal(size=len(table))
     table["genetic"] = table["target_language"].map(DISTANCE)
     table["syntactic"] = table["target_language"].map(dict(zip(TARGETS, rng.uniform(size=6), strict=True)))
     return table.assign(genetic=table["genetic"].mask(table["target_language"].isin(missing)))
@@ -199,9 +199,9 @@ def test_the_command_measures_the_finetuned_model_as_the_run_did_and_every_layer
     assert main([str(finished_run)]) == 0
     table = pd.read_csv(finished_run / "restored.csv", dtype={"restored_layers": str}, keep_default_na=False)
     transfer = pd.read_parquet(finished_run / "transfer.parquet")
-    final = transfer[transfer["step"] == transfer["step"].max()].set_index("target_language")["accuracy"]
+    final = transfer[transfer["step"] == transfer["step"].max()].set_index("target_language")["score"]
     finetuned = table[table["restored_layers"] == ""].set_index("target_language")
-    assert finetuned["accuracy"].to_dict() == final.to_dict()
+    assert finetuned["score"].to_dict() == final.to_dict()
     assert table["restored_layers"].unique().tolist() == ["", "0", "1", "2", "3"]
     assert (table.loc[table["target_language"] == "de", "genetic"].astype(float) == 0.4286).all()
     trend = pd.read_csv(finished_run / "restored_trend.csv")

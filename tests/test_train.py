@@ -20,7 +20,8 @@ def test_a_run_writes_documented_tables(make_config):
     impact, transfer = (pd.read_parquet(run.path / f"{name}.parquet") for name in ("impact", "transfer"))
     assert run.path.parts[-4:] == ("test", "de", "none", "seed_42")
     assert set(impact.columns) == {*IMPACT, "impact_se", "impact_low", "impact_high"}
-    assert set(transfer.columns) == set(TRANSFER)
+    assert set(transfer.columns) == {*TRANSFER, "macro_f1"}
+    assert transfer["metric"].unique().tolist() == ["accuracy"]
     assert len(transfer) == 2 * 3  # epochs x targets
     assert len(impact) == 3 * 3 * 4  # before and after each epoch x targets x layers
     assert transfer["n_examples"].eq(36).all()
@@ -135,7 +136,7 @@ def test_a_directory_in_use_is_refused(make_config):
         ("target_languages=[en,xx]", "no language 'xx'"),
         ("data.probe_split=train", "both 'train'"),
         ("data.train_split=trian", "did you mean 'train'"),
-        ("data.train_limit=2", "not even one premise"),
+        ("data.train_limit=2", "not even one group"),
         ("trainer.precision=fp8", "unknown trainer.precision 'fp8'"),
         ("probe.pooling=max", "unknown pooling 'max'"),
         ("probe.similarity=[cka_debaised]", "cka_debaised"),

@@ -19,13 +19,11 @@ from xling.callbacks.impact import ImpactMonitor
 from xling.callbacks.progress import ProgressLog
 from xling.callbacks.snapshot import RepresentationWriter
 from xling.data.datamodule import TransferDataModule
-from xling.data.examples import LABELS
 from xling.freezing import plan_freezing
-from xling.heads import ClassificationHead
 from xling.layers import find_layers
 from xling.models.encoders import describe_encoder, load_encoder, load_tokenizer, resolve_weights, take_pooler
 from xling.models.spec import EncoderSpec
-from xling.module import SequenceClassifier
+from xling.module import TransferModule
 from xling.precision import resolve_precision
 from xling.recorder import RunRecorder
 from xling.rundir import CHECKPOINTS, RunDirectory
@@ -41,7 +39,7 @@ class Parts:
     """The parts of one run."""
 
     datamodule: TransferDataModule
-    module: SequenceClassifier
+    module: TransferModule
     monitor: ImpactMonitor
     recorder: RunRecorder
     clock: TrainingClock
@@ -80,7 +78,7 @@ def build_parts(config: dict[str, Any], identity: dict[str, Any], run: RunDirect
     datamodule = build_data(config, spec)
     encoder = load_encoder(spec, cache_dir)
     facts = {"model": describe_encoder(spec, encoder, cache_dir), "precision": config["trainer"]["precision"]}
-    module = build_module(config, spec, encoder)
+    module = build_module(config, spec, datamodule, encoder)
     plan = plan_freezing(**config["freeze"])
     monitor = build_monitor(config, spec, datamodule, module, facts["model"]["content_hash"])
     frozen_layers = plan.layers_of(find_layers(module, spec.layers).n_layers)
@@ -101,6 +99,7 @@ def build_data(config: dict[str, Any], spec: EncoderSpec) -> TransferDataModule:
     data = config["data"]
     datamodule = TransferDataModule(
         instantiate(data["source"], _convert_="all"),
+        instantiate(data["task"], _convert_="all"),
         load_tokenizer(spec, config["cache_dir"]),
         source_language=config["source_language"],
         target_languages=config["target_languages"],
@@ -112,14 +111,14 @@ def build_data(config: dict[str, Any], spec: EncoderSpec) -> TransferDataModule:
     return datamodule
 
 
-def build_module(config: dict[str, Any], spec: EncoderSpec, encoder: Any) -> SequenceClassifier:
+def build_module(
+    config: dict[str, Any], spec: EncoderSpec, datamodule: TransferDataModule, encoder: Any
+) -> TransferModule:
     """Encoder and head as one LightningModule."""
-    pooler = take_pooler(encoder) if spec.pooler else None
-    head = ClassificationHead(encoder.config.hidden_size, len(LABELS), pooling=spec.pooling, pooler=pooler)
-    return SequenceClassifier(
+    return datamodule.task.module(
         encoder,
-        head,
-        n_labels=len(LABELS),
+        pooling=spec.pooling,
+        pooler=take_pooler(encoder) if spec.pooler else None,
         target_languages=config["target_languages"],
         evaluation_autocast=config["probe"]["autocast"],
         **config["optimizer"],
@@ -130,7 +129,7 @@ def build_monitor(
     config: dict[str, Any],
     spec: EncoderSpec,
     datamodule: TransferDataModule,
-    module: SequenceClassifier,
+    module: TransferModule,
     model_hash: str,
 ) -> ImpactMonitor:
     """The impact monitor with the base store that all runs share."""

@@ -16,7 +16,7 @@ from xling.data.datamodule import TransferDataModule
 from xling.errors import CorruptArtefactError, MissingFileError, XlingValueError
 from xling.models.encoders import content_hash, load_encoder
 from xling.models.spec import EncoderSpec
-from xling.module import SequenceClassifier
+from xling.module import TransferModule
 from xling.rundir import CHECKPOINTS, CONFIG_FILE, DATA_FILE, ENVIRONMENT_FILE
 
 
@@ -33,7 +33,7 @@ class FinishedRun:
 
     config: dict[str, Any]
     datamodule: TransferDataModule
-    module: SequenceClassifier
+    module: TransferModule
     finetuned: Mapping[str, Tensor]
 
 
@@ -62,7 +62,7 @@ def load_run(path: Path) -> FinishedRun:
     data = read_json(path / DATA_FILE)
     for language, fingerprint in datamodule.probe_fingerprints.items():
         _check_same(f"the probe set of {language}", data[f"probe.{language}"]["fingerprint"], fingerprint, path)
-    return FinishedRun(config, datamodule, build_module(config, spec, encoder), finetuned)
+    return FinishedRun(config, datamodule, build_module(config, spec, datamodule, encoder), finetuned)
 
 
 def _check_same(what: str, recorded: str, found: str, path: Path) -> None:

@@ -1,28 +1,29 @@
-"""Fine-tuning of an encoder for sequence classification, evaluated on every target language."""
+"""What fine-tuning of an encoder is, whatever the task: the optimiser, ids for callbacks, scores on every target language."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
-from torchmetrics import MetricCollection
-from torchmetrics.classification import MulticlassAccuracy
+from torchmetrics import Metric
 from transformers import get_constant_schedule_with_warmup, get_linear_schedule_with_warmup
 
 _INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
 
-class SequenceClassifier(pl.LightningModule):
-    """An encoder with a classification head.
+class TransferModule(pl.LightningModule, ABC):
+    """An encoder with a head; a task's module says what the loss is and what is scored.
 
-    Batches are dicts with input_ids, attention_mask, (token_type_ids,) label and example_id. Validation takes one loader
-    per target language. Logs ``train/loss``, ``val/accuracy/<language>`` and ``val/loss/<language>``.
+    Batches are dicts with input_ids, attention_mask, (token_type_ids,) example_id and group_id. Validation takes one loader
+    per target language. Logs ``train/loss`` and ``val/<metric>/<language>`` for every metric.
 
     Args:
         encoder: a Hugging Face encoder; its output 0 is the last hidden state [batch, sequence, hidden].
-        head: maps (hidden states, mask) to logits [batch, n_labels].
-        n_labels: number of classes.
+        head: maps (hidden states, mask) to what :meth:`loss` and :meth:`score` read.
+        metrics: names of the scores, 0..1, that `meter` computes; the first is the transfer metric.
+        meter: counts over one language's validation; ``compute()`` gives ``{metric: score, ..., "n_examples": n}``.
         target_languages: names of the validation loaders, in any order.
         learning_rate: peak of AdamW.
         weight_decay: of AdamW.
@@ -32,14 +33,13 @@ class SequenceClassifier(pl.LightningModule):
             1e-4 to 1e-3 is below bfloat16's noise.
     """
 
-    transfer_metric = "accuracy"
-
     def __init__(
         self,
         encoder: nn.Module,
         head: nn.Module,
         *,
-        n_labels: int,
+        metrics: Sequence[str],
+        meter: Metric,
         target_languages: Sequence[str],
         learning_rate: float,
         weight_decay: float = 0.0,
@@ -49,56 +49,65 @@ class SequenceClassifier(pl.LightningModule):
     ) -> None:
         super().__init__()
         self.encoder, self.head = encoder, head
-        self.target_languages = tuple(target_languages)
+        self.metrics, self.transfer_metric = tuple(metrics), metrics[0]
         self.learning_rate, self.weight_decay = learning_rate, weight_decay
         self.warmup_fraction, self.schedule = warmup_fraction, schedule
         self.evaluation_autocast = evaluation_autocast
-        accuracy = MulticlassAccuracy(n_labels, average="micro")
-        self.accuracy = MetricCollection({t: accuracy.clone() for t in target_languages}, compute_groups=False)
+        self.target_languages = tuple(target_languages)
+        self.meters = nn.ModuleList([meter.clone() for _ in target_languages])
         self.transfer: dict[str, dict[str, float]] = {}
-        """Per target language of the last validation: score and n_examples."""
+        """Per target language of the last validation: every metric by name, and n_examples."""
 
-    def forward(self, batch: dict[str, Tensor]) -> Tensor:
-        """Class scores, [batch, n_labels]."""
+    @abstractmethod
+    def loss(self, batch: dict[str, Any]) -> tuple[Tensor, int | Tensor]:
+        """Summed loss of a batch, and over how many examples (or words) it is summed."""
+
+    @abstractmethod
+    def score(self, meter: Metric, outputs: Any, batch: dict[str, Any], language: str) -> None:
+        """Count the batch's predictions; `outputs` is what ``self(batch)`` gave."""
+
+    def forward(self, batch: dict[str, Any]) -> Tensor:
+        """What the head makes of the last hidden states."""
         hidden_states = self.encoder(**{name: batch[name] for name in _INPUTS if name in batch})[0]
         return self.head(hidden_states, batch["attention_mask"])
 
-    def example_ids(self, batch: dict[str, Tensor]) -> Tensor:
+    def example_ids(self, batch: dict[str, Any]) -> Tensor:
         """Stable ids of the batch's rows, [batch] int64, for callbacks that compare rows over time."""
         return batch["example_id"]
 
-    def group_ids(self, batch: dict[str, Tensor]) -> Tensor:
-        """Premise ids of the batch's rows, [batch] int64: examples that share one are not independent."""
-        return batch["premise_id"]
+    def group_ids(self, batch: dict[str, Any]) -> Tensor:
+        """Ids [batch] int64 of groups of rows that are not independent, such as the pairs on one premise."""
+        return batch["group_id"]
 
-    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
-        """Mean cross-entropy of the batch."""
-        loss = nn.functional.cross_entropy(self(batch), batch["label"])
-        self.log("train/loss", loss, prog_bar=True, batch_size=len(batch["label"]))
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
+        """Mean loss of the batch."""
+        total, count = self.loss(batch)
+        loss = total / count
+        self.log("train/loss", loss, prog_bar=True, batch_size=len(batch["example_id"]))
         return loss
 
-    def validation_step(self, batch: dict[str, Tensor], batch_idx: int, dataloader_idx: int = 0) -> None:
+    def validation_step(self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0) -> None:
         """Count correct predictions; callbacks read the layers of this same forward pass."""
         with torch.autocast(
             self.device.type, enabled=self.evaluation_autocast and torch.is_autocast_enabled(self.device.type)
         ):
-            logits = self(batch)
+            outputs = self(batch)
         language = list(self.trainer.val_dataloaders)[dataloader_idx]
-        self.accuracy[language].update(logits, batch["label"])
+        self.score(self.meters[self.target_languages.index(language)], outputs, batch, language)
 
     def on_validation_epoch_start(self) -> None:
         """Forget the counts of an earlier or interrupted validation."""
-        self.accuracy.reset()
+        for meter in self.meters:
+            meter.reset()
 
     def on_validation_epoch_end(self) -> None:
-        """Compute and log the accuracy on every target."""
+        """Compute and log the scores on every target."""
         self.transfer = {}
-        for language, metric in self.accuracy.items(keep_base=True):
-            if metric.update_called:
-                with metric.sync_context():  # sums over processes; integers, so the fraction is exact
-                    correct, n_examples = int(metric.tp), int(metric.tp + metric.fn)
-                self.transfer[language] = {"score": correct / n_examples, "n_examples": n_examples}
-                self.log(f"val/accuracy/{language}", correct / n_examples)
+        for language, meter in zip(self.target_languages, self.meters, strict=True):
+            if meter.update_called:  # a meter adds up its counts over processes
+                self.transfer[language] = {name: float(value) for name, value in meter.compute().items()}
+                for name in self.metrics:
+                    self.log(f"val/{name}/{language}", self.transfer[language][name])
 
     def configure_optimizers(self) -> dict[str, Any]:
         """AdamW over what is not frozen, with the schedule stepped every optimiser step."""

@@ -44,15 +44,20 @@ class RunRecorder(pl.Callback):
         if trainer.sanity_checking or trainer.state.fn != "fit":
             return
         when = {"epoch": epochs_completed(trainer), "step": trainer.global_step}
-        for language, score in pl_module.transfer.items():
-            row = self._keys(language) | when
-            self.transfer.append(row | {pl_module.transfer_metric: score["score"], "n_examples": score["n_examples"]})
+        metric = pl_module.transfer_metric
+        for language, scores in pl_module.transfer.items():
+            further = {name: scores[name] for name in pl_module.metrics if name != metric}
+            row = {"metric": metric, "score": scores[metric], "n_examples": int(scores["n_examples"])}
+            self.transfer.append(self._keys(language) | when | row | further)
         if trainer.is_global_zero:
             self.write()
 
     def write(self) -> None:
         """Write both tables as they are now."""
-        tables = {IMPACT_FILE: self.impact_frame(), TRANSFER_FILE: pd.DataFrame(self.transfer, columns=list(TRANSFER))}
+        tables = {
+            IMPACT_FILE: self.impact_frame(),
+            TRANSFER_FILE: _documented_first(pd.DataFrame(self.transfer), TRANSFER),
+        }
         if self.alignment is not None:
             tables[ALIGNMENT_FILE] = self._frame(self.alignment.records, ALIGNMENT)
         self.directory.write_tables(tables)
@@ -67,8 +72,7 @@ class RunRecorder(pl.Callback):
         """Records under this run's keys: documented columns first, then measures by name."""
         rows = [self._keys(record["loader"]) | record for record in records]
         frame = pd.DataFrame(rows).drop(columns=["loader", "label", "reference"], errors="ignore")
-        measures = [column for column in frame.columns if column not in documented]
-        return frame.reindex(columns=[*documented, *measures])
+        return _documented_first(frame, documented)
 
     def state_dict(self) -> dict[str, Any]:
         """The transfer rows so far."""
@@ -83,3 +87,7 @@ class RunRecorder(pl.Callback):
             "target_language": language,
             "is_in_language": language == self.identity["source_language"],
         }
+
+
+def _documented_first(frame: pd.DataFrame, documented: dict[str, str]) -> pd.DataFrame:
+    return frame.reindex(columns=[*documented, *(column for column in frame.columns if column not in documented)])

@@ -102,7 +102,7 @@ def compute_restorations(
         base: state dict before training.
         prefixes: per layer, the modules whose parameters make it (:attr:`xling.layers.Layers.owners`).
         restorations: pairs of layers to restore together and the weight of the base model, 0..1.
-        evaluate: state dict -> target language -> accuracy.
+        evaluate: state dict -> target language -> score.
         source_language: language fine-tuned on.
 
     Returns:
@@ -118,19 +118,19 @@ def compute_restorations(
         for layer in layers:
             check_layer(layer, len(prefixes) - 1)
         modules = [prefix for layer in layers for prefix in prefixes[layer]]
-        accuracy = evaluate(restore_layers(finetuned, base, modules, weight))
-        rows += _describe(layers, weight, accuracy, unrestored)
+        score = evaluate(restore_layers(finetuned, base, modules, weight))
+        rows += _describe(layers, weight, score, unrestored)
     table = pd.DataFrame(rows).assign(source_language=source_language)
     return table.assign(is_in_language=table["target_language"] == source_language)[list(RESTORED)]
 
 
 def _describe(
-    layers: Sequence[int], weight: float, accuracy: Mapping[str, float], unrestored: Mapping[str, float]
+    layers: Sequence[int], weight: float, score: Mapping[str, float], unrestored: Mapping[str, float]
 ) -> list[dict]:
     key = {"restored_layers": "+".join(map(str, layers)), "weight": float(weight)}
     return [
-        key | {"target_language": target, "accuracy": value, "change": value - unrestored[target]}
-        for target, value in accuracy.items()
+        key | {"target_language": target, "score": value, "change": value - unrestored[target]}
+        for target, value in score.items()
     ]
 
 
@@ -152,7 +152,8 @@ def restore_run(run: FinishedRun, restorations: Sequence[tuple[Sequence[int], fl
     def evaluate(state: State) -> dict[str, float]:
         run.module.load_state_dict(state)
         trainer.validate(run.module, run.datamodule, verbose=False)
-        return {language: measured["score"] for language, measured in run.module.transfer.items()}
+        metric = run.module.transfer_metric
+        return {language: measured[metric] for language, measured in run.module.transfer.items()}
 
     def announced() -> Iterable[tuple[Sequence[int], float]]:
         for done, (layers, weight) in enumerate(restorations):

@@ -73,9 +73,17 @@ def _load_run(run: RunDirectory) -> tuple[dict, list[pd.DataFrame]]:
     if not run.is_complete:
         raise MissingFileError("the run is not complete (no manifest)")
     manifest = run.read_manifest()
-    frames = [pd.read_parquet(run.path / name) for name in (IMPACT_FILE, TRANSFER_FILE)]
+    impact, transfer = (pd.read_parquet(run.path / name) for name in (IMPACT_FILE, TRANSFER_FILE))
     alignment = run.path / ALIGNMENT_FILE
     return manifest, [
-        *frames,
+        impact,
+        _with_score(transfer),
         pd.read_parquet(alignment) if alignment.is_file() else pd.DataFrame(columns=list(ALIGNMENT)),
     ]
+
+
+def _with_score(transfer: pd.DataFrame) -> pd.DataFrame:
+    """Read a table from before tasks named their metric."""
+    if "accuracy" in transfer and "score" not in transfer:
+        return transfer.rename(columns={"accuracy": "score"}).assign(metric="accuracy")
+    return transfer

@@ -21,9 +21,13 @@ KEYS = {
 """Columns shared by both tables."""
 
 TRANSFER = KEYS | {
-    "accuracy": "fraction of correct predictions, 0..1",
-    "n_examples": "number of examples evaluated",
+    "metric": "name of the task's transfer metric: accuracy, macro_f1, f1 (of entities, or of answers)",
+    "score": "its value on the target, 0..1",
+    "n_examples": "number of examples (of words, where words are classified) evaluated",
 }
+"""Further metrics of the task follow by their own name, e.g. macro_f1, exact_match. Tables written before 2026-11-22 hold a
+column accuracy instead of metric and score; :func:`xling.study.load_study` reads both."""
+
 
 IMPACT = KEYS | {
     "layer": "0 = embedding output, i = hidden_states[i] = output of encoder block i",

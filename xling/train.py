@@ -93,7 +93,7 @@ def _capture_base(config: dict[str, Any], parts: Parts) -> None:
 
 
 def _report(parts: Parts, identity: dict[str, Any], seconds: float) -> None:
-    transfer = {language: score["score"] for language, score in parts.module.transfer.items()}
+    transfer = {language: score[parts.module.transfer_metric] for language, score in parts.module.transfer.items()}
     scores = "  ".join(
         f"{language} {score:.3f}" for language, score in sorted(transfer.items(), key=lambda item: -item[1])
     )

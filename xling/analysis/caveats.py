@@ -15,15 +15,15 @@ _LISTED = 12
 
 
 def missing_cells(cells: pd.DataFrame) -> list[tuple[str, str]]:
-    """List the source x target cells of one strategy without an accuracy and without impact."""
-    measured = cells[cells[["accuracy", "impact"]].notna().any(axis=1)]
+    """List the source x target cells of one strategy without a score and without impact."""
+    measured = cells[cells[["score", "impact"]].notna().any(axis=1)]
     present = set(zip(measured["source_language"], measured["target_language"], strict=True))
     sources, targets = sorted(set(cells["source_language"])), sorted(set(cells["target_language"]))
     return [(s, t) for s in sources for t in targets if (s, t) not in present]
 
 
 def describe_study(pairs: pd.DataFrame, skipped: list[tuple[str, str]]) -> list[str]:
-    """Say what is missing or thin in one strategy's pairs: runs, cells, seeds, examples, in-language accuracy."""
+    """Say what is missing or thin in one strategy's pairs: runs, cells, seeds, examples, in-language score."""
     cells = pairs[pairs["layer_label"] == MEAN_LABEL]
     sentences = [f"Skipped {path}: {reason}." for path, reason in skipped]
     gaps = [f"{source}→{target}" for source, target in missing_cells(cells)]
@@ -34,11 +34,11 @@ def describe_study(pairs: pd.DataFrame, skipped: list[tuple[str, str]]) -> list[
     if fewest < FEW_EXAMPLES:
         error = 100 * math.sqrt(0.25 / fewest)
         sentences.append(
-            f"Few examples ({fewest:g} per cell): an accuracy's standard error is up to {error:.1f} points."
+            f"Few examples ({fewest:g} per cell): the standard error of a fraction of them is up to {error:.1f} points."
         )
-    alone = sorted(cells.loc[cells["accuracy_in_language"].isna(), "source_language"].unique())
+    alone = sorted(cells.loc[cells["score_in_language"].isna(), "source_language"].unique())
     if alone:
-        sentences.append(f"No in-language accuracy, hence no transfer gap, for {_list(alone)}.")
+        sentences.append(f"No in-language score, hence no transfer gap, for {_list(alone)}.")
     return sentences
 
 

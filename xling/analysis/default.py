@@ -30,7 +30,7 @@ from xling.analysis.schema import (
 
 log = logging.getLogger(__name__)
 
-OUTCOMES = ("accuracy", "accuracy_relative", "transfer_gap", "rank_within_source")
+OUTCOMES = ("score", "score_relative", "transfer_gap", "rank_within_source")
 """Ways of expressing transfer; the first is the main one, the others fill ``correlations_outcomes``."""
 
 
@@ -63,7 +63,7 @@ def compute_default_tables(
         "held_out": compute_held_out(main),
     }
     between = main[~main["is_in_language"]]
-    if between[["impact", "accuracy"]].notna().all(axis=1).any() and kinds:
+    if between[["impact", "score"]].notna().all(axis=1).any() and kinds:
         log.info("Splitting distance's association with transfer")
         tables["mediation"] = _mediate(measured.distances, main, kinds, settings.resampling)
     if measured.alignment is not None:
@@ -78,13 +78,13 @@ def compute_default_tables(
 def _build_analyses(measured: Measurements, main: pd.DataFrame, kinds: list[str]) -> dict[str, PairArrays]:
     between = main[~main["is_in_language"]]
     outcomes = [name for name in OUTCOMES if between[name].notna().any()]
-    has_impact, has_accuracy = between["impact"].notna().any(), "accuracy" in outcomes
+    has_impact, has_score = between["impact"].notna().any(), "score" in outcomes
     analyses = {}
     if has_impact and kinds:
         analyses[IMPACT_VS_DISTANCE] = distance_arrays(main, ["impact"], measured.distances, kinds, measured.controls)
-    if has_impact and has_accuracy:
+    if has_impact and has_score:
         analyses[IMPACT_VS_TRANSFER] = impact_arrays(main, outcomes, measured.controls)
-    if has_accuracy and kinds:
+    if has_score and kinds:
         analyses[TRANSFER_VS_DISTANCE] = distance_arrays(main, outcomes, measured.distances, kinds, measured.controls)
     return analyses
 

@@ -26,13 +26,13 @@ RUN = ["study", "source_language", "seed"]
 CELL = [*RUN, "target_language"]
 
 METRICS = {
-    "source_accuracy": "accuracy on the source language, a fraction",
-    "mean_target_accuracy": "mean zero-shot accuracy over the targets, a fraction",
-    "transfer_gap": "source accuracy - mean target accuracy, positive = loss",
-    "worst_accuracy": f"mean accuracy of the run's own {N_WORST} worst targets, a fraction",
+    "source_score": "score on the source language, a fraction",
+    "mean_target_score": "mean zero-shot score over the targets, a fraction",
+    "transfer_gap": "source score - mean target score, positive = loss",
+    "worst_score": f"mean score of the run's own {N_WORST} worst targets, a fraction",
     "train_seconds": "training time, seconds",
 }
-"""Beside these: ``slope_<kind>``, the least-squares slope of accuracy over that distance, per unit of distance."""
+"""Beside these: ``slope_<kind>``, the least-squares slope of score over that distance, per unit of distance."""
 
 COMPARISON = {
     "strategy": "name of the freezing strategy",
@@ -70,37 +70,35 @@ def count_frozen_layers(impact: pd.DataFrame) -> dict[str, tuple[int, int]]:
 
 
 def _compute_slope(run: pd.DataFrame, kind: str) -> float:
-    known = run[["accuracy", kind]].to_numpy(float)
-    accuracy, distance = known[np.isfinite(known).all(axis=1)].T
+    known = run[["score", kind]].to_numpy(float)
+    score, distance = known[np.isfinite(known).all(axis=1)].T
     if len(distance) < 3 or np.ptp(distance) == 0:
         return np.nan
-    return float(np.cov(distance, accuracy)[0, 1] / distance.var(ddof=1))
+    return float(np.cov(distance, score)[0, 1] / distance.var(ddof=1))
 
 
-def _mean_of_worst(accuracy: pd.Series) -> float:
-    return float(accuracy.nsmallest(N_WORST).mean()) if len(accuracy) >= N_WORST else np.nan
+def _mean_of_worst(score: pd.Series) -> float:
+    return float(score.nsmallest(N_WORST).mean()) if len(score) >= N_WORST else np.nan
 
 
 def compute_run_metrics(transfer: pd.DataFrame, kinds: tuple[str, ...] = ()) -> pd.DataFrame:
     """Metrics of single runs of one strategy.
 
     Args:
-        transfer: one row per study, source_language, seed and target_language with `accuracy`, `is_in_language` and a
-            column per entry of `kinds`; S = T gives the source accuracy and enters nothing else.
+        transfer: one row per study, source_language, seed and target_language with `score`, `is_in_language` and a
+            column per entry of `kinds`; S = T gives the source score and enters nothing else.
         kinds: distance columns to take the slope over.
 
     Returns:
         One row per (study, source_language, seed), the columns of `METRICS` but for the time; NaN = nothing to measure.
     """
-    measured = transfer.dropna(subset="accuracy")
+    measured = transfer.dropna(subset="score")
     in_language = measured["is_in_language"].astype(bool)
     runs = measured[~in_language].groupby(RUN)
-    metrics = runs["accuracy"].mean().to_frame("mean_target_accuracy")
-    metrics["worst_accuracy"] = runs["accuracy"].agg(
-        lambda a: a.nsmallest(N_WORST).mean() if len(a) >= N_WORST else np.nan
-    )
-    metrics = metrics.join(measured[in_language].groupby(RUN)["accuracy"].mean().rename("source_accuracy"), how="outer")
-    metrics["transfer_gap"] = metrics["source_accuracy"] - metrics["mean_target_accuracy"]
+    metrics = runs["score"].mean().to_frame("mean_target_score")
+    metrics["worst_score"] = runs["score"].agg(lambda a: a.nsmallest(N_WORST).mean() if len(a) >= N_WORST else np.nan)
+    metrics = metrics.join(measured[in_language].groupby(RUN)["score"].mean().rename("source_score"), how="outer")
+    metrics["transfer_gap"] = metrics["source_score"] - metrics["mean_target_score"]
     for kind in kinds:
         slopes = {run: _compute_slope(group, kind) for run, group in runs}
         metrics[f"slope_{kind}"] = pd.Series(slopes, dtype=float).reindex(metrics.index)
@@ -129,7 +127,7 @@ def compute_paired_interval(differences: pd.Series, confidence: float = 0.95) ->
 
 
 def _common_cells(transfer: pd.DataFrame, strategy: str, reference: str) -> tuple[pd.DataFrame, pd.DataFrame]:
-    measured = transfer.dropna(subset="accuracy")
+    measured = transfer.dropna(subset="score")
     ours, theirs = (measured[measured["strategy"] == name].set_index(CELL) for name in (strategy, reference))
     common = ours.index.intersection(theirs.index)
     return ours.loc[common].reset_index(), theirs.loc[common].reset_index()
@@ -196,7 +194,7 @@ def compare_strategies(
 
     Args:
         transfer: transfer rows of all runs, one per cell: study, source_language, target_language, strategy, seed,
-            is_in_language, accuracy and a column per entry of `kinds`.
+            is_in_language, score and a column per entry of `kinds`.
         kinds: distance columns for the slopes.
         sizes: strategy -> what it froze, from `count_frozen_layers`; None = no comparison with random sets.
         runs: one row per run with study, source_language, strategy, seed and, where known, train_seconds.

@@ -1,4 +1,4 @@
-"""Collect what is to be analysed: a study's runs or a CSV of accuracies, and what is known of their languages."""
+"""Collect what is to be analysed: a study's runs or a CSV of scores, and what is known of their languages."""
 
 import warnings
 from collections.abc import Callable, Collection
@@ -30,7 +30,7 @@ def gather_study(directory: Path | str) -> Measurements:
 
 
 def gather_csv(path: Path | str) -> tuple[Measurements, list[str]]:
-    """Read accuracies from a CSV, as yet without distances; see :func:`xling.analysis.external.read_transfer`."""
+    """Read scores from a CSV, as yet without distances; see :func:`xling.analysis.external.read_transfer`."""
     transfer, sentences = read_transfer(path)
     return Measurements(transfer, None), sentences
 

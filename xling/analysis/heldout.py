@@ -1,7 +1,7 @@
 """Can transfer to or from a language be predicted from the others? Leave one language out, as source and target.
 
 For every language L a ridge regression is fitted to the pairs S != T without L and predicts the pairs with L, on either
-side. The baseline is the mean accuracy of the same training pairs. Predictors are standardised with the training pairs'
+side. The baseline is the mean score of the same training pairs. Predictors are standardised with the training pairs'
 mean and standard deviation; nothing of the predicted pairs enters model or baseline. Lauscher et al. 2020
 (arXiv:2005.00633) and Muller et al. 2023 (arXiv:2212.01757) use such regressions.
 
@@ -22,13 +22,13 @@ MIN_SPARE_PAIRS = 2
 
 HELD_OUT = {
     "strategy": "name of the freezing strategy",
-    "predictors": "comma-separated: distance kinds, 'impact' (mean over layers), 'accuracy_in_language' (the source's)",
+    "predictors": "comma-separated: distance kinds, 'impact' (mean over layers), 'score_in_language' (the source's)",
     "n_predictors": "how many these are",
     "mae": "mean absolute error over held-out predictions, a fraction",
     "mae_baseline": "the same for the mean of the training pairs",
     "r2": "1 - squared error / squared error of that baseline; below 0 = worse than the mean",
     "n_predictions": "held-out predictions (each pair up to twice)",
-    "n_pairs": "ordered pairs S != T with accuracy and all predictors",
+    "n_pairs": "ordered pairs S != T with score and all predictors",
     "n_languages": "languages left out in turn",
     "reason": "why the figures are NaN, else empty",
 }
@@ -63,20 +63,20 @@ def fit_ridge(x: np.ndarray, y: np.ndarray, penalty: float) -> tuple[np.ndarray,
 
 
 def predict_held_out(cells: pd.DataFrame, predictors: Sequence[str], penalty: float = PENALTY) -> pd.DataFrame:
-    """Predict the accuracy of every pair from the pairs that do not share its left-out language.
+    """Predict the score of every pair from the pairs that do not share its left-out language.
 
     Args:
-        cells: one row per source and target with `accuracy`, `is_in_language` and the predictors' columns; S = T and
+        cells: one row per source and target with `score`, `is_in_language` and the predictors' columns; S = T and
             rows with a missing value are left out.
         predictors: columns to predict from.
         penalty: see `fit_ridge`.
 
     Returns:
-        One row per left-out language and pair: held_out, source_language, target_language, accuracy, predicted,
+        One row per left-out language and pair: held_out, source_language, target_language, score, predicted,
         baseline, n_training. A language is skipped where fewer than n_predictors + 3 pairs remain to train on.
     """
-    known = cells[~cells["is_in_language"].astype(bool)].dropna(subset=["accuracy", *predictors])
-    x, y = known[list(predictors)].to_numpy(float), known["accuracy"].to_numpy(float)
+    known = cells[~cells["is_in_language"].astype(bool)].dropna(subset=["score", *predictors])
+    x, y = known[list(predictors)].to_numpy(float), known["score"].to_numpy(float)
     sources, targets = known["source_language"].to_numpy(str), known["target_language"].to_numpy(str)
     folds = []
     for language in np.unique([sources, targets]):
@@ -84,10 +84,10 @@ def predict_held_out(cells: pd.DataFrame, predictors: Sequence[str], penalty: fl
         if (~test).sum() < len(predictors) + 1 + MIN_SPARE_PAIRS:
             continue
         coefficients, intercept = fit_ridge(x[~test], y[~test], penalty)
-        fold = known.loc[test, ["source_language", "target_language", "accuracy"]]
+        fold = known.loc[test, ["source_language", "target_language", "score"]]
         predictions = {"predicted": x[test] @ coefficients + intercept, "baseline": y[~test].mean()}
         folds.append(fold.assign(held_out=language, n_training=(~test).sum(), **predictions))
-    columns = ["held_out", "source_language", "target_language", "accuracy", "predicted", "baseline", "n_training"]
+    columns = ["held_out", "source_language", "target_language", "score", "predicted", "baseline", "n_training"]
     return pd.concat(folds, ignore_index=True)[columns] if folds else pd.DataFrame(columns=columns)
 
 
@@ -108,20 +108,20 @@ def summarise_held_out(predictions: pd.DataFrame) -> dict:
     }
     if predictions.empty:
         return counts | {"reason": "too few pairs remain to train on once a language is left out"}
-    error = predictions["accuracy"] - predictions["predicted"]
-    baseline_error = predictions["accuracy"] - predictions["baseline"]
+    error = predictions["score"] - predictions["predicted"]
+    baseline_error = predictions["score"] - predictions["baseline"]
     spread = (baseline_error**2).sum()
-    varies = spread > 1e-20 * (predictions["accuracy"] ** 2).sum()  # more than rounding
+    varies = spread > 1e-20 * (predictions["score"] ** 2).sum()  # more than rounding
     return counts | {
         "mae": error.abs().mean(),
         "mae_baseline": baseline_error.abs().mean(),
         "r2": 1 - (error**2).sum() / spread if varies else np.nan,
-        "reason": "" if varies else "accuracy is constant: there is nothing to explain",
+        "reason": "" if varies else "score is constant: there is nothing to explain",
     }
 
 
 def list_predictor_sets(cells: pd.DataFrame) -> list[list[str]]:
-    """Choose what to predict from: each predictor alone, all distances, and these with impact and source accuracy.
+    """Choose what to predict from: each predictor alone, all distances, and these with impact and source score.
 
     Predictors without any value are left out, so that a missing impact does not empty the larger sets.
 
@@ -132,9 +132,7 @@ def list_predictor_sets(cells: pd.DataFrame) -> list[list[str]]:
         Lists of columns, each list once.
     """
     others = cells[~cells["is_in_language"].astype(bool)]
-    measured = [
-        name for name in (*distance_kinds(cells), "impact", "accuracy_in_language") if others[name].notna().any()
-    ]
+    measured = [name for name in (*distance_kinds(cells), "impact", "score_in_language") if others[name].notna().any()]
     kinds = [name for name in measured if name in distance_kinds(cells)]
     sets = [[name] for name in measured] + [kinds, [*kinds, "impact"], measured]
     return [s for i, s in enumerate(sets) if s and s not in sets[:i] and set(s) <= set(measured)]

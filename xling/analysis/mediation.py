@@ -35,7 +35,7 @@ MIN_TOTAL = 0.1
 
 MEDIATION = {
     "strategy": "name of the freezing strategy",
-    "outcome": "accuracy, accuracy_relative, transfer_gap or rank_within_source",
+    "outcome": "score, score_relative, transfer_gap or rank_within_source",
     "predictor": "distance kind",
     "layer": "Int64; <NA> for the mean over layers",
     "layer_label": "'00', '01', ... or 'mean'",
@@ -186,7 +186,7 @@ def _layers_by_pattern(
 def compute_mediation(
     pairs: pd.DataFrame,
     distances: pd.DataFrame,
-    outcome: str = "accuracy",
+    outcome: str = "score",
     n_permutations: int = 10_000,
     n_bootstraps: int = 2_000,
     seed: int = 0,

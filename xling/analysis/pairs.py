@@ -38,10 +38,12 @@ def compute_pairs(
         layer (the mean last).
 
     Raises:
-        XlingValueError: a column is missing, a cell was measured twice in one run, or nothing is left.
+        XlingValueError: a column is missing, a cell was measured twice in one run, runs were measured by different metrics,
+            or nothing is left.
     """
     transfer = select_validation(check_columns(transfer, tables.TRANSFER, "transfer"), epoch, step)
-    cells = _derive_outcomes(_average_accuracy(_check_unique(transfer, [*RUN, "target_language"], "transfer")))
+    _check_one_metric(transfer)
+    cells = _derive_outcomes(_average_score(_check_unique(transfer, [*RUN, "target_language"], "transfer")))
     pairs = cells.assign(layer=pd.NA, layer_label=MEAN_LABEL, impact=float("nan"))
     pairs = pairs.assign(**dict.fromkeys(["impact_biased", "impact_sd", *INTERVAL], float("nan")))
     if impact is not None and not impact.empty:
@@ -84,6 +86,15 @@ def select_validation(frame: pd.DataFrame, epoch: int | None = None, step: int |
     return frame[frame["step"] == frame.groupby(RUN)["step"].transform("max")]
 
 
+def _check_one_metric(transfer: pd.DataFrame) -> None:
+    metrics = sorted(transfer["metric"].unique())
+    if len(metrics) > 1:
+        raise XlingValueError(
+            f"expected one transfer metric, found {' and '.join(metrics)}: their scores are not on one scale; analyse studies "
+            "of different tasks one at a time, with runs=FOLDER of each"
+        )
+
+
 def _check_unique(frame: pd.DataFrame, keys: list[str], what: str) -> pd.DataFrame:
     twice = frame[frame.duplicated(keys)]
     if len(twice):
@@ -92,24 +103,25 @@ def _check_unique(frame: pd.DataFrame, keys: list[str], what: str) -> pd.DataFra
     return frame
 
 
-def _average_accuracy(transfer: pd.DataFrame) -> pd.DataFrame:
+def _average_score(transfer: pd.DataFrame) -> pd.DataFrame:
     cells = transfer.groupby(CELL, as_index=False).agg(
+        metric=("metric", "first"),
         n_seeds=("seed", "nunique"),
-        accuracy=("accuracy", "mean"),
-        accuracy_sd=("accuracy", "std"),
+        score=("score", "mean"),
+        score_sd=("score", "std"),
         n_examples=("n_examples", "max"),
     )
     return cells.assign(is_in_language=cells["source_language"] == cells["target_language"])
 
 
 def _derive_outcomes(cells: pd.DataFrame) -> pd.DataFrame:
-    """Add the gap, the relative accuracy and the rank, all from the seed-averaged accuracy."""
-    own = cells[cells["is_in_language"]].set_index(["strategy", "source_language"])["accuracy"]
-    cells = cells.join(own.rename("accuracy_in_language"), on=["strategy", "source_language"])
-    others = cells["accuracy"].where(~cells["is_in_language"])
+    """Add the gap, the relative score and the rank, all from the seed-averaged score."""
+    own = cells[cells["is_in_language"]].set_index(["strategy", "source_language"])["score"]
+    cells = cells.join(own.rename("score_in_language"), on=["strategy", "source_language"])
+    others = cells["score"].where(~cells["is_in_language"])
     return cells.assign(
-        transfer_gap=cells["accuracy_in_language"] - cells["accuracy"],
-        accuracy_relative=cells["accuracy"] / cells["accuracy_in_language"].where(cells["accuracy_in_language"] > 0),
+        transfer_gap=cells["score_in_language"] - cells["score"],
+        score_relative=cells["score"] / cells["score_in_language"].where(cells["score_in_language"] > 0),
         rank_within_source=others.groupby([cells["strategy"], cells["source_language"]]).rank(ascending=False),
     )
 

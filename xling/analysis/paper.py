@@ -35,11 +35,9 @@ def compute_paper_correlations(pairs: pd.DataFrame, kinds: list[str]) -> pd.Data
     for label, layer in layers.items():
         between = layer[~layer["is_in_language"]]
         rows += [_row(IMPACT_VS_DISTANCE, kind, label, between, kind, IMPACT) for kind in kinds]
-    if _has(cells, "accuracy"):
-        rows += [
-            _row(IMPACT_VS_TRANSFER, "impact", label, layer, IMPACT, "accuracy") for label, layer in layers.items()
-        ]
-        rows += [_row(TRANSFER_VS_DISTANCE, kind, "", cells, kind, "accuracy") for kind in kinds]
+    if _has(cells, "score"):
+        rows += [_row(IMPACT_VS_TRANSFER, "impact", label, layer, IMPACT, "score") for label, layer in layers.items()]
+        rows += [_row(TRANSFER_VS_DISTANCE, kind, "", cells, kind, "score") for kind in kinds]
     table = pd.DataFrame(rows, columns=list(CORRELATIONS_PAPER))
     return table.astype({"layer": "Int64"})
 

@@ -77,9 +77,9 @@ def choose_strategy(pairs: pd.DataFrame, strategy: str | None = None) -> str:
 
 def _check_something_left(main: pd.DataFrame, strategy: str) -> None:
     between = main[~main["is_in_language"]]
-    if not between[["accuracy", "impact", "impact_biased"]].notna().any(axis=None):
+    if not between[["score", "impact", "impact_biased"]].notna().any(axis=None):
         raise XlingValueError(
-            f"nothing to analyse: strategy {strategy!r} has no accuracy and no impact for two different languages; "
+            f"nothing to analyse: strategy {strategy!r} has no score and no impact for two different languages; "
             "finish a run with a target other than its source"
         )
 

@@ -1,7 +1,7 @@
-"""How well each predictor chooses a source language for a target: NDCG@3 and the accuracy lost by following it.
+"""How well each predictor chooses a source language for a target: NDCG@3 and the score lost by following it.
 
 For every target language the candidate sources are ordered by a predictor (a distance, the impact at a layer, the
-source's own in-language accuracy) and the order is held against the measured zero-shot accuracies. The gain is
+source's own in-language score) and the order is held against the measured zero-shot scores. The gain is
 LangRank's (Lin et al. 2019, arXiv:1905.12688): the best source has relevance 10, the next 9, ... and everything after
 the tenth 0; ``DCG@k = sum_i (2^relevance_i - 1) / log2(i + 1)``.
 
@@ -27,15 +27,15 @@ LARGER = "larger first"
 
 RANKING = {
     "strategy": "name of the freezing strategy",
-    "predictor": "distance kind, 'impact' or 'accuracy_in_language' (of the source)",
+    "predictor": "distance kind, 'impact' or 'score_in_language' (of the source)",
     "layer": "Int64; <NA> for the mean over layers and for predictors without layer",
     "layer_label": "'00', '01', ..., 'mean', or '' for predictors without layer",
-    "direction": f"'{NEARER}' (distances) or '{LARGER}' (impact, in-language accuracy)",
+    "direction": f"'{NEARER}' (distances) or '{LARGER}' (impact, in-language score)",
     "ndcg_at_3": "mean over targets of NDCG@3, 0..1",
     "ndcg_at_3_random": "what a random order of the same sources expects",
-    "regret": "mean over targets of the accuracy lost by the predictor's first choice, a fraction",
+    "regret": "mean over targets of the score lost by the predictor's first choice, a fraction",
     "regret_random": "what a random choice among the same sources expects",
-    "n_targets": f"targets with at least {MIN_SOURCES} sources S != T that have accuracy and predictor",
+    "n_targets": f"targets with at least {MIN_SOURCES} sources S != T that have score and predictor",
     "n_sources_min": "fewest sources ranked for a target",
     "n_sources_max": "most sources ranked for a target",
     "reason": "why the figures are NaN, else empty",
@@ -43,11 +43,11 @@ RANKING = {
 """Columns of ``ranking``."""
 
 
-def compute_relevance(accuracy: np.ndarray) -> np.ndarray:
-    """Grade sources by accuracy as LangRank does; equal accuracies share the better grade.
+def compute_relevance(score: np.ndarray) -> np.ndarray:
+    """Grade sources by score as LangRank does; equal scores share the better grade.
 
     Args:
-        accuracy: ``[n_sources]``, any scale.
+        score: ``[n_sources]``, any scale.
 
     Returns:
         ``[n_sources]`` integers 10 (best) .. 0 (eleventh and below).
@@ -55,61 +55,61 @@ def compute_relevance(accuracy: np.ndarray) -> np.ndarray:
     >>> compute_relevance(np.array([0.5, 0.7, 0.6, 0.7])).tolist()
     [7, 10, 8, 10]
     """
-    place = stats.rankdata(-np.asarray(accuracy, dtype=float), method="min").astype(int)
+    place = stats.rankdata(-np.asarray(score, dtype=float), method="min").astype(int)
     return np.clip(RELEVANCE_OF_BEST + 1 - place, 0, None)
 
 
-def _expected_dcg(score: np.ndarray, gain: np.ndarray, cutoff: int) -> float:
-    _, group = np.unique(-score, return_inverse=True)
+def _expected_dcg(preference: np.ndarray, gain: np.ndarray, cutoff: int) -> float:
+    _, group = np.unique(-preference, return_inverse=True)
     group_gain = np.bincount(group, weights=gain) / np.bincount(group)
     ordered = group_gain[np.sort(group)][:cutoff]  # every place of a tied group expects the group's mean gain
     return float(ordered @ (1 / np.log2(np.arange(2, len(ordered) + 2))))
 
 
-def compute_ndcg(score: np.ndarray, accuracy: np.ndarray, cutoff: int = CUTOFF) -> float:
-    """Normalised discounted cumulative gain of the order that `score` puts the sources in.
+def compute_ndcg(preference: np.ndarray, score: np.ndarray, cutoff: int = CUTOFF) -> float:
+    """Normalised discounted cumulative gain of the order that `preference` puts the sources in.
 
     Args:
-        score: ``[n_sources]``, finite, larger = chosen earlier.
-        accuracy: ``[n_sources]``, finite, the measured transfer.
+        preference: ``[n_sources]``, finite, larger = chosen earlier.
+        score: ``[n_sources]``, finite, the measured transfer.
         cutoff: how many places count.
 
     Returns:
-        0..1; 1 for the order of the accuracies themselves.
+        0..1; 1 for the order of the scores themselves.
 
     >>> compute_ndcg(np.array([3.0, 2.0, 1.0]), np.array([0.8, 0.7, 0.6]))
     1.0
     """
-    gain = 2.0 ** compute_relevance(accuracy) - 1
-    return _expected_dcg(np.asarray(score, dtype=float), gain, cutoff) / _expected_dcg(gain, gain, cutoff)
+    gain = 2.0 ** compute_relevance(score) - 1
+    return _expected_dcg(np.asarray(preference, dtype=float), gain, cutoff) / _expected_dcg(gain, gain, cutoff)
 
 
-def compute_regret(score: np.ndarray, accuracy: np.ndarray) -> float:
-    """Accuracy lost by taking the source with the highest `score` instead of the best one.
+def compute_regret(preference: np.ndarray, score: np.ndarray) -> float:
+    """Score lost by taking the source with the highest `preference` instead of the best one.
 
     Args:
-        score: ``[n_sources]``, finite, larger = chosen earlier; ties are broken at random, in expectation.
-        accuracy: ``[n_sources]``, fractions.
+        preference: ``[n_sources]``, finite, larger = chosen earlier; ties are broken at random, in expectation.
+        score: ``[n_sources]``, fractions.
 
     Returns:
-        The loss, a fraction >= 0 in the unit of `accuracy`.
+        The loss, a fraction >= 0 in the unit of `score`.
 
     >>> round(compute_regret(np.array([1.0, 1.0, 0.0]), np.array([0.8, 0.6, 0.9])), 3)
     0.2
     """
-    accuracy, score = np.asarray(accuracy, dtype=float), np.asarray(score, dtype=float)
-    return float(accuracy.max() - accuracy[score == score.max()].mean())
+    score, preference = np.asarray(score, dtype=float), np.asarray(preference, dtype=float)
+    return float(score.max() - score[preference == preference.max()].mean())
 
 
-def _score_target(sources: pd.DataFrame) -> dict:
-    score, accuracy = sources["score"].to_numpy(), sources["accuracy"].to_numpy()
-    indifferent = np.zeros(len(score))
+def _judge_target(sources: pd.DataFrame) -> dict:
+    preference, score = sources["preference"].to_numpy(), sources["score"].to_numpy()
+    indifferent = np.zeros(len(preference))
     return {
-        "ndcg_at_3": compute_ndcg(score, accuracy),
-        "ndcg_at_3_random": compute_ndcg(indifferent, accuracy),
-        "regret": compute_regret(score, accuracy),
-        "regret_random": compute_regret(indifferent, accuracy),
-        "n_sources": len(score),
+        "ndcg_at_3": compute_ndcg(preference, score),
+        "ndcg_at_3_random": compute_ndcg(indifferent, score),
+        "regret": compute_regret(preference, score),
+        "regret_random": compute_regret(indifferent, score),
+        "n_sources": len(preference),
     }
 
 
@@ -117,7 +117,7 @@ def rank_targets(cells: pd.DataFrame, predictor: str, direction: str) -> pd.Data
     """Judge one predictor target by target.
 
     Args:
-        cells: one row per source and target with `accuracy`, `is_in_language` and the predictor's column.
+        cells: one row per source and target with `score`, `is_in_language` and the predictor's column.
         predictor: name of the column to order the sources by.
         direction: `NEARER` or `LARGER`.
 
@@ -125,10 +125,10 @@ def rank_targets(cells: pd.DataFrame, predictor: str, direction: str) -> pd.Data
         One row per target with enough sources: target_language, ndcg_at_3, ndcg_at_3_random, regret, regret_random,
         n_sources.
     """
-    known = cells[~cells["is_in_language"].astype(bool)].dropna(subset=["accuracy", predictor])
-    known = known.assign(score=known[predictor] * (-1.0 if direction == NEARER else 1.0))
+    known = cells[~cells["is_in_language"].astype(bool)].dropna(subset=["score", predictor])
+    known = known.assign(preference=known[predictor] * (-1.0 if direction == NEARER else 1.0))
     rows = [
-        {"target_language": target} | _score_target(sources)
+        {"target_language": target} | _judge_target(sources)
         for target, sources in known.groupby("target_language")
         if len(sources) >= MIN_SOURCES
     ]
@@ -137,7 +137,7 @@ def rank_targets(cells: pd.DataFrame, predictor: str, direction: str) -> pd.Data
 
 def _summarise_targets(targets: pd.DataFrame) -> dict:
     if targets.empty:
-        reason = f"no target language with at least {MIN_SOURCES} sources that have accuracy and predictor"
+        reason = f"no target language with at least {MIN_SOURCES} sources that have score and predictor"
         return {"n_targets": 0, "n_sources_min": 0, "n_sources_max": 0, "reason": reason}
     means = targets[["ndcg_at_3", "ndcg_at_3_random", "regret", "regret_random"]].mean().to_dict()
     counts = {"n_sources_min": targets["n_sources"].min(), "n_sources_max": targets["n_sources"].max()}
@@ -157,7 +157,7 @@ def compute_ranking(pairs: pd.DataFrame) -> pd.DataFrame:
     for strategy, study in pairs.groupby("strategy"):
         cells = study[study["layer_label"] == MEAN_LABEL]
         guides = [(cells, kind, NEARER, "") for kind in distance_kinds(pairs)]
-        guides.append((cells, "accuracy_in_language", LARGER, ""))
+        guides.append((cells, "score_in_language", LARGER, ""))
         guides += [(layer, "impact", LARGER, label) for label, layer in study.groupby("layer_label")]
         for candidates, predictor, direction, label in guides:
             key = {"strategy": strategy, "predictor": predictor, "layer_label": label, "direction": direction}

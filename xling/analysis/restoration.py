@@ -20,8 +20,8 @@ RESTORED = {
     "source_language": "language fine-tuned on",
     "target_language": "language evaluated",
     "is_in_language": "source_language == target_language",
-    "accuracy": "fraction of correct predictions with the layers restored",
-    "change": "accuracy - accuracy of the fine-tuned model",
+    "score": "the task's transfer metric with the layers restored, 0..1",
+    "change": "score - score of the fine-tuned model",
 }
 """Columns of ``restored``; a column per distance kind follows."""
 
@@ -30,8 +30,8 @@ TREND = {
     "weight": RESTORED["weight"],
     "distance": "distance kind",
     "n_targets": "targets S != T with a distance",
-    "mean_change": "mean change of accuracy over them",
-    "change_on_source": "change of accuracy on the source language, NaN where it was not evaluated",
+    "mean_change": "mean change of score over them",
+    "change_on_source": "change of score on the source language, NaN where it was not evaluated",
     "slope": "least-squares slope of change on distance; positive = distant targets gain more (or lose less)",
     "pearson_r": "Pearson correlation of change and distance over the targets",
     "spearman_rho": "Spearman correlation of the same",
@@ -45,7 +45,7 @@ TREND = {
 def compute_trend(
     restored: pd.DataFrame, kinds: Sequence[str], n_permutations: int = 10_000, seed: int = 0
 ) -> pd.DataFrame:
-    """Relate the change of accuracy to distance, for every set of layers and weight.
+    """Relate the change of score to distance, for every set of layers and weight.
 
     Args:
         restored: columns of `RESTORED` and the distance kinds, one source language.

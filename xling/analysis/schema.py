@@ -46,11 +46,12 @@ PAIRS = {
     "impact_sd": "standard deviation of impact over seeds (n - 1); NaN for one seed",
     "impact_low": "lower end of the run's 95 % jackknife interval over premises; NaN for several seeds and for the mean",
     "impact_high": "upper end of it",
-    "accuracy": "fraction of correct predictions on the target, mean over seeds; the same on all rows of a cell",
-    "accuracy_sd": "standard deviation of accuracy over seeds (n - 1); NaN for one seed",
-    "accuracy_in_language": "accuracy of the same source's model on the source language itself",
-    "transfer_gap": "accuracy_in_language - accuracy; positive = loss",
-    "accuracy_relative": "accuracy / accuracy_in_language",
+    "metric": "name of the task's transfer metric, e.g. accuracy or f1",
+    "score": "its value on the target, 0..1, mean over seeds; the same on all rows of a cell",
+    "score_sd": "standard deviation of score over seeds (n - 1); NaN for one seed",
+    "score_in_language": "score of the same source's model on the source language itself",
+    "transfer_gap": "score_in_language - score; positive = loss",
+    "score_relative": "score / score_in_language",
     "rank_within_source": "rank of the target among the source's other targets, 1 = most accurate, ties averaged",
     "is_in_language": "source_language == target_language",
     "n_examples": "number of examples evaluated",
@@ -97,7 +98,7 @@ CORRELATIONS = _TEST | {
 }
 """Columns of ``correlations`` (default mode, S != T everywhere)."""
 
-CORRELATIONS_OUTCOMES = {"outcome": "accuracy_relative, transfer_gap or rank_within_source"} | CORRELATIONS
+CORRELATIONS_OUTCOMES = {"outcome": "score_relative, transfer_gap or rank_within_source"} | CORRELATIONS
 """``correlations_outcomes``: the analyses with transfer, once per other way of expressing transfer."""
 
 CORRELATIONS_PAPER = _TEST | {
@@ -149,7 +150,7 @@ class Analysis:
 def distance_kinds(frame: pd.DataFrame) -> list[str]:
     """List the distance columns of a pair or distance table: those with a ``<kind>_coverage`` beside them.
 
-    >>> distance_kinds(pd.DataFrame(columns=["source_language", "genetic", "genetic_coverage", "accuracy"]))
+    >>> distance_kinds(pd.DataFrame(columns=["source_language", "genetic", "genetic_coverage", "score"]))
     ['genetic']
     """
     return [column for column in frame.columns if f"{column}_coverage" in frame.columns]

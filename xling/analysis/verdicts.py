@@ -1,24 +1,24 @@
 """One sentence per change that freezing makes: what can be said, and where nothing can be said, why.
 
 A sentence claims a direction only where the interval excludes 0. A smaller transfer gap is not yet a success, because
-``change of gap = change of source accuracy - change of mean target accuracy``: it is called better transfer only where
-the target accuracy rises by itself, and is put down to the source score otherwise.
+``change of gap = change of source score - change of mean target score``: it is called better transfer only where
+the target score rises by itself, and is put down to the source score otherwise.
 """
 
 import numpy as np
 import pandas as pd
 
 _NAMES = {
-    "source_accuracy": "accuracy on the source language",
-    "mean_target_accuracy": "mean target accuracy",
+    "source_score": "score on the source language",
+    "mean_target_score": "mean target score",
     "transfer_gap": "the transfer gap",
-    "worst_accuracy": "accuracy on the three worst targets",
+    "worst_score": "score on the three worst targets",
     "train_seconds": "training time",
 }
 
 
 def _name(metric: str) -> str:
-    return _NAMES.get(metric) or f"the slope of accuracy on {metric.removeprefix('slope_')} distance"
+    return _NAMES.get(metric) or f"the slope of score on {metric.removeprefix('slope_')} distance"
 
 
 def _figures(row: pd.Series) -> str:
@@ -52,8 +52,8 @@ def write_verdict(row: pd.Series, source: pd.Series | None = None, target: pd.Se
 
     Args:
         row: a row of the comparison (:data:`xling.analysis.freezing.COMPARISON`).
-        source: the row of source_accuracy of the same strategy and reference; needed for the gap alone.
-        target: the row of mean_target_accuracy, likewise.
+        source: the row of source_score of the same strategy and reference; needed for the gap alone.
+        target: the row of mean_target_score, likewise.
 
     Returns:
         One sentence; a direction is claimed only where the interval excludes 0.
@@ -82,7 +82,7 @@ def add_verdicts(comparison: pd.DataFrame) -> pd.DataFrame:
     verdicts = pd.Series("", index=comparison.index, dtype=object)
     for _, rows in comparison.groupby(["strategy", "reference"]):
         by_metric = {row["metric"]: row for _, row in rows.iterrows()}
-        context = by_metric.get("source_accuracy"), by_metric.get("mean_target_accuracy")
+        context = by_metric.get("source_score"), by_metric.get("mean_target_score")
         for index, row in rows.iterrows():
             verdicts[index] = write_verdict(row, *context)
     return comparison.assign(verdict=verdicts)

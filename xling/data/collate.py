@@ -1,8 +1,13 @@
 """From tokenised rows to one padded batch."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
+
+IGNORED = -100
+"""Label of a position that has none; cross-entropy leaves it out."""
 
 
 @dataclass(frozen=True)
@@ -11,26 +16,27 @@ class PadToLongest:
 
     Args:
         pad_token_id: fills `input_ids`.
+        fills: further columns that hold a value per token -> what fills them.
 
     Returns (of a call):
-        input_ids, attention_mask and, where rows have them, token_type_ids: int64 [batch, sequence];
-        label, example_id, premise_id: int64 [batch].
+        input_ids, attention_mask, token_type_ids where rows have them, and the columns of `fills`: int64 [batch, sequence];
+        other columns that hold a number, such as label, example_id and group_id: int64 [batch]; texts stay lists.
     """
 
     pad_token_id: int
+    fills: Mapping[str, int] = field(default_factory=dict)
 
-    def __call__(self, rows: list[dict]) -> dict[str, torch.Tensor]:
+    def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
         longest = max(len(row["input_ids"]) for row in rows)
-        fill = {"input_ids": self.pad_token_id, "token_type_ids": 0}
-        batch = {
-            name: _padded([row[name] for row in rows], longest, value)
-            for name, value in fill.items()
-            if name in rows[0]
-        }
+        fills = {"input_ids": self.pad_token_id, "token_type_ids": 0, **self.fills}
         lengths = torch.tensor([len(row["input_ids"]) for row in rows])
-        batch["attention_mask"] = (torch.arange(longest) < lengths[:, None]).long()
-        for name in ("label", "example_id", "premise_id"):
-            batch[name] = torch.tensor([row[name] for row in rows])
+        batch: dict[str, Any] = {"attention_mask": (torch.arange(longest) < lengths[:, None]).long()}
+        for name in rows[0]:
+            values = [row[name] for row in rows]
+            if name in fills:
+                batch[name] = _padded(values, longest, fills[name])
+            elif name != "length":
+                batch[name] = torch.tensor(values) if isinstance(values[0], int) else values
         return batch
 
 

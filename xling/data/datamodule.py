@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import pandas as pd
 import pytorch_lightning as pl
 from torch.utils.data import DataLoader
 from transformers import PreTrainedTokenizerBase
@@ -10,7 +11,7 @@ from transformers import PreTrainedTokenizerBase
 from xling.data.batching import LengthBucketBatches
 from xling.data.collate import PadToLongest
 from xling.data.examples import ExampleSource, limit_examples
-from xling.data.tokenised import TokenisedExamples, load_tokenised
+from xling.data.tokenised import TaskData, TokenisedExamples, load_tokenised
 from xling.errors import XlingValueError
 
 
@@ -21,6 +22,7 @@ class TransferDataModule(pl.LightningDataModule):
 
     Args:
         source: where examples come from.
+        task: what its examples are and how they are tokenised; after ``setup`` the task with its labels.
         tokenizer: of the encoder.
         source_language: language fine-tuned on.
         target_languages: languages evaluated, the source among them or not.
@@ -43,6 +45,7 @@ class TransferDataModule(pl.LightningDataModule):
     def __init__(
         self,
         source: ExampleSource,
+        task: TaskData,
         tokenizer: PreTrainedTokenizerBase,
         *,
         source_language: str,
@@ -64,7 +67,7 @@ class TransferDataModule(pl.LightningDataModule):
             raise XlingValueError(f"training and probe split are both {train_split!r}; choose different splits")
         if len(set(target_languages)) < len(target_languages):
             raise XlingValueError(f"target_languages names a language twice: {', '.join(target_languages)}")
-        self.source, self.tokenizer = source, tokenizer
+        self.source, self.task, self.tokenizer = source, task, tokenizer
         self.source_language, self.target_languages = source_language, tuple(target_languages)
         self.train_split, self.probe_split = train_split, probe_split
         self.train_limit, self.probe_limit, self.limit_seed = train_limit, probe_limit, limit_seed
@@ -76,13 +79,22 @@ class TransferDataModule(pl.LightningDataModule):
     def setup(self, stage: str | None = None) -> None:
         """Load and tokenise once; later calls (Lightning makes one per stage) do nothing."""
         if self.train is None:
-            self.train = self._load(self.source_language, self.train_split, self.train_limit)
+            frame = self._read(self.source_language, self.train_split)
+            self.task = self.task.fitted(frame)
+            self.train = self._tokenised(frame, self.source_language, self.train_split, self.train_limit)
             targets = sorted(self.target_languages, key=lambda t: t != self.source_language)  # the source first
-            self.probes = {t: self._load(t, self.probe_split, self.probe_limit) for t in targets}
+            self.probes = {
+                t: self._tokenised(self._read(t, self.probe_split), t, self.probe_split, self.probe_limit)
+                for t in targets
+            }
 
-    def _load(self, language: str, split: str, limit: int | None) -> TokenisedExamples:
-        frame = limit_examples(self.source(language, split), limit, self.limit_seed)
-        return load_tokenised(frame, f"{split}.{language}", self.tokenizer, self.max_length, self.cache_dir)
+    def _read(self, language: str, split: str) -> pd.DataFrame:
+        return self.task.check(self.source(language, split), f"{split}.{language}")
+
+    def _tokenised(self, frame: pd.DataFrame, language: str, split: str, limit: int | None) -> TokenisedExamples:
+        frame = limit_examples(frame, limit, self.limit_seed)
+        name = f"{split}.{language}"
+        return load_tokenised(frame, name, self.task, self.tokenizer, self.max_length, self.cache_dir)
 
     @property
     def probe_fingerprints(self) -> dict[str, str]:
@@ -106,7 +118,7 @@ class TransferDataModule(pl.LightningDataModule):
             examples,
             sampler=batches,  # yields whole batches: Lightning calls set_epoch on a loader's `sampler`
             batch_size=None,
-            collate_fn=PadToLongest(self.tokenizer.pad_token_id),
+            collate_fn=PadToLongest(self.tokenizer.pad_token_id, self.task.fills),
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
             pin_memory=self.trainer is not None and self.trainer.strategy.root_device.type == "cuda",

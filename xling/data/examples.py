@@ -1,8 +1,7 @@
-"""What an example is, wherever it comes from, and how a number of them is chosen."""
+"""What examples have in common, whatever the task: ids and groups; and how a number or a part of them is chosen."""
 
 import hashlib
-import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -10,45 +9,52 @@ import pandas as pd
 from xling.errors import XlingValueError
 from xling.hashing import rows_fingerprint
 
-log = logging.getLogger(__name__)
-
-LABELS = ("entailment", "neutral", "contradiction")
-"""Class indices 0, 1, 2, as in facebook/xnli."""
-
-COLUMNS = ("example_id", "premise_id", "premise", "hypothesis", "label")
+IDS = ("example_id", "group_id")
+"""Columns that every task's examples have: example_id, unique; group_id, examples that share one are not independent
+(three hypotheses on one premise, two questions on one paragraph). Both int64, >= 0 and below 2**47."""
 
 ExampleSource = Callable[[str, str], pd.DataFrame]
-"""Maps (language, split) to a frame with :data:`COLUMNS`: example_id int64 and unique, label one of :data:`LABELS`.
+"""Maps (language, split) to a frame with :data:`IDS` and the columns of the task it feeds (see :mod:`xling.tasks`).
 
 The same example_id means the same content in every language of a parallel set.
 """
 
+_ID_BITS = 46
 
-def check_examples(frame: pd.DataFrame, where: str) -> pd.DataFrame:
-    """Return `frame` if it holds usable examples.
+
+def stable_id(name: str) -> int:
+    """Turn an example's name in its file into a number, the same on every machine and in every language.
+
+    Whole numbers stay themselves; anything else is hashed to a number in 2**46 .. 2**47 - 1.
+
+    >>> stable_id("17"), stable_id("n01001011") == stable_id("n01001011") >= 2**46
+    (17, True)
+    """
+    if name.isascii() and name.isdigit() and int(name) < 1 << _ID_BITS:
+        return int(name)
+    digest = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8])
+    return digest % (1 << _ID_BITS) + (1 << _ID_BITS)
+
+
+def check_examples(frame: pd.DataFrame, columns: Sequence[str], where: str) -> pd.DataFrame:
+    """Return `frame` if it holds examples.
 
     Args:
-        frame: :data:`COLUMNS`.
-        where: what to call it in an error, e.g. a file and language.
+        frame: examples.
+        columns: that the task needs beside :data:`IDS`.
+        where: what to call it in an error, e.g. ``dev.de``.
 
     Raises:
-        XlingValueError: no rows, a missing column, an unknown label, or an id that occurs twice.
+        XlingValueError: no rows, a missing column, or an id that occurs twice.
     """
-    missing = [column for column in COLUMNS if column not in frame.columns]
+    missing = [column for column in (*IDS, *columns) if column not in frame.columns]
     if missing:
         raise XlingValueError(
-            f"{where}: expected columns {', '.join(COLUMNS)}, found no {', '.join(missing)}; add them"
+            f"{where}: expected columns {', '.join((*IDS, *columns))}, found no {', '.join(missing)}; add them, or feed "
+            "another task with data.task"
         )
     if frame.empty:
         raise XlingValueError(f"{where}: expected at least one example, found none; check the split and the limits")
-    unknown = sorted(set(frame["label"]) - set(LABELS), key=str)
-    if unknown:
-        raise XlingValueError(f"{where}: unknown label {unknown[0]!r}; expected one of {', '.join(LABELS)}")
-    blank = frame["premise"].str.strip().eq("") | frame["hypothesis"].str.strip().eq("")
-    if blank.any():  # machine-translated training text has some; the label still holds for the other sentence
-        log.warning(
-            "%s: %d of %d examples have an empty premise or hypothesis; they are kept", where, blank.sum(), len(frame)
-        )
     if frame["example_id"].duplicated().any():
         first = frame.loc[frame["example_id"].duplicated(), "example_id"].iloc[0]
         raise XlingValueError(f"{where}: example_id {first} occurs twice; ids must be unique within a split")
@@ -56,7 +62,7 @@ def check_examples(frame: pd.DataFrame, where: str) -> pd.DataFrame:
 
 
 def limit_examples(frame: pd.DataFrame, limit: int | None, seed: int) -> pd.DataFrame:
-    """Keep at most `limit` rows, whole premises only, chosen by a hash of the premise's id.
+    """Keep at most `limit` rows, whole groups only, chosen by a hash of the group's id.
 
     The choice depends on ids and `seed` alone: every language of a parallel set keeps the same rows, files sorted by
     label do no harm, and a larger limit keeps what a smaller one kept. Rows stay in their order.
@@ -67,21 +73,39 @@ def limit_examples(frame: pd.DataFrame, limit: int | None, seed: int) -> pd.Data
         seed: another seed, another choice.
 
     Raises:
-        XlingValueError: `limit` is below the rows of one premise.
+        XlingValueError: `limit` is below the rows of one group.
     """
     if limit is None or limit >= len(frame):
         return frame
-    sizes = frame.groupby("premise_id", sort=False).size()
-    order = sorted(sizes.index, key=lambda premise: hashlib.sha256(f"{seed}/{premise}".encode()).digest())
+    sizes = frame.groupby("group_id", sort=False).size()
+    order = sorted(sizes.index, key=lambda group: hashlib.sha256(f"{seed}/{group}".encode()).digest())
     kept = np.cumsum(sizes.loc[order].to_numpy()) <= limit
     if not kept.any():
         raise XlingValueError(
-            f"a limit of {limit} rows holds not even one premise ({sizes.iloc[0]} rows); choose a larger limit"
+            f"a limit of {limit} rows holds not even one group of examples that belong together, such as those on one "
+            f"premise ({sizes.iloc[0]} rows); choose a larger limit"
         )
     chosen = set(np.asarray(order)[kept].tolist())
-    return frame[frame["premise_id"].isin(chosen)].reset_index(drop=True)
+    return frame[frame["group_id"].isin(chosen)].reset_index(drop=True)
 
 
-def examples_fingerprint(frame: pd.DataFrame) -> str:
-    """Fingerprint ids, order, sentences and labels (sha256)."""
-    return rows_fingerprint(*(frame[column] for column in ("example_id", "premise", "hypothesis", "label")))
+def cut_part(frame: pd.DataFrame, start: float, end: float) -> pd.DataFrame:
+    """Keep the groups whose hash lies in [start, end) of 0..1: disjoint parts of one file, alike in every language.
+
+    Args:
+        frame: with column group_id.
+        start: 0..1.
+        end: 0..1.
+    """
+    places = {group: _place(group) for group in frame["group_id"].unique()}
+    place = frame["group_id"].map(places)
+    return frame[(place >= start) & (place < end)].reset_index(drop=True)
+
+
+def _place(group: int) -> float:
+    return int.from_bytes(hashlib.sha256(f"part/{group}".encode()).digest()[:8]) / 2**64
+
+
+def examples_fingerprint(frame: pd.DataFrame, columns: Sequence[str]) -> str:
+    """Fingerprint ids, order and the task's columns (sha256)."""
+    return rows_fingerprint(*(frame[column] for column in (*IDS, *columns)))

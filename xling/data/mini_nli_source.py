@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from xling.data.examples import check_examples
 from xling.data.mini_nli import available_languages, generate
 from xling.errors import XlingValueError, close_matches
 
@@ -27,7 +26,7 @@ class MiniNliSource:
         return tuple(available_languages(self.language_dir))
 
     def __call__(self, language: str, split: str) -> pd.DataFrame:
-        """Generate examples; see :data:`xling.data.examples.ExampleSource`.
+        """Generate examples, groups being premises; see :data:`xling.data.examples.ExampleSource`.
 
         Raises:
             XlingValueError: unknown language or split.
@@ -36,4 +35,4 @@ class MiniNliSource:
             hint = close_matches(split, self.n_premises)
             raise XlingValueError(f"mini_nli has no split {split!r}; it has {', '.join(self.n_premises)}{hint}")
         frame = generate(language, self.n_premises[split], split=split, seed=self.seed, language_dir=self.language_dir)
-        return check_examples(frame, f"mini_nli {split}.{language}")
+        return frame.rename(columns={"premise_id": "group_id", "premise": "text", "hypothesis": "text_pair"})

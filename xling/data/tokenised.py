@@ -3,10 +3,11 @@
 import functools
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,7 @@ from filelock import FileLock
 from transformers import PreTrainedTokenizerBase
 
 from xling.atomic import atomic_path, read_json, write_json
-from xling.data.examples import LABELS, examples_fingerprint
+from xling.data.examples import examples_fingerprint
 from xling.errors import CorruptArtefactError, XlingError
 from xling.hashing import content_key
 
@@ -25,14 +26,36 @@ _ROWS = "rows"
 _FACTS = "facts.json"
 
 
+class TaskData(Protocol):
+    """What the data of a run must know of its task; see :mod:`xling.tasks`, whose classes are such."""
+
+    fills: Mapping[str, int]
+    """Columns with a value per token -> what pads them."""
+
+    def check(self, frame: pd.DataFrame, where: str) -> pd.DataFrame:
+        """Return `frame` if its examples fit the task, else raise XlingValueError."""
+
+    def fitted(self, frame: pd.DataFrame) -> "TaskData":
+        """The task with what it learns from its training examples, such as its labels."""
+
+    def columns(self, frame: pd.DataFrame) -> list[str]:
+        """Columns of `frame` that the task uses, ids apart."""
+
+    def key(self) -> list[Any]:
+        """What tokenised rows depend on beside the examples; JSON-able."""
+
+    def tokenise(self, frame: pd.DataFrame, tokenizer: PreTrainedTokenizerBase, max_length: int) -> dict[str, Sequence]:
+        """Columns of equal length: input_ids, example_id, group_id, length and more; row ids unique."""
+
+
 @dataclass(frozen=True)
 class TokenisedExamples(torch.utils.data.Dataset):
     """A map-style data set of one language and split.
 
     Attributes:
         name: e.g. ``dev.de``.
-        rows: Arrow table with input_ids, (token_type_ids), label, example_id, premise_id, length.
-        fingerprint: sha256 of ids, order, sentences, labels and tokenisation; equal means the same probe set.
+        rows: Arrow table with input_ids, (token_type_ids), example_id, group_id, length and the task's columns.
+        fingerprint: sha256 of ids, order, texts, labels and tokenisation; equal means the same probe set.
     """
 
     name: str
@@ -60,49 +83,25 @@ class TokenisedExamples(torch.utils.data.Dataset):
         return np.asarray(self.rows["example_id"])
 
     @cached_property
-    def premise_ids(self) -> np.ndarray:
-        """Id of each example's premise, [n] int64: examples that share one are not independent."""
-        return np.asarray(self.rows["premise_id"])
-
-
-def tokenise(frame: pd.DataFrame, tokenizer: PreTrainedTokenizerBase, max_length: int) -> dict[str, Sequence]:
-    """Encode premise and hypothesis as one sequence of at most `max_length` tokens, cutting the premise first.
-
-    Returns:
-        Columns of equal length: input_ids (and token_type_ids where the model has them), label, example_id,
-        premise_id, length.
-    """
-    pairs = list(zip(frame["premise"], frame["hypothesis"], strict=True))
-    encoded = tokenizer(pairs, truncation=False, return_attention_mask=False, verbose=False)
-    columns = {name: list(encoded[name]) for name in ("input_ids", "token_type_ids") if name in encoded}
-    for index, pair in enumerate(pairs):
-        if len(columns["input_ids"][index]) > max_length:
-            cut = _cut(*pair, tokenizer, max_length)
-            for name, values in columns.items():
-                values[index] = cut[name]
-    return columns | {
-        "label": [LABELS.index(label) for label in frame["label"]],
-        "example_id": frame["example_id"].tolist(),
-        "premise_id": frame["premise_id"].tolist(),
-        "length": [len(ids) for ids in columns["input_ids"]],
-    }
-
-
-def _cut(premise: str, hypothesis: str, tokenizer: PreTrainedTokenizerBase, max_length: int) -> dict:
-    room = max_length - len(tokenizer("", hypothesis, truncation=False, verbose=False)["input_ids"])
-    # a hypothesis that alone leaves no room for one premise token is cut as well
-    strategy = "only_first" if room > 0 else "longest_first"
-    return tokenizer(premise, hypothesis, truncation=strategy, max_length=max_length)
+    def group_ids(self) -> np.ndarray:
+        """Id of each example's group, [n] int64: examples that share one are not independent."""
+        return np.asarray(self.rows["group_id"])
 
 
 def load_tokenised(
-    frame: pd.DataFrame, name: str, tokenizer: PreTrainedTokenizerBase, max_length: int, cache_dir: Path
+    frame: pd.DataFrame,
+    name: str,
+    task: TaskData,
+    tokenizer: PreTrainedTokenizerBase,
+    max_length: int,
+    cache_dir: Path,
 ) -> TokenisedExamples:
     """Tokenise `frame`, or memory-map what an earlier call made of the same content.
 
     Args:
         frame: examples, see :mod:`xling.data.examples`.
         name: e.g. ``dev.de``; for messages only.
+        task: how they are tokenised.
         tokenizer: a fast tokenizer.
         max_length: tokens per example at most.
         cache_dir: folder shared by all runs; safe when several processes start at once.
@@ -110,13 +109,14 @@ def load_tokenised(
     Raises:
         CorruptArtefactError: what the cache holds cannot be read.
     """
-    fingerprint = content_key(examples_fingerprint(frame), tokenizer_key(tokenizer), max_length, length=64)
+    content = examples_fingerprint(frame, task.columns(frame))
+    fingerprint = content_key(content, task.key(), tokenizer_key(tokenizer), max_length, length=64)
     folder = cache_dir / "tokenised" / fingerprint[:24]
     if not (folder / _FACTS).is_file():
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{folder}.lock"):
             if not (folder / _FACTS).is_file():
-                _write(tokenise(frame, tokenizer, max_length), folder, name, fingerprint)
+                _write(task.tokenise(frame, tokenizer, max_length), folder, name, fingerprint)
     return TokenisedExamples(name, _read(folder, fingerprint), fingerprint)
 
 

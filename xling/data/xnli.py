@@ -1,6 +1,6 @@
 """XNLI from the hub or from local files in two layouts.
 
-Conneau et al. 2018 (arXiv:1809.05053). Three rows of dev and test share a premise: ``premise_id = (pair_id - 1) // 3``.
+Conneau et al. 2018 (arXiv:1809.05053). Three rows of dev and test share a premise: ``group_id = (pair_id - 1) // 3``.
 """
 
 import csv
@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from xling.data.examples import LABELS, check_examples
 from xling.errors import MissingFileError, UnreachableError, XlingValueError, close_matches
 from xling.hub import TIMEOUT_S, unreachable_errors
 from xling.languages import XNLI_LANGUAGES
@@ -20,6 +19,8 @@ from xling.languages import XNLI_LANGUAGES
 log = logging.getLogger(__name__)
 
 HUB_NAME = "facebook/xnli"
+LABELS = ("entailment", "neutral", "contradiction")
+"""Class indices 0, 1, 2, as on the hub."""
 SPLITS = ("train", "dev", "test")
 _HUB_SPLITS = {"train": "train", "dev": "validation", "test": "test"}
 _MNLI_LABELS = {"contradictory": "contradiction"}  # multinli.train.<lang>.tsv spells this class differently
@@ -56,8 +57,7 @@ class XnliSource:
         if language not in self.languages:
             hint = close_matches(language, self.languages)
             raise XlingValueError(f"XNLI has no language {language!r}; it has {', '.join(self.languages)}{hint}")
-        frame = self._from_hub(language, split) if self.root is None else self._from_files(language, split)
-        return check_examples(frame, f"XNLI {split}.{language}")
+        return self._from_hub(language, split) if self.root is None else self._from_files(language, split)
 
     def _from_files(self, language: str, split: str) -> pd.DataFrame:
         release = f"multinli.train.{language}.tsv" if split == "train" else f"xnli.{split}.tsv"
@@ -146,4 +146,5 @@ def _with_ids(frame: pd.DataFrame, split: str, where: Path | str) -> pd.DataFram
     except ValueError as error:
         raise XlingValueError(f"{where}: expected whole numbers as pair ids; {error}") from error
     premise_id = pair_id if split == "train" else (pair_id - 1) // 3
-    return frame.assign(example_id=pair_id, premise_id=premise_id)
+    frame = frame.rename(columns={"premise": "text", "hypothesis": "text_pair"})
+    return frame.assign(example_id=pair_id, group_id=premise_id)

@@ -4,7 +4,7 @@ import pandas as pd
 
 from xling.analysis.schema import IMPACT_VS_DISTANCE, IMPACT_VS_TRANSFER, MEAN_LABEL, TRANSFER_VS_DISTANCE, Analysis
 from xling.report import frames, sentences
-from xling.report.lookup import drop_blank_columns, has_impact, has_rows, main_pairs, tests_of
+from xling.report.lookup import drop_blank_columns, has_impact, has_rows, main_pairs, metric_name, tests_of
 from xling.report.matrix import draw_correlation_heatmaps
 from xling.report.scatter import draw_distance_panels, draw_impact_vs_transfer
 from xling.report.section import Absent, Picture, Section, Sheet
@@ -90,39 +90,39 @@ def _hatched(tests: pd.DataFrame) -> str:
 
 
 def impact_transfer_section(analysis: Analysis) -> Section | Absent:
-    """Impact against zero-shot accuracy."""
+    """Impact against zero-shot transfer."""
     if not has_impact(analysis):
         return Absent("Impact and transfer", "no impact was measured")
-    if main_pairs(analysis)["accuracy"].isna().all():
-        return Absent("Impact and transfer", "no accuracy was measured")
-    tests = tests_of(analysis, IMPACT_VS_TRANSFER)
+    if main_pairs(analysis)["score"].isna().all():
+        return Absent("Impact and transfer", "no score was measured")
+    metric, tests = metric_name(analysis), tests_of(analysis, IMPACT_VS_TRANSFER)
     means = tests if tests.empty else tests[tests["layer_label"] == MEAN_LABEL]
     note = "".join(sentences.note_per_predictor(means).values())
     picture = Picture(
         "impact_vs_transfer",
         draw_impact_vs_transfer(main_pairs(analysis), note),
-        f"Scatter plot of zero-shot accuracy against mean impact. {_in_words(means)}",
-        f"Zero-shot accuracy against mean impact over layers{f' ({note})' if note else ''}. {FIT}",
+        f"Scatter plot of zero-shot {metric} against mean impact. {_in_words(means)}",
+        f"Zero-shot {metric} against mean impact over layers{f' ({note})' if note else ''}. {FIT}",
     )
-    sheets = _sheets(tests, "impact against accuracy")
+    sheets = _sheets(tests, f"impact against {metric}")
     return Section("impact-transfer", "Impact and transfer", _text(tests), [picture], sheets)
 
 
 def transfer_distance_section(analysis: Analysis) -> Section | Absent:
-    """Zero-shot accuracy against distance."""
+    """Zero-shot transfer against distance."""
     if not has_rows(analysis, "pairs"):
         return Absent("Transfer and distance", "no pair was measured")
     cells = frames.cross_language(main_pairs(analysis))
-    if cells["accuracy"].isna().all() or not frames.measured_distances(cells.dropna(subset=["accuracy"])):
-        return Absent("Transfer and distance", "no pair has both an accuracy and a distance")
-    tests = tests_of(analysis, TRANSFER_VS_DISTANCE)
+    if cells["score"].isna().all() or not frames.measured_distances(cells.dropna(subset=["score"])):
+        return Absent("Transfer and distance", "no pair has both a score and a distance")
+    metric, tests = metric_name(analysis), tests_of(analysis, TRANSFER_VS_DISTANCE)
     picture = Picture(
         "transfer_vs_distance",
-        draw_distance_panels(main_pairs(analysis), "accuracy", sentences.note_per_predictor(tests)),
-        f"Scatter plots of zero-shot accuracy against each distance. {_in_words(tests)}",
-        f"Zero-shot accuracy against each distance. {FIT}",
+        draw_distance_panels(main_pairs(analysis), "score", sentences.note_per_predictor(tests)),
+        f"Scatter plots of zero-shot {metric} against each distance. {_in_words(tests)}",
+        f"Zero-shot {metric} against each distance. {FIT}",
     )
-    sheets = _sheets(tests, "accuracy against distance")
+    sheets = _sheets(tests, f"{metric} against distance")
     return Section("transfer-distance", "Transfer and distance", _text(tests), [picture], sheets, ["keung2020"])
 
 

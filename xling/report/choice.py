@@ -4,7 +4,7 @@ import pandas as pd
 
 from xling.analysis.schema import Analysis
 from xling.report import numbers, sentences
-from xling.report.lookup import drop_blank_columns, has_rows, main_strategy
+from xling.report.lookup import drop_blank_columns, has_rows, main_strategy, metric_name
 from xling.report.section import Absent, Section, Sheet
 
 RANKING_COLUMNS = [
@@ -36,25 +36,25 @@ def ranking_section(analysis: Analysis) -> Section | Absent:
     known = rows.dropna(subset=["ndcg_at_3"])
     if known.empty:
         return Absent(title, sentences.reasons(rows) or "no target has several sources")
-    best = known.iloc[0]
+    metric, best = metric_name(analysis), known.iloc[0]
     name = f"{_guide(best)}{', ' + sentences.layer_phrase(best['layer_label']) if best['layer_label'] else ''}"
     text = (
         f"Best in this sample by NDCG@3: {name} with {numbers.coefficient(best['ndcg_at_3'])} (random order: "
         f"{numbers.coefficient(best['ndcg_at_3_random'])}); its first choice loses "
-        f"{numbers.coefficient(best['regret'], 3)} accuracy against the best source (random choice: "
+        f"{numbers.coefficient(best['regret'], 3)} {metric} against the best source (random choice: "
         f"{numbers.coefficient(best['regret_random'], 3)}), over "
         f"{numbers.plural(int(best['n_targets']), 'target')} with {_sources(best)}. No test was made, and the best of "
         f"{numbers.plural(len(known), 'predictor')} is favoured by chance."
     )
     caption = (
-        "Predictors as guides to the best source, by NDCG@3 (0..1) and accuracy lost by the first choice (regret)."
+        f"Predictors as guides to the best source, by NDCG@3 (0..1) and {metric} lost by the first choice (regret)."
     )
     sheet = Sheet("ranking", drop_blank_columns(rows, RANKING_COLUMNS), caption, is_folded=len(rows) > 15)
     return Section("ranking", title, [text], sheets=[sheet], references=["lin2019"])
 
 
 def _guide(row: pd.Series) -> str:
-    own = {"accuracy_in_language": "the source’s in-language accuracy", "impact": "impact"}
+    own = {"score_in_language": "the source’s in-language score", "impact": "impact"}
     return own.get(row["predictor"]) or sentences.predictor_phrase(row["predictor"])
 
 
@@ -80,11 +80,11 @@ def held_out_section(analysis: Analysis) -> Section | Absent:
 
 def _describe_held_out(known: pd.DataFrame, better: pd.DataFrame) -> str:
     if better.empty:
-        return f"Of {numbers.plural(len(known), 'predictor set')} none predicts held-out accuracy better than the mean."
+        return f"Of {numbers.plural(len(known), 'predictor set')} none predicts held-out scores better than the mean."
     best = better.iloc[0]
     return (
         f"{len(better)} of {numbers.plural(len(known), 'predictor set')} "
-        f"{'predicts' if len(better) == 1 else 'predict'} held-out accuracy with a smaller mean absolute error than "
+        f"{'predicts' if len(better) == 1 else 'predict'} held-out scores with a smaller mean absolute error than "
         f"the "
         f"mean of the other pairs does; the smallest error is {numbers.coefficient(best['mae'], 3)} (mean: "
         f"{numbers.coefficient(best['mae_baseline'], 3)}) from "
@@ -98,7 +98,7 @@ def views_section(analysis: Analysis) -> Section | Absent:
     """Other views of the same associations, as tables."""
     title = "Other views of the same associations"
     captions = {
-        "correlations_outcomes": "Transfer expressed as relative accuracy, gap, or rank within the source.",
+        "correlations_outcomes": "Transfer expressed as relative score, gap, or rank within the source.",
         "mixed_models": "Crossed random effects of source and target (REML): standardised slopes, Wald p, uncorrected.",
     }
     sheets = []

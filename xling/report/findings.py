@@ -1,10 +1,10 @@
 """The findings in short, at the top of the page: one line per analysis that was made."""
 
 from xling.analysis.schema import IMPACT_VS_DISTANCE, IMPACT_VS_TRANSFER, TRANSFER_VS_DISTANCE, Analysis
-from xling.report import sentences
+from xling.report import frames, sentences
 from xling.report.freezing import describe_freezing
-from xling.report.lookup import has_rows, tests_of
-from xling.report.measured import describe_accuracies
+from xling.report.lookup import has_rows, metric_name, tests_of
+from xling.report.measured import describe_transfer
 
 TITLES = {
     IMPACT_VS_DISTANCE: "Impact and distance",
@@ -14,16 +14,20 @@ TITLES = {
 
 
 def list_findings(analysis: Analysis) -> list[tuple[str, str]]:
-    """Say in one line each what accuracy, the correlation analyses and freezing show.
+    """Say in one line each what transfer, the correlation analyses and freezing show.
 
     Returns:
         (title, text), in the order of the page; analyses that were not made are absent.
     """
-    lines = [("Accuracy", " ".join(describe_accuracies(analysis)))] if has_rows(analysis, "pairs") else []
-    for name, title in TITLES.items():
+    lines = (
+        [(frames.capitalised(metric_name(analysis)), " ".join(describe_transfer(analysis)))]
+        if has_rows(analysis, "pairs")
+        else []
+    )
+    for name, heading in TITLES.items():
         tests = tests_of(analysis, name)
         if not tests.empty:
-            lines.append((title, " ".join(sentences.describe_family(tests))))
+            lines.append((heading, " ".join(sentences.describe_family(tests))))
     if has_rows(analysis, "freezing"):
         lines.append(("Freezing", describe_freezing(analysis.tables["freezing"])))
     return lines

@@ -9,6 +9,24 @@ from xling.analysis.schema import KINDS, MEAN_LABEL, distance_kinds
 COEFFICIENT = {"pearson": "pearson_r", "spearman": "spearman_rho"}
 
 
+def metric_name(pairs: pd.DataFrame) -> str:
+    """Name the transfer metric of a study in words.
+
+    >>> metric_name(pd.DataFrame({"metric": ["macro_f1"]}))
+    'macro F1'
+    """
+    return str(pairs["metric"].iloc[0]).replace("_", " ").replace("f1", "F1")
+
+
+def capitalised(text: str) -> str:
+    """Begin with a capital, leaving the rest.
+
+    >>> capitalised("macro F1")
+    'Macro F1'
+    """
+    return text[:1].upper() + text[1:]
+
+
 def one_strategy(pairs: pd.DataFrame, strategy: str | None = None) -> pd.DataFrame:
     """Keep the rows of one freezing strategy: the one asked for, else ``none``, else the first by name."""
     if "strategy" not in pairs:

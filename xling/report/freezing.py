@@ -13,10 +13,10 @@ from xling.report.section import Absent, Picture, Section, Sheet
 
 TITLE = "Freezing strategies"
 NAMES = {
-    "source_accuracy": "source accuracy",
-    "mean_target_accuracy": "mean target accuracy",
+    "source_score": "source score",
+    "mean_target_score": "mean target score",
     "transfer_gap": "transfer gap",
-    "worst_accuracy": "three worst targets",
+    "worst_score": "three worst targets",
     "train_seconds": "training time (s)",
 }
 SLOPE = "slope_"
@@ -36,7 +36,7 @@ def metric_name(metric: str) -> str:
 
 
 @style.styled
-def plot_freezing(freezing: pd.DataFrame, ax: Axes | None = None, metric: str = "mean_target_accuracy") -> Axes:
+def plot_freezing(freezing: pd.DataFrame, ax: Axes | None = None, metric: str = "mean_target_score") -> Axes:
     """Draw the change of one metric per strategy, with its interval, against each reference.
 
     Args:

@@ -21,6 +21,11 @@ def main_pairs(analysis: Analysis) -> pd.DataFrame:
     return frames.one_strategy(analysis.tables["pairs"], main_strategy(analysis))
 
 
+def metric_name(analysis: Analysis) -> str:
+    """Name the study's transfer metric in words, e.g. ``accuracy``."""
+    return frames.metric_name(analysis.tables["pairs"]) if has_rows(analysis, "pairs") else "score"
+
+
 def has_impact(analysis: Analysis) -> bool:
     """Say whether any impact was measured between different languages."""
     return has_rows(analysis, "pairs") and bool(frames.cross_language(main_pairs(analysis))["impact"].notna().any())

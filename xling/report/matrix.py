@@ -1,4 +1,4 @@
-"""Annotated matrices: coefficients by layer and distance, and accuracies by source and target."""
+"""Annotated matrices: coefficients by layer and distance, and scores by source and target."""
 
 import numpy as np
 import pandas as pd
@@ -114,8 +114,8 @@ def draw_correlation_heatmaps(correlations: pd.DataFrame) -> Figure:
 
 
 @style.styled
-def plot_accuracy_matrix(pairs: pd.DataFrame, ax: Axes | None = None, strategy: str | None = None) -> Axes:
-    """Draw accuracy for every source (row) and target language (column); the in-language cell is outlined.
+def plot_transfer_matrix(pairs: pd.DataFrame, ax: Axes | None = None, strategy: str | None = None) -> Axes:
+    """Draw the score for every source (row) and target language (column); the in-language cell is outlined.
 
     Args:
         pairs: table ``pairs``.
@@ -127,7 +127,7 @@ def plot_accuracy_matrix(pairs: pd.DataFrame, ax: Axes | None = None, strategy: 
     """
     rows = frames.layer_mean(frames.one_strategy(pairs, strategy))
     sources, targets = sorted(rows["source_language"].unique()), sorted(rows["target_language"].unique())
-    values = frames.pivot(rows, "source_language", "target_language", "accuracy", sources, targets).to_numpy(float)
+    values = frames.pivot(rows, "source_language", "target_language", "score", sources, targets).to_numpy(float)
     ax = ax or style.new_axes(style.matrix_width(len(targets)), 0.75 + 0.26 * len(sources))
     scale = Normalize(np.nanmin(values), np.nanmax(values))
     draw_cells(ax, values, np.vectorize(fraction)(values), style.SEQUENTIAL, scale)
@@ -137,7 +137,7 @@ def plot_accuracy_matrix(pairs: pd.DataFrame, ax: Axes | None = None, strategy: 
             outline_cell(ax, targets.index(source), row)
     ax.set(xlabel="target language", ylabel="source language")
     if len(sources) > 5:  # lower than its own label otherwise; every cell states its number anyway
-        add_colour_bar([ax], style.SEQUENTIAL, scale, "accuracy")
+        add_colour_bar([ax], style.SEQUENTIAL, scale, frames.metric_name(pairs))
     return ax
 
 

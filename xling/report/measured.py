@@ -1,45 +1,46 @@
-"""The sections on what was measured: accuracy and impact."""
+"""The sections on what was measured: transfer and impact."""
 
 import pandas as pd
 
 from xling.analysis.schema import IMPACT_VS_DISTANCE, Analysis
 from xling.report import frames, numbers, sentences
 from xling.report.curves import draw_impact_curves
-from xling.report.lookup import drop_blank_columns, has_impact, has_rows, main_pairs, tests_of
-from xling.report.matrix import plot_accuracy_matrix
+from xling.report.lookup import drop_blank_columns, has_impact, has_rows, main_pairs, metric_name, tests_of
+from xling.report.matrix import plot_transfer_matrix
 from xling.report.section import Absent, Picture, Section, Sheet
 
 CELL_COLUMNS = [
-    *("source_language", "target_language", "n_seeds", "accuracy", "accuracy_sd", "transfer_gap", "accuracy_relative"),
+    *("source_language", "target_language", "n_seeds", "score", "score_sd", "transfer_gap", "score_relative"),
     *("rank_within_source", "n_examples"),
 ]
 
 
-def accuracy_section(analysis: Analysis) -> Section | Absent:
-    """Accuracy of every source's model on every target language."""
-    if not has_rows(analysis, "pairs") or main_pairs(analysis)["accuracy"].isna().all():
-        return Absent("Accuracy", "no accuracy was measured")
+def transfer_section(analysis: Analysis) -> Section | Absent:
+    """The score of every source's model on every target language."""
+    if not has_rows(analysis, "pairs") or main_pairs(analysis)["score"].isna().all():
+        return Absent("Transfer", "no score was measured")
     cells = frames.layer_mean(main_pairs(analysis))
-    text = [*describe_accuracies(analysis), _describe_worst(frames.cross_language(cells))]
+    text = [*describe_transfer(analysis), _describe_worst(frames.cross_language(cells))]
+    title = frames.capitalised(metric_name(analysis))
     n_sources, n_targets = cells["source_language"].nunique(), cells["target_language"].nunique()
     picture = Picture(
-        "accuracy_matrix",
-        plot_accuracy_matrix(cells).figure,
-        f"Matrix of accuracies, {n_sources} source by {n_targets} target languages. {text[0]} {text[1]}",
-        "Accuracy (fraction correct) of the model fine-tuned on the row’s language, evaluated on the column’s language "
+        "transfer_matrix",
+        plot_transfer_matrix(cells).figure,
+        f"Matrix of scores, {n_sources} source by {n_targets} target languages. {text[0]} {text[1]}",
+        f"{title} (0 to 1) of the model fine-tuned on the row’s language, evaluated on the column’s language "
         f"({_sizes(cells)}). Outlined: source and target are the same language. Hatched: not measured.",
     )
-    sheet = Sheet("pairs", drop_blank_columns(cells, CELL_COLUMNS), "Accuracy of every pair.", is_folded=True)
-    return Section("accuracy", "Accuracy", text, [picture], [sheet])
+    sheet = Sheet("pairs", drop_blank_columns(cells, CELL_COLUMNS), f"{title} of every pair.", is_folded=True)
+    return Section("transfer", title, text, [picture], [sheet])
 
 
-def describe_accuracies(analysis: Analysis) -> list[str]:
-    """State in-language and zero-shot accuracy of the main strategy: mean, range, number of cells."""
-    cells = frames.layer_mean(main_pairs(analysis))
+def describe_transfer(analysis: Analysis) -> list[str]:
+    """State in-language and zero-shot scores of the main strategy: mean, range, number of cells."""
+    metric, cells = metric_name(analysis), frames.layer_mean(main_pairs(analysis))
     inside, across = cells[cells["is_in_language"].astype(bool)], frames.cross_language(cells)
     return [
-        _describe_accuracy("In-language accuracy (S = T)", inside),
-        _describe_accuracy("Zero-shot accuracy (S ≠ T)", across),
+        _describe_scores(f"In-language {metric} (S = T)", inside),
+        _describe_scores(f"Zero-shot {metric} (S ≠ T)", across),
     ]
 
 
@@ -51,8 +52,8 @@ def _sizes(cells: pd.DataFrame) -> str:
     return examples if high == 1 else f"{examples}, mean over {seeds}"
 
 
-def _describe_accuracy(what: str, cells: pd.DataFrame) -> str:
-    values = cells["accuracy"].dropna()
+def _describe_scores(what: str, cells: pd.DataFrame) -> str:
+    values = cells["score"].dropna()
     if values.empty:
         return f"{what}: not measured."
     low, high = cells.loc[values.idxmin()], cells.loc[values.idxmax()]

@@ -19,18 +19,18 @@ COLUMNS = [
 
 
 def main_effects(mediation: pd.DataFrame) -> pd.DataFrame:
-    """Keep the rows on absolute accuracy and mean impact, in the order of the distances."""
-    rows = mediation[(mediation["outcome"] == "accuracy") & (mediation["layer_label"] == MEAN_LABEL)]
+    """Keep the rows on the absolute score and mean impact, in the order of the distances."""
+    rows = mediation[(mediation["outcome"] == "score") & (mediation["layer_label"] == MEAN_LABEL)]
     order = frames.distance_order(rows["predictor"])
     return rows.set_index("predictor", drop=False).loc[order].reset_index(drop=True)
 
 
 @style.styled
 def plot_mediation(mediation: pd.DataFrame, ax: Axes | None = None, predictor: str | None = None) -> Axes:
-    """Draw the path diagram of one distance: distance -> impact -> accuracy and the direct path.
+    """Draw the path diagram of one distance: distance -> impact -> score and the direct path.
 
     Args:
-        mediation: table ``mediation``; accuracy as outcome and the mean over layers are shown.
+        mediation: table ``mediation``; the score as outcome and the mean over layers are shown.
         ax: where to draw; a new figure by default.
         predictor: distance kind; the first by default.
 
@@ -42,7 +42,7 @@ def plot_mediation(mediation: pd.DataFrame, ax: Axes | None = None, predictor: s
     ax = ax or style.new_axes(style.COLUMN, 1.9)
     ax.set(xlim=(0, 1), ylim=(0, 1))
     ax.set_axis_off()
-    names = {"distance": f"{row['predictor']}\ndistance", "impact": "impact\n(mean)", "outcome": "zero-shot\naccuracy"}
+    names = {"distance": f"{row['predictor']}\ndistance", "impact": "impact\n(mean)", "outcome": "zero-shot\nscore"}
     frame = {"boxstyle": "round,pad=0.45", "facecolor": "white", "edgecolor": style.INK, "linewidth": 0.8}
     boxes = {key: ax.text(*BOXES[key], name, ha="center", va="center", bbox=frame) for key, name in names.items()}
     for start, end in (("distance", "impact"), ("impact", "outcome"), ("distance", "outcome")):
@@ -80,11 +80,11 @@ def draw_mediation(mediation: pd.DataFrame) -> Figure:
 def mediation_section(analysis: Analysis) -> Section | Absent:
     """How much of the association of distance with transfer runs along impact."""
     if not has_rows(analysis, "mediation"):
-        reason = "it needs an accuracy and a distance" if has_impact(analysis) else "no impact was measured"
+        reason = "it needs a score and a distance" if has_impact(analysis) else "no impact was measured"
         return Absent(TITLE, reason)
     rows = main_effects(analysis.tables["mediation"])
     if rows.empty:
-        return Absent(TITLE, "there is no row on accuracy and mean impact")
+        return Absent(TITLE, "there is no row on score and mean impact")
     missing = sentences.reasons(rows.assign(layer_label="")[rows["total"].isna()])
     text = [_describe(rows), _describe_shares(rows), f"Not available: {missing}." if missing else ""]
     every = analysis.tables["mediation"]
@@ -100,8 +100,8 @@ def _picture(rows: pd.DataFrame) -> Picture:
         draw_mediation(rows),
         "Path diagrams, one per distance. "
         + "; ".join(f"{row['predictor']}: {describe_indirect(row)}" for _, row in rows.iterrows()),
-        "Standardised slopes over pairs S ≠ T: distance to impact, impact to accuracy given distance, and the direct "
-        f"and total slope of accuracy on distance ({_size(rows)} pairs). Indirect = product of the two upper paths, "
+        "Standardised slopes over pairs S ≠ T: distance to impact, impact to score given distance, and the direct "
+        f"and total slope of score on distance ({_size(rows)} pairs). Indirect = product of the two upper paths, "
         "with a language-level bootstrap interval; its p-value is the larger of the QAP p-values of the two paths, not "
         "corrected for the number of distances.",
     )
@@ -114,7 +114,7 @@ def _size(rows: pd.DataFrame) -> str:
 def _describe(rows: pd.DataFrame) -> str:
     tested = rows["p_qap_indirect"].notna().sum()
     kept = rows[rows["p_qap_indirect"] <= LEVEL]
-    intro = "Indirect paths are associations: a common cause of impact and accuracy would look the same."
+    intro = "Indirect paths are associations: a common cause of impact and transfer would look the same."
     if tested == 0:
         return f"{intro} No indirect path could be tested."
     if kept.empty:

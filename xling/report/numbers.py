@@ -23,7 +23,7 @@ def coefficient(value: float, digits: int = 2) -> str:
 
 
 def fraction(value: float) -> str:
-    """Print an accuracy with two digits, as :func:`coefficient` does."""
+    """Print a score with two digits, as :func:`coefficient` does."""
     return coefficient(value, 2)
 
 

@@ -76,7 +76,7 @@ def render_page(analysis: Analysis, sections: list[Section], absent: list[Absent
     keys = [key for section in sections for key in section.references]
     template = environment.from_string((folder / "report.html.j2").read_text(encoding="utf-8"))
     return template.render(
-        title=analysis.facts.get("title") or "Cross-lingual transfer: impact, accuracy and distance",
+        title=analysis.facts.get("title") or "Cross-lingual transfer: impact, transfer and distance",
         findings=list_findings(analysis),
         warnings=analysis.warnings,
         sections=sections,

@@ -11,15 +11,16 @@ from xling.report.labels import place_labels
 
 AXIS = {
     "impact": "impact (1 − debiased CKA)",
-    "accuracy": "zero-shot accuracy",
     "transfer_gap": "transfer gap",
-    "accuracy_relative": "accuracy relative to in-language",
+    "score_relative": "score relative to in-language",
 }
 LABELS_ON_ONE_PANEL = 60
 
 
-def axis_label(column: str) -> str:
-    """Name a column with its unit or range."""
+def axis_label(pairs: pd.DataFrame, column: str) -> str:
+    """Name a column of `pairs` with its unit or range."""
+    if column == "score":
+        return f"zero-shot {frames.metric_name(pairs)}"
     return AXIS.get(column, f"{column} distance (0 = same)")
 
 
@@ -50,7 +51,7 @@ def plot_pairs(
         colour, marker = looks[source]
         ax.scatter(own[x], own[y], s=13, color=colour, marker=marker, alpha=0.85, linewidths=0, label=source)
     ax.margins(0.08)
-    ax.set(xlabel=axis_label(x), ylabel=axis_label(y))
+    ax.set(xlabel=axis_label(pairs, x), ylabel=axis_label(pairs, y))
     _draw_fit(ax, rows, x, y)
     if has_labels:
         style.freeze_layout(ax.figure)  # positions are final only after the layout ran
@@ -97,19 +98,19 @@ def plot_impact_vs_distance(
 
 @style.styled
 def plot_impact_vs_transfer(pairs: pd.DataFrame, ax: Axes | None = None, layer: int | None = None) -> Axes:
-    """Scatter zero-shot accuracy against impact; see :func:`plot_pairs`."""
-    return plot_pairs(pairs, "impact", "accuracy", ax, layer)
+    """Scatter the zero-shot score against impact; see :func:`plot_pairs`."""
+    return plot_pairs(pairs, "impact", "score", ax, layer)
 
 
 @style.styled
 def plot_transfer_vs_distance(pairs: pd.DataFrame, ax: Axes | None = None, distance: str = "genetic") -> Axes:
-    """Scatter zero-shot accuracy against one distance; see :func:`plot_pairs`."""
-    return plot_pairs(pairs, distance, "accuracy", ax)
+    """Scatter the zero-shot score against one distance; see :func:`plot_pairs`."""
+    return plot_pairs(pairs, distance, "score", ax)
 
 
 @style.styled
 def draw_distance_panels(pairs: pd.DataFrame, y: str, notes: dict[str, str] | None = None) -> Figure:
-    """Scatter `y` (``impact`` or ``accuracy``) against every distance, one panel each on a shared vertical scale.
+    """Scatter `y` (``impact`` or ``score``) against every distance, one panel each on a shared vertical scale.
 
     Args:
         pairs: table ``pairs``.
@@ -132,7 +133,7 @@ def draw_distance_panels(pairs: pd.DataFrame, y: str, notes: dict[str, str] | No
 
 @style.styled
 def draw_impact_vs_transfer(pairs: pd.DataFrame, note: str = "") -> Figure:
-    """Scatter zero-shot accuracy against mean impact with its legend, `note` above."""
+    """Scatter the zero-shot score against mean impact with its legend, `note` above."""
     figure = style.new_figure(style.PAGE, 3.2)
     ax = figure.add_subplot()
     ax.set_title(note)

@@ -4,7 +4,7 @@ import pandas as pd
 
 from xling.analysis.schema import Analysis
 from xling.report import frames, numbers
-from xling.report.lookup import has_impact, has_rows, main_pairs, main_strategy
+from xling.report.lookup import has_impact, has_rows, main_pairs, main_strategy, metric_name
 from xling.report.section import Section, Sheet
 
 
@@ -71,10 +71,10 @@ def _describe_measures(analysis: Analysis) -> str:
         "of T’s probe examples before and after fine-tuning; 0 means unchanged. The mean over layers leaves out layer "
         "0."
     )
+    metric = metric_name(analysis)
     transfer = (
-        "Transfer is the accuracy of the model fine-tuned on S on T, without labels of T; the gap is in-language "
-        "accuracy "
-        "minus that accuracy. Seeds are averaged within a cell and never count as further languages."
+        f"Transfer is the {metric} of the model fine-tuned on S on T, without labels of T; the gap is in-language "
+        f"{metric} minus that {metric}. Seeds are averaged within a cell and never count as further languages."
     )
     distances = analysis.facts.get("distances")
     kinds = [str(kind) for kind in analysis.facts.get("kinds", [])]

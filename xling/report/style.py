@@ -1,7 +1,7 @@
 """How every figure looks: sizes of a printed page, colours safe for colour-blind readers, one font that travels along.
 
 Categories use the palette of Okabe & Ito (2008) together with marker shapes, so that no figure needs colour alone;
-coefficients use a red-blue diverging map centred on 0, accuracies and distances a perceptually even one (viridis).
+coefficients use a red-blue diverging map centred on 0, scores and distances a perceptually even one (viridis).
 """
 
 from collections.abc import Iterable, Sequence

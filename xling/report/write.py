@@ -17,7 +17,7 @@ TABLES = "tables"
 
 SECTIONS: tuple[Callable[[Analysis], Section | Absent], ...] = (
     study.run_section,
-    measured.accuracy_section,
+    measured.transfer_section,
     measured.impact_section,
     alignment.alignment_section,
     associations.impact_distance_section,

@@ -1,0 +1,70 @@
+"""The LightningModule of sentence and sentence-pair classification, and its scores."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torchmetrics import Metric
+
+from xling.heads import ClassificationHead
+from xling.module import TransferModule
+
+METRICS = ("accuracy", "macro_f1")
+
+
+class LabelScores(Metric):
+    """Accuracy and macro-F1 from counts of (true, predicted) labels; exact over any number of processes.
+
+    Macro-F1 is the mean over the labels that occur among truths or predictions.
+
+    Args:
+        n_labels: number of classes.
+    """
+
+    full_state_update = False
+
+    def __init__(self, n_labels: int) -> None:
+        super().__init__()
+        self.n_labels = n_labels
+        self.add_state("counts", torch.zeros(n_labels, n_labels, dtype=torch.int64), dist_reduce_fx="sum")
+
+    def update(self, predicted: Tensor, true: Tensor) -> None:
+        """Count labels, both [n] int64."""
+        cells = torch.bincount(true * self.n_labels + predicted, minlength=self.n_labels**2)
+        self.counts += cells.view(self.n_labels, self.n_labels)
+
+    def compute(self) -> dict[str, Tensor]:
+        """accuracy and macro_f1, 0..1, and n_examples."""
+        counts = self.counts.cpu().double()  # not every device has float64
+        correct, either = counts.diagonal(), counts.sum(0) + counts.sum(1)
+        occurs = either > 0
+        return {
+            "accuracy": correct.sum() / counts.sum(),
+            "macro_f1": (2 * correct[occurs] / either[occurs]).mean(),
+            "n_examples": counts.sum(),
+        }
+
+
+class SequenceClassifier(TransferModule):
+    """An encoder with a classification head; batches have a label [batch] int64.
+
+    Args:
+        encoder: see :class:`xling.module.TransferModule`, which takes `settings`.
+        n_labels: number of classes.
+        pooling: of the head, ``cls`` or ``mean``.
+        pooler: see :class:`xling.heads.ClassificationHead`.
+    """
+
+    def __init__(
+        self, encoder: nn.Module, *, n_labels: int, pooling: str, pooler: nn.Module | None = None, **settings: Any
+    ) -> None:
+        head = ClassificationHead(encoder.config.hidden_size, n_labels, pooling=pooling, pooler=pooler)
+        super().__init__(encoder, head, meter=LabelScores(n_labels), **settings)
+
+    def loss(self, batch: dict[str, Any]) -> tuple[Tensor, int]:
+        """Summed cross-entropy, and the number of examples."""
+        return nn.functional.cross_entropy(self(batch), batch["label"], reduction="sum"), len(batch["label"])
+
+    def score(self, meter: LabelScores, outputs: Tensor, batch: dict[str, Any], language: str) -> None:
+        """Count the labels predicted."""
+        meter.update(outputs.argmax(dim=-1), batch["label"])

@@ -1,0 +1,111 @@
+"""Classification of a sentence or a pair of sentences: XNLI, PAWS-X, sentiment, topics."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pandas as pd
+from torch import nn
+from transformers import PreTrainedTokenizerBase
+
+from xling.data.examples import check_examples
+from xling.errors import XlingValueError, close_matches
+from xling.tasks.labels import check_labels, labels_of
+from xling.tasks.sentence_module import METRICS, SequenceClassifier
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class SentenceClassification:
+    """Columns: text, label, and text_pair where examples are pairs.
+
+    Args:
+        labels: all labels; their order numbers the classes. None: those of the training examples, sorted.
+        metric: transfer metric, ``accuracy`` or ``macro_f1``; the other one is measured beside it.
+
+    Raises:
+        XlingValueError: there is no such metric.
+    """
+
+    labels: Sequence[str] | None = None
+    metric: str = "accuracy"
+    fills: Mapping[str, int] = field(default_factory=dict, init=False)
+
+    def __post_init__(self) -> None:
+        if self.metric not in METRICS:
+            raise XlingValueError(
+                f"unknown metric {self.metric!r}; expected {' or '.join(METRICS)}{close_matches(self.metric, METRICS)}"
+            )
+
+    def check(self, frame: pd.DataFrame, where: str) -> pd.DataFrame:
+        """Return `frame` if its examples fit.
+
+        Raises:
+            XlingValueError: no rows, a missing column, an unknown label, or an id that occurs twice.
+        """
+        frame = check_examples(frame, ("text", "label"), where)
+        check_labels(frame["label"], self.labels, where)
+        blank = frame[self._texts(frame)].apply(lambda column: column.str.strip().eq("")).any(axis=1)
+        if blank.any():  # machine-translated training text has some; the label still holds for the other sentence
+            log.warning("%s: %d of %d examples have an empty text; they are kept", where, blank.sum(), len(frame))
+        return frame
+
+    def fitted(self, frame: pd.DataFrame) -> "SentenceClassification":
+        """The task with the labels of its training examples, unless they are given."""
+        return self if self.labels else replace(self, labels=labels_of(frame["label"], "training examples"))
+
+    def columns(self, frame: pd.DataFrame) -> list[str]:
+        """Columns that are used, ids apart."""
+        return [*self._texts(frame), "label"]
+
+    def key(self) -> list[Any]:
+        """What tokenised rows depend on beside the examples."""
+        return ["sentences", list(self.labels)]
+
+    def tokenise(self, frame: pd.DataFrame, tokenizer: PreTrainedTokenizerBase, max_length: int) -> dict[str, Sequence]:
+        """Encode each text (pair) as one sequence of at most `max_length` tokens, cutting the first text first.
+
+        Returns:
+            Columns of equal length: input_ids (and token_type_ids where the model has them), label, example_id, group_id,
+            length.
+        """
+        texts = list(frame[self._texts(frame)].itertuples(index=False, name=None))
+        encoded = tokenizer(
+            *map(list, zip(*texts, strict=True)), truncation=False, return_attention_mask=False, verbose=False
+        )
+        columns = {name: list(encoded[name]) for name in ("input_ids", "token_type_ids") if name in encoded}
+        for index, example in enumerate(texts):
+            if len(columns["input_ids"][index]) > max_length:
+                cut = _cut(*example, tokenizer=tokenizer, max_length=max_length)
+                for name, values in columns.items():
+                    values[index] = cut[name]
+        return columns | {
+            "label": [self.labels.index(label) for label in frame["label"]],
+            "example_id": frame["example_id"].tolist(),
+            "group_id": frame["group_id"].tolist(),
+            "length": [len(ids) for ids in columns["input_ids"]],
+        }
+
+    def module(
+        self, encoder: nn.Module, *, pooling: str, pooler: nn.Module | None = None, **settings: Any
+    ) -> SequenceClassifier:
+        """The LightningModule; `settings` are those of :class:`xling.module.TransferModule`."""
+        metrics = sorted(METRICS, key=lambda name: name != self.metric)
+        return SequenceClassifier(
+            encoder, n_labels=len(self.labels), pooling=pooling, pooler=pooler, metrics=metrics, **settings
+        )
+
+    @staticmethod
+    def _texts(frame: pd.DataFrame) -> list[str]:
+        return [name for name in ("text", "text_pair") if name in frame.columns]
+
+
+def _cut(text: str, text_pair: str | None = None, *, tokenizer: PreTrainedTokenizerBase, max_length: int) -> dict:
+    if text_pair is None:
+        return tokenizer(text, truncation=True, max_length=max_length)
+    room = max_length - len(tokenizer("", text_pair, truncation=False, verbose=False)["input_ids"])
+    # a second text that alone leaves no room for one token of the first is cut as well
+    strategy = "only_first" if room > 0 else "longest_first"
+    return tokenizer(text, text_pair, truncation=strategy, max_length=max_length)
