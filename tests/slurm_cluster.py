@@ -120,7 +120,7 @@ def _write_files(folder: Path, cpus: int) -> None:
     (folder / "state").mkdir()
     host, (control, *ports) = socket.gethostname().split(".")[0], _free_ports(1 + len(_NODES))
     nodes = "\n".join(
-        f"NodeName={node} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs={cpus} RealMemory=1000"
+        f"NodeName={node} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs={cpus} RealMemory=4000"
         for node, port in zip(_NODES, ports, strict=True)
     )
     text = _CONFIG.format(host=host, port=control, folder=folder, nodes=nodes)

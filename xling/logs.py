@@ -24,6 +24,7 @@ def configure_logging() -> None:
     warnings.filterwarnings("ignore", message=".*`srun` command is available.*")
     # Lightning's own use of the tree API in torch 2.13
     warnings.filterwarnings("ignore", message=".*`isinstance\\(treespec, LeafSpec\\)` is deprecated.*")
+    logging.getLogger("submitit").propagate = False  # it prints its own messages
     for name in ("pytorch_lightning", "lightning", "lightning.pytorch"):
         logging.getLogger(name).setLevel(logging.WARNING)
 
