@@ -94,13 +94,8 @@ def slurm_cluster(cpus: int = 1) -> Iterator[Cluster]:
     cluster, daemons = Cluster(folder, environment), []
     try:
         _write_files(folder, cpus)
-        start = lambda *command: daemons.append(_start(cluster, *command))  # noqa: E731
-        start("munged", "--foreground", "--force", f"--key-file={folder}/munge.key", f"--socket={folder}/munge.sock",
-              f"--pid-file={folder}/munged.pid", f"--log-file={folder}/munged.log",
-              f"--seed-file={folder}/munged.seed")  # fmt: skip
-        start("slurmctld", "-D", "-c")
-        for node in _NODES:
-            start("slurmd", "-D", "-N", node)
+        for command in _commands(folder):
+            daemons.append(_start(cluster, *command))
         _wait_until_idle(cluster, daemons)
         yield cluster
     finally:
@@ -127,6 +122,15 @@ def _write_files(folder: Path, cpus: int) -> None:
     (folder / "slurm.conf").write_text(text)
 
 
+def _commands(folder: Path) -> Iterator[tuple[str, ...]]:
+    files = {"key-file": "munge.key", "socket": "munge.sock", "pid-file": "munged.pid", "log-file": "munged.log",
+             "seed-file": "munged.seed"}  # fmt: skip
+    yield "munged", "--foreground", "--force", *(f"--{option}={folder / name}" for option, name in files.items())
+    yield "slurmctld", "-D", "-c"
+    for node in _NODES:
+        yield "slurmd", "-D", "-N", node
+
+
 def _free_ports(n: int) -> list[int]:
     sockets = [socket.socket() for _ in range(n)]
     for each in sockets:
@@ -138,9 +142,9 @@ def _free_ports(n: int) -> list[int]:
 
 
 def _start(cluster: Cluster, *command: str) -> subprocess.Popen:
-    log = (cluster.folder / f"{command[0]}.out").open("ab")
-    # a session of its own: a Ctrl-C in the tests must not end the daemons before their jobs are cancelled
-    return subprocess.Popen(command, env=cluster.environment, stdout=log, stderr=log, start_new_session=True)
+    with (cluster.folder / f"{command[0]}.out").open("ab") as log:
+        # a session of its own: a Ctrl-C in the tests must not end the daemons before their jobs are cancelled
+        return subprocess.Popen(command, env=cluster.environment, stdout=log, stderr=log, start_new_session=True)
 
 
 def _wait_until_idle(cluster: Cluster, daemons: list[subprocess.Popen]) -> None:

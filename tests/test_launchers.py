@@ -11,11 +11,10 @@ import pytest
 from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
 
-from xling import failures, slots
-from xling.cli import check_launcher
+from xling import failures, launchers
 from xling.errors import UnreachableError
+from xling.launchers import check_launcher, claim_gpu, local_jobs, visible_gpus
 from xling.requeue import find_requeue, requeue_job, slurm_plugins
-from xling.slots import claim_gpu, local_jobs, visible_gpus
 
 PLUGINS = {
     "joblib": "hydra_joblib_launcher.joblib_launcher.JoblibLauncher",
@@ -77,8 +76,8 @@ def test_other_arguments_need_no_plugin(monkeypatch):
     ("gpus", "cores", "expected"), [(0, 1, 1), (0, 2, 2), (0, 4, 2), (0, 32, 8), (1, 32, 1), (8, 4, 8)]
 )
 def test_jobs_are_one_a_gpu_or_one_per_four_cores(gpus, cores, expected, monkeypatch):
-    monkeypatch.setattr(slots, "visible_gpus", lambda: ["x"] * gpus)
-    monkeypatch.setattr(slots, "_n_cores", lambda: cores)
+    monkeypatch.setattr(launchers, "visible_gpus", lambda: ["x"] * gpus)
+    monkeypatch.setattr(launchers, "_n_cores", lambda: cores)
     assert local_jobs() == expected
 
 
@@ -95,9 +94,9 @@ def test_gpus_keep_the_names_they_were_given(variable, count, expected, monkeypa
 
 
 def test_every_process_has_a_gpu_of_its_own_and_a_dead_ones_is_free_again(tmp_path, monkeypatch):
-    monkeypatch.setattr(slots, "_claim", None)
+    monkeypatch.setattr(launchers, "_claim", None)
     hold = (
-        "import sys; from pathlib import Path; from xling.slots import claim_gpu\n"
+        "import sys; from pathlib import Path; from xling.launchers import claim_gpu\n"
         "print(claim_gpu(Path(sys.argv[1]), ['4', '7']), flush=True); input()"
     )
     with subprocess.Popen(
@@ -105,11 +104,11 @@ def test_every_process_has_a_gpu_of_its_own_and_a_dead_ones_is_free_again(tmp_pa
     ) as other:
         assert other.stdout.readline() == "4\n"
         assert claim_gpu(tmp_path, ["4", "7"]) == "7"
-        slots._claim.release()
+        launchers._claim.release()
         other.kill()
     assert claim_gpu(tmp_path, ["4", "7"]) == "4"
     assert claim_gpu(tmp_path, ["4"]) == "4"  # more processes than GPUs share
-    slots._claim.release()
+    launchers._claim.release()
 
 
 def test_a_failed_job_leaves_a_note_and_taking_it_removes_it(tmp_path, monkeypatch):

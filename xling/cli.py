@@ -1,9 +1,7 @@
 """What both commands share: errors as one sentence, sweeps that go on, launchers, near misses of mistyped keys."""
 
 import functools
-import importlib.util
 import logging
-import shutil
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -15,13 +13,12 @@ from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from xling.errors import UnreachableError, XlingError, XlingValueError, close_matches
+from xling.errors import XlingError, XlingValueError, close_matches
 from xling.failures import JobFailed, report_failures
+from xling.launchers import check_launcher
 from xling.logs import configure_logging
 
 log = logging.getLogger(__name__)
-
-_PLUGINS = {"joblib": "hydra_joblib_launcher", "slurm": "hydra_submitit_launcher", "ray": "hydra_ray_launcher"}
 
 
 def as_task(function: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any]:
@@ -67,28 +64,6 @@ def run_command(task: Callable[[], Any], config_name: str) -> None:
         raise
     finally:
         report_failures()
-
-
-def check_launcher(arguments: list[str]) -> None:
-    """See that what ``launcher=NAME`` needs is there, before Hydra says it at length.
-
-    Raises:
-        UnreachableError: its plugin is not installed, or this machine has no Slurm to submit to.
-    """
-    for argument in arguments:
-        key, _, name = argument.partition("=")
-        if key != "launcher" or name not in _PLUGINS:
-            continue
-        if importlib.util.find_spec(f"hydra_plugins.{_PLUGINS[name]}") is None:
-            raise UnreachableError(
-                f"launcher={name} needs the Hydra plugin {_PLUGINS[name]}, which is not installed; "
-                f"pip install 'xling[{name}]'"
-            )
-        if name == "slurm" and shutil.which("sbatch") is None:
-            raise UnreachableError(
-                "launcher=slurm submits with sbatch, which this machine does not have; "
-                "type the command on the cluster's login node"
-            )
 
 
 def _check_mode() -> None:

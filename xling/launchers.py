@@ -1,6 +1,8 @@
-"""Sharing one machine among jobs that run side by side: how many at once, and which GPU is whose."""
+"""What the launchers of ``conf/launcher`` need beside their plugins: how many jobs, which GPU is whose, where to look."""
 
+import importlib.util
 import itertools
+import logging
 import os
 import shutil
 import tempfile
@@ -11,9 +13,43 @@ from filelock import FileLock, Timeout
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
+from xling.errors import UnreachableError
+
+log = logging.getLogger(__name__)
+
+_PLUGINS = {"joblib": "hydra_joblib_launcher", "slurm": "hydra_submitit_launcher", "ray": "hydra_ray_launcher"}
 CORES_PER_JOB = 4  # without a GPU: fewer leave a job slow, more are hardly used by batches of short sentences
 
 _claim: FileLock | None = None
+
+
+def check_launcher(arguments: list[str]) -> None:
+    """See that what ``launcher=NAME`` needs is there, before Hydra says it at length.
+
+    Raises:
+        UnreachableError: its plugin is not installed, or this machine has no Slurm to submit to.
+    """
+    for argument in arguments:
+        key, _, name = argument.partition("=")
+        if key != "launcher" or name not in _PLUGINS:
+            continue
+        if not _is_installed(_PLUGINS[name]):
+            raise UnreachableError(
+                f"launcher={name} needs the Hydra plugin {_PLUGINS[name]}, which is not installed; "
+                f"pip install 'xling[{name}]'"
+            )
+        if name == "slurm" and shutil.which("sbatch") is None:
+            raise UnreachableError(
+                "launcher=slurm submits with sbatch, which this machine does not have; "
+                "type the command on the cluster's login node"
+            )
+
+
+def _is_installed(plugin: str) -> bool:
+    try:
+        return importlib.util.find_spec(f"hydra_plugins.{plugin}") is not None
+    except ModuleNotFoundError:  # no plugin of Hydra's at all
+        return False
 
 
 def local_jobs() -> int:
@@ -82,6 +118,21 @@ class GpuPerJob(Callback):
         """Remove the locks' folder."""
         if self.gpus:
             shutil.rmtree(self.folder)
+
+
+class SlurmNotice(Callback):
+    """Hydra callback of ``launcher=slurm``: says where to look while the command waits for its jobs.
+
+    Runs on: multirun start.
+    """
+
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        """Name the commands and the folder."""
+        log.info(
+            "submitting to Slurm and waiting for the jobs; squeue --me lists them, xling-status %s says how far they are, "
+            "%s/.submitit/*/*.out holds what they print",
+            config.hydra.sweep.dir, config.hydra.sweep.dir,
+        )  # fmt: skip
 
 
 def _n_cores() -> int:
