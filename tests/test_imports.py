@@ -16,10 +16,11 @@ STAGES = {
     "data": ("data",),
     "module": ("models", "heads", "module", "tasks"),
     "callbacks": ("callbacks",),
-    "run directory": ("rundir", "recipe", "recorder", "study", "build", "finished"),
+    "run directory": ("rundir", "recipe", "recorder", "study", "build", "finished",
+                      "planned"),
     "analysis": ("distances", "analysis"),
     "report": ("report",),
-    "commands": ("train", "analyze", "restore"),
+    "commands": ("train", "analyze", "restore", "status", "status_table", "sweep", "dry_run", "cost", "estimate"),
 }  # fmt: skip
 ORDER = list(STAGES)
 STAGE_OF = {name: stage for stage, names in STAGES.items() for name in names}

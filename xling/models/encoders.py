@@ -73,7 +73,7 @@ def load_encoder(spec: EncoderSpec, cache_dir: Path | str) -> nn.Module:
         if spec.weights in ("tiny", "random"):
             torch.manual_seed(spec.seed)
             config = tiny_config(spec.name_or_path) if spec.weights == "tiny" else _config(_locate(spec, cache_dir)[0])
-            encoder = _auto_class(config).from_config(config)
+            encoder = auto_class(config).from_config(config)
         else:
             encoder = _load_pretrained(_locate(spec, cache_dir)[0], spec.pooler)
     if spec.pooler and getattr(encoder, "pooler", None) is None:
@@ -181,7 +181,7 @@ def _config(folder: Path) -> PretrainedConfig:
         raise XlingValueError(f"{folder / 'config.json'} cannot be used: {_first_line(error)}") from error
 
 
-def _auto_class(config: PretrainedConfig) -> type:
+def auto_class(config: PretrainedConfig) -> type:
     """Of an encoder-decoder (T5, mT5, umT5) the encoder alone is loaded."""
     return AutoModelForTextEncoding if config.is_encoder_decoder else AutoModel
 
@@ -190,7 +190,7 @@ def _load_pretrained(folder: Path, pooler: bool) -> nn.Module:
     """Load weights; nothing of the checkpoint is executed, and nothing that is missing is left random."""
     config = _config(folder)
     try:
-        encoder, report = _auto_class(config).from_pretrained(
+        encoder, report = auto_class(config).from_pretrained(
             folder,
             config=config,
             dtype=torch.float32,

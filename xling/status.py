@@ -1,0 +1,152 @@
+"""How far a study is: the command ``xling-status STUDY``."""
+
+import argparse
+import json
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from xling.errors import MissingFileError, XlingError
+from xling.planned import PLAN_FILE, RunKey, read_plan
+from xling.rundir import CONFIG_FILE, RunDirectory
+from xling.runstate import Progress, is_locked, read_failure, read_progress
+from xling.status_table import phrase_counts, run_table
+
+STATES = {
+    "done": "its manifest is there",
+    "running": "a live process holds its lock",
+    "failed": "its last start ended with an error",
+    "interrupted": "begun, without an error and without a process; starting the sweep again continues it",
+    "missing": "asked for and not begun",
+}
+_RUNS = "*/*/seed_*"
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    """State of one run.
+
+    Attributes:
+        source_language: language fine-tuned on.
+        strategy: name of the freezing strategy.
+        seed: its seed.
+        state: key of ``STATES``.
+        epoch: epochs done of a run that is under way or was, else None.
+        seconds_left: of a running run at its pace so far; None before its first step is reported.
+        reason: one line; why it failed, or where an interrupted run was last heard of.
+    """
+
+    source_language: str
+    strategy: str
+    seed: int
+    state: str
+    epoch: float | None = None
+    seconds_left: float | None = None
+    reason: str = ""
+
+
+def read_status(folder: Path, key: RunKey) -> RunStatus:
+    """State of the run `key` of the study in `folder`; nothing is written."""
+    path = folder / key.folder
+    if RunDirectory(path).is_complete:
+        return RunStatus(*key, "done")
+    try:
+        progress, failure = read_progress(path), read_failure(path)
+    except XlingError as error:
+        return RunStatus(*key, "running" if is_locked(path) else "interrupted", reason=str(error))
+    epoch = progress.epoch if progress else None
+    if is_locked(path):
+        return RunStatus(*key, "running", epoch, _seconds_left(progress))
+    if failure is not None:
+        return RunStatus(*key, "failed", epoch, reason=failure.reason)
+    if progress is not None or (path / CONFIG_FILE).is_file():
+        heard = f"last heard of on {progress.host} at {progress.updated_at}" if progress else ""
+        return RunStatus(*key, "interrupted", epoch, reason=heard)
+    return RunStatus(*key, "missing")
+
+
+def _seconds_left(progress: Progress | None) -> float | None:
+    if progress is None or not progress.step:
+        return None
+    return round(progress.elapsed_s / progress.step * (progress.total_steps - progress.step), 1)
+
+
+def study_status(folder: Path) -> list[RunStatus]:
+    """State of every run of a study, in order of source, strategy and seed.
+
+    What is missing follows from ``plan.json``, written when a sweep starts; without one, every combination of the sources,
+    strategies and seeds that are there is expected.
+
+    Args:
+        folder: of one study.
+    """
+    seen = {_key(path) for path in folder.glob(_RUNS) if path.is_dir() and path.name[5:].isdigit()}
+    planned = read_plan(folder)
+    if not planned and seen:
+        sources, strategies, seeds = map(set, zip(*seen, strict=True))
+        planned = {RunKey(*key) for key in _product(sources, strategies, seeds)}
+    return [read_status(folder, key) for key in sorted(seen | planned)]
+
+
+def find_studies(folder: Path) -> list[Path]:
+    """The studies in `folder`: itself, or those directly below it.
+
+    Raises:
+        MissingFileError: there is no such folder.
+    """
+    if not folder.is_dir():
+        raise MissingFileError(f"expected the folder of a study at {folder}, found none; give runs/STUDY")
+    candidates = [folder, *sorted(path for path in folder.iterdir() if path.is_dir())]
+    studies = [path for path in candidates if (path / PLAN_FILE).is_file() or any(path.glob(_RUNS))]
+    return studies[:1] if studies[:1] == [folder] else studies
+
+
+def _product(sources: set[str], strategies: set[str], seeds: set[int]) -> list[tuple]:
+    return [(source, strategy, seed) for source in sources for strategy in strategies for seed in seeds]
+
+
+def _key(path: Path) -> RunKey:
+    return RunKey(path.parts[-3], path.parts[-2], int(path.name[5:]))
+
+
+def _as_json(study: Path, runs: list[RunStatus]) -> dict:
+    counts = {state: sum(run.state == state for run in runs) for state in STATES}
+    return {"study": str(study), "counts": counts, "runs": [asdict(run) for run in runs]}
+
+
+def _show(study: Path, runs: list[RunStatus], console: Console) -> None:
+    console.print(run_table(study.name, runs))
+    for run in runs:
+        if run.reason:
+            console.print(
+                f"{run.state}  {run.source_language}/{run.strategy}/seed_{run.seed}: {run.reason}", markup=False
+            )
+    console.print(phrase_counts(runs))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; the exit status is 0 unless the folder or a study's plan cannot be read."""
+    parser = argparse.ArgumentParser(prog="xling-status", description=__doc__)
+    parser.add_argument("study", type=Path, help="folder of a study, e.g. runs/freezing; or runs, for all studies")
+    parser.add_argument("--json", action="store_true", help="machine-readable: a list of studies with their runs")
+    options = parser.parse_args(arguments)
+    try:
+        studies = {study: study_status(study) for study in find_studies(options.study)}
+    except XlingError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    if options.json:
+        print(json.dumps([_as_json(*study) for study in studies.items()], indent=2, ensure_ascii=False))
+        return 0
+    console = Console()
+    for study, runs in studies.items():
+        _show(study, runs, console)
+    if not studies:
+        console.print(f"no runs in {options.study} yet")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
