@@ -8,25 +8,27 @@ from typing import Any
 
 import pytorch_lightning as pl
 from hydra.utils import instantiate
-from pytorch_lightning.callbacks import ModelCheckpoint, TQDMProgressBar
-from pytorch_lightning.loggers import CSVLogger
+from pytorch_lightning.callbacks import TQDMProgressBar
 
 from xling.callbacks.alignment import AlignmentMonitor
 from xling.callbacks.base import shared_store
+from xling.callbacks.checkpoint import RunCheckpoint
 from xling.callbacks.clock import TrainingClock
 from xling.callbacks.freezing import LayerFreezing
 from xling.callbacks.impact import ImpactMonitor
 from xling.callbacks.progress import ProgressLog
 from xling.callbacks.snapshot import RepresentationWriter
+from xling.checkpoints import VerifiedCheckpointIO
 from xling.data.datamodule import TransferDataModule
 from xling.freezing import plan_freezing
 from xling.layers import find_layers
+from xling.metrics_file import MetricsFile
 from xling.models.encoders import describe_encoder, load_encoder, load_tokenizer, resolve_weights, take_pooler
 from xling.models.spec import EncoderSpec
 from xling.module import TransferModule
 from xling.precision import resolve_precision
 from xling.recorder import RunRecorder
-from xling.rundir import CHECKPOINTS, RunDirectory
+from xling.rundir import RunDirectory
 
 log = logging.getLogger(__name__)
 
@@ -85,12 +87,12 @@ def build_parts(config: dict[str, Any], identity: dict[str, Any], run: RunDirect
     alignment = build_alignment(config, monitor)
     recorder = RunRecorder(run, identity, monitor, frozen_layers, alignment)
     clock = TrainingClock()
-    checkpoint = ModelCheckpoint(run.path / CHECKPOINTS, filename="last", save_top_k=1, enable_version_counter=False)
-    callbacks: list[pl.Callback] = [LayerFreezing(plan, spec.layers), monitor, recorder, clock, checkpoint]
+    callbacks: list[pl.Callback] = [LayerFreezing(plan, spec.layers), monitor, recorder, clock]
     if alignment is not None:
         callbacks.insert(1, alignment)
     if config["probe"]["write_representations"]:
         callbacks.append(RepresentationWriter(run.path / "representations", spec.layers, config["probe"]["pooling"]))
+    callbacks.append(RunCheckpoint(run.checkpoint, **config["checkpoint"]))  # last: it records what the others did
     return Parts(datamodule, module, monitor, recorder, clock, callbacks, facts)
 
 
@@ -157,18 +159,21 @@ def build_alignment(config: dict[str, Any], monitor: ImpactMonitor) -> Alignment
     )
 
 
-def build_trainer(config: dict[str, Any], callbacks: list[pl.Callback], path: Path) -> pl.Trainer:
+def build_trainer(
+    config: dict[str, Any], callbacks: list[pl.Callback], path: Path, *, is_resumed: bool = False
+) -> pl.Trainer:
     """Lightning's trainer with the study's settings: a bar on a terminal, lines elsewhere."""
     has_bar = config["trainer"]["enable_progress_bar"] and sys.stderr.isatty()
-    keeps_files = any(isinstance(callback, ModelCheckpoint) for callback in callbacks)
+    keeps_files = any(isinstance(callback, RunCheckpoint) for callback in callbacks)
     return instantiate(
         config["trainer"] | {"enable_progress_bar": has_bar},
         callbacks=[*callbacks, TQDMProgressBar(refresh_rate=10) if has_bar else ProgressLog()],
-        logger=CSVLogger(path, name="logs", version="") if keeps_files else False,
-        enable_checkpointing=keeps_files,
+        logger=MetricsFile(path) if keeps_files else False,
+        enable_checkpointing=False,  # RunCheckpoint writes them
+        plugins=[VerifiedCheckpointIO()],
         enable_model_summary=False,
         default_root_dir=path,
         use_distributed_sampler=False,  # our batches are dealt to processes by the data module
-        num_sanity_val_steps=1,  # one batch per target against the stored base: the noise floor
+        num_sanity_val_steps=0 if is_resumed else 1,  # one batch per target against the stored base: the noise floor
         _convert_="all",
     )

@@ -28,6 +28,14 @@ class UnreachableError(XlingError, OSError):
     """A hub, package or disk that is needed and cannot be reached or written."""
 
 
+class DivergedError(XlingError, ArithmeticError):
+    """A training loss that is NaN or infinite."""
+
+
+class OutOfMemoryError(XlingError, MemoryError):
+    """The processor's or the GPU's memory does not suffice."""
+
+
 def close_matches(word: str, known: Iterable[str], n: int = 3) -> str:
     """Phrase the entries of `known` nearest to `word`.
 

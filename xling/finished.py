@@ -1,23 +1,22 @@
 """A finished run, built again from what its directory records: to measure its model once more without training."""
 
-import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 from torch import Tensor
 
 from xling.atomic import read_json
 from xling.build import build_data, build_module
+from xling.checkpoints import load_checkpoint
 from xling.data.datamodule import TransferDataModule
-from xling.errors import CorruptArtefactError, MissingFileError, XlingValueError
+from xling.errors import MissingFileError, XlingValueError
 from xling.models.encoders import content_hash, load_encoder
 from xling.models.spec import EncoderSpec
 from xling.module import TransferModule
-from xling.rundir import CHECKPOINTS, CONFIG_FILE, DATA_FILE, ENVIRONMENT_FILE
+from xling.rundir import CONFIG_FILE, DATA_FILE, ENVIRONMENT_FILE, RunDirectory
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,7 @@ def load_run(path: Path) -> FinishedRun:
             f"expected a run directory with {CONFIG_FILE} at {path}, found none; name a seed_* folder"
         )
     config = yaml.safe_load((path / CONFIG_FILE).read_text(encoding="utf-8"))
-    finetuned = _load_checkpoint(path / CHECKPOINTS / "last.ckpt")
+    finetuned = load_checkpoint(RunDirectory(path).checkpoint)["state_dict"]
     spec = EncoderSpec(**config["model"])
     encoder = load_encoder(spec, Path(config["cache_dir"]))
     recorded = read_json(path / ENVIRONMENT_FILE)["model"]["content_hash"]
@@ -71,12 +70,3 @@ def _check_same(what: str, recorded: str, found: str, path: Path) -> None:
             f"{what} has changed since {path} was trained: its hash was {recorded[:12]}, now it is {found[:12]}; "
             "bring back the files or version it was trained with, or train again"
         )
-
-
-def _load_checkpoint(path: Path) -> Mapping[str, Tensor]:
-    if not path.is_file():
-        raise MissingFileError(f"expected a checkpoint at {path}, found none; run again with keep_checkpoint=true")
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
-    except (RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as error:
-        raise CorruptArtefactError(f"{path} cannot be read as a checkpoint; delete its folder and run again") from error

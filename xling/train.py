@@ -3,6 +3,7 @@
 import gc
 import logging
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from xling.build import Parts, build_parts, build_trainer, resolve_settings
 from xling.cli import as_task, run_command
 from xling.freezing import plan_freezing
 from xling.logs import log_to_file
-from xling.rundir import CHECKPOINTS, RunDirectory
+from xling.rundir import RunDirectory
 
 log = logging.getLogger(__name__)
 
@@ -69,15 +70,22 @@ def _fit(config: dict[str, Any], identity: dict[str, Any], run: RunDirectory) ->
     run.write_data_facts(parts.data_facts())
     _capture_base(config, parts)
     pl.seed_everything(config["seed"], verbose=False)  # a run's weights must not depend on who captured the base
-    trainer = build_trainer(config, parts.callbacks, run.path)
-    last = run.path / CHECKPOINTS / "last.ckpt"
-    trainer.fit(parts.module, parts.datamodule, ckpt_path=last if last.is_file() else None, weights_only=True)
+    _train(config, parts, run)
     parts.recorder.write()
     if not config["keep_checkpoint"]:
         run.remove_checkpoints()
     seconds = round(time.monotonic() - started, 1)
     run.complete(identity | parts.summary() | {"seconds": seconds, "train_seconds": round(parts.clock.seconds, 1)})
     _report(parts, identity, seconds)
+
+
+def _train(config: dict[str, Any], parts: Parts, run: RunDirectory) -> None:
+    """Fit, from the checkpoint on where there is one."""
+    is_resumed = run.checkpoint.is_file()
+    trainer = build_trainer(config, parts.callbacks, run.path, is_resumed=is_resumed)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")  # our data module sees to it
+        trainer.fit(parts.module, parts.datamodule, ckpt_path=run.checkpoint if is_resumed else None, weights_only=True)
 
 
 def _capture_base(config: dict[str, Any], parts: Parts) -> None:

@@ -43,16 +43,22 @@ class LengthBucketBatches(Sampler[list[int]]):
         self.world_size = world_size
         self.pool_batches = pool_batches
         self.epoch = 0
+        self._n_done = 0
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch whose order comes next; Lightning calls this."""
         self.epoch = epoch
 
+    def go_on(self, epoch: int, n_done: int) -> None:
+        """Let the next pass be that of `epoch` without its first `n_done` batches; the one after it is whole again."""
+        self.epoch, self._n_done = epoch, n_done
+
     def __len__(self) -> int:
         return -(-len(self.lengths) // self.batch_size)
 
     def __iter__(self) -> Iterator[list[int]]:
-        for batch in self._batches():
+        n_done, self._n_done = self._n_done, 0
+        for batch in self._batches()[n_done:]:
             yield batch[self.rank :: self.world_size].tolist()
 
     def _batches(self) -> list[np.ndarray]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytorch_lightning as pl
@@ -75,6 +76,7 @@ class TransferDataModule(pl.LightningDataModule):
         self.seed, self.cache_dir, self.num_workers = seed, Path(cache_dir), num_workers
         self.train: TokenisedExamples | None = None
         self.probes: dict[str, TokenisedExamples] = {}
+        self._position: dict[str, int] | None = None
 
     def setup(self, stage: str | None = None) -> None:
         """Load and tokenise once; later calls (Lightning makes one per stage) do nothing."""
@@ -102,8 +104,21 @@ class TransferDataModule(pl.LightningDataModule):
         return {language: probe.fingerprint for language, probe in self.probes.items()}
 
     def train_dataloader(self) -> DataLoader:
-        """Length-bucketed, shuffled batches of the source language."""
-        return self._loader(self.train, self.batch_size, shuffle=True)
+        """Length-bucketed, shuffled batches of the source language; after a checkpoint was loaded, those still to come."""
+        loader = self._loader(self.train, self.batch_size, shuffle=True)
+        position, self._position = self._position, None
+        if position is not None:
+            loader.sampler.go_on(**position)
+        return loader
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where training is in its data: epoch, and batches of it that are done (not: fetched)."""
+        done = self.trainer.fit_loop.epoch_loop.batch_progress.current.completed
+        return {"epoch": self.trainer.current_epoch, "n_done": done}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Keep the position for the next training loader: Lightning asks for that before it restores its own counters."""
+        self._position = dict(state_dict)
 
     def val_dataloader(self) -> dict[str, DataLoader]:
         """A loader per target language, always in the same order."""
@@ -120,6 +135,7 @@ class TransferDataModule(pl.LightningDataModule):
             batch_size=None,
             collate_fn=PadToLongest(self.tokenizer.pad_token_id, self.task.fills),
             num_workers=self.num_workers,
-            persistent_workers=self.num_workers > 0,
+            # workers that persist would draw fewer seeds from the global random state, and so change the dropout
+            persistent_workers=False,
             pin_memory=self.trainer is not None and self.trainer.strategy.root_device.type == "cuda",
         )
