@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import pytorch_lightning as pl
 from hydra import compose, initialize_config_module
+from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
@@ -16,6 +17,7 @@ from xling.precision import resolve_precision
 from xling.similarity import get_measure
 
 ROOT = Path(__file__).parents[1]
+FROM_FILES = ("text_files",)
 
 
 def options(group):
@@ -36,10 +38,18 @@ def test_every_option_of_training_composes(group):
         assert composed("train", f"{group}={option}")
 
 
-def test_every_data_source_can_be_made(tmp_path):
+def test_every_data_source_and_its_task_can_be_made(tmp_path):
     for option in options("data"):
-        source = instantiate(composed("train", f"data={option}")["data"]["source"], _convert_="all")
-        assert set(composed("train", f"data={option}")["data"]["languages"]) <= set(source.languages)
+        data = composed("train", f"data={option}", *(["data.root=" + str(tmp_path)] if option in FROM_FILES else []))["data"]
+        source = instantiate(data["source"], _convert_="all")
+        assert option in FROM_FILES or set(data["languages"]) <= set(getattr(source, "languages", data["languages"]))
+        assert instantiate(data["task"], _convert_="all").fills is not None
+
+
+def test_files_without_a_folder_say_so():
+    for option in FROM_FILES:
+        with pytest.raises(InstantiationException, match="set data.root=FOLDER"):
+            instantiate(composed("train", f"data={option}")["data"]["source"], _convert_="all")
 
 
 def test_every_model_is_a_spec():

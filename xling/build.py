@@ -20,6 +20,7 @@ from xling.callbacks.progress import ProgressLog
 from xling.callbacks.snapshot import RepresentationWriter
 from xling.checkpoints import VerifiedCheckpointIO
 from xling.data.datamodule import TransferDataModule
+from xling.errors import XlingValueError
 from xling.freezing import plan_freezing
 from xling.layers import find_layers
 from xling.metrics_file import MetricsFile
@@ -71,8 +72,18 @@ def resolve_settings(config: dict[str, Any]) -> dict[str, Any]:
     }
     cache_dir = str(Path(config["cache_dir"]).expanduser())
     model = asdict(resolve_weights(EncoderSpec(**config["model"]), cache_dir))
-    return config | {"trainer": trainer, "cache_dir": cache_dir, "model": model}
+    return config | {"trainer": trainer, "cache_dir": cache_dir, "model": model, "target_languages": targets}
 
+
+def _languages_of(source: Any) -> list[str]:
+    languages = list(getattr(source, "languages", ()))
+    if not languages:
+        raise XlingValueError(
+            "expected target_languages: the data source does not say which languages it has; name them"
+        )
+    return languages
+
+    targets = config["target_languages"] or _languages_of(instantiate(config["data"]["source"], _convert_="all"))
 
 def build_parts(config: dict[str, Any], identity: dict[str, Any], run: RunDirectory) -> Parts:
     """Load data and model and put the callbacks together."""

@@ -36,6 +36,20 @@ def stable_id(name: str) -> int:
     return digest % (1 << _ID_BITS) + (1 << _ID_BITS)
 
 
+def numbered(frame: pd.DataFrame, prefix: str = "") -> pd.DataFrame:
+    """Number the examples of a file: columns id and group, where there are, become :data:`IDS`.
+
+    Args:
+        frame: without an id, an example is named by its position, 1, 2, ...; without a group, it is one by itself.
+        prefix: goes before each name; ``""`` for parallel files, where a name means the same content in every language, and
+            the language otherwise, so that no two languages seem to share an example.
+    """
+    names = frame["id"] if "id" in frame else pd.Series(range(1, len(frame) + 1), index=frame.index)
+    ids = {"example_id": names, "group_id": frame.get("group", names)}
+    numbers = {column: [stable_id(f"{prefix}{name}") for name in values] for column, values in ids.items()}
+    return frame.drop(columns=["id", "group"], errors="ignore").assign(**numbers)
+
+
 def check_examples(frame: pd.DataFrame, columns: Sequence[str], where: str) -> pd.DataFrame:
     """Return `frame` if it holds examples.
 

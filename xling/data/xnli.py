@@ -4,23 +4,15 @@ Conneau et al. 2018 (arXiv:1809.05053). Three rows of dev and test share a premi
 """
 
 import csv
-import functools
-import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
 
-from xling.errors import MissingFileError, UnreachableError, XlingValueError, close_matches
-from xling.hub import TIMEOUT_S, unreachable_errors
+from xling.data.hub_sets import load_hub_frame
+from xling.errors import MissingFileError, XlingValueError, close_matches
 from xling.languages import XNLI_LANGUAGES
 
-log = logging.getLogger(__name__)
-
 HUB_NAME = "facebook/xnli"
-LABELS = ("entailment", "neutral", "contradiction")
-"""Class indices 0, 1, 2, as on the hub."""
 SPLITS = ("train", "dev", "test")
 _HUB_SPLITS = {"train": "train", "dev": "validation", "test": "test"}
 _MNLI_LABELS = {"contradictory": "contradiction"}  # multinli.train.<lang>.tsv spells this class differently
@@ -85,45 +77,10 @@ class XnliSource:
         return _with_ids(frame, split, path)
 
     def _from_hub(self, language: str, split: str) -> pd.DataFrame:
-        import datasets
-
-        try:
-            with _offline_unless(_hub_answers()):
-                data = datasets.load_dataset(HUB_NAME, language, split=_HUB_SPLITS[split], revision=self.revision)
-        except (OSError, ValueError) as error:  # ConnectionError is an OSError; offline mode raises ValueError
-            raise UnreachableError(
-                f"cannot load {HUB_NAME} ({language}, {split}): the hub does not answer and its cache lacks it; use local "
-                "files with data.root=FOLDER, the embedded data with data=mini_nli, or set HF_HOME to a filled cache"
-            ) from error
-        frame = data.to_pandas()
-        frame["label"] = [LABELS[index] for index in frame["label"]]
+        advice = "use local files with data.root=FOLDER, the embedded data with data=mini_nli"
+        frame = load_hub_frame(HUB_NAME, language, _HUB_SPLITS[split], self.revision, advice)
         frame["pair_id"] = range(1, len(frame) + 1)
         return _with_ids(frame, split, f"{HUB_NAME} {language} {split}")
-
-
-@functools.cache
-def _hub_answers() -> bool:
-    """Ask once a process, and briefly: load_dataset alone would retry for half a minute per file."""
-    from huggingface_hub import HfApi
-
-    try:
-        HfApi().dataset_info(HUB_NAME, timeout=TIMEOUT_S)
-    except unreachable_errors():
-        return False
-    return True
-
-
-@contextmanager
-def _offline_unless(is_reachable: bool) -> Iterator[None]:
-    """Let `datasets` look into its cache alone; the flag is what HF_HUB_OFFLINE=1 sets."""
-    import datasets
-
-    before = datasets.config.HF_HUB_OFFLINE
-    datasets.config.HF_HUB_OFFLINE = before or not is_reachable
-    try:
-        yield
-    finally:
-        datasets.config.HF_HUB_OFFLINE = before
 
 
 def _read_tsv(path: Path) -> pd.DataFrame:
