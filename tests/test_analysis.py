@@ -232,7 +232,10 @@ def test_only_biased_impact_is_left_to_paper_mode():
 def test_few_examples_are_warned_of():
     measured = small()
     analysis = analyse(replace(measured, transfer=measured.transfer.assign(n_examples=100)), PAPER)
-    assert "Few examples (100 per cell): the standard error of a fraction of them is up to 5.0 points." in analysis.warnings
+    assert (
+        "Few examples (100 per cell): the standard error of a fraction of them is up to 5.0 points."
+        in analysis.warnings
+    )
 
 
 def test_nothing_left_is_one_clear_sentence():

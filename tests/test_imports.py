@@ -16,7 +16,7 @@ STAGES = {
     "data": ("data",),
     "module": ("models", "heads", "module", "tasks"),
     "callbacks": ("callbacks",),
-    "run directory": ("rundir", "recipe", "recorder", "study", "build", "finished",
+    "run directory": ("rundir", "recipe", "recorder", "study", "build", "finished", "frozen_prefix",
                       "planned"),
     "analysis": ("distances", "analysis"),
     "report": ("report",),

@@ -134,6 +134,7 @@ def build_module(
         pooler=take_pooler(encoder) if spec.pooler else None,
         target_languages=config["target_languages"],
         evaluation_autocast=config["probe"]["autocast"],
+        packed=config["packed"],
         **config["optimizer"],
     )
 

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import pytorch_lightning as pl
@@ -9,6 +10,9 @@ import torch
 from torch import Tensor, nn
 from torchmetrics import Metric
 from transformers import get_constant_schedule_with_warmup, get_linear_schedule_with_warmup
+
+from xling.models.packing import check_packs, encode_packed
+from xling.models.prefix import blocks_after
 
 _INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
@@ -31,6 +35,10 @@ class TransferModule(pl.LightningModule, ABC):
         schedule: ``linear`` decay to 0 or ``constant``.
         evaluation_autocast: False runs validation in float32 whatever the training precision; early layers' impact of
             1e-4 to 1e-3 is below bfloat16's noise.
+        packed: train without padding, see :mod:`xling.models.packing`; validation pads, since callbacks read layers there.
+
+    Raises:
+        XlingValueError: `packed` with an encoder that cannot.
     """
 
     def __init__(
@@ -46,13 +54,18 @@ class TransferModule(pl.LightningModule, ABC):
         warmup_fraction: float = 0.0,
         schedule: str = "linear",
         evaluation_autocast: bool = False,
+        packed: bool = False,
     ) -> None:
         super().__init__()
         self.encoder, self.head = encoder, head
         self.metrics, self.transfer_metric = tuple(metrics), metrics[0]
         self.learning_rate, self.weight_decay = learning_rate, weight_decay
         self.warmup_fraction, self.schedule = warmup_fraction, schedule
-        self.evaluation_autocast = evaluation_autocast
+        self.evaluation_autocast, self.packed = evaluation_autocast, packed
+        if packed:
+            check_packs(encoder)
+        self.prefix_layer: int | None = None
+        """Layer whose output training batches bring along as `prefix`."""
         self.target_languages = tuple(target_languages)
         self.meters = nn.ModuleList([meter.clone() for _ in target_languages])
         self.transfer: dict[str, dict[str, float]] = {}
@@ -68,8 +81,16 @@ class TransferModule(pl.LightningModule, ABC):
 
     def forward(self, batch: dict[str, Any]) -> Tensor:
         """What the head makes of the last hidden states."""
-        hidden_states = self.encoder(**{name: batch[name] for name in _INPUTS if name in batch})[0]
-        return self.head(hidden_states, batch["attention_mask"])
+        return self.head(self.encode(batch), batch["attention_mask"])
+
+    def encode(self, batch: dict[str, Any]) -> Tensor:
+        """Last hidden states, [batch, sequence, hidden]: in training from a stored prefix and without padding, if so set."""
+        inputs = {name: batch[name] for name in _INPUTS if name in batch}
+        prefix = (self.prefix_layer, batch["prefix"]) if "prefix" in batch else None
+        if self.packed and self.training:
+            return encode_packed(self.encoder, **inputs, prefix=prefix)
+        with blocks_after(self.encoder, *prefix) if prefix else nullcontext():
+            return self.encoder(**inputs)[0]
 
     def example_ids(self, batch: dict[str, Any]) -> Tensor:
         """Stable ids of the batch's rows, [batch] int64, for callbacks that compare rows over time."""

@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from xling.build import Parts, build_parts, build_trainer, resolve_settings
 from xling.cli import as_task, run_command
 from xling.freezing import plan_freezing
+from xling.frozen_prefix import start_after_frozen_layers
 from xling.logs import log_to_file
 from xling.rundir import RunDirectory
 
@@ -83,6 +84,8 @@ def _train(config: dict[str, Any], parts: Parts, run: RunDirectory) -> None:
     """Fit, from the checkpoint on where there is one."""
     is_resumed = run.checkpoint.is_file()
     trainer = build_trainer(config, parts.callbacks, run.path, is_resumed=is_resumed)
+    if config["cache_frozen"]:
+        start_after_frozen_layers(config, parts, trainer.strategy.root_device)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")  # our data module sees to it
         trainer.fit(parts.module, parts.datamodule, ckpt_path=run.checkpoint if is_resumed else None, weights_only=True)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from torch.nn.utils.rnn import pad_sequence
 
 IGNORED = -100
 """Label of a position that has none; cross-entropy leaves it out."""
@@ -20,6 +21,7 @@ class PadToLongest:
 
     Returns (of a call):
         input_ids, attention_mask, token_type_ids where rows have them, and the columns of `fills`: int64 [batch, sequence];
+        columns that hold a tensor [tokens, hidden]: [batch, sequence, hidden], 0 at padding;
         other columns that hold a number, such as label, example_id and group_id: int64 [batch]; texts stay lists.
     """
 
@@ -35,6 +37,8 @@ class PadToLongest:
             values = [row[name] for row in rows]
             if name in fills:
                 batch[name] = _padded(values, longest, fills[name])
+            elif isinstance(values[0], torch.Tensor):
+                batch[name] = pad_sequence(values, batch_first=True)
             elif name != "length":
                 batch[name] = torch.tensor(values) if isinstance(values[0], int) else values
         return batch

@@ -1,11 +1,12 @@
 """The data of one run: training batches of the source language, one probe loader per target language."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytorch_lightning as pl
+from torch import Tensor
 from torch.utils.data import DataLoader
 from transformers import PreTrainedTokenizerBase
 
@@ -123,6 +124,14 @@ class TransferDataModule(pl.LightningDataModule):
     def val_dataloader(self) -> dict[str, DataLoader]:
         """A loader per target language, always in the same order."""
         return {t: self._loader(probe, self.eval_batch_size, shuffle=False) for t, probe in self.probes.items()}
+
+    def encoder_inputs(self, examples: TokenisedExamples) -> Iterator[tuple[list[int], dict[str, Tensor]]]:
+        """Every example once, shortest first: (rows, input_ids and what else the encoder takes)."""
+        collate = PadToLongest(self.tokenizer.pad_token_id, self.task.fills)
+        names = ("input_ids", "attention_mask", "token_type_ids")
+        for rows in LengthBucketBatches(examples.lengths, self.eval_batch_size, shuffle=False):
+            batch = collate(examples[rows])
+            yield rows, {name: batch[name] for name in names if name in batch}
 
     def _loader(self, examples: TokenisedExamples, batch_size: int, *, shuffle: bool) -> DataLoader:
         rank, world_size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)

@@ -1,0 +1,43 @@
+"""The faster ways to train against the plain one, through the command's own function."""
+
+import pytest
+import torch
+
+from xling.errors import XlingValueError
+from xling.rundir import CHECKPOINTS
+from xling.train import train
+
+FROZEN = ("freeze=bottom_k", "freeze.k=1", "freeze.dropout=off")
+
+
+def weights_after(config):
+    run = train(config)
+    return torch.load(run.path / CHECKPOINTS / "last.ckpt", weights_only=True)["state_dict"]
+
+
+def assert_same_weights(one, other):
+    assert one.keys() == other.keys()
+    for name, value in one.items():
+        torch.testing.assert_close(
+            other[name], value, atol=2e-5, rtol=1e-4, msg=lambda text, name=name: f"{name}: {text}"
+        )
+
+
+def test_a_stored_prefix_gives_the_weights_that_the_whole_encoder_gives(make_config, cache_dir):
+    plain = weights_after(make_config("study=plain", *FROZEN))
+    stored = weights_after(make_config("study=stored", "cache_frozen=true", *FROZEN))
+    assert_same_weights(plain, stored)
+    files = list((cache_dir / "prefix").glob("*.f32"))
+    assert len(files) == 1
+    weights_after(make_config("study=again", "cache_frozen=true", "seed=7", *FROZEN))
+    assert list((cache_dir / "prefix").glob("*.f32")) == files
+
+
+@pytest.mark.parametrize(
+    "settings", [(), ("freeze=none",), ("freeze=bottom_k", "freeze.k=1"), ("freeze=top_k", "freeze.k=1")]
+)
+def test_a_prefix_is_refused_where_its_output_would_change(make_config, settings):
+    with pytest.raises(
+        XlingValueError, match=r"cache_frozen=true needs the embeddings and the blocks above them frozen"
+    ):
+        train(make_config("cache_frozen=true", *settings))
