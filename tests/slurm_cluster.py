@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "scontrol", "squeue", "scancel")
+PROGRAMS = ("setpriv", "munged", "slurmctld", "slurmd", "sbatch", "srun", "scontrol", "squeue", "scancel")
 _NODES = ("xlinga", "xlingb")
 _CONFIG = """\
 ClusterName=xling
@@ -143,13 +143,15 @@ def _free_ports(n: int) -> list[int]:
 
 def _start(cluster: Cluster, *command: str) -> subprocess.Popen:
     with (cluster.folder / f"{command[0]}.out").open("ab") as log:
-        # a session of its own: a Ctrl-C in the tests must not end the daemons before their jobs are cancelled
+        # setpriv: a killed test takes its daemons with it; a session of its own: a Ctrl-C in the tests must not end them
+        # before their jobs are cancelled
+        command = ("setpriv", "--pdeathsig", "TERM", *command)
         return subprocess.Popen(command, env=cluster.environment, stdout=log, stderr=log, start_new_session=True)
 
 
 def _wait_until_idle(cluster: Cluster, daemons: list[subprocess.Popen]) -> None:
     for _ in range(150):
-        dead = [daemon.args[0] for daemon in daemons if daemon.poll() is not None]
+        dead = [daemon.args[3] for daemon in daemons if daemon.poll() is not None]
         if dead:
             raise RuntimeError(f"{dead[0]} ended: {(cluster.folder / f'{dead[0]}.out').read_text()[-2000:]}")
         done = subprocess.run(

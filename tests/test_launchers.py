@@ -135,7 +135,8 @@ def outside_slurm(monkeypatch):
 
 
 def test_nothing_is_requeued_outside_slurm(outside_slurm):
-    assert find_requeue() is None
+    assert find_requeue().signals == ()
+    find_requeue().after("SIGTERM")
     assert slurm_plugins() == []
 
 
@@ -145,10 +146,12 @@ def test_under_submitit_its_own_handler_requeues(outside_slurm):
     try:
         outside_slurm.setenv("SUBMITIT_EXECUTOR", "slurm")
         requeue = find_requeue()
-        requeue.act()
+        requeue.after("SIGTERM")
+        assert received == []
+        requeue.after("SIGUSR2")
     finally:
         signal.signal(signal.SIGUSR2, before)
-    assert (requeue.signum, received) == (signal.SIGUSR2, [signal.SIGUSR2])
+    assert (requeue.signals, received) == (("SIGUSR2",), [signal.SIGUSR2])
 
 
 def in_slurm(monkeypatch, tmp_path, script):
@@ -163,8 +166,10 @@ def in_slurm(monkeypatch, tmp_path, script):
 def test_in_a_slurm_job_the_project_requeues_and_lightning_does_not(outside_slurm, tmp_path):
     in_slurm(outside_slurm, tmp_path, f'echo "$@" >> {tmp_path}/calls')
     requeue = find_requeue()
-    assert requeue.signum == signal.SIGUSR1
-    requeue.act()
+    assert requeue.signals == ("SIGUSR1",)
+    requeue.after("SIGUSR1")
+    outside_slurm.setenv("SLURM_PROCID", "1")
+    requeue.after("SIGUSR1")  # another process of the same run
     assert (tmp_path / "calls").read_text() == "requeue 13\n"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -23,12 +23,14 @@ from xling.data.datamodule import TransferDataModule
 from xling.errors import XlingValueError
 from xling.freezing import plan_freezing
 from xling.layers import find_layers
+from xling.loggers import FinalFigures, build_loggers, check_packages, final_figures
 from xling.metrics_file import MetricsFile
 from xling.models.encoders import describe_encoder, load_encoder, load_tokenizer, resolve_weights, take_pooler
 from xling.models.spec import EncoderSpec
 from xling.module import TransferModule
 from xling.precision import resolve_precision
 from xling.recorder import RunRecorder
+from xling.requeue import slurm_plugins
 from xling.rundir import RunDirectory
 
 log = logging.getLogger(__name__)
@@ -70,7 +72,9 @@ def resolve_settings(config: dict[str, Any]) -> dict[str, Any]:
     trainer = config["trainer"] | {
         "precision": resolve_precision(config["trainer"]["precision"], config["trainer"]["accelerator"])
     }
+    check_packages(config["logger"])
     cache_dir = str(Path(config["cache_dir"]).expanduser())
+    targets = config["target_languages"] or _languages_of(instantiate(config["data"]["source"], _convert_="all"))
     model = asdict(resolve_weights(EncoderSpec(**config["model"]), cache_dir))
     return config | {"trainer": trainer, "cache_dir": cache_dir, "model": model, "target_languages": targets}
 
@@ -83,7 +87,6 @@ def _languages_of(source: Any) -> list[str]:
         )
     return languages
 
-    targets = config["target_languages"] or _languages_of(instantiate(config["data"]["source"], _convert_="all"))
 
 def build_parts(config: dict[str, Any], identity: dict[str, Any], run: RunDirectory) -> Parts:
     """Load data and model and put the callbacks together."""
@@ -103,6 +106,7 @@ def build_parts(config: dict[str, Any], identity: dict[str, Any], run: RunDirect
         callbacks.insert(1, alignment)
     if config["probe"]["write_representations"]:
         callbacks.append(RepresentationWriter(run.path / "representations", spec.layers, config["probe"]["pooling"]))
+    callbacks.append(FinalFigures(config, lambda: final_figures(recorder.transfer, monitor.records)))
     callbacks.append(RunCheckpoint(run.checkpoint, **config["checkpoint"]))  # last: it records what the others did
     return Parts(datamodule, module, monitor, recorder, clock, callbacks, facts)
 
@@ -180,9 +184,9 @@ def build_trainer(
     return instantiate(
         config["trainer"] | {"enable_progress_bar": has_bar},
         callbacks=[*callbacks, TQDMProgressBar(refresh_rate=10) if has_bar else ProgressLog()],
-        logger=MetricsFile(path) if keeps_files else False,
+        logger=[MetricsFile(path), *build_loggers(config["logger"], config["study"], path)] if keeps_files else False,
         enable_checkpointing=False,  # RunCheckpoint writes them
-        plugins=[VerifiedCheckpointIO()],
+        plugins=[VerifiedCheckpointIO(), *slurm_plugins()],
         enable_model_summary=False,
         default_root_dir=path,
         use_distributed_sampler=False,  # our batches are dealt to processes by the data module

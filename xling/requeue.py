@@ -22,23 +22,28 @@ class Requeue:
     """How this process is put back into the queue.
 
     Attributes:
-        signum: the signal that asks for it.
-        act: does it; call it once a checkpoint is written, in the process of rank 0.
+        signals: the names of those that ask for it.
+        act: does it; in a run of several processes all call it.
     """
 
-    signum: int
-    act: Callable[[], None]
+    signals: tuple[str, ...] = ()
+    act: Callable[[], None] = lambda: None
+
+    def after(self, received: str | None) -> None:
+        """Requeue if the signal that stopped the run asks for it; call this when a checkpoint is written."""
+        if received in self.signals:
+            self.act()
 
 
-def find_requeue() -> Requeue | None:
-    """Find out who requeues this process; None where it is no job of Slurm's."""
+def find_requeue() -> Requeue:
+    """Find out who requeues this process, and on which signal; on none where it is no job of Slurm's."""
     if os.environ.get("SUBMITIT_EXECUTOR") == "slurm":
-        signum = getattr(signal, "SIG" + os.environ.get("SUBMITIT_PREEMPT_SIGNAL", "USR2"))
-        handler = signal.getsignal(signum)
-        return Requeue(signum, lambda: handler(signum, None)) if callable(handler) else None
+        number = signal.Signals["SIG" + os.environ.get("SUBMITIT_PREEMPT_SIGNAL", "USR2")]
+        handler = signal.getsignal(number)
+        return Requeue((number.name,), lambda: handler(number, None)) if callable(handler) else Requeue()
     if is_slurm_job():
-        return Requeue(signal.SIGUSR1, requeue_job)
-    return None
+        return Requeue(("SIGUSR1",), requeue_job)
+    return Requeue()
 
 
 def is_slurm_job() -> bool:
@@ -53,11 +58,13 @@ def slurm_plugins() -> list[SLURMEnvironment]:
 
 
 def requeue_job() -> None:
-    """Put this process's job back into Slurm's queue, which ends all its processes.
+    """Put this process's job back into Slurm's queue, which ends all its processes; only rank 0 does it.
 
     Raises:
         UnreachableError: Slurm refuses.
     """
+    if os.environ.get("SLURM_PROCID", "0") != "0":
+        return
     job = job_id(os.environ)
     done = subprocess.run(["scontrol", "requeue", job], capture_output=True, text=True)
     if done.returncode:
