@@ -17,7 +17,7 @@ STAGES = {
     "module": ("models", "heads", "module", "tasks"),
     "callbacks": ("callbacks",),
     "run directory": ("rundir", "recipe", "recorder", "study", "build", "finished", "frozen_prefix",
-                      "planned"),
+                      "planned", "loggers"),
     "analysis": ("distances", "analysis"),
     "report": ("report",),
     "commands": ("train", "analyze", "restore", "status", "status_table", "sweep", "dry_run", "cost", "estimate"),
