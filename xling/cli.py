@@ -59,7 +59,7 @@ def run_command(task: Callable[[], Any], config_name: str) -> None:
         log.error("error: %s", error)
         sys.exit(1)
     except SystemExit as stop:
-        if stop.code:
+        if stop.code == 1:  # Hydra's own; a run that was told to stop ends with another
             _suggest_keys(config_name, [argument for argument in sys.argv[1:] if "=" in argument])
         raise
     finally:

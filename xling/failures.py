@@ -65,6 +65,6 @@ def report_failures() -> None:
     """Log every failed run of the sweep that this process started, and how to go on."""
     failures = take_failures()
     for run, reason in failures:
-        log.error("failed: %s: %s", run, reason.splitlines()[0])
+        log.error("failed: %s: %s", run or "the run", reason.splitlines()[0])
     if failures:
         log.error("%d run(s) failed; the same command runs them again and skips the complete ones", len(failures))
