@@ -11,16 +11,16 @@ ROOT = Path(__file__).parents[1]
 
 STAGES = {
     "foundation": ("errors", "atomic", "hashing", "tables", "languages", "hub", "pooling", "layers", "representations",
-                   "similarity", "metrics", "freezing", "precision", "logs", "distributed"),
-    "config": ("conf", "cli"),
+                   "similarity", "metrics", "freezing", "precision", "logs", "distributed", "cache_use"),
+    "config": ("conf", "cli", "failures", "launchers", "requeue"),
     "data": ("data",),
     "module": ("models", "heads", "module", "tasks"),
     "callbacks": ("callbacks",),
     "run directory": ("rundir", "recipe", "recorder", "study", "build", "finished", "frozen_prefix",
-                      "planned", "loggers"),
+                      "planned", "loggers", "cache_users"),
     "analysis": ("distances", "analysis"),
     "report": ("report",),
-    "commands": ("train", "analyze", "restore", "status", "status_table", "sweep", "dry_run", "cost", "estimate"),
+    "commands": ("train", "analyze", "restore", "status", "status_table", "sweep", "dry_run", "cost", "estimate", "cache"),
 }  # fmt: skip
 ORDER = list(STAGES)
 STAGE_OF = {name: stage for stage, names in STAGES.items() for name in names}
@@ -63,8 +63,8 @@ def test_callbacks_know_no_task_and_no_language():
                 assert name[:2] not in (
                     ["xling", "data"],
                     ["xling", "module"],
-                    ["xling", "languages"],
                     ["xling", "tasks"],
+                    ["xling", "languages"],
                     ["xling", "tables"],
                 ), path
 

@@ -12,7 +12,9 @@ import pytorch_lightning as pl
 from filelock import FileLock
 from omegaconf import DictConfig, OmegaConf
 
+from xling.atomic import write_json
 from xling.build import Parts, build_parts, build_trainer, resolve_settings
+from xling.cache_use import ABOUT_FILE, hold
 from xling.cli import as_task, run_command
 from xling.freezing import plan_freezing
 from xling.frozen_prefix import start_after_frozen_layers
@@ -94,11 +96,13 @@ def _train(config: dict[str, Any], parts: Parts, run: RunDirectory) -> None:
 def _capture_base(config: dict[str, Any], parts: Parts) -> None:
     """Store the representations from before training unless another run has; runs that start together wait for one."""
     store = parts.monitor.base
+    hold(store.folder)
     store.folder.mkdir(parents=True, exist_ok=True)
     with FileLock(store.folder / ".lock"):
         missing = [loader for loader in parts.datamodule.target_languages if not store.has(loader)]
         if missing:
             log.info("base representations of %s: computing them once, into %s", ", ".join(missing), store.folder)
+            write_json(store.folder / ABOUT_FILE, {"model": config["model"]["name"], "pooling": parts.monitor.pooling})
             trainer = build_trainer(config, [parts.monitor], Path(config["cache_dir"]))
             trainer.validate(parts.module, parts.datamodule, verbose=False)
 

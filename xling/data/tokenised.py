@@ -16,6 +16,7 @@ from filelock import FileLock
 from transformers import PreTrainedTokenizerBase
 
 from xling.atomic import atomic_path, read_json, write_json
+from xling.cache_use import hold
 from xling.data.examples import examples_fingerprint
 from xling.errors import CorruptArtefactError, XlingError
 from xling.hashing import content_key
@@ -112,6 +113,7 @@ def load_tokenised(
     content = examples_fingerprint(frame, task.columns(frame))
     fingerprint = content_key(content, task.key(), tokenizer_key(tokenizer), max_length, length=64)
     folder = cache_dir / "tokenised" / fingerprint[:24]
+    hold(folder)
     if not (folder / _FACTS).is_file():
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{folder}.lock"):

