@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test test-all lint bench-cka clean
+.PHONY: demo test test-all lint bench bench-cka clean
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -28,6 +28,10 @@ lint: $(INSTALLED)
 bench-cka: $(INSTALLED)  ## CKA beside other packages, which it installs; several minutes; writes docs/bench_cka.md
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench-cka]'
 	$(BIN)/python -m benchmarks.bench_cka
+
+bench: $(INSTALLED)  ## speed beside transformers' Trainer, on this machine; 45 minutes on 2 cores; writes docs/bench.md
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
+	$(BIN)/python -m benchmarks.speed
 
 clean:
 	rm -rf build dist *.egg-info .pytest_cache .ruff_cache

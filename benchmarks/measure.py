@@ -4,11 +4,14 @@ import ctypes
 import gc
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
+
+import torch
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,47 @@ def measured(call: Callable[[], Any]) -> tuple[Any, Measured]:
     value = call()
     seconds = time.perf_counter() - start
     return value, Measured([seconds], None if before is None else _status("VmHWM") - before)
+
+
+@dataclass
+class Seconds:
+    """Wall time of a block."""
+
+    value: float = float("nan")
+
+
+@contextmanager
+def timed() -> Iterator[Seconds]:
+    """Measure the seconds of a block, work queued on a GPU included."""
+    seconds, on_gpu = Seconds(), torch.cuda.is_available()
+    if on_gpu:
+        torch.cuda.synchronize()
+    start = time.perf_counter()
+    yield seconds
+    if on_gpu:
+        torch.cuda.synchronize()
+    seconds.value = time.perf_counter() - start
+
+
+@dataclass
+class Peak:
+    """The most memory above what was resident before, in MB; None where it cannot be measured."""
+
+    megabytes: float | None = None
+
+
+@contextmanager
+def peak_memory() -> Iterator[Peak]:
+    """Measure the peak of a block: of the GPU where there is one, else of the process."""
+    peak, on_gpu = Peak(), torch.cuda.is_available()
+    before = torch.cuda.memory_allocated() / 2**20 if on_gpu else _reset_peak()
+    if on_gpu:
+        torch.cuda.reset_peak_memory_stats()
+    yield peak
+    if on_gpu:
+        peak.megabytes = torch.cuda.max_memory_allocated() / 2**20 - before
+    elif before is not None:
+        peak.megabytes = _status("VmHWM") - before
 
 
 def interleaved(calls: dict[str, Callable[[], Any]], rounds: int) -> dict[str, Measured]:

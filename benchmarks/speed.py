@@ -1,0 +1,99 @@
+"""All speed figures side by side in one run: ``python -m benchmarks.speed`` writes docs/bench.md.
+
+Ratios are taken round by round, so that a busy machine slows both sides.
+"""
+
+import argparse
+import os
+import platform
+from pathlib import Path
+
+import torch
+
+from benchmarks import frozen_steps, growth, probe_pass, start_up, training
+from benchmarks.material import ENCODERS
+
+SIZES = {"e5_small": (480, 60), "mbert_shape": (96, 12)}
+"""Encoder -> training examples, probe examples per language: a minute or so per pass on two cores."""
+
+
+def main() -> None:
+    """Run the command."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--xnli", type=Path, default=Path("../shared/xnli"), help="folder with XNLI; absent: mini_nli")
+    parser.add_argument(
+        "--cache", type=Path, default=Path(os.environ.get("XLING_CACHE", "~/.cache/xling")).expanduser()
+    )
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--precision", default="bf16-mixed" if torch.cuda.is_available() else "32-true")
+    parser.add_argument("--freeze", default="none", help="none, or word_embeddings")
+    parser.add_argument("--scale", type=int, default=1, help="times as many examples")
+    parser.add_argument("--only", nargs="*", default=list(PARTS))
+    parser.add_argument("--output", type=Path, default=Path("docs/bench.md"))
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    parts = [f"# Speed, measured\n\n`make bench` writes this file.\n\n{machine(options)}"]
+    for name in options.only:
+        parts.append(PARTS[name](options))
+        print(parts[-1], flush=True)
+        options.output.write_text("\n\n".join(parts) + "\n")
+
+
+def machine(options: argparse.Namespace) -> str:
+    """What it ran on."""
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{options.threads} threads, no GPU"
+    texts = "real XNLI" if options.xnli.is_dir() else "mini_nli"
+    return (
+        f"{platform.machine()}, {device}, torch {torch.__version__}, {options.precision}, {texts}, {options.rounds} rounds, "
+        f"frozen: {options.freeze}."
+    )
+
+
+def bench_training(options: argparse.Namespace) -> str:
+    """(a) Training."""
+    rows = [training.HEADER]
+    for name in ENCODERS:
+        recipe = {"n_train": SIZES[name][0] * options.scale, "batch_size": 32, "rounds": options.rounds}
+        recipe |= {"precision": options.precision, "freeze": options.freeze}
+        rows.append(training.bench(name, options.xnli, options.cache, recipe))
+    return "## Training\n\n" + "\n".join(rows)
+
+
+def bench_probe(options: argparse.Namespace) -> str:
+    """(b) The pass at an epoch's end."""
+    rows = [probe_pass.HEADER]
+    for name in ENCODERS:
+        n_probe = SIZES[name][1] * options.scale
+        rows.append(probe_pass.bench(name, options.xnli, options.cache, n_probe, options.rounds))
+    return "## The pass at an epoch's end\n\n" + "\n".join(rows)
+
+
+def bench_frozen(options: argparse.Namespace) -> str:
+    """(c) Frozen layers."""
+    rows = [frozen_steps.HEADER, *(frozen_steps.bench(name, options.cache, options.rounds) for name in ENCODERS)]
+    return "## Frozen layers\n\n" + "\n".join(rows)
+
+
+def bench_start(options: argparse.Namespace) -> str:
+    """(d) Start-up."""
+    root = options.xnli if options.xnli.is_dir() else None
+    table = f"{start_up.HEADER}\n{start_up.bench(root, options.rounds)}"
+    return f"## Until the first step\n\n{table}\n\n{start_up.bench_imports(options.rounds)}"
+
+
+def bench_growth(options: argparse.Namespace) -> str:
+    """(e) Growth."""
+    return f"## Growth\n\n{growth.HEADER}\n{growth.bench(options.rounds)}"
+
+
+PARTS = {
+    "training": bench_training,
+    "probe": bench_probe,
+    "frozen": bench_frozen,
+    "start": bench_start,
+    "growth": bench_growth,
+}
+
+if __name__ == "__main__":
+    main()
