@@ -10,6 +10,7 @@ from torch import Tensor
 from xling.callbacks.uncertainty import evaluate_uncertainty
 
 from xling.similarity import Marginal, Moments, Result, merged
+from xling.similarity.marginal import ROWS_AT_ONCE
 from xling.similarity.registry import Measure
 
 
@@ -22,7 +23,6 @@ class Comparison:
         base: per layer, all rows of the base, [n, hidden] on the device.
         measures: by name.
         uncertainty: names in :data:`xling.callbacks.uncertainty.UNCERTAINTY`; they need the rows.
-        marginals: self-terms of the base, :attr:`marginals` of an earlier comparison; saves computing them again.
         is_distributed: processes hold different rows, to be put together (where there are several processes).
 
     Attributes:
@@ -33,7 +33,6 @@ class Comparison:
         self,
         base: list[Tensor],
         measures: Mapping[str, Measure],
-        marginals: list[Marginal] | None = None,
         *,
         uncertainty: Sequence[str] = (),
         is_distributed: bool = True,
@@ -43,7 +42,7 @@ class Comparison:
         self._needs_rows = bool(uncertainty) or any(measure.needs_rows for measure in measures.values())
         self.n_unmatched = 0
         self._stacks = _by_width(base)
-        self.marginals = marginals or [Marginal.of(self._rows(stack, slice(None))) for stack in self._stacks]
+        self._self_terms = [self._self_term(stack, torch.arange(len(base[0]))) for stack in self._stacks]
         self._moments: list[Moments] = []
         self._seen: list[Tensor] = []
         self._groups: list[Tensor] = []
@@ -60,7 +59,7 @@ class Comparison:
         before = [self._rows(stack, rows) for stack in self._stacks]
         now = [torch.stack([layers[index] for index in stack]) for stack in self._stacks]
         if not self._moments:
-            self._moments = [Moments.start(*pair) for pair in zip(before, now, self.marginals, strict=True)]
+            self._moments = [Moments.start(*pair) for pair in zip(before, now, self._self_terms, strict=True)]
         for moments, x, y in zip(self._moments, before, now, strict=True):
             moments.update(x, y)
         self._seen.append(rows)
@@ -80,7 +79,7 @@ class Comparison:
             moments = functools.reduce(merged, [shard[0][number] for shard in shards])
             for measure in self._measures.values():
                 if not measure.needs_rows:
-                    _enter(results, stack, measure.name, measure.of_moments(moments, self._self_term(number, seen)))
+                    _enter(results, stack, measure.name, measure.of_moments(moments, self._self_term_of(number, seen)))
             if self._needs_rows:
                 now = torch.cat([batch[number] for shard in shards for batch in shard[2]], dim=1)
                 groups = torch.cat([ids for shard in shards for ids in shard[3]])
@@ -96,10 +95,14 @@ class Comparison:
         for index, x, y in zip(stack, before, now, strict=True):
             results[index] |= evaluate_uncertainty(self._uncertainty, x, y, groups)
 
-    def _self_term(self, number: int, seen: Tensor) -> Marginal:
-        """The base's self-term over the rows seen: the given one if these are all, else of those alone."""
-        given = self.marginals[number]
-        return given if int(given.n) == len(seen) else Marginal.of(self._rows(self._stacks[number], seen))
+    def _self_term(self, stack: list[int], rows: Tensor) -> Marginal:
+        """The base's self-term over `rows`, without a copy of them all."""
+        return Marginal.of_batches(self._rows(stack, some) for some in rows.split(ROWS_AT_ONCE))
+
+    def _self_term_of(self, number: int, seen: Tensor) -> Marginal:
+        """The base's self-term over the rows seen: the one at hand if these are all."""
+        known = self._self_terms[number]
+        return known if int(known.n) == len(seen) else self._self_term(self._stacks[number], seen)
 
     def _rows(self, stack: list[int], rows: Tensor | slice) -> Tensor:
         return torch.stack([self._base[index][rows] for index in stack])

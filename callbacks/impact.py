@@ -17,7 +17,6 @@ from xling.callbacks.uncertainty import get_uncertainty
 
 from xling.errors import MissingFileError
 from xling.representations import Representations
-from xling.similarity import Marginal
 from xling.similarity.registry import get_measure
 
 log = logging.getLogger(__name__)
@@ -66,7 +65,6 @@ class ImpactMonitor(RepresentationProbe):
         for name in uncertainty:
             get_uncertainty(name)
         self.uncertainty = tuple(uncertainty)
-        self._marginals: dict[str, list[Marginal]] = {}
         self.base = base
         self.records: list[dict[str, Any]] = []
         self._own_base_is_valid = self._is_resumed = False
@@ -79,7 +77,7 @@ class ImpactMonitor(RepresentationProbe):
         is_fresh = trainer.global_step == 0 and not self._is_resumed
         self._is_resumed = False
         if is_fresh:
-            self.records, self._marginals, self._own_base_is_valid = [], {}, False
+            self.records, self._own_base_is_valid = [], False
             if self._needs_capture():
                 trainer.num_sanity_val_steps = math.inf  # all batches; limited by limit_val_batches
 
@@ -90,9 +88,7 @@ class ImpactMonitor(RepresentationProbe):
         if self._has_base(store, loader):
             self._before = store.load(loader, pl_module.device)
             base = list(self._before.layers.values())
-            known = self._marginals.get(loader)
-            self._comparison = Comparison(base, self.measures, known, uncertainty=self.uncertainty)
-            self._marginals[loader] = self._comparison.marginals
+            self._comparison = Comparison(base, self.measures, uncertainty=self.uncertainty)
         elif trainer.global_step == 0:
             self._captured = RowCollector(self.labels)
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 
 import torch
@@ -51,11 +52,16 @@ class Marginal:
     @classmethod
     def of(cls, x: Tensor, *, allow_tf32: bool = False) -> Marginal:
         """The self-term of `x` ``[..., n, d]``: computed once for a base, it serves every later comparison with it."""
-        x = flatten_layers(x)
-        with similarity_precision(x.device.type, allow_tf32=allow_tf32):
-            sums = cls.empty(row_mean(x[:, :ROWS_AT_ONCE]))
-            for rows in x.split(ROWS_AT_ONCE, -2):
-                rows = shifted(rows, sums.shift)
+        return cls.of_batches(flatten_layers(x).split(ROWS_AT_ONCE, -2), allow_tf32=allow_tf32)
+
+    @classmethod
+    def of_batches(cls, batches: Iterable[Tensor], *, allow_tf32: bool = False) -> Marginal:
+        """The same of rows that come in batches ``[L, b, d]``, which need not be in memory together; at least one."""
+        sums: Marginal | None = None
+        for batch in batches:
+            with similarity_precision(batch.device.type, allow_tf32=allow_tf32):
+                sums = sums or cls.empty(row_mean(batch))
+                rows = shifted(batch, sums.shift)
                 sq = squared_norms(rows)
                 sums.add(rows, sq, weighted_sums(rows, torch.ones_like(sq), sq))
         return sums
