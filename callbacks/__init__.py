@@ -1,15 +1,31 @@
 """Lightning callbacks for any LightningModule; nothing here knows of XNLI, labels or languages.
 
 Observing: :class:`ImpactMonitor`, :class:`AlignmentMonitor`, :class:`RepresentationWriter`, :class:`ProgressLog`,
-:class:`TrainingClock`.
+:class:`TrainingClock`, :class:`ProgressFile`, :class:`RunCheckpoint`; they end a run: :class:`StopOnDivergence`,
+:class:`StopOnSignal`.
 Intervening: :class:`LayerFreezing`.
 """
 
 from xling.callbacks.alignment import AlignmentMonitor
+from xling.callbacks.checkpoint import RunCheckpoint
 from xling.callbacks.clock import TrainingClock
+from xling.callbacks.divergence import StopOnDivergence
 from xling.callbacks.freezing import LayerFreezing
 from xling.callbacks.impact import ImpactMonitor
+from xling.callbacks.preemption import StopOnSignal
 from xling.callbacks.progress import ProgressLog
+from xling.callbacks.progress_file import ProgressFile
 from xling.callbacks.snapshot import RepresentationWriter
 
-__all__ = ["AlignmentMonitor", "ImpactMonitor", "LayerFreezing", "ProgressLog", "RepresentationWriter", "TrainingClock"]
+__all__ = [
+    "AlignmentMonitor",
+    "ImpactMonitor",
+    "LayerFreezing",
+    "ProgressFile",
+    "ProgressLog",
+    "RepresentationWriter",
+    "RunCheckpoint",
+    "StopOnDivergence",
+    "StopOnSignal",
+    "TrainingClock",
+]

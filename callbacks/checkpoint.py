@@ -8,9 +8,10 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from xling.callbacks.agree import agree
-from xling.randomness import get_random_state, set_random_state
+from xling.callbacks.preemption import StopOnSignal
 
 from xling.errors import XlingValueError
+from xling.randomness import get_random_state, set_random_state
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +27,8 @@ class RunCheckpoint(pl.Callback):
     This one is written only where nothing is half done: before a batch (after whole optimiser steps, with all that they
     log written out) or before a validation, which then is run again from its start; and when training has ended. What
     Lightning stores of its loops is set back to that point. The data module positions its loader (``state_dict``).
+
+    Where the trainer has a :class:`~xling.callbacks.StopOnSignal` whose signal has come, it writes and stops.
 
     Runs on ``on_train_start``, ``on_train_batch_start``, ``on_validation_start`` and ``on_train_end``; must be the last
     of the callbacks that draw random numbers or keep a state. Draws none, logs nothing, writes `path` (model and
@@ -63,8 +66,8 @@ class RunCheckpoint(pl.Callback):
     ) -> None:
         """Write a checkpoint of the steps before this batch, if it is time."""
         self._restore_random_state(trainer)
-        if self.can_save(trainer) and self._is_due(trainer, check_every=_CHECK_EVERY):
-            self.save(trainer)
+        if self.can_save(trainer):
+            self._save_or_stop(trainer, check_every=_CHECK_EVERY)
         self._has_validated = False
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -73,8 +76,7 @@ class RunCheckpoint(pl.Callback):
             return
         self._restore_random_state(trainer)
         self._is_validating = True
-        if self._is_due(trainer):
-            self.save(trainer)
+        self._save_or_stop(trainer)
         self._is_validating, self._has_validated = False, True
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -92,6 +94,8 @@ class RunCheckpoint(pl.Callback):
 
     def save(self, trainer: pl.Trainer) -> None:
         """Write the checkpoint now (all processes must call this)."""
+        if trainer.fast_dev_run:
+            return
         for logger in trainer.loggers:
             logger.save()
         trainer.save_checkpoint(self.path or Path(trainer.default_root_dir) / "last.ckpt")
@@ -118,7 +122,15 @@ class RunCheckpoint(pl.Callback):
             if state and _has_state(logger):
                 logger.load_state_dict(state)
 
-    def _is_due(self, trainer: pl.Trainer, check_every: int = 1) -> bool:
+    def _save_or_stop(self, trainer: pl.Trainer, check_every: int = 1) -> None:
+        stop = next((callback for callback in trainer.callbacks if isinstance(callback, StopOnSignal)), None)
+        must_stop = stop is not None and stop.is_requested(trainer, check_every)
+        if must_stop or self._is_due(trainer, check_every):
+            self.save(trainer)
+        if must_stop:
+            stop.check(f"at step {trainer.global_step}, checkpoint written")
+
+    def _is_due(self, trainer: pl.Trainer, check_every: int) -> bool:
         steps = trainer.global_step - self._saved_step
         if self.every_n_steps is not None and steps >= self.every_n_steps:
             return True

@@ -96,12 +96,14 @@ class StopOnSignal(pl.Callback):
     ) -> None:
         """Stop."""
         if self.is_requested(trainer):
-            self.received = self.received or "a signal to another process"
             self.check("within a validation, which will be run again")
 
     def is_requested(self, trainer: pl.Trainer, check_every: int = 1) -> bool:
         """Whether any process has received a signal; see :func:`xling.callbacks.agree.agree`."""
-        return agree(trainer, self.received is not None, check_every)
+        is_requested = agree(trainer, self.received is not None, check_every)
+        if is_requested and self.received is None:
+            self.received = "a signal to another process"
+        return is_requested
 
     def _install(self) -> None:
         if threading.current_thread() is threading.main_thread():

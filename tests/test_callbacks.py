@@ -22,6 +22,10 @@ OBSERVERS = {
     "ImpactMonitor": lambda layers: ImpactMonitor(layers),
     "RepresentationWriter": lambda layers: RepresentationWriter(layers=layers),
     "TrainingClock": lambda layers: xling.callbacks.TrainingClock(),
+    "ProgressFile": lambda layers: xling.callbacks.ProgressFile(every_seconds=0.01),
+    "RunCheckpoint": lambda layers: xling.callbacks.RunCheckpoint(every_n_steps=1),
+    "StopOnDivergence": lambda layers: xling.callbacks.StopOnDivergence(),
+    "StopOnSignal": lambda layers: xling.callbacks.StopOnSignal(),
     "ProgressLog": lambda layers: xling.callbacks.ProgressLog(every_seconds=0.0),
 }
 INTERVENERS = {"LayerFreezing"}

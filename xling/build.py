@@ -14,9 +14,11 @@ from xling.callbacks.alignment import AlignmentMonitor
 from xling.callbacks.base import shared_store
 from xling.callbacks.checkpoint import RunCheckpoint
 from xling.callbacks.clock import TrainingClock
+from xling.callbacks.divergence import StopOnDivergence
 from xling.callbacks.freezing import LayerFreezing
 from xling.callbacks.impact import ImpactMonitor
 from xling.callbacks.progress import ProgressLog
+from xling.callbacks.progress_file import ProgressFile
 from xling.callbacks.snapshot import RepresentationWriter
 from xling.checkpoints import VerifiedCheckpointIO
 from xling.data.datamodule import TransferDataModule
@@ -107,7 +109,9 @@ def build_parts(config: dict[str, Any], identity: dict[str, Any], run: RunDirect
     if config["probe"]["write_representations"]:
         callbacks.append(RepresentationWriter(run.path / "representations", spec.layers, config["probe"]["pooling"]))
     callbacks.append(FinalFigures(config, lambda: final_figures(recorder.transfer, monitor.records)))
-    callbacks.append(RunCheckpoint(run.checkpoint, **config["checkpoint"]))  # last: it records what the others did
+    intervals = {name: config["checkpoint"][name] for name in ("every_seconds", "every_n_steps")}
+    callbacks += [StopOnDivergence(), ProgressFile(run.path)]
+    callbacks.append(RunCheckpoint(run.checkpoint, **intervals))  # last: it records what the others did
     return Parts(datamodule, module, monitor, recorder, clock, callbacks, facts)
 
 

@@ -4,7 +4,7 @@ import logging
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _FORMAT = "%(asctime)s  %(message)s"
@@ -29,10 +29,22 @@ def configure_logging() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
+class _QuietFileHandler(logging.FileHandler):
+    """Leaves it to the run to say that a disk is full: the terminal has the line anyway."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  (logging's name)
+        """Say nothing."""
+
+    def close(self) -> None:
+        """Close, written out or not."""
+        with suppress(OSError):
+            super().close()
+
+
 @contextmanager
 def log_to_file(path: Path) -> Iterator[None]:
     """Append messages to `path` as well, as long as the block runs."""
-    handler = logging.FileHandler(path, encoding="utf-8")
+    handler = _QuietFileHandler(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.getLogger().addHandler(handler)
     try:

@@ -20,14 +20,15 @@ import yaml
 from filelock import FileLock, Timeout
 
 import xling
-from xling.atomic import atomic_path, read_json, write_json, write_text
+from xling.atomic import TEMPORARY_PREFIX, atomic_path, read_json, write_json, write_text
 from xling.errors import CorruptArtefactError, UnreachableError, XlingValueError
 from xling.recipe import describe_recipe
-from xling.runstate import LOCK_FILE
+from xling.runstate import LOCK_FILE, clear_state
 
 CONFIG_FILE = "config.yaml"
 DATA_FILE = "data.json"
 ENVIRONMENT_FILE = "environment.json"
+LOG_FILE = "run.log"
 MANIFEST_FILE = "manifest.json"
 CHECKPOINTS = "checkpoints"
 CHECKPOINT_FILE = "last.ckpt"
@@ -82,9 +83,15 @@ class RunDirectory:
         except OSError as error:
             raise UnreachableError(f"cannot write {self.path}: {error.strerror}; choose another output_dir") from error
         try:
+            self._remove_leftovers()
             yield
         finally:
             lock.release()
+
+    def _remove_leftovers(self) -> None:
+        """Delete what a killed process was writing: only the holder of the lock writes here."""
+        for path in self.path.rglob(f"{TEMPORARY_PREFIX}*"):
+            shutil.rmtree(path, ignore_errors=True)
 
     def check_config(self, config: Mapping[str, Any]) -> None:
         """Refuse a directory that holds a run of another configuration; writes nothing.
@@ -129,6 +136,7 @@ class RunDirectory:
         finished = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         manifest = {"finished": finished, **facts, "files": {name: _digest(self.path / name) for name in files}}
         write_json(self.path / MANIFEST_FILE, manifest)
+        clear_state(self.path)
 
     def read_manifest(self) -> dict[str, Any]:
         """Read the manifest and check every file it names.

@@ -9,12 +9,15 @@ import datetime
 import fcntl
 import os
 import socket
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from xling.atomic import read_json, write_json
-from xling.errors import CorruptArtefactError
+from xling.errors import CorruptArtefactError, XlingError
 
 PROGRESS_FILE = "progress.json"
 FAILURE_FILE = "failed.json"
@@ -88,9 +91,31 @@ def read_failure(run: Path) -> Failure | None:
 
 
 def clear_state(run: Path) -> None:
-    """Remove both files: the run starts again, or is complete."""
+    """Remove both files: the run is complete."""
     for name in (PROGRESS_FILE, FAILURE_FILE):
         (run / name).unlink(missing_ok=True)
+
+
+@contextmanager
+def recording_failure(run: Path, log_file: str) -> Iterator[None]:
+    """Remove the record of an earlier failure; when the block ends with an error, record it and its traceback.
+
+    A run that is stopped or interrupted by the keyboard has not failed.
+
+    Args:
+        run: the run's directory.
+        log_file: name of the file in it to which a traceback is appended.
+    """
+    (run / FAILURE_FILE).unlink(missing_ok=True)
+    try:
+        yield
+    except Exception as error:
+        reason = str(error) if isinstance(error, XlingError) else f"{type(error).__name__}: {error}"
+        with suppress(OSError):  # a full or read-only disk may be the reason, and is what the user must hear of
+            write_failure(run, reason)
+            with (run / log_file).open("a", encoding="utf-8") as file:
+                file.write(traceback.format_exc())
+        raise
 
 
 def is_locked(run: Path) -> bool:

@@ -15,15 +15,20 @@ from omegaconf import DictConfig, OmegaConf
 from xling.atomic import write_json
 from xling.build import Parts, build_parts, build_trainer, resolve_settings
 from xling.cache_use import ABOUT_FILE, hold
+from xling.callbacks.preemption import Preempted, StopOnSignal
 from xling.cli import as_task, run_command
 from xling.freezing import plan_freezing
 from xling.frozen_prefix import start_after_frozen_layers
 from xling.logs import log_to_file
-from xling.rundir import RunDirectory
+from xling.requeue import Requeue, find_requeue
+from xling.resources import explaining_resources
+from xling.rundir import LOG_FILE, RunDirectory
+from xling.runstate import recording_failure
 
 log = logging.getLogger(__name__)
 
 
+@explaining_resources()
 def train(config: dict[str, Any]) -> RunDirectory:
     """Fine-tune on one source language and measure impact and accuracy on every target.
 
@@ -37,18 +42,42 @@ def train(config: dict[str, Any]) -> RunDirectory:
 
     Raises:
         XlingError: a setting, file or directory that does not fit; its message names the remedy.
+        Preempted: a signal asked to stop, and the run can go on from its checkpoint.
     """
     config = resolve_settings(config)
     identity = _identity(config)
     run = RunDirectory.of(config["output_dir"], **identity)
     run.check_config(config)
-    if run.is_complete:
-        log.info("%s is complete; nothing to do", run.path)
-        return run
-    with run.lock(), log_to_file(run.path / "run.log"):
-        _fit(config, identity, run)
-    gc.collect()  # module, trainer and callbacks refer to each other; a sweep in one process would pile them up
+    requeue = find_requeue()
+    stop = StopOnSignal([*config["checkpoint"]["stop_on"], *requeue.signals])
+    if not _is_done(run):
+        with run.lock(), log_to_file(run.path / LOG_FILE), stop.listening():
+            _fit_once(config, identity, run, stop, requeue)
+        gc.collect()  # module, trainer and callbacks refer to each other; a sweep in one process would pile them up
     return run
+
+
+def _is_done(run: RunDirectory) -> bool:
+    if run.is_complete:
+        run.read_manifest()  # a file that has changed since speaks up
+        log.info("%s is complete; nothing to do", run.path)
+    return run.is_complete
+
+
+def _fit_once(
+    config: dict[str, Any], identity: dict[str, Any], run: RunDirectory, stop: StopOnSignal, requeue: Requeue
+) -> None:
+    """Fit unless another process has in the meantime; leave a record of a failure."""
+    if _is_done(run):
+        return
+    try:
+        with recording_failure(run.path, LOG_FILE), explaining_resources():
+            _fit(config, identity, run, stop)
+        stop.check("after this run was complete")  # the sweep does not begin the next
+    except Preempted as preempted:
+        log.warning("%s", preempted.message)
+        requeue.after(stop.received)
+        raise
 
 
 def _identity(config: dict[str, Any]) -> dict[str, Any]:
@@ -63,7 +92,7 @@ def _headline(config: dict[str, Any], identity: dict[str, Any]) -> tuple:
     return identity["source_language"], len(config["target_languages"]), identity["strategy"], identity["seed"]
 
 
-def _fit(config: dict[str, Any], identity: dict[str, Any], run: RunDirectory) -> None:
+def _fit(config: dict[str, Any], identity: dict[str, Any], run: RunDirectory, stop: StopOnSignal) -> None:
     log.info("%s -> %d target languages, freezing %s, seed %d: %s", *_headline(config, identity), run.path)
     started = time.monotonic()
     pl.seed_everything(config["seed"], verbose=False)
@@ -71,21 +100,21 @@ def _fit(config: dict[str, Any], identity: dict[str, Any], run: RunDirectory) ->
     run.write_config(config)
     run.write_environment(parts.facts)
     run.write_data_facts(parts.data_facts())
-    _capture_base(config, parts)
+    _capture_base(config, parts, stop)
     pl.seed_everything(config["seed"], verbose=False)  # a run's weights must not depend on who captured the base
-    _train(config, parts, run)
+    _train(config, parts, run, stop)
     parts.recorder.write()
-    if not config["keep_checkpoint"]:
-        run.remove_checkpoints()
     seconds = round(time.monotonic() - started, 1)
     run.complete(identity | parts.summary() | {"seconds": seconds, "train_seconds": round(parts.clock.seconds, 1)})
+    if not config["keep_checkpoint"]:
+        run.remove_checkpoints()  # after the manifest: a kill in between must not cost the whole run
     _report(parts, identity, seconds)
 
 
-def _train(config: dict[str, Any], parts: Parts, run: RunDirectory) -> None:
+def _train(config: dict[str, Any], parts: Parts, run: RunDirectory, stop: StopOnSignal) -> None:
     """Fit, from the checkpoint on where there is one."""
     is_resumed = run.checkpoint.is_file()
-    trainer = build_trainer(config, parts.callbacks, run.path, is_resumed=is_resumed)
+    trainer = build_trainer(config, [stop, *parts.callbacks], run.path, is_resumed=is_resumed)
     if config["cache_frozen"]:
         start_after_frozen_layers(config, parts, trainer.strategy.root_device)
     with warnings.catch_warnings():
@@ -93,7 +122,7 @@ def _train(config: dict[str, Any], parts: Parts, run: RunDirectory) -> None:
         trainer.fit(parts.module, parts.datamodule, ckpt_path=run.checkpoint if is_resumed else None, weights_only=True)
 
 
-def _capture_base(config: dict[str, Any], parts: Parts) -> None:
+def _capture_base(config: dict[str, Any], parts: Parts, stop: StopOnSignal) -> None:
     """Store the representations from before training unless another run has; runs that start together wait for one."""
     store = parts.monitor.base
     hold(store.folder)
@@ -103,7 +132,7 @@ def _capture_base(config: dict[str, Any], parts: Parts) -> None:
         if missing:
             log.info("base representations of %s: computing them once, into %s", ", ".join(missing), store.folder)
             write_json(store.folder / ABOUT_FILE, {"model": config["model"]["name"], "pooling": parts.monitor.pooling})
-            trainer = build_trainer(config, [parts.monitor], Path(config["cache_dir"]))
+            trainer = build_trainer(config, [stop, parts.monitor], Path(config["cache_dir"]))
             trainer.validate(parts.module, parts.datamodule, verbose=False)
 
 

@@ -1,6 +1,7 @@
 """Tokenised examples: made once, kept on disk as Arrow, memory-mapped, shared by all runs."""
 
 import functools
+import hashlib
 import json
 import logging
 from collections.abc import Mapping, Sequence
@@ -131,7 +132,8 @@ def _write(columns: dict[str, Sequence], folder: Path, name: str, fingerprint: s
     with atomic_path(folder) as temporary:
         datasets.disable_progress_bars()
         datasets.Dataset.from_dict(columns).save_to_disk(temporary / _ROWS)
-        write_json(temporary / _FACTS, {"name": name, "fingerprint": fingerprint, "n_examples": len(columns["length"])})
+        facts = {"name": name, "fingerprint": fingerprint, "n_examples": len(columns["length"])}
+        write_json(temporary / _FACTS, facts | {"sha256": _digest(temporary / _ROWS)})
 
 
 def _read(folder: Path, fingerprint: str) -> "datasets.Dataset":  # noqa: F821
@@ -140,12 +142,23 @@ def _read(folder: Path, fingerprint: str) -> "datasets.Dataset":  # noqa: F821
     advice = f"delete {folder} and run again"
     try:
         facts = read_json(folder / _FACTS)
+        if facts.get("sha256") != _digest(folder / _ROWS):
+            raise CorruptArtefactError("a file is missing or has changed since it was written")
         rows = datasets.load_from_disk(str(folder / _ROWS))
     except (XlingError, OSError, ValueError) as error:
         raise CorruptArtefactError(f"the tokenised examples in {folder} cannot be read ({error}); {advice}") from error
     if facts.get("fingerprint") != fingerprint or facts.get("n_examples") != len(rows):
         raise CorruptArtefactError(f"the tokenised examples in {folder} are not those that were asked for; {advice}")
     return rows
+
+
+def _digest(folder: Path) -> str:
+    """Hash the rows' files: a flipped bit in memory-mapped Arrow data would silently be another token."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        with path.open("rb") as file:
+            digest.update(f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()}".encode())
+    return digest.hexdigest()
 
 
 @functools.lru_cache(maxsize=4)
