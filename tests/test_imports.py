@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 
 STAGES = {
     "foundation": ("errors", "atomic", "hashing", "tables", "languages", "hub", "pooling", "layers", "representations",
-                   "similarity", "metrics", "freezing", "precision", "logs", "distributed", "cache_use"),
+                   "similarity", "metrics", "freezing", "precision", "logs", "distributed", "cache_use", "fetched"),
     "config": ("conf", "cli", "failures", "launchers", "requeue"),
     "data": ("data",),
     "module": ("models", "heads", "module", "tasks"),
@@ -20,7 +20,8 @@ STAGES = {
                       "planned", "loggers", "cache_users"),
     "analysis": ("distances", "analysis"),
     "report": ("report",),
-    "commands": ("train", "analyze", "restore", "status", "status_table", "sweep", "dry_run", "cost", "estimate", "cache"),
+    "commands": ("train", "analyze", "restore", "status", "status_table", "sweep", "dry_run", "cost", "estimate", "cache",
+                 "fetch"),
 }  # fmt: skip
 ORDER = list(STAGES)
 STAGE_OF = {name: stage for stage, names in STAGES.items() for name in names}

@@ -73,7 +73,7 @@ def list_entries(cache_dir: Path, studies: dict[Path, set[str]] | None = None) -
 def _paths(cache_dir: Path, kind: str) -> list[Path]:
     if kind == "incomplete":
         return sorted(path for path in cache_dir.rglob(f"{TEMPORARY_PREFIX}*") if path.is_dir())
-    below = (cache_dir / kind).glob("*")
+    below = (cache_dir / kind).glob("*/*" if kind == "fetched" else "*")
     return sorted(path for path in below if not path.name.startswith(".") and path.suffix not in (".lock", MARK))
 
 

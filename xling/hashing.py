@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 
@@ -26,3 +27,9 @@ def rows_fingerprint(*columns: Iterable[Any]) -> str:
     for row in zip(*columns, strict=True):
         digest.update(json.dumps([str(value) for value in row], ensure_ascii=False).encode())
     return digest.hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    """Hash a file's content, 64 hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

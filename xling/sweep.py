@@ -4,7 +4,7 @@ import logging
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
@@ -31,12 +31,12 @@ class StudyCallback(Callback):
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """A single run."""
         if config.dry_run:
-            _end_dry_run(lambda: [plain_config(config)])
+            do_instead(_print_dry_run, lambda: [plain_config(config)])
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """A sweep."""
         if config.dry_run:
-            _end_dry_run(lambda: expand_sweep(config))
+            do_instead(_print_dry_run, lambda: expand_sweep(config))
         try:
             _record(expand_sweep(config))
         except (XlingError, OSError) as error:  # the jobs say themselves what is wrong with a setting or a folder
@@ -45,15 +45,23 @@ class StudyCallback(Callback):
             return  # Hydra validates every job next, and says it
 
 
-def _end_dry_run(configs: Callable[[], list[dict[str, Any]]]) -> None:
-    from xling.dry_run import print_dry_run
+def do_instead(action: Callable[[Sequence[dict]], None], configs: Callable[[], Sequence[dict]]) -> NoReturn:
+    """Act on all jobs of a command at once and end it: status 0, or 1 and one sentence.
 
+    Hydra turns what a callback raises into a warning, so that it must end here.
+    """
     try:
-        print_dry_run(configs())
+        action(configs())
     except (XlingError, HydraException) as error:
         log.error("error: %s", error)
         sys.exit(1)
     sys.exit(0)
+
+
+def _print_dry_run(configs: Sequence[dict[str, Any]]) -> None:
+    from xling.dry_run import print_dry_run  # builds on this module
+
+    print_dry_run(configs)
 
 
 def _record(configs: Sequence[Mapping[str, Any]]) -> None:

