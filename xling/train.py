@@ -17,15 +17,19 @@ from xling.build import Parts, build_parts, build_trainer, resolve_settings
 from xling.cache_use import ABOUT_FILE, hold
 from xling.callbacks.preemption import Preempted, StopOnSignal
 from xling.cli import as_task, run_command
+from xling.errors import MissingFileError
 from xling.freezing import plan_freezing
 from xling.frozen_prefix import start_after_frozen_layers
 from xling.logs import log_to_file
+from xling.processes import first, is_first, joined_processes, only_first, rank, together
 from xling.requeue import Requeue, find_requeue
 from xling.resources import explaining_resources
 from xling.rundir import LOG_FILE, RunDirectory
 from xling.runstate import recording_failure
 
 log = logging.getLogger(__name__)
+
+_SEEDS_APART = 1_000_003
 
 
 @explaining_resources()
@@ -44,24 +48,31 @@ def train(config: dict[str, Any]) -> RunDirectory:
         XlingError: a setting, file or directory that does not fit; its message names the remedy.
         Preempted: a signal asked to stop, and the run can go on from its checkpoint.
     """
-    config = resolve_settings(config)
-    identity = _identity(config)
+    with joined_processes(config["trainer"]):
+        run = _run(config)
+    gc.collect()  # module, trainer and callbacks refer to each other; a sweep in one process would pile them up
+    return run
+
+
+def _run(config: dict[str, Any]) -> RunDirectory:
+    config = first(lambda: resolve_settings(config))
+    identity = together(lambda: _identity(config))
     run = RunDirectory.of(config["output_dir"], **identity)
-    run.check_config(config)
+    first(lambda: run.check_config(config))
     requeue = find_requeue()
     stop = StopOnSignal([*config["checkpoint"]["stop_on"], *requeue.signals])
     if not _is_done(run):
-        with run.lock(), log_to_file(run.path / LOG_FILE), stop.listening():
+        with only_first(run.lock()), only_first(log_to_file(run.path / LOG_FILE)), stop.listening():
             _fit_once(config, identity, run, stop, requeue)
-        gc.collect()  # module, trainer and callbacks refer to each other; a sweep in one process would pile them up
     return run
 
 
 def _is_done(run: RunDirectory) -> bool:
-    if run.is_complete:
-        run.read_manifest()  # a file that has changed since speaks up
+    is_complete = first(lambda: run.is_complete)
+    if is_complete:
+        first(run.read_manifest)  # a file that has changed since speaks up
         log.info("%s is complete; nothing to do", run.path)
-    return run.is_complete
+    return is_complete
 
 
 def _fit_once(
@@ -71,12 +82,13 @@ def _fit_once(
     if _is_done(run):
         return
     try:
-        with recording_failure(run.path, LOG_FILE), explaining_resources():
+        with only_first(recording_failure(run.path, LOG_FILE)), explaining_resources():
             _fit(config, identity, run, stop)
         stop.check("after this run was complete")  # the sweep does not begin the next
     except Preempted as preempted:
         log.warning("%s", preempted.message)
-        requeue.after(stop.received)
+        if is_first():
+            requeue.after(stop.received)
         raise
 
 
@@ -96,27 +108,39 @@ def _fit(config: dict[str, Any], identity: dict[str, Any], run: RunDirectory, st
     log.info("%s -> %d target languages, freezing %s, seed %d: %s", *_headline(config, identity), run.path)
     started = time.monotonic()
     pl.seed_everything(config["seed"], verbose=False)
-    parts = build_parts(config, identity, run)  # bad settings and bad data speak up before anything is recorded
+    # bad settings and bad data speak up before anything is recorded
+    parts = together(lambda: build_parts(config, identity, run))
+    first(lambda: _record_inputs(config, parts, run))
+    _capture_base(config, parts, stop)
+    # a run's weights must not depend on who captured the base; processes drop out different units
+    pl.seed_everything(config["seed"] + _SEEDS_APART * rank(), verbose=False)
+    _train(config, parts, run, stop)
+    seconds = round(time.monotonic() - started, 1)
+    first(lambda: _record_results(config, identity, parts, run, seconds))
+    _report(parts, identity, seconds)
+
+
+def _record_inputs(config: dict[str, Any], parts: Parts, run: RunDirectory) -> None:
     run.write_config(config)
     run.write_environment(parts.facts)
     run.write_data_facts(parts.data_facts())
-    _capture_base(config, parts, stop)
-    pl.seed_everything(config["seed"], verbose=False)  # a run's weights must not depend on who captured the base
-    _train(config, parts, run, stop)
+
+
+def _record_results(
+    config: dict[str, Any], identity: dict[str, Any], parts: Parts, run: RunDirectory, seconds: float
+) -> None:
     parts.recorder.write()
-    seconds = round(time.monotonic() - started, 1)
     run.complete(identity | parts.summary() | {"seconds": seconds, "train_seconds": round(parts.clock.seconds, 1)})
     if not config["keep_checkpoint"]:
         run.remove_checkpoints()  # after the manifest: a kill in between must not cost the whole run
-    _report(parts, identity, seconds)
 
 
 def _train(config: dict[str, Any], parts: Parts, run: RunDirectory, stop: StopOnSignal) -> None:
     """Fit, from the checkpoint on where there is one."""
-    is_resumed = run.checkpoint.is_file()
+    is_resumed = first(run.checkpoint.is_file)
     trainer = build_trainer(config, [stop, *parts.callbacks], run.path, is_resumed=is_resumed)
     if config["cache_frozen"]:
-        start_after_frozen_layers(config, parts, trainer.strategy.root_device)
+        together(lambda: start_after_frozen_layers(config, parts, trainer.strategy.root_device))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")  # our data module sees to it
         trainer.fit(parts.module, parts.datamodule, ckpt_path=run.checkpoint if is_resumed else None, weights_only=True)
@@ -126,14 +150,25 @@ def _capture_base(config: dict[str, Any], parts: Parts, stop: StopOnSignal) -> N
     """Store the representations from before training unless another run has; runs that start together wait for one."""
     store = parts.monitor.base
     hold(store.folder)
-    store.folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(store.folder / ".lock"):
-        missing = [loader for loader in parts.datamodule.target_languages if not store.has(loader)]
+    first(lambda: store.folder.mkdir(parents=True, exist_ok=True))
+    with only_first(FileLock(store.folder / ".lock")):
+        missing = first(lambda: [loader for loader in parts.datamodule.target_languages if not store.has(loader)])
         if missing:
             log.info("base representations of %s: computing them once, into %s", ", ".join(missing), store.folder)
-            write_json(store.folder / ABOUT_FILE, {"model": config["model"]["name"], "pooling": parts.monitor.pooling})
+            about = {"model": config["model"]["name"], "pooling": parts.monitor.pooling}
+            first(lambda: write_json(store.folder / ABOUT_FILE, about))
             trainer = build_trainer(config, [stop, parts.monitor], Path(config["cache_dir"]))
             trainer.validate(parts.module, parts.datamodule, verbose=False)
+    together(lambda: _check_base(parts))
+
+
+def _check_base(parts: Parts) -> None:
+    for loader in parts.datamodule.target_languages:
+        if not parts.monitor.base.has(loader):
+            raise MissingFileError(
+                f"expected the base representations of {loader} at {parts.monitor.base.path(loader)}, where process 0 has "
+                "them, found none; put cache_dir and output_dir on a disk that all nodes share"
+            )
 
 
 def _report(parts: Parts, identity: dict[str, Any], seconds: float) -> None:

@@ -1,14 +1,21 @@
 """Which examples share a batch: neighbours in length, dealt to processes so that each counts once."""
 
+import itertools
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
 from torch.utils.data import Sampler
 
+FILLER = -1
+"""Position of the row that fills a share without rows, since all processes take part in every batch. A data set gives its
+last row there with this as example_id; modules leave it out of losses and scores, callbacks out of what they observe."""
+
 
 class LengthBucketBatches(Sampler[list[int]]):
-    """Batches of similar length; every example exactly once an epoch, over all processes together.
+    """Batches of similar length; every example exactly once an epoch, over all processes and parts together.
+
+    Every process gets the same number of shares; one that would be empty holds :data:`FILLER` alone.
 
     Training shuffles, sorts pools of `pool_batches` batches by length, cuts them into batches and shuffles those: few
     padding tokens, random order. Evaluation sorts once; the order never changes. The generator is the sampler's own
@@ -16,11 +23,12 @@ class LengthBucketBatches(Sampler[list[int]]):
 
     Args:
         lengths: tokens per example, [n].
-        batch_size: examples per step over all processes; a process gets every `world_size`-th of them.
+        batch_size: examples per step, over all processes and parts; each gets as many, give or take one.
         shuffle: training order; False for evaluation.
         seed: of the training order.
         rank: this process.
         world_size: number of processes.
+        n_parts: consecutive shares that a process gets of each batch.
         pool_batches: batches sorted together when shuffling.
     """
 
@@ -33,6 +41,7 @@ class LengthBucketBatches(Sampler[list[int]]):
         seed: int = 0,
         rank: int = 0,
         world_size: int = 1,
+        n_parts: int = 1,
         pool_batches: int = 32,
     ) -> None:
         self.lengths = np.asarray(lengths)
@@ -41,6 +50,7 @@ class LengthBucketBatches(Sampler[list[int]]):
         self.seed = seed
         self.rank = rank
         self.world_size = world_size
+        self.n_parts = n_parts
         self.pool_batches = pool_batches
         self.epoch = 0
         self._n_done = 0
@@ -50,16 +60,22 @@ class LengthBucketBatches(Sampler[list[int]]):
         self.epoch = epoch
 
     def go_on(self, epoch: int, n_done: int) -> None:
-        """Let the next pass be that of `epoch` without its first `n_done` batches; the one after it is whole again."""
+        """Let the next pass be that of `epoch` without its first `n_done` shares; the one after it is whole again."""
         self.epoch, self._n_done = epoch, n_done
 
     def __len__(self) -> int:
-        return -(-len(self.lengths) // self.batch_size)
+        return -(-len(self.lengths) // self.batch_size) * self.n_parts
 
     def __iter__(self) -> Iterator[list[int]]:
         n_done, self._n_done = self._n_done, 0
-        for batch in self._batches()[n_done:]:
-            yield batch[self.rank :: self.world_size].tolist()
+        for share in itertools.islice(self._shares(), n_done, None):
+            yield share.tolist() or [FILLER]
+
+    def _shares(self) -> Iterator[np.ndarray]:
+        """This process's part of each batch, or parts one after another."""
+        for batch in self._batches():
+            for part in range(self.n_parts):
+                yield batch[part * self.world_size + self.rank :: self.world_size * self.n_parts]
 
     def _batches(self) -> list[np.ndarray]:
         if not self.shuffle:

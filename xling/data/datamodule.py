@@ -34,8 +34,8 @@ class TransferDataModule(pl.LightningDataModule):
         probe_limit: rows per probe set at most, None for all.
         limit_seed: which rows a limit keeps; not the run's seed, so that seeds share their data.
         max_length: tokens per example at most.
-        batch_size: training examples per optimiser step over all processes.
-        eval_batch_size: probe examples per batch.
+        batch_size: training examples per optimiser step, over all processes and ``accumulate_grad_batches`` parts.
+        eval_batch_size: probe examples per batch, over all processes.
         seed: of the training order.
         cache_dir: folder for tokenised data.
         num_workers: loader processes; tokenised rows are cheap to read, so 0 is usually best.
@@ -135,8 +135,15 @@ class TransferDataModule(pl.LightningDataModule):
 
     def _loader(self, examples: TokenisedExamples, batch_size: int, *, shuffle: bool) -> DataLoader:
         rank, world_size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        n_parts = self.trainer.accumulate_grad_batches if self.trainer and shuffle else 1
         batches = LengthBucketBatches(
-            examples.lengths, batch_size, shuffle=shuffle, seed=self.seed, rank=rank, world_size=world_size
+            examples.lengths,
+            batch_size,
+            shuffle=shuffle,
+            seed=self.seed,
+            rank=rank,
+            world_size=world_size,
+            n_parts=n_parts,
         )
         return DataLoader(
             examples,

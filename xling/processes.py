@@ -1,0 +1,197 @@
+"""The processes of one run: started or joined before anything else, of one mind about what to do.
+
+Process 0 alone decides, locks, writes and speaks; the others follow what it decided. Where there is one process all of this
+is nothing.
+"""
+
+import logging
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from typing import Any, TypeVar
+
+import pytorch_lightning as pl
+import torch
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from hydra.utils import instantiate
+from pytorch_lightning.strategies import ParallelStrategy
+from pytorch_lightning.strategies.launchers import _SubprocessScriptLauncher
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
+
+from xling.errors import XlingError, XlingValueError
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_PLACES = ("accelerator", "devices", "num_nodes")
+
+
+@contextmanager
+def joined_processes(settings: dict[str, Any]) -> Iterator[None]:
+    """Start the processes that `settings` ask for, or join those that torchrun or srun has started; then connect them.
+
+    Without torchrun or srun Lightning starts them by running this command again; they go through the same lines. An
+    error that not all share ends them, as they would wait for ever.
+
+    Args:
+        settings: of the trainer; accelerator, devices, num_nodes and strategy are read.
+
+    Raises:
+        XlingValueError: settings that do not go together or with the number of processes started.
+    """
+    strategy = _strategy(settings)
+    if not isinstance(strategy, ParallelStrategy):
+        _refuse_strangers()
+        yield
+        return
+    _start(strategy)
+    _speak_from(logging.INFO if is_first() else logging.ERROR)
+    try:
+        yield
+    except BaseException as error:
+        if getattr(error, "is_shared", False):
+            if not is_first():
+                _speak_from(logging.CRITICAL)
+            raise
+        _end_others(strategy, error)
+
+
+def n_processes() -> int:
+    """How many processes this run has."""
+    return torch.distributed.get_world_size() if _is_connected() else 1
+
+
+def rank() -> int:
+    """Which of them this is, from 0."""
+    return torch.distributed.get_rank() if _is_connected() else 0
+
+
+def is_first() -> bool:
+    """Whether this process decides, writes and speaks."""
+    return rank() == 0
+
+
+def first(function: Callable[[], T]) -> T:
+    """Run `function` in process 0 and give its result, or raise its error, in every process.
+
+    Args:
+        function: its result can be pickled.
+
+    Raises:
+        XlingError: that of process 0.
+    """
+    if not _is_connected():
+        return function()
+    outcome = [_attempt(function) if is_first() else None]
+    torch.distributed.broadcast_object_list(outcome)
+    result, error = outcome[0]
+    if error is not None:
+        raise _shared(error)
+    return result
+
+
+def together(function: Callable[[], T]) -> T:
+    """Run `function` in every process; if it fails in any, raise the first such error in all.
+
+    Raises:
+        XlingError: as raised; where another process than 0 met it, its number is named.
+    """
+    if not _is_connected():
+        return function()
+    result, error = _attempt(function)
+    errors: list[XlingError | None] = [None] * n_processes()
+    torch.distributed.all_gather_object(errors, error)
+    for number, error in enumerate(errors):
+        if error is not None:
+            raise _shared(XlingError(f"process {number} of {len(errors)}: {error}") if number else error)
+    return result
+
+
+@contextmanager
+def only_first(manager: AbstractContextManager) -> Iterator[None]:
+    """Enter `manager` in process 0; if it cannot be entered there, all raise."""
+    with ExitStack() as stack:
+        first(lambda: stack.enter_context(manager) and None)
+        yield
+
+
+def _is_connected() -> bool:
+    return torch.distributed.is_available() and torch.distributed.is_initialized()
+
+
+def _attempt(function: Callable[[], T]) -> tuple[T | None, XlingError | None]:
+    try:
+        return function(), None
+    except XlingError as error:
+        return None, error
+
+
+def _shared(error: XlingError) -> XlingError:
+    error.is_shared = True
+    return error
+
+
+def _strategy(settings: dict[str, Any]) -> Any:
+    """The strategy as a trainer with these settings has it."""
+    if "fsdp" in str(settings["strategy"]).lower() and not torch.cuda.is_available():
+        raise XlingValueError(
+            "trainer=fsdp spreads a model over GPUs, and this machine has none; use trainer=ddp, which runs on processors too"
+        )
+    strategy = settings["strategy"]
+    strategy = strategy if isinstance(strategy, str) else instantiate(strategy, _convert_="all")
+    quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
+    try:
+        places = {name: settings[name] for name in _PLACES}
+        return pl.Trainer(**places, strategy=strategy, **quiet).strategy
+    except (ValueError, MisconfigurationException) as error:
+        raise XlingValueError(f"the trainer's settings do not go together or not with this machine: {error}") from error
+
+
+def _start(strategy: ParallelStrategy) -> None:
+    if isinstance(strategy.launcher, _SubprocessScriptLauncher):
+        _refuse_launched_sweep(strategy.launcher)
+    try:
+        strategy.launcher.launch(lambda: None)
+    except ValueError as error:  # Lightning's: devices x nodes is not the number of processes started
+        raise XlingValueError(f"{error} Set trainer.devices and trainer.num_nodes to what was started.") from error
+    strategy.setup_environment()
+
+
+def _end_others(strategy: ParallelStrategy, error: BaseException) -> None:
+    """End this process and, if it has started the others, those; torchrun and srun end what they have started."""
+    if isinstance(error, XlingError):
+        log.error("error: %s", error)
+    elif isinstance(error, Exception):
+        log.error("process %d of %d failed", rank(), n_processes(), exc_info=error)
+    strategy.launcher.kill(signal.SIGKILL)
+    if isinstance(error, Exception):
+        raise SystemExit(1)
+    raise error
+
+
+def _speak_from(level: int) -> None:
+    logging.getLogger("xling").setLevel(level)
+
+
+def _refuse_launched_sweep(launcher: _SubprocessScriptLauncher) -> None:
+    """Lightning starts processes by repeating the command, which in a launcher's job would be the whole sweep."""
+    if launcher.cluster_environment.creates_processes_externally or not HydraConfig.initialized():
+        return
+    hydra = HydraConfig.get()
+    if hydra.mode == RunMode.MULTIRUN and not hydra.launcher._target_.endswith("BasicLauncher"):
+        raise XlingValueError(
+            f"several processes per run in a sweep with launcher={hydra.runtime.choices.get('launcher')}: the job cannot start "
+            "them; use launcher=basic, or launcher=slurm with as many tasks per node as trainer.devices"
+        )
+
+
+def _refuse_strangers() -> None:
+    started = int(os.environ.get("WORLD_SIZE", 1)) if torch.distributed.is_torchelastic_launched() else 1
+    if started > 1:
+        raise XlingValueError(
+            f"torchrun has started {started} processes, and the trainer is for one; add trainer=ddp "
+            "trainer.devices=PROCESSES_PER_NODE trainer.num_nodes=NODES"
+        )
