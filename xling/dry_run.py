@@ -74,11 +74,11 @@ def _as_recorded(path: Path, config: dict[str, Any]) -> dict[str, Any]:
 
 
 def measured_seconds(folder: Path) -> dict[str, list[float]]:
-    """Seconds of the study's finished runs, by strategy."""
+    """Seconds of the study's finished runs, by strategy; of a resumed run at least its training over all starts."""
     seconds: dict[str, list[float]] = {}
     for path in folder.glob(f"*/*/seed_*/{MANIFEST_FILE}"):
         manifest = read_json(path)
-        seconds.setdefault(manifest["strategy"], []).append(manifest["seconds"])
+        seconds.setdefault(manifest["strategy"], []).append(max(manifest["seconds"], manifest["train_seconds"]))
     return seconds
 
 

