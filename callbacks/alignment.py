@@ -33,7 +33,7 @@ class AlignmentMonitor(RepresentationProbe):
     Args:
         reference: name of the loader compared with; it must come first in validation.
         layers: see :func:`xling.callbacks.select.select_layers`.
-        pooling: ``mean``, ``cls`` or ``flatten``.
+        pooling: ``mean``, ``cls`` or ``flatten``; not words, whose numbers mean nothing in another language.
         similarity: names in :data:`xling.similarity.registry.MEASURES`.
         base: store of an :class:`~xling.callbacks.ImpactMonitor` with the same layers and pooling.
 
@@ -144,4 +144,4 @@ class AlignmentMonitor(RepresentationProbe):
         for record in self.records[-len(self.labels) :]:
             if not math.isnan(record[first]):
                 key = f"alignment/{record['loader']}/{record['label']}"
-                pl_module.log(key, record[first], add_dataloader_idx=False, rank_zero_only=True)
+                pl_module.log(key, record[first], add_dataloader_idx=False, rank_zero_only=True, batch_size=1)

@@ -93,6 +93,21 @@ def row_ids(
     return ids.cpu().long().masked_fill(is_repeat, -1)
 
 
+def word_ids(pl_module: pl.LightningModule, batch: Any) -> Tensor:
+    """Each token's word [batch, sequence] int64, unique over a loader, as the module's ``word_ids(batch)`` says; -1 = none.
+
+    Raises:
+        XlingValueError: the module has no such method.
+    """
+    own = getattr(pl_module, "word_ids", None)
+    if not callable(own):
+        raise XlingValueError(
+            f"{type(pl_module).__name__} does not say which tokens are which words; give it a word_ids(batch) method, or pool "
+            "examples with pooling=mean or cls"
+        )
+    return own(batch)
+
+
 def group_ids(pl_module: pl.LightningModule, batch: Any) -> Tensor | None:
     """Ids [batch] of groups of dependent rows, as the module's ``group_ids(batch)`` says; None without that method."""
     own = getattr(pl_module, "group_ids", None)

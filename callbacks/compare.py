@@ -1,6 +1,7 @@
 """All layers of one loader against the base, streamed: layers of equal width are one stack."""
 
 import functools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
@@ -56,6 +57,8 @@ class Comparison:
             layers: per layer, the representations of the same examples now, [b, hidden].
             groups: id per row, [b] int64; rows that share one are not independent. None: every row its own.
         """
+        if not len(rows):  # none of the batch was paired
+            return
         before = [self._rows(stack, rows) for stack in self._stacks]
         now = [torch.stack([layers[index] for index in stack]) for stack in self._stacks]
         if not self._moments:
@@ -73,6 +76,10 @@ class Comparison:
         shards = _gather(state, self._base[0].device) if self._is_distributed else [state]
         self.n_unmatched = sum(shard[4] for shard in shards)
         shards = [shard for shard in shards if shard[0]]
+        if not shards:
+            return [{"n_examples": 0, "reason": "no rows to compare"} | dict.fromkeys(self._measures, math.nan)] * len(
+                self._base
+            )
         seen = torch.cat([rows for shard in shards for rows in shard[1]])
         results: list[dict[str, Any]] = [{"n_examples": len(seen), "reason": ""} for _ in self._base]
         for number, stack in enumerate(self._stacks):

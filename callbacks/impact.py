@@ -37,7 +37,7 @@ class ImpactMonitor(RepresentationProbe):
 
     Args:
         layers: see :func:`xling.callbacks.select.select_layers`.
-        pooling: ``mean``, ``cls`` or ``flatten``.
+        pooling: ``mean``, ``cls``, ``flatten``, ``word`` or ``word_mean``, see :class:`RepresentationProbe`.
         similarity: names in :data:`xling.similarity.MEASURES`; debiased and biased CKA are always computed.
         uncertainty: names in :data:`xling.callbacks.uncertainty.UNCERTAINTY`, e.g. ``jackknife``; holds one loader's rows.
             Groups of dependent rows come from the module's ``group_ids(batch)``, [batch] int64, where it has that method.
@@ -143,7 +143,11 @@ class ImpactMonitor(RepresentationProbe):
             self.records.append({"loader": loader, "label": label, "layer": index} | when | _impact(row))
             if not trainer.sanity_checking and not math.isnan(row["cka_debiased"]):
                 pl_module.log(
-                    f"cka/{loader}/{label}", row["cka_debiased"], add_dataloader_idx=False, rank_zero_only=True
+                    f"cka/{loader}/{label}",
+                    row["cka_debiased"],
+                    add_dataloader_idx=False,
+                    rank_zero_only=True,
+                    batch_size=1,
                 )
 
     def _store(self, trainer: pl.Trainer) -> BaseStore:

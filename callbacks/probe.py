@@ -8,19 +8,19 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
-from xling.callbacks.batches import group_ids, loader_names, padding_mask, row_ids
+from xling.callbacks.batches import group_ids, loader_names, padding_mask, row_ids, word_ids
 from xling.callbacks.select import LayerChoice, select_layers
 from xling.callbacks.tap import LayerTap
 
-from xling.pooling import get_pooling
+from xling.pooling import WORD_POOLINGS, first_piece, get_probe_pooling, words_of
 
 
 @dataclass(frozen=True)
 class ProbedBatch:
-    """Which examples a batch's rows are.
+    """Which examples, or which words, the rows of a batch's representations are.
 
     Attributes:
-        example_ids: [b] int64 on the CPU, each example once over all processes.
+        example_ids: [b] int64 on the CPU, each example (or word) once over all processes.
         group_ids: [b] int64, rows that share one are not independent; None where the module does not say.
     """
 
@@ -37,12 +37,15 @@ class RepresentationProbe(pl.Callback):
 
     Args:
         layers: see :func:`xling.callbacks.select.select_layers`.
-        pooling: ``mean`` (with the batch's ``attention_mask`` where it has one), ``cls`` or ``flatten``.
+        pooling: ``mean`` (with the batch's ``attention_mask`` where it has one), ``cls`` or ``flatten`` make one row per
+            example; ``word`` (first piece) and ``word_mean`` one per word of the module's ``word_ids(batch)``, [batch, sequence]
+            int64, -1 where a token belongs to none; words of an example are then one group unless the module says otherwise.
     """
 
     def __init__(self, layers: LayerChoice = None, pooling: str = "mean") -> None:
         self.layers, self.pooling = layers, pooling
-        self._pool = get_pooling(pooling)
+        self._pool = get_probe_pooling(pooling)
+        self._has_words = pooling in WORD_POOLINGS
         self._tap: LayerTap | None = None
         self._resources = ExitStack()
         self._loader: str | None = None
@@ -82,7 +85,7 @@ class RepresentationProbe(pl.Callback):
             self._finish_loader(trainer, pl_module)
             self._loader, self._rows_seen = loader, 0
             self.loader_start(trainer, pl_module, loader)
-        self._tap.start(padding_mask(batch))
+        self._tap.start(word_ids(pl_module, batch) if self._has_words else padding_mask(batch))
 
     def on_validation_batch_end(
         self,
@@ -98,6 +101,8 @@ class RepresentationProbe(pl.Callback):
         groups = group_ids(pl_module, batch)
         self._rows_seen += len(ids)
         layers = self._tap.take()
+        if self._has_words:
+            ids, groups = _of_words(word_ids(pl_module, batch), ids, groups)
         if (ids < 0).any():  # repeated by a distributed sampler to fill up
             keep = ids >= 0
             ids, layers = ids[keep], [layer[keep.to(layer.device)] for layer in layers]
@@ -129,3 +134,11 @@ class RepresentationProbe(pl.Callback):
     def _release(self) -> None:
         self._resources.close()
         self._loader = None
+
+
+def _of_words(words: Tensor, ids: Tensor, groups: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Ids and groups of a batch's words [batch, sequence], from those of its examples; repeated examples stay -1."""
+    example = torch.arange(len(words), device=words.device)[:, None].expand_as(words)
+    owner = first_piece(example, words).cpu()
+    groups = (ids if groups is None else groups).cpu()
+    return words_of(words).cpu().masked_fill(ids[owner] < 0, -1), groups[owner]

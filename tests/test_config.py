@@ -18,7 +18,7 @@ from xling.precision import resolve_precision
 from xling.similarity import get_measure
 
 ROOT = Path(__file__).parents[1]
-FROM_FILES = ("text_files",)
+FROM_FILES = ("text_files", "ud", "panx", "conll", "squad_files")
 
 
 def options(group):

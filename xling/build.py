@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from pytorch_lightning.callbacks import TQDMProgressBar
 
@@ -22,7 +23,8 @@ from xling.callbacks.progress_file import ProgressFile
 from xling.callbacks.snapshot import RepresentationWriter
 from xling.checkpoints import VerifiedCheckpointIO
 from xling.data.datamodule import TransferDataModule
-from xling.errors import XlingValueError
+from xling.errors import XlingError, XlingValueError
+from xling.fetched import FetchedFirst, data_folder
 from xling.freezing import plan_freezing, switch_off_dropout
 from xling.layers import find_layers
 from xling.loggers import FinalFigures, build_loggers, check_packages, final_figures
@@ -30,6 +32,7 @@ from xling.metrics_file import MetricsFile
 from xling.models.encoders import describe_encoder, load_encoder, load_tokenizer, resolve_weights, take_pooler
 from xling.models.spec import EncoderSpec
 from xling.module import TransferModule
+from xling.pooling import WORD_POOLINGS
 from xling.precision import resolve_precision
 from xling.recorder import RunRecorder
 from xling.requeue import slurm_plugins
@@ -66,6 +69,7 @@ class Parts:
             "model": self.facts["model"]["name"],
             "frozen_layers": sorted(self.recorder.frozen_layers),
             "noise_floor": self.monitor.noise_floor(),
+            "alignment": self.facts["alignment"] or "measured",
         }
 
 
@@ -76,9 +80,19 @@ def resolve_settings(config: dict[str, Any]) -> dict[str, Any]:
     }
     check_packages(config["logger"])
     cache_dir = str(Path(config["cache_dir"]).expanduser())
-    targets = config["target_languages"] or _languages_of(instantiate(config["data"]["source"], _convert_="all"))
+    targets = config["target_languages"] or _languages_of(_made(config["data"]["source"]))
     model = asdict(resolve_weights(EncoderSpec(**config["model"]), cache_dir))
     return config | {"trainer": trainer, "cache_dir": cache_dir, "model": model, "target_languages": targets}
+
+
+def _made(settings: dict[str, Any]) -> Any:
+    """Instantiate, with a user's error as it is rather than as text inside Hydra's."""
+    try:
+        return instantiate(settings, _convert_="all")
+    except InstantiationException as error:
+        if isinstance(error.__cause__, XlingError):
+            raise error.__cause__ from None
+        raise
 
 
 def _languages_of(source: Any) -> list[str]:
@@ -100,7 +114,8 @@ def build_parts(config: dict[str, Any], identity: dict[str, Any], run: RunDirect
     plan = plan_freezing(**config["freeze"])
     monitor = build_monitor(config, spec, datamodule, module, facts["model"]["content_hash"])
     frozen_layers = plan.layers_of(find_layers(module, spec.layers).n_layers)
-    alignment = build_alignment(config, monitor)
+    facts["alignment"] = why_not_aligned(config, datamodule)
+    alignment = None if facts["alignment"] else build_alignment(config, monitor)
     recorder = RunRecorder(run, identity, monitor, frozen_layers, alignment)
     clock = TrainingClock()
     callbacks: list[pl.Callback] = [LayerFreezing(plan, spec.layers), monitor, recorder, clock]
@@ -119,8 +134,8 @@ def build_data(config: dict[str, Any], spec: EncoderSpec) -> TransferDataModule:
     """The data module, loaded: bad data speaks up before a model is loaded."""
     data = config["data"]
     datamodule = TransferDataModule(
-        instantiate(data["source"], _convert_="all"),
-        instantiate(data["task"], _convert_="all"),
+        FetchedFirst(_made(data["source"]), data_folder(Path(config["cache_dir"]), data["source"])),
+        _made(data["task"]),
         load_tokenizer(spec, config["cache_dir"]),
         source_language=config["source_language"],
         target_languages=config["target_languages"],
@@ -172,11 +187,30 @@ def build_monitor(
     return ImpactMonitor(layers, probe["pooling"], probe["similarity"], probe["uncertainty"], base)
 
 
-def build_alignment(config: dict[str, Any], monitor: ImpactMonitor) -> AlignmentMonitor | None:
-    """The monitor of source against target, unless no measure is asked for or the source is not among the targets."""
+def why_not_aligned(config: dict[str, Any], datamodule: TransferDataModule) -> str:
+    """Say why source and targets are not compared example by example; empty where they are."""
+    probe, source = config["probe"], config["source_language"]
+    if not probe["alignment"]:
+        return "not asked for (probe.alignment)"
+    if source not in datamodule.probes:
+        return f"the source {source} is not among the targets"
+    if probe["pooling"] in WORD_POOLINGS:
+        reason = "words have no counterparts in another language; probe.pooling=mean compares sentences"
+    else:
+        others = [language for language in datamodule.probes if language != source]
+        unmatched = [language for language in others if not datamodule.is_parallel(source, language)]
+        for language in unmatched:
+            log.warning("no alignment of %s with %s: their probe sets have different example ids", source, language)
+        if not others or len(unmatched) < len(others):
+            return ""
+        reason = "no target's probe set has the source's example ids: the data are not parallel"
+    log.warning("alignment of source and targets is not measured: %s", reason)
+    return reason
+
+
+def build_alignment(config: dict[str, Any], monitor: ImpactMonitor) -> AlignmentMonitor:
+    """The monitor of source against target."""
     probe = config["probe"]
-    if not probe["alignment"] or config["source_language"] not in config["target_languages"]:
-        return None
     return AlignmentMonitor(
         config["source_language"], monitor.layers, probe["pooling"], probe["alignment"], monitor.base
     )

@@ -1,4 +1,4 @@
-"""What turns pooled representations into class scores."""
+"""What turns the last hidden states into class scores, of an example or of every token."""
 
 from torch import Tensor, nn
 
@@ -40,11 +40,38 @@ class ClassificationHead(nn.Module):
         self.pool = get_pooling(pooling)
         self.pooler = pooler
         self.dropout = nn.Dropout(dropout)
-        self.classifier = nn.Linear(hidden_size, n_labels)
-        nn.init.normal_(self.classifier.weight, std=initializer_range)
-        nn.init.zeros_(self.classifier.bias)
+        self.classifier = _linear(hidden_size, n_labels, initializer_range)
 
     def forward(self, hidden_states: Tensor, mask: Tensor) -> Tensor:
         """[batch, sequence, hidden], [batch, sequence] -> logits [batch, n_labels]."""
         pooled = self.pool(hidden_states, mask) if self.pooler is None else self.pooler(hidden_states)
         return self.classifier(self.dropout(pooled))
+
+
+class TokenHead(nn.Module):
+    """Drop out and classify every token.
+
+    Args:
+        hidden_size: width of the encoder.
+        n_labels: number of classes.
+        dropout: probability before the classifier.
+        initializer_range: standard deviation of the classifier's initial weights.
+    """
+
+    def __init__(
+        self, hidden_size: int, n_labels: int, *, dropout: float = 0.1, initializer_range: float = 0.02
+    ) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(dropout)
+        self.classifier = _linear(hidden_size, n_labels, initializer_range)
+
+    def forward(self, hidden_states: Tensor, mask: Tensor) -> Tensor:
+        """[batch, sequence, hidden] -> logits [batch, sequence, n_labels]; `mask` is not needed."""
+        return self.classifier(self.dropout(hidden_states))
+
+
+def _linear(hidden_size: int, n_labels: int, initializer_range: float) -> nn.Linear:
+    layer = nn.Linear(hidden_size, n_labels)
+    nn.init.normal_(layer.weight, std=initializer_range)
+    nn.init.zeros_(layer.bias)
+    return layer

@@ -133,7 +133,7 @@ class TransferModule(StepMeanLoss, pl.LightningModule, ABC):
             ):  # even if this process had none of its rows: a meter adds up over all
                 self.transfer[language] = {name: float(value) for name, value in meter.compute().items()}
                 for name in self.metrics:
-                    self.log(f"val/{name}/{language}", self.transfer[language][name])
+                    self.log(f"val/{name}/{language}", self.transfer[language][name], batch_size=1)
 
     def configure_optimizers(self) -> dict[str, Any]:
         """AdamW over what is not frozen, with the schedule stepped every optimiser step."""

@@ -1,4 +1,6 @@
-"""One vector per example out of a hidden state."""
+"""One vector per example, or per word, out of a hidden state."""
+
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
@@ -40,17 +42,77 @@ def flatten(hidden_states: Tensor, mask: Tensor | None = None) -> Tensor:
     return hidden_states.flatten(start_dim=1)
 
 
+def first_piece(hidden_states: Tensor, word_ids: Tensor) -> Tensor:
+    """The first word piece of every word.
+
+    Args:
+        hidden_states: [batch, sequence, hidden].
+        word_ids: [batch, sequence] int64, equal for the pieces of a word, which stand together; -1 where there is no word.
+
+    Returns:
+        [n_words, hidden], words in the order of :func:`words_of`.
+
+    >>> first_piece(torch.tensor([[[9.0], [1.0], [3.0], [5.0]]]), torch.tensor([[-1, 70, 70, 71]]))
+    tensor([[1.],
+            [5.]])
+    """
+    return hidden_states[_starts(word_ids)]
+
+
+def mean_of_pieces(hidden_states: Tensor, word_ids: Tensor) -> Tensor:
+    """The mean over every word's pieces; arguments and result as of :func:`first_piece`.
+
+    >>> mean_of_pieces(torch.tensor([[[9.0], [1.0], [3.0], [5.0]]]), torch.tensor([[-1, 70, 70, 71]]))
+    tensor([[2.],
+            [5.]])
+    """
+    belongs, starts = word_ids >= 0, _starts(word_ids)
+    row = starts.flatten().cumsum(0)[belongs.flatten()] - 1
+    sums = hidden_states.new_zeros(int(starts.sum()), hidden_states.shape[-1])
+    sums = sums.index_add(0, row, hidden_states[belongs])
+    return sums / torch.bincount(row, minlength=len(sums)).unsqueeze(1)
+
+
+def words_of(word_ids: Tensor) -> Tensor:
+    """Ids of the words that `word_ids` [batch, sequence] names, one each, in the order of rows and positions.
+
+    >>> words_of(torch.tensor([[-1, 70, 70, 71], [-1, 80, -1, -1]]))
+    tensor([70, 71, 80])
+    """
+    return word_ids[_starts(word_ids)]
+
+
+def _starts(word_ids: Tensor) -> Tensor:
+    before = torch.nn.functional.pad(word_ids, (1, 0), value=-1)[:, :-1]
+    return (word_ids >= 0) & (word_ids != before)
+
+
 POOLINGS = {"mean": masked_mean, "cls": first_token, "flatten": flatten}
+"""Name -> function of hidden states and padding mask: a row per example."""
+
+WORD_POOLINGS = {"word": first_piece, "word_mean": mean_of_pieces}
+"""Name -> function of hidden states and word ids: a row per word."""
 
 
-def get_pooling(name: str):
-    """Find a pooling by name.
+def get_probe_pooling(name: str):
+    """Find a pooling by name, one per example or one per word.
+
+    Raises:
+        XlingValueError: there is none of that name.
+    """
+    return WORD_POOLINGS[name] if name in WORD_POOLINGS else get_pooling(name, [*POOLINGS, *WORD_POOLINGS])
+
+
+def get_pooling(name: str, known: Iterable[str] = POOLINGS):
+    """Find a pooling of examples by name.
+
+    Args:
+        name: in :data:`POOLINGS`.
+        known: what the error names.
 
     Raises:
         XlingValueError: there is none of that name.
     """
     if name not in POOLINGS:
-        raise XlingValueError(
-            f"unknown pooling {name!r}; expected {', '.join(POOLINGS)}{close_matches(name, POOLINGS)}"
-        )
+        raise XlingValueError(f"unknown pooling {name!r}; expected {', '.join(known)}{close_matches(name, known)}")
     return POOLINGS[name]

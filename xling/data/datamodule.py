@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytorch_lightning as pl
 from torch import Tensor
@@ -103,6 +104,11 @@ class TransferDataModule(pl.LightningDataModule):
     def probe_fingerprints(self) -> dict[str, str]:
         """Target language -> fingerprint of its tokenised probe set; callbacks key stored representations by it."""
         return {language: probe.fingerprint for language, probe in self.probes.items()}
+
+    def is_parallel(self, language: str, other: str) -> bool:
+        """Whether two probe sets hold the same example ids: the same content in two languages."""
+        ids = (np.sort(self.probes[name].example_ids) for name in (language, other))
+        return np.array_equal(*ids)
 
     def train_dataloader(self) -> DataLoader:
         """Length-bucketed, shuffled batches of the source language; after a checkpoint was loaded, those still to come."""

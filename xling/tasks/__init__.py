@@ -5,6 +5,8 @@ makes the LightningModule with its head and scores. Data sources name the task t
 else asks which one it is. A further task is a class with the same methods, named as ``data.task._target_``.
 """
 
+from xling.tasks.questions import QuestionAnswering
 from xling.tasks.sentences import SentenceClassification
+from xling.tasks.tokens import TokenClassification
 
-__all__ = ["SentenceClassification"]
+__all__ = ["QuestionAnswering", "SentenceClassification", "TokenClassification"]

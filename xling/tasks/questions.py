@@ -1,0 +1,141 @@
+"""Extractive question answering: the answer is a span of a paragraph."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+from torch import nn
+from transformers import BatchEncoding, PreTrainedTokenizerBase
+
+from xling.data.examples import check_examples
+from xling.errors import XlingValueError
+from xling.tasks.span_module import SpanClassifier
+from xling.tasks.windows import window_id
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class QuestionAnswering:
+    """Columns: context, question, and answers: a list of {text, start}, start counting characters of the context.
+
+    A context longer than the encoder takes becomes windows that overlap by a third of the tokens; the answer is the best span
+    of all windows.
+
+    Args:
+        max_answer_length: tokens of an answer at most.
+    """
+
+    max_answer_length: int = 30
+    fills: Mapping[str, int] = field(default_factory=lambda: {"context_start": -1, "context_end": -1}, init=False)
+
+    def check(self, frame: pd.DataFrame, where: str) -> pd.DataFrame:
+        """Return `frame` if its examples fit.
+
+        Raises:
+            XlingValueError: no rows, a missing column, a question without answer, an answer that is not where it is said to
+                stand in its context, or an id that occurs twice.
+        """
+        frame = check_examples(frame, ("context", "question", "answers"), where)
+        for example in frame.itertuples(index=False):
+            if not len(example.answers):
+                raise XlingValueError(
+                    f"{where}: expected an answer to {example.question[:60]!r}, found none; leave out unanswerable questions"
+                )
+            for answer in example.answers:
+                start, text = answer["start"], answer["text"]
+                found = example.context[start : start + len(text)]
+                if found != text or not text:
+                    raise XlingValueError(
+                        f"{where}: the answer {text[:40]!r} to {example.question[:60]!r} is not in its context at character "
+                        f"{start}, where {found[:40]!r} stands; correct its answer_start"
+                    )
+        return frame
+
+    def fitted(self, frame: pd.DataFrame) -> "QuestionAnswering":
+        """The task itself: it has no labels to learn."""
+        return self
+
+    def columns(self, frame: pd.DataFrame) -> list[str]:
+        """Columns that are used, ids apart."""
+        return ["context", "question", "answers"]
+
+    def key(self) -> list[Any]:
+        """What tokenised rows depend on beside the examples."""
+        return ["questions"]
+
+    def tokenise(self, frame: pd.DataFrame, tokenizer: PreTrainedTokenizerBase, max_length: int) -> dict[str, Sequence]:
+        """Encode question and context, in windows of the context; a question of over half the tokens is cut.
+
+        Returns:
+            Columns of equal length. Per token: input_ids (and token_type_ids where the model has them), context_start and
+            context_end (its characters in the context, else -1). Per row: start and end (tokens of the first answer, 0 where
+            the window does not hold it), context, answers (texts), example_id (of the window), question_id, group_id, length.
+        """
+        questions = _cut_questions(frame["question"].tolist(), tokenizer, max_length // 2)
+        encoded = tokenizer(
+            questions,
+            frame["context"].tolist(),
+            truncation="only_second",
+            max_length=max_length,
+            stride=max_length // 3,
+            return_overflowing_tokens=True,
+            return_offsets_mapping=True,
+            return_attention_mask=False,
+        )
+        owners = encoded["overflow_to_sample_mapping"]
+        rows = [_row(encoded, index, frame.iloc[owner]) for index, owner in enumerate(owners)]
+        log.info("%d questions in %d windows of at most %d tokens", len(frame), len(rows), max_length)
+        columns = {name: [row[name] for row in rows] for name in rows[0]}
+        return columns | {name: list(encoded[name]) for name in ("input_ids", "token_type_ids") if name in encoded}
+
+    def module(
+        self, encoder: nn.Module, *, pooling: str, pooler: nn.Module | None = None, **settings: Any
+    ) -> SpanClassifier:
+        """The LightningModule; `settings` are those of :class:`xling.module.TransferModule`. `pooling` is not used.
+
+        Raises:
+            XlingValueError: a pooler, which reads one token alone.
+        """
+        if pooler is not None:
+            raise XlingValueError(
+                "a pre-trained pooler reads the first token, and answers are spans; set model.pooler=false"
+            )
+        return SpanClassifier(encoder, max_answer_length=self.max_answer_length, **settings)
+
+
+def _cut_questions(questions: list[str], tokenizer: PreTrainedTokenizerBase, limit: int) -> list[str]:
+    encoded = tokenizer(questions, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+    offsets = encoded["offset_mapping"]
+    return [q if len(o) <= limit else q[: o[limit - 1][1]] for q, o in zip(questions, offsets, strict=True)]
+
+
+def _row(encoded: BatchEncoding, index: int, example: pd.Series) -> dict[str, Any]:
+    is_context = [sequence == 1 for sequence in encoded.sequence_ids(index)]
+    offsets = encoded["offset_mapping"][index]
+    starts = [offset[0] if inside else -1 for offset, inside in zip(offsets, is_context, strict=True)]
+    ends = [offset[1] if inside else -1 for offset, inside in zip(offsets, is_context, strict=True)]
+    first, last = _answer_tokens(starts, ends, example["answers"][0])
+    return {
+        "context_start": starts,
+        "context_end": ends,
+        "start": first,
+        "end": last,
+        "context": example["context"],
+        "answers": [answer["text"] for answer in example["answers"]],
+        "example_id": window_id(int(example["example_id"]), starts[is_context.index(True)]),
+        "question_id": int(example["example_id"]),
+        "group_id": int(example["group_id"]),
+        "length": len(offsets),
+    }
+
+
+def _answer_tokens(starts: list[int], ends: list[int], answer: dict[str, Any]) -> tuple[int, int]:
+    """First and last token of an answer; (0, 0) where the window does not hold all of it."""
+    start, end = answer["start"], answer["start"] + len(answer["text"])
+    inside = [i for i, (s, e) in enumerate(zip(starts, ends, strict=True)) if s >= 0 and s < end and e > start]
+    if not inside or starts[inside[0]] > start or ends[inside[-1]] < end:
+        return 0, 0
+    return inside[0], inside[-1]
