@@ -140,7 +140,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.json:
         print(json.dumps([_as_json(*study) for study in studies.items()], indent=2, ensure_ascii=False))
         return 0
-    console = Console()
+    console = Console(soft_wrap=True)  # a reason stays one line
     for study, runs in studies.items():
         _show(study, runs, console)
     if not studies:
