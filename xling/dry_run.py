@@ -105,7 +105,7 @@ def _phrase_rule(config: Mapping[str, Any]) -> str:
     source = "assumed, not measured" if rate == GPU_RATE else f"{CPU_RATE:.0e} a core, measured with e5_small"
     return (
         f"rule of thumb: 2 operations a weight and token forward, up to 4 backward, {TOKENS} tokens an example, "
-        f"{rate:.0e} operations a second ({source}); expect a factor of 3 either way"
+        f"{rate:.0e} operations a second ({source}); a factor of 3 either way on an idle machine, more for tiny models"
     )
 
 
