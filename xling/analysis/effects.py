@@ -83,10 +83,16 @@ def fit_mixed_model(x: np.ndarray, y: np.ndarray, sources: np.ndarray, targets: 
     complete = np.isfinite(x) & np.isfinite(y)
     x, y, sources, targets = (values[complete] for values in (x, y, sources, targets))
     reason = _why_no_model(x, y, sources, targets)
-    if reason:
-        empty = dict.fromkeys(("slope", "slope_se", "p_value", "sd_source", "sd_target", "sd_residual"), np.nan)
-        return {"n_pairs": len(x)} | empty | {"converged": False, "reason": reason}
-    return {"n_pairs": len(x)} | _fit(_standardise(x), _standardise(y), sources, targets)
+    try:
+        fitted = _no_model(reason) if reason else _fit(_standardise(x), _standardise(y), sources, targets)
+    except np.linalg.LinAlgError:  # the likelihood's own matrices, where an effect's variance is at its bound
+        fitted = _no_model(f"a singular likelihood: {len(x)} pairs tell slope and effects not apart")
+    return {"n_pairs": len(x)} | fitted
+
+
+def _no_model(reason: str) -> dict:
+    empty = dict.fromkeys(("slope", "slope_se", "p_value", "sd_source", "sd_target", "sd_residual"), np.nan)
+    return empty | {"converged": False, "reason": reason}
 
 
 def _why_no_model(x: np.ndarray, y: np.ndarray, sources: np.ndarray, targets: np.ndarray) -> str:
