@@ -164,7 +164,7 @@ def test_the_hub_is_read_where_there_are_no_files(monkeypatch):
     asked = []
     monkeypatch.setattr("xling.data.hub_sets._hub_answers", lambda name: True)
     monkeypatch.setattr(datasets, "load_dataset", lambda *a, **k: asked.append((*a, k["split"])) or rows)
-    source = hub_or_files(None, hub=PAWSX, files={})
+    source = hub_or_files(None, hub=PAWSX, local={})
     frame = source("de", "dev")
     assert asked == [("google-research-datasets/paws-x", "de", "validation")]
     assert frame[["example_id", "text", "label"]].to_numpy().tolist() == [[3, "a", "y"], [5, "b", "n"]]

@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from task_files import write_squad
@@ -56,6 +57,18 @@ def test_squad_files_give_questions_grouped_by_paragraph(tmp_path):
 def test_unusable_questions_are_named(tmp_path, data, message):
     with pytest.raises(XlingValueError, match=message):
         TASK.check(read(tmp_path, data), "dev.en")
+
+
+def test_answers_may_come_as_the_hub_or_a_parquet_file_has_them(tmp_path):
+    frame = read(tmp_path, one_question())
+    plain = TASK.check(frame, "x")["answers"].tolist()
+    assert plain == [[{"text": "Ana", "start": 0}]]
+    for answers in (
+        {"text": np.array(["Ana"]), "answer_start": np.array([0])},
+        np.array([{"text": "Ana", "start": 0}]),
+    ):
+        other = frame.assign(answers=pd.Series([answers]))
+        assert TASK.check(other, "x")["answers"].tolist() == plain
 
 
 def test_a_pooler_is_refused():

@@ -120,6 +120,12 @@ def test_unusable_words_are_refused(task, frame, message):
         task.check(frame, "somewhere")
 
 
+def test_words_may_come_as_arrays():
+    frame = make_sentences("Ana/B-PER es/O")
+    arrays = frame.assign(words=pd.Series([np.array(["Ana", "es"])]), tags=pd.Series([np.array(["B-PER", "O"])]))
+    assert NER.check(arrays, "x").to_dict() == NER.check(frame, "x").to_dict()
+
+
 def test_a_metric_that_words_do_not_have_is_refused():
     with pytest.raises(XlingValueError, match="unknown metric 'f1'; expected accuracy or entity_f1"):
         TokenClassification(metric="f1")

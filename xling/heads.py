@@ -70,6 +70,18 @@ class TokenHead(nn.Module):
         return self.classifier(self.dropout(hidden_states))
 
 
+def refuse_pooler(pooler: nn.Module | None) -> None:
+    """Refuse a pre-trained pooler where a head reads every token.
+
+    Raises:
+        XlingValueError: there is one.
+    """
+    if pooler is not None:
+        raise XlingValueError(
+            "a pre-trained pooler reads the first token, and this task reads every one; set model.pooler=false"
+        )
+
+
 def _linear(hidden_size: int, n_labels: int, initializer_range: float) -> nn.Linear:
     layer = nn.Linear(hidden_size, n_labels)
     nn.init.normal_(layer.weight, std=initializer_range)

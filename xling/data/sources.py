@@ -9,12 +9,12 @@ from xling.data.files import FileSource
 from xling.data.hub_sets import HubSource
 
 
-def hub_or_files(root: str | Path | None, hub: Mapping[str, Any], files: Mapping[str, Any]) -> ExampleSource:
+def hub_or_files(root: str | Path | None, hub: Mapping[str, Any], local: Mapping[str, Any]) -> ExampleSource:
     """Read from local files where a folder is given, from the hub otherwise.
 
     Args:
         root: folder, or None.
         hub: arguments of :class:`xling.data.hub_sets.HubSource`.
-        files: arguments of :class:`xling.data.files.FileSource` beside `root`.
+        local: arguments of :class:`xling.data.files.FileSource` beside `root`.
     """
-    return HubSource(**hub) if root is None else FileSource(root, **files)
+    return HubSource(**hub) if root is None else FileSource(root, **local)

@@ -11,6 +11,7 @@ from transformers import BatchEncoding, PreTrainedTokenizerBase
 
 from xling.data.examples import check_examples
 from xling.errors import XlingValueError
+from xling.heads import refuse_pooler
 from xling.tasks.span_module import SpanClassifier
 from xling.tasks.windows import window_id
 
@@ -39,6 +40,7 @@ class QuestionAnswering:
                 stand in its context, or an id that occurs twice.
         """
         frame = check_examples(frame, ("context", "question", "answers"), where)
+        frame = frame.assign(answers=frame["answers"].map(_as_list))
         for example in frame.itertuples(index=False):
             if not len(example.answers):
                 raise XlingValueError(
@@ -99,11 +101,15 @@ class QuestionAnswering:
         Raises:
             XlingValueError: a pooler, which reads one token alone.
         """
-        if pooler is not None:
-            raise XlingValueError(
-                "a pre-trained pooler reads the first token, and answers are spans; set model.pooler=false"
-            )
+        refuse_pooler(pooler)
         return SpanClassifier(encoder, max_answer_length=self.max_answer_length, **settings)
+
+
+def _as_list(answers: Any) -> list[dict[str, Any]]:
+    """Answers as a list of {text, start}, from that, from an array of them, or from {text: [...], answer_start: [...]}."""
+    if isinstance(answers, Mapping):
+        answers = [{"text": t, "start": s} for t, s in zip(answers["text"], answers["answer_start"], strict=True)]
+    return [{"text": answer["text"], "start": int(answer["start"])} for answer in answers]
 
 
 def _cut_questions(questions: list[str], tokenizer: PreTrainedTokenizerBase, limit: int) -> list[str]:

@@ -13,6 +13,7 @@ from transformers import PreTrainedTokenizerBase
 from xling.data.collate import IGNORED
 from xling.data.examples import check_examples
 from xling.errors import XlingValueError, close_matches
+from xling.heads import refuse_pooler
 from xling.tasks.labels import check_labels, labels_of
 from xling.tasks.token_module import METRICS, TokenClassifier
 from xling.tasks.windows import WORD_BITS, Frame, pieces_of, window_id, windows
@@ -49,6 +50,9 @@ class TokenClassification:
             XlingValueError: no rows, a missing column, as many tags as words not, an unknown tag, an id that occurs twice.
         """
         frame = check_examples(frame, ("words", "tags"), where)
+        frame = frame.assign(
+            **{column: frame[column].map(list) for column in ("words", "tags")}
+        )  # parquet gives arrays
         lengths, n_tags = frame["words"].map(len), frame["tags"].map(len)
         if (lengths != n_tags).any() or (lengths == 0).any() or lengths.max() >= 1 << WORD_BITS:
             row = frame[(lengths != n_tags) | (lengths == 0) | (lengths >= 1 << WORD_BITS)].iloc[0]
@@ -114,10 +118,7 @@ class TokenClassification:
         Raises:
             XlingValueError: a pooler, which reads one token alone.
         """
-        if pooler is not None:
-            raise XlingValueError(
-                "a pre-trained pooler reads the first token, and words are classified; set model.pooler=false"
-            )
+        refuse_pooler(pooler)
         return TokenClassifier(encoder, labels=self.labels, metric=self.metric, **settings)
 
 
