@@ -37,7 +37,7 @@ def start(tmp_path):
 
 
 def wait_for(condition, process):
-    limit = time.monotonic() + 200
+    limit = time.monotonic() + 900  # importing takes minutes on a machine that is busy
     while not condition():
         assert process.poll() is None, "the run ended before it could be killed"
         assert time.monotonic() < limit
@@ -54,7 +54,7 @@ def test_four_processes_that_start_together_compute_the_base_once(make_config, t
     for process, log in runs:
         wait_for(lambda log=log: "ready" in log.read_text(), process)
     (tmp_path / "go").touch()
-    assert [process.wait(300) for process, _ in runs] == [0, 0, 0, 0]
+    assert [process.wait(900) for process, _ in runs] == [0, 0, 0, 0]
     computed = sum(log.read_text().count("computing them once") for _, log in runs)
     assert computed == 1
     assert len(base_files(tmp_path / "cache")) == 3  # one per target language
@@ -79,12 +79,12 @@ def test_a_process_killed_while_it_computes_the_base_leaves_nothing_broken(make_
     for path in base_files(cache):
         load_representations(path)  # whole, by its checksum
     again, log = start(config, "again")
-    assert again.wait(300) == 0, log.read_text()
+    assert again.wait(900) == 0, log.read_text()
     assert "computing them once" in log.read_text()
     undisturbed, _ = start(
         config | {"cache_dir": str(tmp_path / "other"), "output_dir": str(tmp_path / "alone")}, "alone"
     )
-    assert undisturbed.wait(300) == 0
+    assert undisturbed.wait(900) == 0
     tables = [pd.read_parquet(root / "test/en/none/seed_42/impact.parquet") for root in (tmp_path, tmp_path / "alone")]
     pd.testing.assert_frame_equal(*tables)
     assert all(path.name.startswith(TEMPORARY_PREFIX) for path in folder.iterdir() if path.is_dir())
