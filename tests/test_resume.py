@@ -10,7 +10,7 @@ from xling.train import train
 SETTINGS = {
     "whole epochs": [],
     "validation every 4 steps": ["trainer.val_check_interval=4", "trainer.check_val_every_n_epoch=null"],
-    "validation at every step": ["trainer.val_check_interval=1", "trainer.max_epochs=1"],
+    "validation at every step": ["trainer.val_check_interval=1"],
     "validation every other epoch": ["trainer.check_val_every_n_epoch=2"],
     "accumulated gradients": ["trainer.accumulate_grad_batches=4"],
     "limited steps": ["trainer.max_steps=9"],
@@ -70,24 +70,33 @@ def undisturbed():
     return {}
 
 
-@pytest.mark.parametrize("settings", SETTINGS)
-@pytest.mark.parametrize(
-    ("hook", "times"),
-    [
-        ("on_train_batch_end", (3, 5)),
-        ("on_validation_batch_end", (5,)),
-        ("on_train_batch_start", (6,)),
-        ("on_train_end", (1,)),
-    ],
-)
-def test_an_interrupted_run_ends_as_an_undisturbed_one(
-    make_config, tmp_path, train_with, undisturbed, settings, hook, times
-):
+KILLS = {
+    "training": [("on_train_batch_end", 3), ("on_train_batch_end", 5)],
+    "validation": [("on_validation_batch_end", 5)],
+    "next epoch": [("on_train_batch_start", 9)],
+    "end": [("on_train_end", 1)],
+}
+BY_DEFAULT = [
+    ("whole epochs", "training"),
+    ("validation every 4 steps", "validation"),
+]
+
+
+def cases():
+    """All combinations; but for a few they are slow."""
+    for settings in SETTINGS:
+        for kills in KILLS:
+            marks = [] if (settings, kills) in BY_DEFAULT else [pytest.mark.slow]
+            yield pytest.param(settings, kills, marks=marks, id=f"{settings}, killed in {kills}")
+
+
+@pytest.mark.parametrize(("settings", "kills"), list(cases()))
+def test_an_interrupted_run_ends_as_an_undisturbed_one(make_config, tmp_path, train_with, undisturbed, settings, kills):
     common = [*SETTINGS[settings], "checkpoint.every_n_steps=1", "trainer.log_every_n_steps=2", "data.batch_size=12"]
     if settings not in undisturbed:
         undisturbed[settings] = outcome(train(make_config(*common, f"output_dir={tmp_path}/undisturbed")))
     config = make_config(*common, f"output_dir={tmp_path}/interrupted")
-    for n in times:
+    for hook, n in KILLS[kills]:
         run = train_with(config, KillAt(hook, n))
         assert not run.is_complete
     found = outcome(train(config))

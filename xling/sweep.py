@@ -15,7 +15,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, open_dict
 from rich.progress import track
 
-from xling.errors import XlingError, XlingValueError
+from xling.errors import UnreachableError, XlingError, XlingValueError
 from xling.freezing import plan_freezing
 from xling.planned import RunKey, record_plan
 
@@ -39,6 +39,9 @@ class StudyCallback(Callback):
             do_instead(_print_dry_run, lambda: expand_sweep(config))
         try:
             _record(expand_sweep(config))
+        except UnreachableError as error:  # Hydra would write next, and show a traceback
+            log.error("error: %s", error)
+            sys.exit(1)
         except (XlingError, OSError) as error:  # the jobs say themselves what is wrong with a setting or a folder
             log.warning("the study keeps no list of its runs: %s", error)
         except HydraException:

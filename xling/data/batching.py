@@ -57,10 +57,12 @@ class LengthBucketBatches(Sampler[list[int]]):
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch whose order comes next; Lightning calls this."""
+        if epoch != self.epoch:
+            self._n_done = 0  # the rest of the epoch before was never asked for: there was none
         self.epoch = epoch
 
     def go_on(self, epoch: int, n_done: int) -> None:
-        """Let the next pass be that of `epoch` without its first `n_done` shares; the one after it is whole again."""
+        """Let the next pass, if it is one of `epoch`, leave out the first `n_done` shares; the one after it is whole."""
         self.epoch, self._n_done = epoch, n_done
 
     def __len__(self) -> int:

@@ -1,0 +1,136 @@
+"""A small real sweep, started over and over: in a forked process (importing torch once, not a hundred times) or by command."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+SIZE = (
+    "model=tiny_bert",
+    "target_languages=[en,de,sw]",
+    "data.source.n_premises={train: 24, probe: 8}",
+    "data.batch_size=12",
+    "data.max_length=48",
+    "trainer.max_epochs=2",
+    "trainer.accelerator=cpu",
+    "trainer.log_every_n_steps=2",
+    "checkpoint.every_n_steps=2",
+)
+SWEEP = ("source_language=en,de,es,ru", "freeze=none,embeddings", "seed=1,2")
+ONE_RUN = ("source_language=en", "freeze=none", "seed=1")
+
+
+@dataclass
+class Study:
+    """A study in a folder of its own.
+
+    Attributes:
+        root: folder of its runs, cache and output.
+        overrides: beyond ``SIZE``.
+        name: of the study.
+    """
+
+    root: Path
+    overrides: Sequence[str] = SWEEP
+    name: str = "faults"
+    output_dir: Path = field(init=False)
+    cache_dir: Path = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.root.mkdir(parents=True, exist_ok=True)
+        self.output_dir, self.cache_dir = self.root / "runs", self.root / "cache"
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the study's runs."""
+        return self.output_dir / self.name
+
+    def arguments(self) -> list[str]:
+        """What a user would type after ``train.py``."""
+        places = [f"study={self.name}", f"output_dir={self.output_dir}", f"cache_dir={self.cache_dir}"]
+        return ["-m", *SIZE, *self.overrides, *places]
+
+    def start(self, before: Callable[[], None] = lambda: None) -> "Forked":
+        """Start the sweep in a forked process; `before` runs in it first."""
+        return Forked(self, before)
+
+    def command(self, environment: dict[str, str] | None = None) -> subprocess.Popen:
+        """Start the sweep as a user does."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "xling.train", *self.arguments()],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"OMP_NUM_THREADS": "1"} | (environment or {}),
+        )
+
+
+class Forked:
+    """A sweep in a child process, its messages in a file.
+
+    Args:
+        study: the sweep.
+        before: called in the child.
+    """
+
+    def __init__(self, study: Study, before: Callable[[], None]) -> None:
+        self.messages_file = study.root / "messages.txt"
+        self.stack_file = study.root / "stack.txt"
+        self.pid = os.fork()
+        if self.pid == 0:
+            self._run(study, before)
+
+    def _run(self, study: Study, before: Callable[[], None]) -> None:
+        import faulthandler
+
+        status = 1
+        try:
+            output = os.open(self.messages_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+            for descriptor in (1, 2):
+                os.dup2(output, descriptor)
+            faulthandler.register(signal.SIGUSR2, self.stack_file.open("w"), all_threads=False)
+            sys.argv = ["train.py", *study.arguments()]
+            before()
+            from xling.train import main
+
+            main()
+            status = 0
+        except SystemExit as stop:
+            status = stop.code if isinstance(stop.code, int) else int(bool(stop.code))
+        except BaseException:
+            import traceback
+
+            traceback.print_exc()
+        finally:
+            sys.stderr.flush()
+            os._exit(status)
+
+    def wait(self, seconds: float | None = None) -> int | None:
+        """Exit status (negative: signal), or None if it still runs after `seconds`."""
+        ends = None if seconds is None else time.monotonic() + seconds
+        while True:
+            pid, status = os.waitpid(self.pid, 0 if ends is None else os.WNOHANG)
+            if pid:
+                return os.waitstatus_to_exitcode(status)
+            if time.monotonic() > ends:
+                return None
+            time.sleep(0.002)
+
+    def kill(self, number: int = signal.SIGKILL) -> int:
+        """Send a signal and wait for the end."""
+        os.kill(self.pid, number)
+        return self.wait()
+
+    def stack(self) -> str:
+        """Where the process is: its main thread's stack, as it writes it itself."""
+        os.kill(self.pid, signal.SIGUSR2)
+        time.sleep(0.005)
+        return self.stack_file.read_text() if self.stack_file.is_file() else ""
+
+    def messages(self) -> str:
+        """What it printed."""
+        return self.messages_file.read_text(errors="replace")
