@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 import warnings
 from pathlib import Path
 
@@ -32,14 +33,18 @@ def places(folder, name):
     return [f"output_dir={folder / name}", f"cache_dir={folder / name}_cache"]
 
 
+ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
+
+
+def command(*settings, launcher=()):
+    """What a user types."""
+    return [sys.executable, *launcher, str(ROOT / "train.py"), *SETTINGS, *settings]
+
+
 def start(*settings, launcher=()):
-    """Run train.py as a user does."""
+    """Run it."""
     return subprocess.run(
-        [sys.executable, *launcher, str(ROOT / "train.py"), *SETTINGS, *settings],
-        capture_output=True,
-        text=True,
-        timeout=900,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        command(*settings, launcher=launcher), capture_output=True, text=True, timeout=900, env=ENVIRONMENT
     )
 
 
@@ -94,3 +99,43 @@ def test_all_processes_follow_what_the_first_finds(folder):
     done = start(*places(folder, "two"), *TWO, launcher=TORCHRUN)
     assert done.returncode == 0
     assert done.stderr.count("is complete; nothing to do") == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("processes", [TWO, []], ids=["two", "one"])
+def test_a_killed_run_goes_on_with_as_many_processes_or_another_number(folder, tmp_path, processes):
+    settings = [*places(tmp_path, "run"), "checkpoint.every_n_steps=1"]
+    run = tmp_path / "run" / "t" / "en" / "none" / "seed_42"
+    first = subprocess.Popen(command(*settings, *TWO), env=ENVIRONMENT, stderr=subprocess.DEVNULL)
+    while not (run / "checkpoints" / "last.ckpt").is_file():
+        assert first.poll() is None
+        time.sleep(0.01)
+    first.kill()
+    first.wait()
+    assert not (run / "manifest.json").is_file()
+    done = start(*settings, *processes)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert ("the checkpoint is of 2 processes, now there are 1" in done.stderr) == (not processes)
+    undisturbed = folder / "two" / "t" / "en" / "none" / "seed_42"
+    for table in ("transfer", "impact"):
+        one, two = (pd.read_parquet(path / f"{table}.parquet") for path in (run, undisturbed))
+        pd.testing.assert_frame_equal(one, two, atol=1e-5, rtol=1e-3)
+
+
+@pytest.mark.slow
+def test_a_refused_run_does_not_stop_a_sweep_and_is_named_once(tmp_path):
+    done = start(*places(tmp_path, "sweep"), *TWO, "hydra.mode=MULTIRUN", "source_language=xx,en,de", "trainer.max_epochs=1")
+    assert done.returncode == 1
+    assert done.stderr.count("error: ") == done.stderr.count("failed: ") == 1
+    assert "no language 'xx'" in done.stderr
+    assert len(list((tmp_path / "sweep").rglob("manifest.json"))) == 2
+
+
+@pytest.mark.gpu
+def test_fsdp_measures_what_one_process_does(tmp_path):
+    """On as many GPUs as there are, one at least; parameters are sharded over them."""
+    for name, trainer in (("one", []), ("fsdp", ["trainer=fsdp"])):
+        done = start(*places(tmp_path, name), *trainer, "trainer.accelerator=gpu")
+        assert done.returncode == 0, done.stderr[-3000:]
+    one, fsdp = (pd.read_parquet(tmp_path / name / "t/en/none/seed_42/impact.parquet") for name in ("one", "fsdp"))
+    pd.testing.assert_frame_equal(fsdp, one, atol=1e-3, rtol=1e-2)

@@ -1,10 +1,15 @@
 """What the processes of a run say when they cannot start, or one of them fails. (With two processes: test_ddp.py.)"""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
+from hydra.types import RunMode
+from xling.callbacks.base import BaseStore
 
-from xling.errors import XlingValueError
+from xling.errors import MissingFileError, XlingValueError
 from xling.processes import first, is_first, joined_processes, n_processes, only_first, together
+from xling.train import _check_base
 
 PLACES = {"accelerator": "cpu", "devices": 1, "num_nodes": 1}
 
@@ -49,6 +54,28 @@ def test_torchrun_with_another_number_of_processes_is_refused(monkeypatch):
     message = r"does not match the world size \(4\).*Set trainer.devices"
     with pytest.raises(XlingValueError, match=message), joined_processes(PLACES | {"strategy": "ddp", "devices": 2}):
         pass
+
+
+def test_a_launchers_job_cannot_start_processes(monkeypatch):
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    job = SimpleNamespace(
+        mode=RunMode.MULTIRUN,
+        launcher=SimpleNamespace(_target_="hydra_plugins.JoblibLauncher"),
+        runtime=SimpleNamespace(choices={"launcher": "joblib"}),
+    )
+    hydra = SimpleNamespace(initialized=lambda: True, get=lambda: job)
+    monkeypatch.setattr("xling.processes.HydraConfig", hydra)
+    message = r"launcher=joblib: the job cannot start them; use launcher=basic"
+    with pytest.raises(XlingValueError, match=message), joined_processes(PLACES | {"strategy": "ddp", "devices": 2}):
+        pass
+
+
+def test_a_disk_that_is_not_shared_is_named(tmp_path):
+    parts = SimpleNamespace(
+        datamodule=SimpleNamespace(target_languages=["de"]), monitor=SimpleNamespace(base=BaseStore(tmp_path))
+    )
+    with pytest.raises(MissingFileError, match=r"base representations of de .* on a disk that all nodes share"):
+        _check_base(parts)
 
 
 def test_a_manager_is_entered_and_left_once():

@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor
+from torch.distributed.fsdp import FullyShardedDataParallel
 
 
 def sum_over_processes(values: Tensor) -> Tensor:
@@ -52,3 +53,16 @@ class StepMeanLoss:
             gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
             torch._foreach_mul_(gradients, self._reference / self._so_far[1].clamp(min=1))
         self._reference = self._so_far = None
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip as Lightning does, and by the norm over all shards where parameters are sharded, which it refuses."""
+        if isinstance(self.trainer.model, FullyShardedDataParallel):
+            if gradient_clip_val is not None:
+                self.trainer.model.clip_grad_norm_(gradient_clip_val)
+        else:
+            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)

@@ -52,11 +52,12 @@ def joined_processes(settings: dict[str, Any]) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        if getattr(error, "is_shared", False):
-            if not is_first():
-                _speak_from(logging.CRITICAL)
-            raise
-        _end_others(strategy, error)
+        if not getattr(error, "is_shared", False):
+            _end_others(strategy, error)
+        raise
+    finally:
+        if not is_first():  # how the run ended is for process 0 to say
+            _speak_from(logging.CRITICAL)
 
 
 def n_processes() -> int:
@@ -154,7 +155,8 @@ def _start(strategy: ParallelStrategy) -> None:
     if isinstance(strategy.launcher, _SubprocessScriptLauncher):
         _refuse_launched_sweep(strategy.launcher)
     try:
-        strategy.launcher.launch(lambda: None)
+        if strategy.launcher is not None:  # none with FSDP where torchrun or srun has started the processes
+            strategy.launcher.launch(lambda: None)
     except ValueError as error:  # Lightning's: devices x nodes is not the number of processes started
         raise XlingValueError(f"{error} Set trainer.devices and trainer.num_nodes to what was started.") from error
     strategy.setup_environment()
@@ -166,10 +168,10 @@ def _end_others(strategy: ParallelStrategy, error: BaseException) -> None:
         log.error("error: %s", error)
     elif isinstance(error, Exception):
         log.error("process %d of %d failed", rank(), n_processes(), exc_info=error)
-    strategy.launcher.kill(signal.SIGKILL)
-    if isinstance(error, Exception):
+    if strategy.launcher is not None:
+        strategy.launcher.kill(signal.SIGKILL)
+    if isinstance(error, Exception):  # a sweep would go on without the others
         raise SystemExit(1)
-    raise error
 
 
 def _speak_from(level: int) -> None:
