@@ -130,6 +130,8 @@ def _record_results(
 def _train(config: dict[str, Any], parts: Parts, run: RunDirectory, stop: StopOnSignal) -> None:
     """Fit, from the checkpoint on where there is one."""
     is_resumed = first(run.checkpoint.is_file)
+    if is_resumed:
+        log.info("going on from %s", run.checkpoint)
     trainer = build_trainer(config, [stop, *parts.callbacks], run.path, is_resumed=is_resumed)
     if config["cache_frozen"]:
         together(lambda: start_after_frozen_layers(config, parts, trainer.strategy.root_device))
@@ -164,7 +166,7 @@ def _check_base(parts: Parts) -> None:
 
 
 def _report(parts: Parts, identity: dict[str, Any], seconds: float) -> None:
-    transfer = {language: score[parts.module.transfer_metric] for language, score in parts.module.transfer.items()}
+    transfer = {row["target_language"]: row["score"] for row in parts.recorder.transfer}  # the last one of each counts
     scores = "  ".join(
         f"{language} {score:.3f}" for language, score in sorted(transfer.items(), key=lambda item: -item[1])
     )
