@@ -1,4 +1,4 @@
-"""The callback that intervenes: it freezes layers before the optimiser exists."""
+"""The callback that intervenes: it freezes layers, or adapts them, before the optimiser exists."""
 
 import logging
 from collections.abc import Mapping
@@ -8,6 +8,7 @@ import pytorch_lightning as pl
 from xling.errors import XlingValueError
 from xling.freezing import FreezePlan, describe_plan, freeze_layers
 from xling.layers import find_layers
+from xling.lora import check_peft
 
 log = logging.getLogger(__name__)
 
@@ -20,9 +21,14 @@ class LayerFreezing(pl.Callback):
     Args:
         plan: what to freeze, e.g. ``plan_freezing("bottom_k", k=3)``; see :func:`xling.freezing.plan_freezing`.
         override: module paths of an architecture that is not known, see :func:`xling.layers.find_layers`.
+
+    Raises:
+        XlingValueError: the plan needs adapters and the package peft is not installed.
     """
 
     def __init__(self, plan: FreezePlan, override: Mapping[str, str | None] | None = None) -> None:
+        if plan.adapts:
+            check_peft()
         self.plan, self.override = plan, override
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:

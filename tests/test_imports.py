@@ -11,13 +11,14 @@ ROOT = Path(__file__).parents[1]
 
 STAGES = {
     "foundation": ("errors", "atomic", "hashing", "tables", "languages", "hub", "pooling", "layers", "representations",
-                   "similarity", "metrics", "freezing", "precision", "logs", "distributed", "processes", "cache_use", "fetched"),
+                   "similarity", "metrics", "freezing", "lora", "precision", "logs", "distributed", "processes", "cache_use",
+                   "fetched", "resources", "randomness", "checkpoints", "runstate"),
     "config": ("conf", "cli", "failures", "launchers", "requeue"),
     "data": ("data",),
     "module": ("models", "heads", "module", "tasks"),
     "callbacks": ("callbacks",),
     "run directory": ("rundir", "recipe", "recorder", "study", "build", "finished", "frozen_prefix",
-                      "planned", "loggers", "cache_users"),
+                      "planned", "loggers", "cache_users", "metrics_file"),
     "analysis": ("distances", "analysis"),
     "report": ("report",),
     "commands": ("train", "analyze", "restore", "status", "status_table", "sweep", "dry_run", "cost", "estimate", "cache",

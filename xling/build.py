@@ -29,7 +29,14 @@ from xling.freezing import plan_freezing, switch_off_dropout
 from xling.layers import find_layers
 from xling.loggers import FinalFigures, build_loggers, check_packages, final_figures
 from xling.metrics_file import MetricsFile
-from xling.models.encoders import describe_encoder, load_encoder, load_tokenizer, resolve_weights, take_pooler
+from xling.models.encoders import (
+    check_pooling,
+    describe_encoder,
+    load_encoder,
+    load_tokenizer,
+    resolve_weights,
+    take_pooler,
+)
 from xling.models.spec import EncoderSpec
 from xling.module import TransferModule
 from xling.pooling import WORD_POOLINGS
@@ -151,6 +158,7 @@ def build_module(
     config: dict[str, Any], spec: EncoderSpec, datamodule: TransferDataModule, encoder: Any
 ) -> TransferModule:
     """Encoder and head as one LightningModule."""
+    check_pooling(spec, encoder)
     module = datamodule.task.module(
         encoder,
         pooling=spec.pooling,

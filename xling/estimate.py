@@ -44,7 +44,8 @@ def estimate_checkpoint(config: Mapping[str, Any]) -> int | None:
     size, plan = find_size(config), plan_freezing(**config["freeze"])
     if size is None:
         return None
-    return compute_checkpoint_bytes(size, plan.layers_of(size.n_layers), word_embeddings=plan.word_embeddings)
+    frozen = range(size.n_layers + 1) if plan.adapts else plan.layers_of(size.n_layers)
+    return compute_checkpoint_bytes(size, frozen, word_embeddings=plan.word_embeddings)
 
 
 def estimate_representations(config: Mapping[str, Any]) -> int | None:

@@ -13,6 +13,8 @@ from xling.build import build_data, build_module
 from xling.checkpoints import load_checkpoint
 from xling.data.datamodule import TransferDataModule
 from xling.errors import MissingFileError, XlingValueError
+from xling.freezing import plan_freezing
+from xling.lora import merge_adapters
 from xling.models.encoders import content_hash, load_encoder
 from xling.models.spec import EncoderSpec
 from xling.module import TransferModule
@@ -27,7 +29,7 @@ class FinishedRun:
         config: the run's settings.
         datamodule: with the probe sets.
         module: encoder with base weights, under a fresh head.
-        finetuned: state dict of the checkpoint.
+        finetuned: state dict of the checkpoint, adapters merged into the weights.
     """
 
     config: dict[str, Any]
@@ -61,7 +63,10 @@ def load_run(path: Path) -> FinishedRun:
     data = read_json(path / DATA_FILE)
     for language, fingerprint in datamodule.probe_fingerprints.items():
         _check_same(f"the probe set of {language}", data[f"probe.{language}"]["fingerprint"], fingerprint, path)
-    return FinishedRun(config, datamodule, build_module(config, spec, datamodule, encoder), finetuned)
+    module, plan = build_module(config, spec, datamodule, encoder), plan_freezing(**config["freeze"])
+    if plan.adapts:
+        finetuned = merge_adapters(module, finetuned, plan.options, spec.layers)
+    return FinishedRun(config, datamodule, module, finetuned)
 
 
 def _check_same(what: str, recorded: str, found: str, path: Path) -> None:

@@ -15,6 +15,7 @@ from torch import nn
 from xling.atomic import read_json
 from xling.errors import CorruptArtefactError, XlingValueError, close_matches
 from xling.layers import check_layer, find_layers
+from xling.lora import add_adapters
 
 DROPOUT = ("active", "off")
 
@@ -103,6 +104,11 @@ def guided(n_layers: int, suggestion: str, distance: str = "genetic") -> list[in
     return named_layers(n_layers, layers[distance])
 
 
+def adapted_layers(n_layers: int, **options: Any) -> list[int]:
+    """None: with adapters every layer's weights are frozen, and yet what it computes may change."""
+    return []
+
+
 @dataclass(frozen=True)
 class Strategy:
     """Which layers a strategy takes, and how it is named with its settings."""
@@ -110,10 +116,25 @@ class Strategy:
     layers: Callable[..., list[int]]
     name: Callable[..., str]
     word_embeddings: bool = False
+    adapts: bool = False
 
 
 def _marked(name: str, mark: str, is_marked: bool) -> str:
     return f"{name}_{mark}" if is_marked else name
+
+
+def _name_lora(
+    r: int = 8,
+    alpha: float | None = None,
+    target_modules: Sequence[str] | str | None = None,
+    adapter_dropout: float = 0.0,
+) -> str:
+    """E.g. ``lora_r8``; what differs from the usual choice (alpha = 2 r, queries and values, no dropout) follows."""
+    if isinstance(r, bool) or not isinstance(r, int) or r < 1:
+        raise XlingValueError(f"expected freeze.r, the rank of the adapters, to be a whole number from 1, got {r!r}")
+    targets = [target_modules] if isinstance(target_modules, str) else sorted(target_modules or [])
+    parts = [f"lora_r{r}", *([] if alpha in (None, 2 * r) else [f"alpha{alpha:g}"]), *targets]
+    return "_".join([*parts, *([f"dropout{adapter_dropout:g}"] if adapter_dropout else [])])
 
 
 STRATEGIES = {
@@ -127,6 +148,7 @@ STRATEGIES = {
         random_k, lambda k, seed, embeddings=False: _marked(f"random_{k}_seed{seed}", "embeddings", embeddings)
     ),
     "guided": Strategy(guided, lambda suggestion, distance="genetic": f"guided_{distance}"),
+    "lora": Strategy(adapted_layers, _name_lora, adapts=True),
 }
 
 
@@ -150,6 +172,11 @@ class FreezePlan:
     def word_embeddings(self) -> bool:
         """Whether the word-piece table is frozen alone; that is no layer."""
         return STRATEGIES[self.strategy].word_embeddings
+
+    @property
+    def adapts(self) -> bool:
+        """Whether the encoder is frozen as a whole and low-rank adapters inside it train, see :mod:`xling.lora`."""
+        return STRATEGIES[self.strategy].adapts
 
     def layers_of(self, n_layers: int) -> tuple[int, ...]:
         """Frozen layers of an encoder of `n_layers` blocks, ascending.
@@ -204,6 +231,8 @@ def freeze_layers(module: nn.Module, plan: FreezePlan, override: Mapping[str, st
     Returns:
         Full names of the frozen parameters, each once.
     """
+    if plan.adapts:
+        return add_adapters(module, **plan.options, override=override)
     layers = find_layers(module, override)
     owners = [owner for layer in plan.layers_of(layers.n_layers) for owner in layers.owners[layer]]
     if plan.dropout == "off":
@@ -250,6 +279,8 @@ def describe_plan(plan: FreezePlan, n_layers: int) -> str:
     'frozen: layers 12 of 0..12, dropout inside active; saves no backward pass, since layer 0 below trains'
     """
     layers = plan.layers_of(n_layers)
+    if plan.adapts:
+        return f"frozen: the encoder but for low-rank adapters ({plan.name}) in its layers 1..{n_layers}"
     if not layers:
         return "frozen: the word embeddings alone" if plan.word_embeddings else "frozen: nothing"
     text = f"frozen: layers {', '.join(map(str, layers))} of 0..{n_layers}, dropout inside {plan.dropout}"

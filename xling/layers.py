@@ -62,6 +62,9 @@ ARCHITECTURES = {
 }
 """transformers' ``config.model_type`` -> where its layers are; each is tested against ``output_hidden_states``."""
 
+CAUSAL = ("llama", "mistral", "qwen2", "qwen3", "gpt2")
+"""Decoders: a token sees only those before it."""
+
 OVERRIDE_KEYS = ("embeddings", "blocks", "final_norm")
 
 
@@ -99,9 +102,18 @@ def find_layers(module: nn.Module, override: Mapping[str, str | None] | None = N
     Raises:
         XlingValueError: no known architecture inside, or an override whose paths do not exist.
     """
+    return _name_layers(module, *_find(module, override))
+
+
+def find_encoder(module: nn.Module, override: Mapping[str, str | None] | None = None) -> nn.Module:
+    """The encoder that `module` is or holds; arguments and errors as of :func:`find_layers`."""
+    return _find(module, override)[1]
+
+
+def _find(module: nn.Module, override: Mapping[str, str | None] | None) -> tuple[str, nn.Module, Architecture]:
     for prefix, part, architecture in _candidates(module, override):
         if _fits(part, architecture):
-            return _name_layers(module, prefix, part, architecture)
+            return prefix, part, architecture
     if override:
         raise XlingValueError(
             f"no module inside {type(module).__name__} has the paths {dict(override)}; see named_modules()"
@@ -150,6 +162,11 @@ def check_layer(layer: int, n_layers: int) -> None:
         raise XlingValueError(
             f"layer {layer!r} does not exist: expected a whole number from 0 (embeddings) to {n_layers} (last block)"
         )
+
+
+def is_causal(module: nn.Module) -> bool:
+    """Whether `module` is or holds a decoder, whose first token says nothing of what follows."""
+    return any(_model_type(part) in CAUSAL for part in module.modules())
 
 
 def output_of(hook_output: Any) -> Tensor:

