@@ -11,6 +11,7 @@ from xling.data.batching import FILLER, LengthBucketBatches
 from xling.data.collate import PadToLongest
 from xling.data.datamodule import TransferDataModule
 from xling.data.examples import examples_fingerprint, limit_examples
+from xling.data.lazy_tokenizer import LazyTokenizer
 from xling.data.tokenised import load_tokenised
 from xling.data.xnli import XnliSource
 from xling.errors import CorruptArtefactError, MissingFileError, UnreachableError, XlingValueError
@@ -256,7 +257,7 @@ def test_collate_pads_to_the_longest():
     assert "token_type_ids" not in batch
 
 
-def make_datamodule(tmp_path, **changes):
+def make_datamodule(tmp_path, tokenizer=None, **changes):
     arguments = {
         "source_language": "en",
         "target_languages": ["en", "de"],
@@ -267,7 +268,7 @@ def make_datamodule(tmp_path, **changes):
     return TransferDataModule(
         lambda language, split: make_examples(30, f"{language} {split}"),
         TASK,
-        tiny_tokenizer(),
+        tiny_tokenizer() if tokenizer is None else tokenizer,
         **(arguments | changes),
     )
 
@@ -286,3 +287,18 @@ def test_datamodule_refuses_to_probe_what_it_trains_on(tmp_path):
         make_datamodule(tmp_path, train_split="dev")
     with pytest.raises(XlingValueError, match="names a language twice"):
         make_datamodule(tmp_path, target_languages=["en", "en"])
+
+
+def test_a_tokenizer_is_not_loaded_for_examples_that_are_tokenised(tmp_path):
+    def read(load, key="key"):
+        data = make_datamodule(tmp_path, tokenizer=LazyTokenizer(load, key))
+        data.setup("fit")
+        return next(iter(data.val_dataloader()["de"]))["input_ids"]
+
+    def refuse():
+        raise AssertionError("loaded")
+
+    first = read(tiny_tokenizer)
+    assert torch.equal(read(refuse), first)
+    with pytest.raises(AssertionError, match="loaded"):
+        read(refuse, key="other files")

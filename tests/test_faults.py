@@ -1,6 +1,7 @@
 """The fault script, reduced: a real sweep, killed and disturbed, gives what an undisturbed one gives."""
 
 import pytest
+
 from faults.__main__ import run
 from faults.kills import phase
 from faults.report import Fault, format_table

