@@ -41,3 +41,9 @@ def test_a_prefix_is_refused_where_its_output_would_change(make_config, settings
         XlingValueError, match=r"cache_frozen=true needs the embeddings and the blocks above them frozen"
     ):
         train(make_config("cache_frozen=true", *settings))
+
+
+def test_training_without_padding_gives_the_padded_weights(make_config):
+    plain = weights_after(make_config("study=padded", "model.dropout=off"))
+    packed = weights_after(make_config("study=packed", "packed=true", "model.dropout=off"))
+    assert_same_weights(plain, packed)
