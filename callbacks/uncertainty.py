@@ -58,7 +58,7 @@ def get_uncertainty(name: str) -> Callable[[Tensor, Tensor, Tensor], Columns]:
 
 
 def evaluate_uncertainty(names: list[str], x: Tensor, y: Tensor, groups: Tensor) -> dict[str, Any]:
-    """Columns of several; empty where the similarity itself is undefined (its row says why).
+    """Columns of several; empty where the similarity itself is undefined (its row says why), or groups are too few.
 
     Unmoved rows have an impact of exactly 0 with nothing to sample; their standard error is 0.
     """

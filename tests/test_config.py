@@ -41,7 +41,9 @@ def test_every_option_of_training_composes(group):
 
 def test_every_data_source_and_its_task_can_be_made(tmp_path):
     for option in options("data"):
-        data = composed("train", f"data={option}", *(["data.root=" + str(tmp_path)] if option in FROM_FILES else []))["data"]
+        data = composed("train", f"data={option}", *(["data.root=" + str(tmp_path)] if option in FROM_FILES else []))[
+            "data"
+        ]
         source = instantiate(data["source"], _convert_="all")
         assert option in FROM_FILES or set(data["languages"]) <= set(getattr(source, "languages", data["languages"]))
         assert instantiate(data["task"], _convert_="all").fills is not None

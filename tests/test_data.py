@@ -1,5 +1,6 @@
 """Examples, limits, XNLI's layouts, tokenised cache, batches."""
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -255,6 +256,18 @@ def test_collate_pads_to_the_longest():
     assert batch["attention_mask"].tolist() == [[1, 1, 1], [1, 0, 0]]
     assert batch["example_id"].tolist() == [3, 4]
     assert "token_type_ids" not in batch
+
+
+@pytest.mark.parametrize("max_tokens", [12, 30, 10_000])
+def test_a_token_budget_holds_and_every_example_comes_once(max_tokens):
+    lengths = np.random.default_rng(0).integers(2, 15, size=40)
+    batches = list(sampler := LengthBucketBatches(lengths, 4, shuffle=False, max_tokens=max_tokens))
+    assert len(sampler) == len(batches)
+    assert sorted(index for batch in batches for index in batch) == list(range(40))
+    sizes = [len(batch) * lengths[batch].max() for batch in batches]
+    assert all(size <= max_tokens or len(batch) == 1 for size, batch in zip(sizes, batches, strict=True))
+    follows = itertools.pairwise(batches)
+    assert all((len(batch) + 1) * lengths[after[0]] > max_tokens for batch, after in follows)
 
 
 def make_datamodule(tmp_path, tokenizer=None, **changes):

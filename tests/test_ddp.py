@@ -124,7 +124,9 @@ def test_a_killed_run_goes_on_with_as_many_processes_or_another_number(folder, t
 
 @pytest.mark.slow
 def test_a_refused_run_does_not_stop_a_sweep_and_is_named_once(tmp_path):
-    done = start(*places(tmp_path, "sweep"), *TWO, "hydra.mode=MULTIRUN", "source_language=xx,en,de", "trainer.max_epochs=1")
+    done = start(
+        *places(tmp_path, "sweep"), *TWO, "hydra.mode=MULTIRUN", "source_language=xx,en,de", "trainer.max_epochs=1"
+    )
     assert done.returncode == 1
     assert done.stderr.count("error: ") == done.stderr.count("failed: ") == 1
     assert "no language 'xx'" in done.stderr

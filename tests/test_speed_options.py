@@ -1,5 +1,6 @@
 """The faster ways to train against the plain one, through the command's own function."""
 
+import pandas as pd
 import pytest
 import torch
 
@@ -47,3 +48,11 @@ def test_training_without_padding_gives_the_padded_weights(make_config):
     plain = weights_after(make_config("study=padded", "model.dropout=off"))
     packed = weights_after(make_config("study=packed", "packed=true", "model.dropout=off"))
     assert_same_weights(plain, packed)
+
+
+def test_a_token_budget_changes_no_figure(make_config):
+    tables = [
+        pd.read_parquet(train(make_config(f"study={name}", setting)).path / "impact.parquet").drop(columns="study")
+        for name, setting in (("rows", "data.eval_batch_size=8"), ("tokens", "data.eval_tokens=100"))
+    ]
+    pd.testing.assert_frame_equal(*tables, atol=1e-5, rtol=1e-4)

@@ -48,7 +48,7 @@ from xling.rundir import RunDirectory
 log = logging.getLogger(__name__)
 
 _DATA_ARGUMENTS = ("train_split", "probe_split", "train_limit", "probe_limit", "limit_seed", "max_length", "batch_size",
-                   "eval_batch_size", "num_workers")  # fmt: skip
+                   "eval_batch_size", "eval_tokens", "num_workers")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -118,6 +118,8 @@ def build_parts(config: dict[str, Any], identity: dict[str, Any], run: RunDirect
     encoder = load_encoder(spec, cache_dir)
     facts = {"model": describe_encoder(spec, encoder, cache_dir), "precision": config["trainer"]["precision"]}
     module = build_module(config, spec, datamodule, encoder)
+    if config["compile"]:
+        encoder.compile(dynamic=True)  # in place: names of parameters and modules stay
     plan = plan_freezing(**config["freeze"])
     monitor = build_monitor(config, spec, datamodule, module, facts["model"]["content_hash"])
     frozen_layers = plan.layers_of(find_layers(module, spec.layers).n_layers)

@@ -30,6 +30,8 @@ class LengthBucketBatches(Sampler[list[int]]):
         world_size: number of processes.
         n_parts: consecutive shares that a process gets of each batch.
         pool_batches: batches sorted together when shuffling.
+        max_tokens: evaluation only: as many examples in a batch as hold no more tokens, padding included, whatever
+            `batch_size` is; an example that is longer stands alone. None: `batch_size` examples.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class LengthBucketBatches(Sampler[list[int]]):
         world_size: int = 1,
         n_parts: int = 1,
         pool_batches: int = 32,
+        max_tokens: int | None = None,
     ) -> None:
         self.lengths = np.asarray(lengths)
         self.batch_size = batch_size
@@ -52,6 +55,7 @@ class LengthBucketBatches(Sampler[list[int]]):
         self.world_size = world_size
         self.n_parts = n_parts
         self.pool_batches = pool_batches
+        self.max_tokens = max_tokens
         self.epoch = 0
         self._n_done = 0
 
@@ -66,7 +70,8 @@ class LengthBucketBatches(Sampler[list[int]]):
         self.epoch, self._n_done = epoch, n_done
 
     def __len__(self) -> int:
-        return -(-len(self.lengths) // self.batch_size) * self.n_parts
+        n_batches = -(-len(self.lengths) // self.batch_size) if self.shuffle else len(self._batches())
+        return n_batches * self.n_parts
 
     def __iter__(self) -> Iterator[list[int]]:
         n_done, self._n_done = self._n_done, 0
@@ -81,7 +86,8 @@ class LengthBucketBatches(Sampler[list[int]]):
 
     def _batches(self) -> list[np.ndarray]:
         if not self.shuffle:
-            return self._cut(np.argsort(self.lengths, kind="stable"))  # shortest first: a sanity check costs little
+            order = np.argsort(self.lengths, kind="stable")  # shortest first: a sanity check costs little
+            return self._cut(order) if self.max_tokens is None else self._cut_by_tokens(order)
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
         order = torch.randperm(len(self.lengths), generator=generator).numpy()
         pool = self.pool_batches * self.batch_size
@@ -97,3 +103,13 @@ class LengthBucketBatches(Sampler[list[int]]):
 
     def _cut(self, indices: np.ndarray) -> list[np.ndarray]:
         return [indices[start : start + self.batch_size] for start in range(0, len(indices), self.batch_size)]
+
+    def _cut_by_tokens(self, indices: np.ndarray) -> list[np.ndarray]:
+        """Cut examples in ascending order of length: the last one of a batch is what the others are padded to."""
+        batches, start = [], 0
+        for stop in range(1, len(indices) + 1):
+            is_last = stop == len(indices)
+            if is_last or self.lengths[indices[stop]] * (stop + 1 - start) > self.max_tokens:
+                batches.append(indices[start:stop])
+                start = stop
+        return batches

@@ -38,6 +38,7 @@ class TransferDataModule(pl.LightningDataModule):
         max_length: tokens per example at most.
         batch_size: training examples per optimiser step, over all processes and ``accumulate_grad_batches`` parts.
         eval_batch_size: probe examples per batch, over all processes.
+        eval_tokens: tokens per probe batch at most, padding included, instead of a number of examples.
         seed: of the training order.
         cache_dir: folder for tokenised data.
         num_workers: loader processes; tokenised rows are cheap to read, so 0 is usually best.
@@ -62,6 +63,7 @@ class TransferDataModule(pl.LightningDataModule):
         max_length: int = 128,
         batch_size: int = 32,
         eval_batch_size: int = 64,
+        eval_tokens: int | None = None,
         seed: int = 42,
         cache_dir: Path | str,
         num_workers: int = 0,
@@ -75,7 +77,8 @@ class TransferDataModule(pl.LightningDataModule):
         self.source_language, self.target_languages = source_language, tuple(target_languages)
         self.train_split, self.probe_split = train_split, probe_split
         self.train_limit, self.probe_limit, self.limit_seed = train_limit, probe_limit, limit_seed
-        self.max_length, self.batch_size, self.eval_batch_size = max_length, batch_size, eval_batch_size
+        self.max_length, self.batch_size = max_length, batch_size
+        self.eval_batch_size, self.eval_tokens = eval_batch_size, eval_tokens
         self.seed, self.cache_dir, self.num_workers = seed, Path(cache_dir), num_workers
         self.train: TokenisedExamples | None = None
         self.probes: dict[str, TokenisedExamples] = {}
@@ -151,6 +154,7 @@ class TransferDataModule(pl.LightningDataModule):
             rank=rank,
             world_size=world_size,
             n_parts=n_parts,
+            max_tokens=None if shuffle else self.eval_tokens,
         )
         return DataLoader(
             examples,

@@ -58,8 +58,8 @@ def jackknife_cka(x: Tensor, y: Tensor, groups: Tensor, *, debiased: bool, level
         level: coverage of the interval.
 
     Raises:
-        UndefinedSimilarityError: CKA is undefined on these rows.
-        XlingValueError: not one id per row, fewer than 2 groups, or a group that leaves fewer than 4 rows.
+        UndefinedSimilarityError: CKA is undefined on these rows, or there are too few groups to leave one out.
+        XlingValueError: not one id per row.
 
     References:
         Busing, Meijer & van der Leeden 1999, Statistics and Computing 9.
@@ -84,7 +84,8 @@ def check_groups(groups: Tensor, n_x: int, n_y: int) -> None:
     """Refuse group ids that do not fit the rows.
 
     Raises:
-        XlingValueError: not one id per row, fewer than 2 groups, or a group that leaves fewer than 4 rows.
+        XlingValueError: not one id per row.
+        UndefinedSimilarityError: fewer than 2 groups, or a group that leaves fewer than 4 rows.
     """
     if not groups.shape == (n_x,) == (n_y,):
         raise XlingValueError(
@@ -92,7 +93,7 @@ def check_groups(groups: Tensor, n_x: int, n_y: int) -> None:
         )
     sizes = groups.unique(return_counts=True)[1]
     if len(sizes) < 2 or n_x - int(sizes.max()) < MINIMUM:
-        raise XlingValueError(
+        raise UndefinedSimilarityError(
             f"{len(sizes)} groups over {n_x} rows, the largest of {int(sizes.max())}: at least 2 groups are needed "
             f"and {MINIMUM} rows must be left without any of them"
         )
