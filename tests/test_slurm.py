@@ -120,7 +120,7 @@ def test_a_sweep_ends_as_if_nothing_had_happened_to_its_jobs(cluster, tmp_path, 
         cluster.call("scontrol", "requeue", "1_0")
         wait_for_checkpoint(run_path(tmp_path, "de", 1))
         cluster.call("scontrol", "requeue", "1_2")  # as a preemption does
-        assert sweep.wait(timeout=500) == 0, (tmp_path / "sweep.log").read_text()
+        assert sweep.wait(timeout=1500) == 0, (tmp_path / "sweep.log").read_text()
     assert {job: cluster.restarts(job) for job in runs} == {"1_0": 1, "1_1": 1, "1_2": 1, "1_3": 0}
     for source_language, seed, name in (("en", 2, "SIGUSR2"), ("de", 1, "SIGTERM")):
         assert f"stopped by {name}" in (run_path(tmp_path, source_language, seed) / "run.log").read_text()
@@ -142,7 +142,7 @@ def test_a_job_of_plain_sbatch_is_requeued_once_and_goes_on(cluster, tmp_path, c
     wait_for_checkpoint(path)
     send(signal.SIGUSR1, f"SLURM_JOB_ID={job}", "SLURM_PROCID=0")  # as Slurm does before the time limit
     cluster.wait_for(job, ("PENDING",))
-    assert cluster.wait_for(job, ("COMPLETED", "FAILED"), 200) == "COMPLETED", (tmp_path / "job.log").read_text()
+    assert cluster.wait_for(job, ("COMPLETED", "FAILED"), 600) == "COMPLETED", (tmp_path / "job.log").read_text()
     assert cluster.restarts(job) == 1
     assert "stopped by SIGUSR1" in (path / "run.log").read_text()
     assert differing(tables(path), undisturbed("sw", 3)) == []
