@@ -54,5 +54,7 @@ def test_a_token_budget_changes_no_figure(make_config):
     tables = []
     for name, setting in (("rows", "data.eval_batch_size=8"), ("tokens", "data.eval_tokens=100")):
         table = pd.read_parquet(train(make_config(f"study={name}", setting)).path / "impact.parquet")
-        tables.append(table[table["step"] > 0].drop(columns="study"))  # before training one batch is measured, of any size
+        tables.append(
+            table[table["step"] > 0].drop(columns="study")
+        )  # before training one batch is measured, of any size
     pd.testing.assert_frame_equal(*tables, atol=1e-5, rtol=1e-4)
