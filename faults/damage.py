@@ -10,13 +10,13 @@ from faults.report import Fault
 from faults.sweeps import ONE_RUN, Study
 
 RUN = "en/none/seed_1"
-KINDS = {  # kind -> (pattern below the study's root, is the run complete, whose folder the remedy deletes)
+KINDS = {  # kind -> (pattern below the study's root, is the run complete, what the sentence says to delete)
     "checkpoint": (f"runs/faults/{RUN}/checkpoints/last.ckpt", False, "file"),
     "base representation": ("cache/base/*/en-*.safetensors", False, "file"),
     "tokenised rows": ("cache/tokenised/*/rows/*.arrow", False, "above"),
     "tokenised facts": ("cache/tokenised/*/facts.json", False, "folder"),
     "table of an interrupted run": (f"runs/faults/{RUN}/impact.parquet", False, "file"),
-    "metrics of an interrupted run": (f"runs/faults/{RUN}/logs/metrics.csv", False, "above"),
+    "log of an interrupted run": (f"runs/faults/{RUN}/logs/metrics.csv", False, "above"),
     "configuration": (f"runs/faults/{RUN}/config.yaml", False, "folder"),
     "progress": (f"runs/faults/{RUN}/progress.json", False, "file"),
     "table of a complete run": (f"runs/faults/{RUN}/impact.parquet", True, "folder"),
@@ -40,13 +40,11 @@ def damage_all(root: Path, expected: dict[str, str]) -> list[Fault]:
     """Every kind, truncated and flipped, in copies of a run interrupted in its second epoch and of a complete one."""
     expected = {name: value for name, value in expected.items() if name.startswith(RUN)}
     interrupted, complete = _prepare(root)
-    faults = []
-    for kind, (pattern, is_complete, remedy) in KINDS.items():
-        for what in (truncate, flip):
-            faults.append(
-                _damage(root, complete if is_complete else interrupted, pattern, remedy, what, expected, kind)
-            )
-    return faults
+    return [
+        _damage(root, complete if is_complete else interrupted, pattern, remedy, what, expected, kind)
+        for kind, (pattern, is_complete, remedy) in KINDS.items()
+        for what in (truncate, flip)
+    ]
 
 
 def _prepare(root: Path) -> tuple[Path, Path]:
@@ -77,9 +75,9 @@ def _damage(
     note, found = "same tables", []
     if status:
         note = "one sentence, its remedy works"
-        if len(said) != 1 or (path.name not in said[0] and path.parent.name not in said[0]):
-            found.append(f"no single sentence that names {path.name}: {child.messages()[-400:]}")
         target = {"file": path, "folder": path.parent, "above": path.parent.parent}[remedy]
+        if len(said) != 1 or str(target) not in said[0]:
+            found.append(f"no single sentence that names {target}: {child.messages()[-400:]}")
         shutil.rmtree(target) if target.is_dir() else target.unlink()
         status = study.start().wait()
     found += [f"exit status {status}"] if status else []

@@ -41,9 +41,9 @@ def kill_at_random(root: Path, expected: dict[str, str], seconds: float, n_kills
     moments, phases, found, n_sweeps, hit = random.Random(seed), collections.Counter(), [], 0, 0
     study = Study(root / "killed_0")
     while hit < n_kills or study.root.exists():
-        child = study.start()
-        # the mean lets every sweep end after some ten kills; short ones hit the start, the base and the first steps
-        status = child.wait(moments.uniform(0, seconds / 5) if hit < n_kills else None)
+        child = study.start_composed()
+        # the mean lets every sweep end after some twenty kills; short ones hit the start, the base and the first steps
+        status = child.wait(moments.uniform(0, seconds / 10) if hit < n_kills else None)
         if status is None:
             phases[phase(child.stack())] += 1
             child.kill()

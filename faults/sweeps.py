@@ -1,5 +1,6 @@
 """A small real sweep, started over and over: in a forked process (importing torch once, not a hundred times) or by command."""
 
+import itertools
 import os
 import signal
 import subprocess
@@ -8,6 +9,11 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from hydra import compose, initialize_config_module
+from omegaconf import OmegaConf
+
+from xling.logs import configure_logging
 
 SIZE = (
     "model=tiny_bert",
@@ -39,6 +45,7 @@ class Study:
     name: str = "faults"
     output_dir: Path = field(init=False)
     cache_dir: Path = field(init=False)
+    _configs: list[dict] | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         self.root.mkdir(parents=True, exist_ok=True)
@@ -56,7 +63,30 @@ class Study:
 
     def start(self, before: Callable[[], None] = lambda: None) -> "Forked":
         """Start the sweep in a forked process; `before` runs in it first."""
-        return Forked(self, before)
+        from xling.train import main
+
+        def work() -> None:
+            sys.argv = ["train.py", *self.arguments()]
+            before()
+            main()
+
+        return Forked(self.root, work)
+
+    def start_composed(self) -> "Forked":
+        """Start the sweep's runs in a forked process, composed here: Hydra needs longer for that than a run does."""
+        if self._configs is None:
+            self._configs = self._compose()
+        from xling.train import train
+
+        return Forked(self.root, lambda: [train(config) for config in self._configs])
+
+    def _compose(self) -> list[dict]:
+        places = [f"study={self.name}", f"output_dir={self.output_dir}", f"cache_dir={self.cache_dir}"]
+        varied = [[f"{name}={value}" for value in values.split(",")] for name, values in
+                  (override.split("=") for override in self.overrides)]  # fmt: skip
+        with initialize_config_module("xling.conf", version_base="1.3"):
+            composed = [compose("train", [*SIZE, *places, *settings]) for settings in itertools.product(*varied)]
+            return [OmegaConf.to_container(config, resolve=True) for config in composed]
 
     def command(self, environment: dict[str, str] | None = None) -> subprocess.Popen:
         """Start the sweep as a user does."""
@@ -70,21 +100,20 @@ class Study:
 
 
 class Forked:
-    """A sweep in a child process, its messages in a file.
+    """Work in a child process, its messages in a file.
 
     Args:
-        study: the sweep.
-        before: called in the child.
+        folder: for the messages.
+        work: called in the child.
     """
 
-    def __init__(self, study: Study, before: Callable[[], None]) -> None:
-        self.messages_file = study.root / "messages.txt"
-        self.stack_file = study.root / "stack.txt"
+    def __init__(self, folder: Path, work: Callable[[], object]) -> None:
+        self.messages_file, self.stack_file = folder / "messages.txt", folder / "stack.txt"
         self.pid = os.fork()
         if self.pid == 0:
-            self._run(study, before)
+            self._run(work)
 
-    def _run(self, study: Study, before: Callable[[], None]) -> None:
+    def _run(self, work: Callable[[], object]) -> None:
         import faulthandler
 
         status = 1
@@ -93,11 +122,8 @@ class Forked:
             for descriptor in (1, 2):
                 os.dup2(output, descriptor)
             faulthandler.register(signal.SIGUSR2, self.stack_file.open("w"), all_threads=False)
-            sys.argv = ["train.py", *study.arguments()]
-            before()
-            from xling.train import main
-
-            main()
+            configure_logging()
+            work()
             status = 0
         except SystemExit as stop:
             status = stop.code if isinstance(stop.code, int) else int(bool(stop.code))

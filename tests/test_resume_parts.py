@@ -64,9 +64,14 @@ def test_logged_metrics_go_on_after_the_rows_of_the_checkpoint(tmp_path):
     assert second.path.read_text().splitlines() == ["step,train/loss,val/accuracy/de", "0,0.5,", "1,,0.25"]
 
 
-def test_metrics_that_a_checkpoint_counts_on_must_be_there(tmp_path):
-    with pytest.raises(CorruptArtefactError, match="has 0 rows, the checkpoint was written after 3; delete"):
-        MetricsFile(tmp_path).load_state_dict({"n_rows": 3})
+@pytest.mark.parametrize("change", [lambda text: "", lambda text: text.replace("0.5", "0.7")])
+def test_metrics_that_a_checkpoint_counts_on_must_be_there(tmp_path, change):
+    metrics = MetricsFile(tmp_path)
+    metrics.log_metrics({"train/loss": 0.5}, step=0)
+    metrics.save()
+    metrics.path.write_text(change(metrics.path.read_text()))
+    with pytest.raises(CorruptArtefactError, match="not the 1 that were there when the checkpoint was written; delete"):
+        MetricsFile(tmp_path).load_state_dict(metrics.state_dict())
 
 
 class SignalAt(pl.Callback):

@@ -1,7 +1,10 @@
 """Lightning's CSV log for runs that are interrupted: no row is lost and none comes twice."""
 
 import csv
+import hashlib
 import io
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +20,8 @@ METRICS_FILE = "metrics.csv"
 class MetricsFile(CSVLogger):
     """Writes ``<save_dir>/<name>/metrics.csv`` as Lightning's logger does, but always whole, under a temporary name.
 
-    Its state is the number of rows written; a run that goes on keeps that many of the file's rows and writes the others
-    again. (Lightning's logger deletes an existing file, and is killed between a file's header and its rows.)
+    Its state is the number and hash of the rows written; a run that goes on keeps that many of the file's rows and writes the
+    others again. (Lightning's logger deletes an existing file, and can be killed between a file's header and its rows.)
 
     Args:
         save_dir: folder.
@@ -63,24 +66,30 @@ class MetricsFile(CSVLogger):
         """Write the file a last time."""
         self.save()
 
-    def state_dict(self) -> dict[str, int]:
-        """How many rows there are."""
-        return {"n_rows": len(self._rows)}
+    def state_dict(self) -> dict[str, Any]:
+        """How many rows there are, and their hash."""
+        return {"n_rows": len(self._rows), "sha256": _digest(self._rows)}
 
     @rank_zero_only
-    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on after the first rows of the file.
 
         Raises:
-            CorruptArtefactError: it has fewer.
+            CorruptArtefactError: it has fewer, or others.
         """
         n_rows, rows = state_dict["n_rows"], []
         if self.path.is_file():
             with self.path.open(encoding="utf-8", newline="") as file:
                 rows = [{k: v for k, v in row.items() if v != ""} for row in csv.DictReader(file)]
-        if len(rows) < n_rows:
+        if len(rows) < n_rows or _digest(rows[:n_rows]) != state_dict["sha256"]:
             raise CorruptArtefactError(
-                f"{self.path} has {len(rows)} rows, the checkpoint was written after {n_rows}; "
+                f"{self.path} has {len(rows)} rows, and not the {n_rows} that were there when the checkpoint was written; "
                 f"delete {self.path.parent.parent} and run again"
             )
         self._rows = rows[:n_rows]
+
+
+def _digest(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Hash rows as the file shows them."""
+    shown = [sorted((name, str(value)) for name, value in row.items()) for row in rows]
+    return hashlib.sha256(json.dumps(shown).encode()).hexdigest()

@@ -15,6 +15,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, open_dict
 from rich.progress import track
 
+from xling.atomic import write_text
 from xling.errors import UnreachableError, XlingError, XlingValueError
 from xling.freezing import plan_freezing
 from xling.planned import RunKey, record_plan
@@ -38,6 +39,7 @@ class StudyCallback(Callback):
         if config.dry_run:
             do_instead(_print_dry_run, lambda: expand_sweep(config))
         try:
+            _check_writable(Path(config.hydra.sweep.dir))
             _record(expand_sweep(config))
         except UnreachableError as error:  # Hydra would write next, and show a traceback
             log.error("error: %s", error)
@@ -46,6 +48,12 @@ class StudyCallback(Callback):
             log.warning("the study keeps no list of its runs: %s", error)
         except HydraException:
             return  # Hydra validates every job next, and says it
+
+
+def _check_writable(folder: Path) -> None:
+    probe = folder / ".writable"
+    write_text(probe, " " * 2**16)  # a full disk takes an empty file
+    probe.unlink(missing_ok=True)  # another sweep may start in this moment
 
 
 def do_instead(action: Callable[[Sequence[dict]], None], configs: Callable[[], Sequence[dict]]) -> NoReturn:
