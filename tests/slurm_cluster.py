@@ -75,7 +75,7 @@ class Cluster:
         text = self.call("scontrol", "show", "job", job)
         return int(text.split("Restarts=")[1].split()[0])
 
-    def wait_for(self, job: str, states: tuple[str, ...], seconds: float = 60) -> str:
+    def wait_for(self, job: str, states: tuple[str, ...], seconds: float = 300) -> str:
         """Wait until the job is in one of `states`; that state."""
         for _ in range(int(seconds / 0.2)):
             text = self.call("scontrol", "show", "job", job)

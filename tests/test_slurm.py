@@ -78,7 +78,7 @@ def running_sweep(cluster: Cluster, folder: Path, cache_dir: Path, *sweep: str) 
         process.wait()
 
 
-def wait_for_checkpoint(path: Path, seconds: float = 300) -> None:
+def wait_for_checkpoint(path: Path, seconds: float = 1200) -> None:
     """Wait until the run has something to go on from."""
     for _ in range(int(seconds / 0.05)):
         if list(path.glob("checkpoints/*.ckpt")):
