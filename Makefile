@@ -18,7 +18,8 @@ demo: $(INSTALLED)  ## 4 source x 15 target languages, real encoder, embedded da
 test: $(INSTALLED)  ## fast tests, offline
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
-test-all: $(INSTALLED)  ## all that this machine can run
+test-all: $(INSTALLED)  ## all that this machine can run, with the extras; a real Slurm where it is installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[joblib,slurm,lora,tensorboard,wandb,mlflow]'
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -m ""
 
 lint: $(INSTALLED)

@@ -125,7 +125,7 @@ def test_other_trouble_with_a_mark_is_not_hidden(tmp_path, monkeypatch):
 
 def test_conditions_are_all_asked(tmp_path):
     old, new = make_entry(tmp_path, name="old", days=40), make_entry(tmp_path, name="new", days=2)
-    make_entry(tmp_path, kind="fetched", name="hub", days=40)
+    make_entry(tmp_path, kind="fetched", name="models/hub", days=40)
     entries = list_entries(tmp_path, {old: {"study"}})
 
     def names(**conditions):

@@ -1,6 +1,5 @@
 """Launchers as config groups: they compose beside everything else, and what a job does comes back from its process."""
 
-import importlib.util
 import os
 import signal
 import subprocess
@@ -13,7 +12,7 @@ from omegaconf import OmegaConf
 
 from xling import failures, launchers
 from xling.errors import UnreachableError
-from xling.launchers import check_launcher, claim_gpu, local_jobs, visible_gpus
+from xling.launchers import check_launcher, claim_gpu, is_installed, local_jobs, visible_gpus
 from xling.requeue import find_requeue, requeue_job, slurm_plugins
 
 PLUGINS = {
@@ -24,7 +23,7 @@ PLUGINS = {
 
 
 def has_plugin(launcher):
-    return importlib.util.find_spec(f"hydra_plugins.{PLUGINS[launcher].split('.')[0]}") is not None
+    return is_installed(PLUGINS[launcher].split(".")[0])
 
 
 def launcher_of(*overrides):

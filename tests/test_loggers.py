@@ -62,6 +62,8 @@ def test_loggers_may_be_several(make_config):
     assert set(make_config("logger=[tensorboard,mlflow]")["logger"]) == {"tensorboard", "mlflow"}
 
 
+@needs("tensorboard")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of tensorboard's and protobuf's own making
 def test_a_logger_is_not_part_of_what_a_run_is(make_config):
     first = train(make_config("trainer.max_epochs=1"))
     assert train(make_config("trainer.max_epochs=1", "logger=tensorboard")).path == first.path

@@ -33,7 +33,7 @@ def check_launcher(arguments: list[str]) -> None:
         key, _, name = argument.partition("=")
         if key != "launcher" or name not in _PLUGINS:
             continue
-        if not _is_installed(_PLUGINS[name]):
+        if not is_installed(_PLUGINS[name]):
             raise UnreachableError(
                 f"launcher={name} needs the Hydra plugin {_PLUGINS[name]}, which is not installed; "
                 f"pip install 'xling[{name}]'"
@@ -45,7 +45,8 @@ def check_launcher(arguments: list[str]) -> None:
             )
 
 
-def _is_installed(plugin: str) -> bool:
+def is_installed(plugin: str) -> bool:
+    """Whether a plugin of Hydra's, e.g. ``hydra_joblib_launcher``, can be imported."""
     try:
         return importlib.util.find_spec(f"hydra_plugins.{plugin}") is not None
     except ModuleNotFoundError:  # no plugin of Hydra's at all
