@@ -1,14 +1,16 @@
 """A study's tables, figures and report from its runs. The command ``xling-analyze`` and ``python analyze.py``."""
 
 import logging
-from collections.abc import Callable, Collection
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import hydra
 from omegaconf import DictConfig
 
-from xling.analysis.gather import add_controls, add_distances, gather_csv, gather_study
+from xling.analysis.comparison import AnalysedStudy, compare_studies
+from xling.analysis.gather import add_controls, add_distances, gather_csv, gather_studies
 from xling.analysis.inputs import Measurements, Settings
 from xling.analysis.permuting import Resampling
 from xling.analysis.pipeline import analyse
@@ -27,27 +29,29 @@ SUGGESTION_FILE = "suggestion.json"
 def analyze(
     distances: Callable[..., Distances],
     output_dir: Path | str,
-    runs: Path | str | None = None,
+    runs: Path | str | Sequence[Path | str] | None = None,
     transfer_csv: Path | str | None = None,
     controls: Collection[str] = (),
     pretraining_size: Path | str | None = None,
     settings: Settings | None = None,
 ) -> Analysis:
-    """Analyse a study, or accuracies from elsewhere, and write tables, suggestion, figures and report.
+    """Analyse a study, several side by side, or accuracies from elsewhere; write tables, suggestion, figures and report.
 
     Args:
         distances: called with ``languages=[...]``, e.g. ``partial(xling.distances.compute_distances, KINDS)``, or with
             what :func:`xling.analysis.probes.supply_probes` takes from the study.
         output_dir: receives ``tables/*.csv``, ``suggestion.json`` (where impact was tested against distance) and what
-            :func:`xling.report.write_report` writes.
-        runs: folder of a study; this or `transfer_csv`.
+            :func:`xling.report.write_report` writes; of several studies what
+            :func:`xling.report.comparison.write_comparison` writes, and a folder of the former kind for each.
+        runs: folder of a study, or of several, or a list of such folders; this or `transfer_csv`. Studies are never
+            pooled: more than one are compared.
         transfer_csv: see :func:`xling.analysis.external.read_transfer`.
         controls: see :func:`xling.analysis.gather.add_controls`.
         pretraining_size: see there.
         settings: mode, strategy, validation and resampling; None = the defaults.
 
     Returns:
-        The analysis that was written.
+        The analysis that was written, or the comparison.
 
     Raises:
         XlingError: an input is missing or does not fit, or nothing is left to analyse.
@@ -55,8 +59,29 @@ def analyze(
     if (runs is None) == (transfer_csv is None):
         found = "neither" if runs is None else "both"
         raise XlingValueError(f"expected runs=DIR (a study) or transfer_csv=FILE, found {found}; give one of them")
-    measured, sentences = (gather_study(runs), []) if transfer_csv is None else gather_csv(transfer_csv)
+    settings = settings or Settings()
+    options = (distances, controls, pretraining_size, settings)
+    if transfer_csv is not None:
+        measured, sentences = gather_csv(transfer_csv)
+        studies = {"": measured}
+    else:
+        studies, sentences = gather_studies([runs] if isinstance(runs, Path | str) else list(runs))
     log.info("Read %s", runs if transfer_csv is None else transfer_csv)
+    if len(studies) > 1:
+        return _compare(studies, sentences, Path(output_dir), options)
+    study = _analyse(next(iter(studies.values())), sentences, *options)
+    _write(study, Path(output_dir))
+    return study.analysis
+
+
+def _analyse(
+    measured: Measurements,
+    sentences: list[str],
+    distances: Callable[..., Distances],
+    controls: Collection[str],
+    pretraining_size: Path | str | None,
+    settings: Settings,
+) -> AnalysedStudy:
     first_run = None if measured.runs is None else measured.runs["path"].iloc[0]
     measured, of_distances = add_distances(measured, supply_probes(distances, first_run))
     measured, of_controls = add_controls(measured, controls, pretraining_size)
@@ -64,17 +89,37 @@ def analyze(
     analysis = replace(analysis, warnings=[*sentences, *of_distances, *of_controls, *analysis.warnings])
     for sentence in analysis.warnings:
         log.warning("note: %s", sentence)
-    _write(analysis, measured, Path(output_dir))
-    return analysis
+    return AnalysedStudy(measured, analysis)
 
 
-def _write(analysis: Analysis, measured: Measurements, output_dir: Path) -> None:
+def _compare(studies: Mapping[str, Measurements], sentences: list[str], output_dir: Path, options: tuple) -> Analysis:
+    """Analyse and write each study by itself, then all side by side."""
+    from xling.report.comparison import write_comparison
+
+    settings = options[-1]
+    if settings.mode == "paper":
+        raise XlingValueError("mode=paper tests nothing that could be compared; set mode=default or both")
+    log.info("Comparing %d studies: %s", len(studies), ", ".join(studies))
+    analysed = {}
+    for name, measured in studies.items():
+        log.info("Study %s", name)
+        analysed[name] = _analyse(measured, [], *options)
+        _write(analysed[name], output_dir / re.sub(r"[^\w.-]+", "_", name).strip("_"))
+    comparison = compare_studies(analysed, settings.resampling)
+    comparison = replace(comparison, warnings=[*sentences, *comparison.warnings])
+    (output_dir / SUGGESTION_FILE).unlink(missing_ok=True)
+    log.info("Report: %s", write_comparison(comparison, output_dir))
+    return comparison
+
+
+def _write(study: AnalysedStudy, output_dir: Path) -> None:
     from xling.report import write_report  # slow to import, and a wrong input should not wait for it
 
+    measured, analysis = study.measured, study.analysis
     (output_dir / SUGGESTION_FILE).unlink(missing_ok=True)  # one of an earlier analysis would not belong to this one
     if measured.impact is not None and "correlations" in analysis.tables:
-        study = str(measured.transfer["study"].iloc[0])
-        save_suggestion(output_dir / SUGGESTION_FILE, make_suggestion(analysis.tables["correlations"], study))
+        name = str(measured.transfer["study"].iloc[0])
+        save_suggestion(output_dir / SUGGESTION_FILE, make_suggestion(analysis.tables["correlations"], name))
         log.info("Layers to freeze: %s", output_dir / SUGGESTION_FILE)
     log.info("Drawing the report")
     log.info("Report: %s", write_report(analysis, output_dir))
@@ -87,7 +132,7 @@ def _task(config: DictConfig) -> None:
     analyze(
         hydra.utils.instantiate(config.distances, _convert_="all"),
         config.output_dir,
-        config.runs,
+        config.runs if config.runs is None or isinstance(config.runs, str) else list(config.runs),
         config.transfer_csv,
         list(config.controls),
         config.pretraining_size,

@@ -1,7 +1,7 @@
 """Collect what is to be analysed: a study's runs or a CSV of scores, and what is known of their languages."""
 
 import warnings
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
@@ -27,6 +27,46 @@ def gather_study(directory: Path | str) -> Measurements:
     alignment = None if study.alignment.empty else study.alignment
     skipped = tuple(study.skipped)
     return Measurements(study.transfer, None, study.impact, alignment=alignment, runs=study.runs, skipped=skipped)
+
+
+def gather_studies(directories: Sequence[Path | str]) -> tuple[dict[str, Measurements], list[str]]:
+    """Read all complete runs below some folders, each study by itself.
+
+    Runs belong together by the name of their study. Two folders may hold studies of one name: those are kept apart, named
+    with their folder.
+
+    Returns:
+        name -> measurements, in the order of the folders, then by name; and a sentence per run that was left out and belongs
+        to none of them.
+
+    Raises:
+        XlingError: no such folder, or no complete run in it.
+    """
+    read = {directory: gather_study(directory) for directory in dict.fromkeys(map(str, directories))}
+    found = [(directory, name, own) for directory, all_runs in read.items() for name, own in _split(all_runs).items()]
+    names = [name for _, name, _ in found]
+    studies = {name if names.count(name) == 1 else f"{name} ({directory})": own for directory, name, own in found}
+    told = {path for own in studies.values() for path, _ in own.skipped}
+    skipped = dict(pair for all_runs in read.values() for pair in all_runs.skipped)
+    return studies, [f"Skipped {path}: {reason}." for path, reason in skipped.items() if path not in told]
+
+
+def _split(measured: Measurements) -> dict[str, Measurements]:
+    names = sorted(measured.transfer["study"].unique())
+    if len(names) == 1:
+        return {names[0]: measured}
+    return {name: _of_study(measured, name) for name in names}
+
+
+def _of_study(measured: Measurements, name: str) -> Measurements:
+    tables = {key: getattr(measured, key) for key in ("transfer", "impact", "alignment", "runs")}
+    own = {
+        key: None if table is None else table[table["study"] == name].reset_index(drop=True)
+        for key, table in tables.items()
+    }
+    skipped = tuple((path, reason) for path, reason in measured.skipped if name in Path(path).parts)
+    alignment = None if own["alignment"] is None or own["alignment"].empty else own["alignment"]
+    return replace(measured, **own | {"alignment": alignment}, skipped=skipped)
 
 
 def gather_csv(path: Path | str) -> tuple[Measurements, list[str]]:

@@ -14,6 +14,7 @@ from xling.report.findings import list_findings
 from xling.report.references import REFERENCES
 from xling.report.section import Absent, Section
 
+TITLE = "Cross-lingual transfer: impact, transfer and distance"
 CSS_PIXELS_PER_INCH = 96
 HEADINGS = {
     "layer_label": "layer",
@@ -52,7 +53,14 @@ class Cell:
     key: str
 
 
-def render_page(analysis: Analysis, sections: list[Section], absent: list[Absent], drawings: dict[str, str]) -> str:
+def render_page(
+    analysis: Analysis,
+    sections: list[Section],
+    absent: list[Absent],
+    drawings: dict[str, str],
+    findings: list[tuple[str, str]] | None = None,
+    title: str = TITLE,
+) -> str:
     """Render the page.
 
     Args:
@@ -60,6 +68,8 @@ def render_page(analysis: Analysis, sections: list[Section], absent: list[Absent
         sections: in order.
         absent: what could not be written, and why.
         drawings: SVG text of every picture, by name.
+        findings: (topic, line) at the top; None: those of one study's analysis.
+        title: heading, unless the facts of the analysis have one.
 
     Returns:
         An HTML document.
@@ -76,8 +86,8 @@ def render_page(analysis: Analysis, sections: list[Section], absent: list[Absent
     keys = [key for section in sections for key in section.references]
     template = environment.from_string((folder / "report.html.j2").read_text(encoding="utf-8"))
     return template.render(
-        title=analysis.facts.get("title") or "Cross-lingual transfer: impact, transfer and distance",
-        findings=list_findings(analysis),
+        title=analysis.facts.get("title") or title,
+        findings=list_findings(analysis) if findings is None else findings,
         warnings=analysis.warnings,
         sections=sections,
         absent=absent,
