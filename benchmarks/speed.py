@@ -29,6 +29,7 @@ def main() -> None:
     parser.add_argument("--precision", default="bf16-mixed" if torch.cuda.is_available() else "32-true")
     parser.add_argument("--freeze", default="none", help="none, or word_embeddings")
     parser.add_argument("--scale", type=int, default=1, help="times as many examples")
+    parser.add_argument("--encoders", nargs="*", default=list(ENCODERS), choices=ENCODERS)
     parser.add_argument("--only", nargs="*", default=list(PARTS))
     parser.add_argument("--output", type=Path, default=Path("docs/bench.md"))
     options = parser.parse_args()
@@ -53,7 +54,7 @@ def machine(options: argparse.Namespace) -> str:
 def bench_training(options: argparse.Namespace) -> str:
     """(a) Training."""
     rows = [training.HEADER]
-    for name in ENCODERS:
+    for name in options.encoders:
         recipe = {"n_train": SIZES[name][0] * options.scale, "batch_size": 32, "rounds": options.rounds}
         recipe |= {"precision": options.precision, "freeze": options.freeze}
         rows.append(training.bench(name, options.xnli, options.cache, recipe))
@@ -63,7 +64,7 @@ def bench_training(options: argparse.Namespace) -> str:
 def bench_probe(options: argparse.Namespace) -> str:
     """(b) The pass at an epoch's end."""
     rows = [probe_pass.HEADER]
-    for name in ENCODERS:
+    for name in options.encoders:
         n_probe = SIZES[name][1] * options.scale
         rows.append(probe_pass.bench(name, options.xnli, options.cache, n_probe, options.rounds))
     return "## The pass at an epoch's end\n\n" + "\n".join(rows)
@@ -71,7 +72,10 @@ def bench_probe(options: argparse.Namespace) -> str:
 
 def bench_frozen(options: argparse.Namespace) -> str:
     """(c) Frozen layers."""
-    rows = [frozen_steps.HEADER, *(frozen_steps.bench(name, options.cache, options.rounds) for name in ENCODERS)]
+    rows = [
+        frozen_steps.HEADER,
+        *(frozen_steps.bench(name, options.cache, options.rounds) for name in options.encoders),
+    ]
     return "## Frozen layers\n\n" + "\n".join(rows)
 
 

@@ -186,10 +186,13 @@ def test_tokenised_examples_differ_by_text_and_length(tmp_path):
     assert len(keys) == 3
 
 
-def test_a_damaged_token_cache_is_refused(tmp_path):
+@pytest.mark.parametrize(
+    "damage", [lambda text: text[:20], lambda text: text.replace("pad_token_id", "pad_tokeo_id"), lambda text: "{}"]
+)
+def test_a_damaged_token_cache_is_refused(tmp_path, damage):
     load_tokenised(make_examples(), "dev.en", TASK, tiny_tokenizer(), 64, tmp_path)
     facts = next(tmp_path.rglob("facts.json"))
-    facts.write_text(facts.read_text()[:20])
+    facts.write_text(damage(facts.read_text()))
     with pytest.raises(CorruptArtefactError, match=r"cannot be read .* delete .* and run again"):
         load_tokenised(make_examples(), "dev.en", TASK, tiny_tokenizer(), 64, tmp_path)
 

@@ -26,6 +26,7 @@ from xling.hashing import content_key
 
 log = logging.getLogger(__name__)
 
+_LAYOUT = 2  # of the folder; another number, and what an older version wrote is made anew instead of being refused
 _ROWS = "rows"
 _FACTS = "facts.json"
 
@@ -118,7 +119,7 @@ def load_tokenised(
         CorruptArtefactError: what the cache holds cannot be read.
     """
     content = examples_fingerprint(frame, task.columns(frame))
-    fingerprint = content_key(content, task.key(), tokenizer_key(tokenizer), max_length, length=64)
+    fingerprint = content_key(_LAYOUT, content, task.key(), tokenizer_key(tokenizer), max_length, length=64)
     folder = cache_dir / "tokenised" / fingerprint[:24]
     hold(folder)
     if not (folder / _FACTS).is_file():
@@ -143,8 +144,8 @@ def _write(columns: dict[str, Sequence], folder: Path, facts: dict[str, Any]) ->
     with atomic_path(folder) as temporary:
         datasets.disable_progress_bars()
         datasets.Dataset.from_dict(columns).save_to_disk(temporary / _ROWS)
-        facts = facts | {"n_examples": len(columns["length"]), "sha256": _digest(temporary / _ROWS)}
-        write_json(temporary / _FACTS, facts)
+        facts = facts | {"n_examples": len(columns["length"])}
+        write_json(temporary / _FACTS, facts | {"sha256": _digest(temporary / _ROWS, facts)})
 
 
 def _read(folder: Path, fingerprint: str) -> tuple["datasets.Dataset", dict[str, Any]]:  # noqa: F821
@@ -153,7 +154,7 @@ def _read(folder: Path, fingerprint: str) -> tuple["datasets.Dataset", dict[str,
     advice = f"delete {folder} and run again"
     try:
         facts = read_json(folder / _FACTS)
-        if facts.get("sha256") != _digest(folder / _ROWS):
+        if facts.pop("sha256", None) != _digest(folder / _ROWS, facts):
             raise CorruptArtefactError("a file is missing or has changed since it was written")
         rows = datasets.load_from_disk(str(folder / _ROWS))
     except (XlingError, OSError, ValueError) as error:
@@ -163,9 +164,9 @@ def _read(folder: Path, fingerprint: str) -> tuple["datasets.Dataset", dict[str,
     return rows, facts
 
 
-def _digest(folder: Path) -> str:
-    """Hash the rows' files: a flipped bit in memory-mapped Arrow data would silently be another token."""
-    digest = hashlib.sha256()
+def _digest(folder: Path, facts: dict[str, Any]) -> str:
+    """Hash facts and the rows' files: a flipped bit in memory-mapped Arrow data would silently be another token."""
+    digest = hashlib.sha256(content_key(facts).encode())
     for path in sorted(folder.rglob("*")):
         with path.open("rb") as file:
             digest.update(f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()}".encode())
