@@ -152,10 +152,17 @@ class Forked:
         return self.wait()
 
     def stack(self) -> str:
-        """Where the process is: its main thread's stack, as it writes it itself."""
+        """Where the process is: its main thread's stack, as it writes it itself; empty if it has just begun or ended."""
+        known = self._stack_size()
         os.kill(self.pid, signal.SIGUSR2)
-        time.sleep(0.005)
-        return self.stack_file.read_text() if self.stack_file.is_file() else ""
+        ends = time.monotonic() + 2
+        while self._stack_size() == known and time.monotonic() < ends:
+            time.sleep(0.005)
+        time.sleep(0.01)
+        return self.stack_file.read_text()[known:] if self.stack_file.is_file() else ""
+
+    def _stack_size(self) -> int:
+        return self.stack_file.stat().st_size if self.stack_file.is_file() else 0
 
     def messages(self) -> str:
         """What it printed."""

@@ -169,6 +169,20 @@ def test_tokenising_cuts_a_hypothesis_that_leaves_no_room():
     assert TASK.tokenise(frame, tiny_tokenizer(), max_length=20)["length"] == [20]
 
 
+@pytest.mark.parametrize(("pattern", "old", "new"), [
+    ("facts.json", b'"pad_token_id": 0', b'"pad_token_id": 1'),
+    ("rows/*.arrow", b"input_ids", b"input_idr"),
+])  # fmt: skip
+def test_tokenised_examples_that_have_changed_are_refused(tmp_path, pattern, old, new):
+    load_tokenised(make_examples(), "dev.en", TASK, tiny_tokenizer(), 64, tmp_path)
+    (path,) = (tmp_path / "tokenised").glob(f"*/{pattern}")
+    content = path.read_bytes()
+    assert old in content
+    path.write_bytes(content.replace(old, new))
+    with pytest.raises(CorruptArtefactError, match=r"has changed since it was written\); delete .* and run again"):
+        load_tokenised(make_examples(), "dev.en", TASK, tiny_tokenizer(), 64, tmp_path)
+
+
 def test_tokenised_examples_are_made_once_and_read_again(tmp_path, monkeypatch):
     first = load_tokenised(make_examples(), "dev.en", TASK, tiny_tokenizer(), 64, tmp_path)
     monkeypatch.setattr(SentenceClassification, "tokenise", lambda *a: pytest.fail("tokenised twice"))
