@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test test-all lint bench bench-cka clean
+.PHONY: demo test test-all lint bench bench-cka faults clean
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -33,6 +33,9 @@ bench-cka: $(INSTALLED)  ## CKA beside other packages, which it installs; severa
 bench: $(INSTALLED)  ## speed beside transformers' Trainer, on this machine; 45 minutes on 2 cores; writes docs/bench.md
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
 	$(BIN)/python -m benchmarks.speed
+
+faults: $(INSTALLED)  ## real faults injected into a real sweep; 25 minutes on 2 cores; disk faults as root only
+	$(BIN)/python -m faults
 
 clean:
 	rm -rf build dist *.egg-info .pytest_cache .ruff_cache
