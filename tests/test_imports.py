@@ -12,7 +12,8 @@ ROOT = Path(__file__).parents[1]
 STAGES = {
     "foundation": ("errors", "atomic", "hashing", "tables", "languages", "hub", "pooling", "layers", "representations",
                    "similarity", "metrics", "freezing", "lora", "precision", "logs", "distributed", "processes", "cache_use",
-                   "fetched", "resources", "randomness", "checkpoints", "runstate"),
+                   "fetched", "resources", "randomness", "checkpoints", "runstate",
+                   "file_locks"),
     "config": ("conf", "cli", "failures", "launchers", "requeue"),
     "data": ("data",),
     "module": ("models", "heads", "module", "tasks"),

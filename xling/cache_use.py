@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from xling.file_locks import is_held
+
 MARK = ".used"
 ABOUT_FILE = "about.json"
 """In a folder of base representations: model and pooling, for people; the folder's name is a hash of both and more."""
@@ -56,17 +58,7 @@ def claim(entry: Path) -> Iterator[bool]:
 
 def is_in_use(entry: Path) -> bool:
     """Whether a live process holds `entry`; writes nothing."""
-    try:
-        descriptor = os.open(_mark(entry), os.O_RDONLY)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
+    return is_held(_mark(entry), against_readers=True)
 
 
 def last_use(entry: Path) -> float:

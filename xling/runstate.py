@@ -6,7 +6,6 @@ asked of the operating system, through the run's lock, never of a clock.
 """
 
 import datetime
-import fcntl
 import os
 import socket
 import traceback
@@ -18,6 +17,7 @@ from typing import Any
 
 from xling.atomic import read_json, write_json
 from xling.errors import CorruptArtefactError, XlingError
+from xling.file_locks import is_held
 
 PROGRESS_FILE = "progress.json"
 FAILURE_FILE = "failed.json"
@@ -119,22 +119,8 @@ def recording_failure(run: Path, log_file: str) -> Iterator[None]:
 
 
 def is_locked(run: Path) -> bool:
-    """Whether a live process holds the lock of the directory `run`; writes nothing, works where one may only read.
-
-    The lock is the kernel's (flock): it ends with the process that held it, on whatever machine of a shared file system
-    that passes locks on. The answer is taken by holding a shared lock for an instant; a run that starts waits that long.
-    """
-    try:
-        descriptor = os.open(run / LOCK_FILE, os.O_RDONLY)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
+    """Whether a live process holds the lock of the directory `run`; see :func:`xling.file_locks.is_held`."""
+    return is_held(run / LOCK_FILE)
 
 
 def _read(path: Path, kind: type) -> Any:
