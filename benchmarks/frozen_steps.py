@@ -10,7 +10,7 @@ import torch
 from pytorch_lightning.callbacks import BackboneFinetuning
 from torch import Tensor, nn
 
-from benchmarks.material import classifier_of, encoder_of
+from benchmarks.material import classifier_of, encoder_of, quiet_trainer
 from benchmarks.measure import timed
 from xling.freezing import freeze_layers, plan_freezing
 from xling.models.prefix import blocks_up_to
@@ -50,16 +50,7 @@ def step_seconds(module: pl.LightningModule, batch: dict[str, Tensor], callbacks
     """Median seconds of a step under Lightning."""
     steps = Steps()
     with tempfile.TemporaryDirectory() as folder:
-        trainer = pl.Trainer(
-            max_steps=STEPS + WARM_UP,
-            callbacks=[steps, *callbacks],
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            default_root_dir=folder,
-            devices=1,
-        )
+        trainer = quiet_trainer([steps, *callbacks], folder, max_steps=STEPS + WARM_UP)
         trainer.fit(module, torch.utils.data.DataLoader([batch] * (STEPS + WARM_UP), batch_size=None))
     return median(steps.seconds[WARM_UP:])
 

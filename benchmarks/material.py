@@ -3,6 +3,7 @@
 from functools import cache
 from pathlib import Path
 
+import pytorch_lightning as pl
 import torch
 from torch import nn
 from transformers import AutoModel, BertConfig, PreTrainedTokenizerBase
@@ -63,3 +64,18 @@ def data_of(root: Path | None, cache_dir: Path, n_train: int, n_probe: int, **se
     )
     data.setup()
     return data
+
+
+def quiet_trainer(callbacks: list[pl.Callback], folder: str | Path | None = None, **settings) -> pl.Trainer:
+    """Lightning's trainer on one device, without bar, log, checkpoint or summary."""
+    return pl.Trainer(
+        callbacks=callbacks,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=folder,
+        use_distributed_sampler=False,
+        devices=1,
+        **settings,
+    )

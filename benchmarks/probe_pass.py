@@ -10,7 +10,7 @@ from torch import Tensor
 from xling.callbacks import ImpactMonitor
 from xling.callbacks.base import BaseStore
 
-from benchmarks.material import classifier_of, data_of, encoder_of
+from benchmarks.material import classifier_of, data_of, encoder_of, quiet_trainer
 from benchmarks.measure import Measured, peak_memory, timed, together
 from xling.pooling import masked_mean
 
@@ -65,16 +65,7 @@ def measure(module: pl.LightningModule, data, callbacks: list[pl.Callback]) -> M
 
 def validate(module: pl.LightningModule, data, callbacks: list[pl.Callback]) -> None:
     """One validation pass."""
-    trainer = pl.Trainer(
-        callbacks=callbacks,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        use_distributed_sampler=False,
-        devices=1,
-    )
-    trainer.validate(module, data, verbose=False)
+    quiet_trainer(callbacks).validate(module, data, verbose=False)
 
 
 def _row(name: str, way: str, found: dict[str, list[Measured]]) -> str:

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from transformers import DataCollatorWithPadding, Trainer, TrainerCallback, TrainingArguments
 
-from benchmarks.material import classifier_of, data_of, encoder_of, tokenizer
+from benchmarks.material import classifier_of, data_of, encoder_of, quiet_trainer, tokenizer
 from benchmarks.measure import peak_memory
 from xling.freezing import freeze_layers, plan_freezing
 
@@ -132,22 +132,8 @@ def run_ours(module: pl.LightningModule, data, batch_size: int, precision: str) 
     """The project's data module and module under Lightning."""
     watch = Stopwatch()
     with tempfile.TemporaryDirectory() as folder, peak_memory() as memory:
-        trainer = pl.Trainer(
-            max_epochs=1,
-            precision=precision,
-            gradient_clip_val=1.0,
-            callbacks=[WatchLightning(watch)],
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            default_root_dir=folder,
-            use_distributed_sampler=False,
-            limit_val_batches=0,
-            accelerator="auto",
-            devices=1,
-        )
-        trainer.fit(module, data)
+        settings = {"max_epochs": 1, "precision": precision, "gradient_clip_val": 1.0, "limit_val_batches": 0}
+        quiet_trainer([WatchLightning(watch)], folder, **settings).fit(module, data)
     return watch.epoch(memory.megabytes)
 
 
