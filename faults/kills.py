@@ -28,8 +28,13 @@ def phase(stack: str) -> str:
     )
 
 
+# what the kills of one sweep hit, in this order; None: whatever it is doing at a random moment
+_AIMS = ("base computation", "base computation", "training", "validation", "writing a checkpoint", "reading a checkpoint",
+         "writing a table or record", None, None, None, None, None)  # fmt: skip
+
+
 def kill_at_random(root: Path, expected: dict[str, str], seconds: float, n_kills: int, seed: int = 0) -> Fault:
-    """Kill -9 until `n_kills` have hit, restarting at once; whenever a sweep is complete, compare it and begin another.
+    """Kill -9 until `n_kills` have hit, restarting at once; after every dozen let the sweep end and compare it.
 
     Args:
         root: scratch folder.
@@ -38,24 +43,33 @@ def kill_at_random(root: Path, expected: dict[str, str], seconds: float, n_kills
         n_kills: how many.
         seed: of the moments.
     """
-    moments, phases, found, n_sweeps, hit = random.Random(seed), collections.Counter(), [], 0, 0
-    study = Study(root / "killed_0")
-    while hit < n_kills or study.root.exists():
-        child = study.start_composed()
-        # the mean lets every sweep end after some twenty kills; short ones hit the start, the base and the first steps
-        status = child.wait(moments.uniform(0, seconds / 10) if hit < n_kills else None)
-        if status is None:
-            phases[phase(child.stack())] += 1
-            child.kill()
-            hit += 1
-            continue
+    moments, phases, found, n_sweeps = random.Random(seed), collections.Counter(), [], 0
+    while phases.total() < n_kills:
+        study = Study(root / f"killed_{n_sweeps}")
+        for aim in _AIMS[: n_kills - phases.total()]:
+            hit = _kill_once(study, aim, seconds, moments)
+            phases.update([hit] if hit else [])
+        status = study.start_composed().wait()
         found += [f"exit status {status}"] if status else []
         found += differences(study.folder, expected)
         shutil.rmtree(study.root)
         n_sweeps += 1
-        study = study if hit >= n_kills else Study(root / f"killed_{n_sweeps}")
     where = ", ".join(f"{name} {count}" for name, count in phases.most_common())
-    return Fault("kill -9 at a random moment", hit, found, f"{n_sweeps} sweeps of 16 runs; {where}")
+    return Fault("kill -9 at a random moment", phases.total(), found, f"{n_sweeps} sweeps of 16 runs; {where}")
+
+
+def _kill_once(study: Study, aim: str | None, seconds: float, moments: random.Random) -> str | None:
+    """Start the sweep; kill it at a random moment, or the first time after it that it does what is aimed at."""
+    child = study.start_composed()
+    delay = 0.0 if aim == "base computation" else moments.uniform(0, seconds / 10)
+    while child.wait(delay) is None:
+        doing = phase(child.pause())
+        if aim in (None, doing):
+            child.kill()
+            return doing
+        child.resume()
+        delay = moments.uniform(0, 0.02)
+    return None
 
 
 def terminate(root: Path, expected: dict[str, str], seconds: float, n_signals: int, seed: int = 1) -> Fault:

@@ -121,7 +121,9 @@ class Forked:
             output = os.open(self.messages_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
             for descriptor in (1, 2):
                 os.dup2(output, descriptor)
-            faulthandler.register(signal.SIGUSR2, self.stack_file.open("w"), all_threads=False)
+            os.setpgid(0, 0)  # a process in an orphaned group ignores SIGTSTP
+            faulthandler.register(signal.SIGTSTP, self.stack_file.open("w"), all_threads=False, chain=True)
+            _keep_from_python(signal.SIGTSTP)
             configure_logging()
             work()
             status = 0
@@ -151,15 +153,16 @@ class Forked:
         os.kill(self.pid, number)
         return self.wait()
 
-    def stack(self) -> str:
-        """Where the process is: its main thread's stack, as it writes it itself; empty if it has just begun or ended."""
+    def pause(self) -> str:
+        """Stop the process where it is; its main thread's stack, empty if it has just begun or ended."""
         known = self._stack_size()
-        os.kill(self.pid, signal.SIGUSR2)
-        ends = time.monotonic() + 2
-        while self._stack_size() == known and time.monotonic() < ends:
-            time.sleep(0.005)
-        time.sleep(0.01)
+        os.kill(self.pid, signal.SIGTSTP)
+        os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
         return self.stack_file.read_text()[known:] if self.stack_file.is_file() else ""
+
+    def resume(self) -> None:
+        """Let a paused process go on."""
+        os.kill(self.pid, signal.SIGCONT)
 
     def _stack_size(self) -> int:
         return self.stack_file.stat().st_size if self.stack_file.is_file() else 0
@@ -167,3 +170,9 @@ class Forked:
     def messages(self) -> str:
         """What it printed."""
         return self.messages_file.read_text(errors="replace")
+
+
+def _keep_from_python(number: int) -> None:
+    """Leave a signal to faulthandler: Lightning, at its teardown, sets every handler back to what Python knows of it."""
+    register = signal.signal
+    signal.signal = lambda which, handler: signal.SIG_DFL if which == number else register(which, handler)
