@@ -1,4 +1,4 @@
-"""All layers of one loader against the base, streamed: layers of equal width are one stack."""
+"""All layers of one loader against the base: summed batch by batch, or held where that is smaller or needed."""
 
 import functools
 import math
@@ -18,7 +18,9 @@ from xling.similarity.registry import Measure
 class Comparison:
     """Accumulates paired rows of base and present, then computes measures per layer.
 
-    Memory does not grow with the number of examples, unless a measure needs the rows; then one loader's rows are held.
+    Memory does not grow with the number of examples: layers of equal width are one stack of sums, about ``2 d^2`` numbers
+    a layer. Rows ``[n, d]`` are held instead where they take less (n below twice the width), and where a measure or an
+    uncertainty needs them; then every layer is summed on its own at the end. Both give the same values up to rounding.
 
     Args:
         base: per layer, all rows of the base, [n, hidden] on the device.
@@ -40,14 +42,15 @@ class Comparison:
     ) -> None:
         self._base, self._measures, self._is_distributed = base, measures, is_distributed
         self._uncertainty = list(uncertainty)
-        self._needs_rows = bool(uncertainty) or any(measure.needs_rows for measure in measures.values())
+        needs_rows = bool(uncertainty) or any(measure.needs_rows for measure in measures.values())
+        self._holds_rows = needs_rows or len(base[0]) < 2 * min(layer.shape[-1] for layer in base)
         self.n_unmatched = 0
-        self._stacks = _by_width(base)
+        self._stacks = [] if self._holds_rows else _by_width(base)
         self._self_terms = [self._self_term(stack, torch.arange(len(base[0]))) for stack in self._stacks]
         self._moments: list[Moments] = []
         self._seen: list[Tensor] = []
         self._groups: list[Tensor] = []
-        self._present: list[list[Tensor]] = []
+        self._held: list[list[Tensor]] = []
 
     def update(self, rows: Tensor, layers: list[Tensor], groups: Tensor | None = None) -> None:
         """Add a batch.
@@ -59,51 +62,56 @@ class Comparison:
         """
         if not len(rows):  # none of the batch was paired
             return
+        self._seen.append(rows)
+        if self._holds_rows:
+            self._held.append(layers)
+            self._groups.append(rows if groups is None else groups)
+        else:
+            self._sum(rows, layers)
+
+    def _sum(self, rows: Tensor, layers: list[Tensor]) -> None:
         before = [self._rows(stack, rows) for stack in self._stacks]
         now = [torch.stack([layers[index] for index in stack]) for stack in self._stacks]
         if not self._moments:
             self._moments = [Moments.start(*pair) for pair in zip(before, now, self._self_terms, strict=True)]
         for moments, x, y in zip(self._moments, before, now, strict=True):
             moments.update(x, y)
-        self._seen.append(rows)
-        if self._needs_rows:
-            self._present.append(now)
-            self._groups.append(rows if groups is None else groups)
 
     def compute(self) -> list[dict[str, Any]]:
         """Per layer, over the rows of all processes: every measure by name, n_examples, and reason (why NaN, else empty)."""
-        state = (self._moments, self._seen, self._present, self._groups, self.n_unmatched)
+        state = (self._seen, self._moments, self._held, self._groups, self.n_unmatched)
         shards = _gather(state, self._base[0].device) if self._is_distributed else [state]
         self.n_unmatched = sum(shard[4] for shard in shards)
-        shards = [shard for shard in shards if shard[0]]
+        shards = [shard[:4] for shard in shards if shard[0]]
         if not shards:
-            return [{"n_examples": 0, "reason": "no rows to compare"} | dict.fromkeys(self._measures, math.nan)] * len(
-                self._base
-            )
-        seen = torch.cat([rows for shard in shards for rows in shard[1]])
+            nothing = {"n_examples": 0, "reason": "no rows to compare"} | dict.fromkeys(self._measures, math.nan)
+            return [nothing] * len(self._base)
+        seen, moments, held, groups = ([part for shard in shards for part in shard[which]] for which in range(4))
+        seen = torch.cat(seen)
         results: list[dict[str, Any]] = [{"n_examples": len(seen), "reason": ""} for _ in self._base]
-        for number, stack in enumerate(self._stacks):
-            moments = functools.reduce(merged, [shard[0][number] for shard in shards])
-            for measure in self._measures.values():
-                if not measure.needs_rows:
-                    _enter(results, stack, measure.name, measure.of_moments(moments, self._self_term_of(number, seen)))
-            if self._needs_rows:
-                order = (
-                    seen.argsort()
-                )  # of the base, so that random draws over rows do not depend on how they were dealt
-                now = torch.cat([batch[number] for shard in shards for batch in shard[2]], dim=1)[:, order]
-                groups = torch.cat([ids for shard in shards for ids in shard[3]])[order]
-                self._enter_row_statistics(results, stack, self._rows(stack, seen[order]), now, groups)
+        if self._holds_rows:
+            self._enter_held(results, seen, held, torch.cat(groups))
+        else:
+            self._enter_summed(results, seen, moments)
         return results
 
-    def _enter_row_statistics(
-        self, results: list[dict[str, Any]], stack: list[int], before: Tensor, now: Tensor, groups: Tensor
-    ) -> None:
-        for measure in self._measures.values():
-            if measure.needs_rows:
-                _enter(results, stack, measure.name, measure.of_rows(before, now))
-        for index, x, y in zip(stack, before, now, strict=True):
-            results[index] |= evaluate_uncertainty(self._uncertainty, x, y, groups)
+    def _enter_held(self, results: list[dict[str, Any]], seen: Tensor, held: list[list[Tensor]], groups: Tensor) -> None:
+        order = seen.argsort()  # of the base, so that nothing depends on how the rows were dealt
+        seen, groups = seen[order], groups[order]
+        for index, base in enumerate(self._base):
+            before, now = base[seen], torch.cat([layers[index] for layers in held])[order]
+            moments = Moments.of(before[None], now[None])
+            for measure in self._measures.values():
+                rows = (before[None], now[None])
+                found = measure.of_rows(*rows) if measure.needs_rows else measure.of_moments(moments)
+                _enter(results, [index], measure.name, found)
+            results[index] |= evaluate_uncertainty(self._uncertainty, before, now, groups)
+
+    def _enter_summed(self, results: list[dict[str, Any]], seen: Tensor, moments: list[Moments]) -> None:
+        for number, stack in enumerate(self._stacks):
+            of_stack = functools.reduce(merged, moments[number :: len(self._stacks)])
+            for measure in self._measures.values():
+                _enter(results, stack, measure.name, measure.of_moments(of_stack, self._self_term_of(number, seen)))
 
     def _self_term(self, stack: list[int], rows: Tensor) -> Marginal:
         """The base's self-term over `rows`, without a copy of them all."""

@@ -20,7 +20,7 @@ def jackknife(x: Tensor, y: Tensor, groups: Tensor) -> Columns:
     return {"impact_se": float(result.standard_error), "impact_low": 1 - high, "impact_high": 1 - low}
 
 
-def null(x: Tensor, y: Tensor, groups: Tensor) -> Columns:
+def shuffled(x: Tensor, y: Tensor, groups: Tensor) -> Columns:
     """Debiased CKA of 100 random pairings: null_cka_mean (0 in expectation), null_cka_q95, and the true pairing's p."""
     result = shuffled_null(x, y, debiased=True, n_permutations=100)
     return {
@@ -38,7 +38,7 @@ def influence(x: Tensor, y: Tensor, groups: Tensor) -> Columns:
 
 UNCERTAINTY: dict[str, Callable[[Tensor, Tensor, Tensor], Columns]] = {
     "jackknife": jackknife,
-    "null": null,
+    "shuffled": shuffled,
     "influence": influence,
 }
 """Name -> function of base rows [n, hidden], present rows [n, hidden] and a group id per row [n]."""

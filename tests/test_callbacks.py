@@ -316,7 +316,7 @@ def test_the_reference_must_come_first(tmp_path):
 
 
 def test_uncertainty_stands_beside_the_impact(tmp_path):
-    monitor = ImpactMonitor(uncertainty=["jackknife", "null", "influence"])
+    monitor = ImpactMonitor(uncertainty=["jackknife", "shuffled", "influence"])
     fit("tagger", tmp_path, [monitor])
     record = monitor.records[-1]
     assert record["impact_low"] < record["impact"] < record["impact_high"]

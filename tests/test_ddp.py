@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[1]
 SETTINGS = ["model=tiny_bert", "model.dropout=off", "study=t", "data.languages=[en,de]", "data.batch_size=8",
             "data.eval_batch_size=20", "data.source.n_premises={train:11,probe:7}", "optimizer.learning_rate=1e-3",
             "trainer.max_epochs=2", "trainer.accelerator=cpu", "trainer.precision=32-true", "trainer.log_every_n_steps=1",
-            "probe.write_representations=true", "probe.uncertainty=[jackknife,'null']"]  # fmt: skip
+            "probe.write_representations=true", "probe.uncertainty=[jackknife,shuffled]"]  # fmt: skip
 TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
 TWO = ["trainer=ddp", "trainer.devices=2"]
 

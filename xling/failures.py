@@ -49,7 +49,7 @@ class FailureReport(Callback):
 
 
 def _squeezed(override: str) -> str:
-    return override.replace(" ", "")  # the sweeper writes {a: 1} as {a:1}
+    return override.replace(" ", "").lower()  # the sweeper writes {a: 1} as {a:1}, false as False
 
 
 def take_failures() -> list[tuple[str, str]]:

@@ -1,7 +1,6 @@
 """How far a study is: the command ``xling-status STUDY``."""
 
 import argparse
-import json
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -132,15 +131,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("study", type=Path, help="folder of a study, e.g. runs/freezing; or runs, for all studies")
     parser.add_argument("--json", action="store_true", help="machine-readable: a list of studies with their runs")
     options = parser.parse_args(arguments)
+    console = Console(soft_wrap=True)  # a reason stays one line
     try:
         studies = {study: study_status(study) for study in find_studies(options.study)}
     except XlingError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     if options.json:
-        print(json.dumps([_as_json(*study) for study in studies.items()], indent=2, ensure_ascii=False))
+        console.print_json(data=[_as_json(*study) for study in studies.items()], highlight=False)
         return 0
-    console = Console(soft_wrap=True)  # a reason stays one line
     for study, runs in studies.items():
         _show(study, runs, console)
     if not studies:
