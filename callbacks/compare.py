@@ -12,7 +12,7 @@ from xling.callbacks.uncertainty import evaluate_uncertainty
 
 from xling.similarity import Marginal, Moments, Result, merged
 from xling.similarity.marginal import ROWS_AT_ONCE
-from xling.similarity.registry import Measure
+from xling.similarity.registry import Measure, similarities_of_rows
 
 
 class Comparison:
@@ -95,16 +95,15 @@ class Comparison:
             self._enter_summed(results, seen, moments)
         return results
 
-    def _enter_held(self, results: list[dict[str, Any]], seen: Tensor, held: list[list[Tensor]], groups: Tensor) -> None:
+    def _enter_held(
+        self, results: list[dict[str, Any]], seen: Tensor, held: list[list[Tensor]], groups: Tensor
+    ) -> None:
         order = seen.argsort()  # of the base, so that nothing depends on how the rows were dealt
         seen, groups = seen[order], groups[order]
         for index, base in enumerate(self._base):
             before, now = base[seen], torch.cat([layers[index] for layers in held])[order]
-            moments = Moments.of(before[None], now[None])
-            for measure in self._measures.values():
-                rows = (before[None], now[None])
-                found = measure.of_rows(*rows) if measure.needs_rows else measure.of_moments(moments)
-                _enter(results, [index], measure.name, found)
+            for name, found in similarities_of_rows(self._measures.values(), before, now).items():
+                _enter(results, [index], name, found)
             results[index] |= evaluate_uncertainty(self._uncertainty, before, now, groups)
 
     def _enter_summed(self, results: list[dict[str, Any]], seen: Tensor, moments: list[Moments]) -> None:

@@ -17,9 +17,9 @@ from xling.similarity import (
     linear_cka,
     merged,
 )
+from xling.similarity.cka import cka_of_rows
 from xling.similarity.panels import PANEL, add_product, dense, empty_panels, times_vector
 from xling.similarity.recentre import recentred
-from xling.similarity.rows import cka_of_rows
 
 MEANS = [0.0, 1.0, 10.0**0.5, 1000.0**0.5]
 """Means per feature in standard deviations: ``|mean|^2 / total variance`` of 0, 1, 10 and 1000."""

@@ -62,21 +62,30 @@ class Centred:
     Attributes:
         x: the base.
         y: the other side.
-        yx: Y'X, ``[d_y, d_x]``.
+        cross: ``|Y'X|_F^2``.
         sq_xy: sum of ``|x|^2 |y|^2``.
         is_identical: every row of y equals its row of x bit by bit.
+        unpack: gives `yx`, which CKA does without.
+        rows: the centred rows of both sides, ``[n, d]``, where they are at hand.
     """
 
     x: Side
     y: Side
-    yx: Tensor
+    cross: Tensor
     sq_xy: Tensor
     is_identical: bool
+    unpack: Callable[[], Tensor]
+    rows: tuple[Tensor, Tensor] | None = None
+
+    @cached_property
+    def yx(self) -> Tensor:
+        """Y'X, ``[d_y, d_x]``."""
+        return self.unpack()
 
     @property
     def terms(self) -> HsicTerms:
         """Terms of the HSIC between the sides."""
-        return HsicTerms(self.x.n, frobenius_sq(self.yx), self.x.sq, self.y.sq, self.sq_xy)
+        return HsicTerms(self.x.n, self.cross, self.x.sq, self.y.sq, self.sq_xy)
 
 
 def centred_layer(moments: Moments, layer: int, base: Marginal | None = None) -> Centred:
@@ -104,7 +113,9 @@ def centred_layer(moments: Moments, layer: int, base: Marginal | None = None) ->
     sq_xy = moved_sq_xy(n, moments.sq_xy[layer], k @ (yx @ m), sums_x, sums_y)
     is_identical = not moments.n_changed.flatten()[layer]
     full = x if base is None else base
-    return Centred(centred_side(full, layer), centred_side(y, layer), yx.addr_(k, m, alpha=-n), sq_xy, is_identical)
+    yx = yx.addr_(k, m, alpha=-n)
+    sides = centred_side(full, layer), centred_side(y, layer)
+    return Centred(*sides, frobenius_sq(yx), sq_xy, is_identical, lambda: yx)
 
 
 def centred_side(side: Marginal, layer: int) -> Side:

@@ -5,10 +5,11 @@ from torch import Tensor
 
 from xling.similarity.centred import Centred, centred_layer
 from xling.similarity.hsic import cka
-from xling.similarity.marginal import Marginal
+from xling.similarity.marginal import Marginal, flatten_layers
 from xling.similarity.moments import Moments, check_rows
+from xling.similarity.precision import similarity_precision
 from xling.similarity.result import Result, collect
-from xling.similarity.rows import cka_of_rows
+from xling.similarity.rows import centred_pair
 
 
 def centred_cka(layer: Centred, *, debiased: bool) -> Tensor:
@@ -37,6 +38,13 @@ def cka_of_moments(moments: Moments, *, debiased: bool, base: Marginal | None = 
     """
     shape = moments.n_changed.shape
     return collect(lambda i: centred_cka(centred_layer(moments, i, base), debiased=debiased), shape)
+
+
+def cka_of_rows(x: Tensor, y: Tensor, *, debiased: bool, allow_tf32: bool = False) -> Result:
+    """Linear CKA of every layer of ``[..., n, d]`` rows; equals the route over moments and is cheaper where n < d."""
+    flat_x, flat_y = flatten_layers(x), flatten_layers(y)
+    with similarity_precision(x.device.type, allow_tf32=allow_tf32):
+        return collect(lambda i: centred_cka(centred_pair(flat_x[i], flat_y[i]), debiased=debiased), x.shape[:-2])
 
 
 def linear_cka(

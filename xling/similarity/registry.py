@@ -1,6 +1,7 @@
 """The measures by name, each with what it ignores."""
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 
@@ -16,7 +17,7 @@ from xling.similarity.moments import Moments, check_rows
 from xling.similarity.pairwise import mutual_knn, rbf_cka, rsa
 from xling.similarity.precision import similarity_precision
 from xling.similarity.result import Result, collect
-from xling.similarity.rows import centred_rows
+from xling.similarity.rows import centred_pair
 
 MAPS = {
     "translation": "a vector added to every row",
@@ -42,8 +43,8 @@ class Measure:
     Attributes:
         name: key in :data:`MEASURES`; also the column in tables.
         ignores: names of :data:`MAPS` under which the value stays the same; it must change under the others.
-        of_layer: function of one centred layer's moments; None where the rows are needed.
-        of_centred_rows: function of one layer's centred rows; None where the moments do.
+        of_layer: function of one centred layer; None where the rows are needed.
+        of_centred_rows: function of one layer's centred rows; None where their moments do.
     """
 
     name: str
@@ -55,6 +56,15 @@ class Measure:
     def needs_rows(self) -> bool:
         """Whether it cannot be computed from :class:`Moments`."""
         return self.of_layer is None
+
+    def of_centred(self, layer: Centred) -> Tensor:
+        """Evaluate on one centred layer, which holds its rows if this measure needs them; float64 scalar.
+
+        Raises:
+            UndefinedSimilarityError: there is no such similarity.
+        """
+        found = self.of_centred_rows(*layer.rows) if self.needs_rows else self.of_layer(layer)
+        return torch.ones_like(found) if layer.is_identical else found
 
     def of_moments(self, moments: Moments, base: Marginal | None = None) -> Result:
         """Evaluate on every layer of accumulated moments, NaN with its reason where undefined.
@@ -68,14 +78,8 @@ class Measure:
         """
         if self.needs_rows:
             raise XlingValueError(f"{self.name} needs the rows, moments do not determine it; call of_rows")
-
-        def value(layer: int) -> Tensor:
-            centred = centred_layer(moments, layer, base)
-            found = self.of_layer(centred)
-            return torch.ones_like(found) if centred.is_identical else found
-
         with similarity_precision(moments.yx.device.type):
-            return collect(value, moments.n_changed.shape)
+            return collect(lambda i: self.of_centred(centred_layer(moments, i, base)), moments.n_changed.shape)
 
     def of_rows(self, x: Tensor, y: Tensor) -> Result:
         """Evaluate on every layer of ``[..., n, d]`` rows, NaN with its reason where undefined.
@@ -84,16 +88,21 @@ class Measure:
             XlingValueError: rows that cannot be paired.
         """
         check_rows(x, y)
-        if not self.needs_rows and x.shape[-2]:
-            return self.of_moments(Moments.of(x, y))
         flat_x, flat_y = flatten_layers(x), flatten_layers(y)
-
-        def value(layer: int) -> Tensor:
-            found = self.of_centred_rows(centred_rows(flat_x[layer], "x"), centred_rows(flat_y[layer], "y"))
-            return torch.ones_like(found) if torch.equal(flat_x[layer], flat_y[layer]) else found
-
         with similarity_precision(x.device.type):
-            return collect(value, x.shape[:-2])
+            return collect(lambda i: self.of_centred(centred_pair(flat_x[i], flat_y[i])), x.shape[:-2])
+
+
+def similarities_of_rows(measures: Iterable[Measure], x: Tensor, y: Tensor) -> dict[str, Result]:
+    """Several measures of one layer's rows ``[n, d]``, centred once: name -> ``[1]``, NaN with its reason.
+
+    Raises:
+        XlingValueError: rows that cannot be paired.
+    """
+    check_rows(x, y)
+    pair = functools.cache(lambda: centred_pair(x, y))
+    with similarity_precision(x.device.type):
+        return {measure.name: collect(lambda _, m=measure: m.of_centred(pair()), (1,)) for measure in measures}
 
 
 _ALL = (

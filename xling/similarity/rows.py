@@ -1,28 +1,28 @@
-"""Linear CKA from rows at hand: the route over n x n Gram matrices, and layer x layer matrices."""
+"""Rows at hand: centred for every measure, the route over n x n Gram matrices, and layer x layer matrices of CKA."""
 
 import torch
 from torch import Tensor
 
 from xling.errors import XlingValueError
-from xling.similarity.centred import check_defined
+from xling.similarity.centred import Centred, Side, check_defined
 from xling.similarity.hsic import HsicTerms, cka
-from xling.similarity.marginal import flatten_layers
 from xling.similarity.panels import frobenius_sq
 from xling.similarity.precision import similarity_precision
 from xling.similarity.result import Result, UndefinedSimilarityError, collect
 
 
 def pair_terms(x: Tensor, y: Tensor) -> HsicTerms:
-    """Terms of HSIC between centred rows ``[n, d_x]`` and ``[n, d_y]``, over whichever matrices are smaller.
-
-    ``|Y'X|_F^2 = tr(XX' YY')``: with n < d the two n x n Gram matrices cost less than the d x d product.
-    """
+    """Terms of HSIC between centred rows ``[n, d_x]`` and ``[n, d_y]``."""
     sq_x, sq_y = x.double().square().sum(-1), y.double().square().sum(-1)
-    if len(x) < min(x.shape[-1], y.shape[-1]):
-        cross = ((x @ x.mT).double() * (y @ y.mT)).sum()
-    else:
-        cross = frobenius_sq(y.mT @ x)
-    return HsicTerms(len(x), cross, sq_x.sum(), sq_y.sum(), sq_x @ sq_y)
+    return HsicTerms(len(x), cross_sq(x, y), sq_x.sum(), sq_y.sum(), sq_x @ sq_y)
+
+
+def cross_sq(x: Tensor, y: Tensor) -> Tensor:
+    """``|Y'X|_F^2 = tr(XX' YY')`` over whichever matrices are smaller: with n < d two of n x n, else one of d x d."""
+    if len(x) >= min(x.shape[-1], y.shape[-1]):
+        return frobenius_sq(y.mT @ x)
+    gram = x @ x.mT
+    return frobenius_sq(gram) if y is x else (gram.double() * (y @ y.mT)).sum()
 
 
 def centred_rows(rows: Tensor, name: str) -> Tensor:
@@ -38,18 +38,28 @@ def centred_rows(rows: Tensor, name: str) -> Tensor:
     return centred - centred.mean(0)
 
 
-def cka_of_rows(x: Tensor, y: Tensor, *, debiased: bool, allow_tf32: bool = False) -> Result:
-    """Linear CKA of every layer of ``[..., n, d]`` rows; equals the route over moments and is cheaper where n < d."""
-    flat_x, flat_y = flatten_layers(x), flatten_layers(y)
+def centred_pair(x: Tensor, y: Tensor) -> Centred:
+    """One layer's paired rows ``[n, d_x]`` and ``[n, d_y]``, centred; d x d matrices are made only if a measure asks.
 
-    def of_layer(layer: int) -> Tensor:
-        rows_x, rows_y = centred_rows(flat_x[layer], "x"), centred_rows(flat_y[layer], "y")
-        terms = [pair_terms(*pair) for pair in ((rows_x, rows_x), (rows_y, rows_y), (rows_x, rows_y))]
-        value = cka(*terms, debiased=debiased)
-        return torch.ones_like(value) if torch.equal(flat_x[layer], flat_y[layer]) else value
+    Raises:
+        UndefinedSimilarityError: fewer than 4 rows, non-finite values or constant features.
+    """
+    rows = centred_rows(x, "x"), centred_rows(y, "y")
+    sq_x, sq_y = (side.double().square().sum(-1) for side in rows)
+    return Centred(
+        x=_side(x, rows[0], sq_x),
+        y=_side(y, rows[1], sq_y),
+        cross=cross_sq(*rows),
+        sq_xy=sq_x @ sq_y,
+        is_identical=torch.equal(x, y),
+        unpack=lambda: (rows[1].mT @ rows[0]).double(),
+        rows=rows,
+    )
 
-    with similarity_precision(x.device.type, allow_tf32=allow_tf32):
-        return collect(of_layer, x.shape[:-2])
+
+def _side(rows: Tensor, centred: Tensor, sq: Tensor) -> Side:
+    mean = rows.mean(0, dtype=torch.float64)
+    return Side(len(rows), sq.sum(), sq @ sq, cross_sq(centred, centred), mean, lambda: (centred.mT @ centred).double())
 
 
 def cka_matrix(xs: Tensor, ys: Tensor | None = None, *, debiased: bool, allow_tf32: bool = False) -> Result:
