@@ -5,7 +5,7 @@ import pytest
 import torch
 from similarity_reference import cka, related
 
-from xling.similarity import UndefinedSimilarityError, jackknife_cka, linear_cka, shuffled_null
+from xling.similarity import UndefinedSimilarityError, jackknife_cka, linear_cka, shuffled_null, uncertainty
 
 EQUAL = torch.arange(120) // 3
 UNEQUAL = torch.cat([torch.arange(100) // 3, torch.full((20,), 77)])[torch.randperm(120)]
@@ -27,6 +27,15 @@ def test_influence_equals_recomputation_without_each_group(debiased, groups, row
         brute = [whole - cka(x[groups != group], y[groups != group], debiased) for group in found.groups]
         np.testing.assert_allclose(found.influence, brute, atol=tolerance)
         assert float(found.value) == pytest.approx(whole, abs=tolerance)
+
+
+def test_few_rows_of_many_features_take_the_gram_route_with_the_same_result(monkeypatch):
+    x, y = (side[0].double() for side in related(layers=1, d_x=90, d_y=70, mean=3.0))
+    few = jackknife_cka(x, y, UNEQUAL, debiased=True)
+    monkeypatch.setattr(uncertainty, "_deleted_by_grams", lambda *_: pytest.fail("took the Gram route"))
+    monkeypatch.setattr(uncertainty, "GRAMS_BELOW", 1)
+    many = jackknife_cka(x, y, UNEQUAL, debiased=True)
+    np.testing.assert_allclose(few.influence, many.influence, atol=1e-12)
 
 
 def test_standard_error_of_equal_groups_is_the_textbook_one(rows):
@@ -113,7 +122,7 @@ def test_undefined_cka_is_refused(rows):
 def test_a_group_that_carries_all_structure_is_named():
     x = torch.cat([torch.eye(4), torch.full((2, 4), 9.0)])
     with pytest.raises(UndefinedSimilarityError, match="without group 5 the remaining rows have no structure"):
-        jackknife_cka(x, torch.randn(6, 4), torch.tensor([1, 2, 3, 4, 5, 5]), debiased=True)
+        jackknife_cka(x, 2 * x + 1, torch.tensor([1, 2, 3, 4, 5, 5]), debiased=True)
 
 
 def test_ids_that_do_not_fit_the_rows_are_refused(rows):
