@@ -31,6 +31,7 @@ def phase(stack: str) -> str:
 # what the kills of one sweep hit, in this order; None: whatever it is doing at a random moment
 _AIMS = ("base computation", "base computation", "training", "validation", "writing a checkpoint", "reading a checkpoint",
          "writing a table or record", None, None, None, None, None)  # fmt: skip
+_SHORT = ("base computation", "writing a checkpoint", "reading a checkpoint", "writing a table or record")
 
 
 def kill_at_random(root: Path, expected: dict[str, str], seconds: float, n_kills: int, seed: int = 0) -> Fault:
@@ -55,20 +56,21 @@ def kill_at_random(root: Path, expected: dict[str, str], seconds: float, n_kills
         shutil.rmtree(study.root)
         n_sweeps += 1
     where = ", ".join(f"{name} {count}" for name, count in phases.most_common())
-    return Fault("kill -9 at a random moment", phases.total(), found, f"{n_sweeps} sweeps of 16 runs; {where}")
+    return Fault("kill -9 at a random moment", phases.total(), found, f"{n_sweeps} sweeps of 16 runs: {where}")
 
 
 def _kill_once(study: Study, aim: str | None, seconds: float, moments: random.Random) -> str | None:
-    """Start the sweep; kill it at a random moment, or the first time after it that it does what is aimed at."""
-    child = study.start_composed()
-    delay = 0.0 if aim == "base computation" else moments.uniform(0, seconds / 10)
+    """Start the sweep; kill it at a random moment, or as soon as it does what is aimed at, or when it has not for too long."""
+    child, patience = study.start_composed(), seconds / 5
+    delay = moments.uniform(0, seconds / 10) if aim is None else 0.0
     while child.wait(delay) is None:
-        doing = phase(child.pause())
-        if aim in (None, doing):
+        doing, patience = phase(child.pause()), patience - delay
+        if aim in (None, doing) or patience < 0:
             child.kill()
             return doing
         child.resume()
-        delay = moments.uniform(0, 0.02)
+        # what is short is looked for everywhere, what is long begun at any point of the run
+        delay = moments.uniform(0, 0.02 if aim in _SHORT else seconds / 40)
     return None
 
 
