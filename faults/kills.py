@@ -48,8 +48,9 @@ def kill_at_random(root: Path, expected: dict[str, str], seconds: float, n_kills
     while phases.total() < n_kills:
         study = Study(root / f"killed_{n_sweeps}")
         for aim in _AIMS[: n_kills - phases.total()]:
-            hit = _kill_once(study, aim, seconds, moments)
-            phases.update([hit] if hit else [])
+            if (hit := _kill_once(study, aim, seconds, moments)) is None:
+                break  # the sweep is complete
+            phases[hit] += 1
         status = study.start_composed().wait()
         found += [f"exit status {status}"] if status else []
         found += differences(study.folder, expected)
@@ -61,7 +62,7 @@ def kill_at_random(root: Path, expected: dict[str, str], seconds: float, n_kills
 
 def _kill_once(study: Study, aim: str | None, seconds: float, moments: random.Random) -> str | None:
     """Start the sweep; kill it at a random moment, or as soon as it does what is aimed at, or when it has not for too long."""
-    child, patience = study.start_composed(), seconds / 5
+    child, patience = study.start_composed(), seconds / 15
     delay = moments.uniform(0, seconds / 10) if aim is None else 0.0
     while child.wait(delay) is None:
         doing, patience = phase(child.pause()), patience - delay
