@@ -3,7 +3,7 @@
 Observing: :class:`ImpactMonitor`, :class:`AlignmentMonitor`, :class:`RepresentationWriter`, :class:`ProgressLog`,
 :class:`TrainingClock`, :class:`ProgressFile`, :class:`RunCheckpoint`; they end a run: :class:`StopOnDivergence`,
 :class:`StopOnSignal`.
-Intervening: :class:`LayerFreezing`.
+Intervening: :class:`LayerFreezing`. Saving work: :class:`TrainUsedRows`.
 """
 
 from xling.callbacks.alignment import AlignmentMonitor
@@ -16,6 +16,7 @@ from xling.callbacks.preemption import StopOnSignal
 from xling.callbacks.progress import ProgressLog
 from xling.callbacks.progress_file import ProgressFile
 from xling.callbacks.snapshot import RepresentationWriter
+from xling.callbacks.used_rows import TrainUsedRows
 
 __all__ = [
     "AlignmentMonitor",
@@ -27,5 +28,6 @@ __all__ = [
     "RunCheckpoint",
     "StopOnDivergence",
     "StopOnSignal",
+    "TrainUsedRows",
     "TrainingClock",
 ]

@@ -28,7 +28,7 @@ OBSERVERS = {
     "StopOnSignal": lambda layers: xling.callbacks.StopOnSignal(),
     "ProgressLog": lambda layers: xling.callbacks.ProgressLog(every_seconds=0.0),
 }
-INTERVENERS = {"LayerFreezing"}
+INTERVENERS = {"LayerFreezing", "TrainUsedRows"}
 
 
 def test_every_exported_callback_is_tested_here():

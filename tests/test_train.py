@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 import pytorch_lightning as pl
 import torch
+from xling.callbacks import LayerFreezing, TrainUsedRows
 
 from xling.build import build_parts, build_trainer, resolve_settings
 from xling.errors import CorruptArtefactError, MissingFileError, UnreachableError, XlingValueError
@@ -59,12 +60,13 @@ IDENTITY = {"study": "test", "source_language": "en", "strategy": "none", "seed"
 
 
 def fit_weights(config, tmp_path, observers: bool):
-    """Weights after a seeded fit, with all callbacks or with the freezing one alone."""
+    """Weights after a seeded fit, with all callbacks or with those alone that intervene."""
     config = resolve_settings(config)
     pl.seed_everything(config["seed"], verbose=False)
     parts = build_parts(config, IDENTITY, RunDirectory(tmp_path / f"run_{observers}"))
     parts.monitor.base = None
-    callbacks = parts.callbacks if observers else parts.callbacks[:1]
+    interveners = [part for part in parts.callbacks if isinstance(part, LayerFreezing | TrainUsedRows)]
+    callbacks = parts.callbacks if observers else interveners
     pl.seed_everything(config["seed"], verbose=False)
     build_trainer(config, callbacks, tmp_path / f"run_{observers}").fit(parts.module, parts.datamodule)
     return parts.module.state_dict()

@@ -21,6 +21,7 @@ from xling.callbacks.impact import ImpactMonitor
 from xling.callbacks.progress import ProgressLog
 from xling.callbacks.progress_file import ProgressFile
 from xling.callbacks.snapshot import RepresentationWriter
+from xling.callbacks.used_rows import TrainUsedRows
 from xling.checkpoints import VerifiedCheckpointIO
 from xling.data.datamodule import TransferDataModule
 from xling.errors import XlingError, XlingValueError
@@ -41,6 +42,7 @@ from xling.models.spec import EncoderSpec
 from xling.module import TransferModule
 from xling.pooling import WORD_POOLINGS
 from xling.precision import resolve_precision
+from xling.processes import shards_parameters
 from xling.recorder import RunRecorder
 from xling.requeue import slurm_plugins
 from xling.rundir import RunDirectory
@@ -130,6 +132,8 @@ def build_parts(config: dict[str, Any], identity: dict[str, Any], run: RunDirect
     callbacks: list[pl.Callback] = [LayerFreezing(plan, spec.layers), monitor, recorder, clock]
     if alignment is not None:
         callbacks.insert(1, alignment)
+    if not config["optimizer"]["weight_decay"] and not shards_parameters(config["trainer"]):
+        callbacks.insert(1, TrainUsedRows(lambda: datamodule.train.pieces))
     if config["probe"]["write_representations"]:
         callbacks.append(RepresentationWriter(run.path / "representations", spec.layers, config["probe"]["pooling"]))
     callbacks.append(FinalFigures(config, lambda: final_figures(recorder.transfer, monitor.records)))

@@ -135,9 +135,14 @@ def _shared(error: XlingError) -> XlingError:
     return error
 
 
+def shards_parameters(settings: dict[str, Any]) -> bool:
+    """Whether `settings` of the trainer spread each parameter over the processes."""
+    return "fsdp" in str(settings["strategy"]).lower()
+
+
 def _strategy(settings: dict[str, Any]) -> Any:
     """The strategy as a trainer with these settings has it."""
-    if "fsdp" in str(settings["strategy"]).lower() and not torch.cuda.is_available():
+    if shards_parameters(settings) and not torch.cuda.is_available():
         raise XlingValueError(
             "trainer=fsdp spreads a model over GPUs, and this machine has none; use trainer=ddp, which runs on processors too"
         )

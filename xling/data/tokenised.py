@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
+import pyarrow.compute
 import torch
 from filelock import FileLock
 from transformers import PreTrainedTokenizerBase
@@ -90,6 +91,12 @@ class TokenisedExamples(torch.utils.data.Dataset):
     def example_ids(self) -> np.ndarray:
         """Stable ids, [n] int64, in the set's order."""
         return np.asarray(self.rows["example_id"])
+
+    @cached_property
+    def pieces(self) -> np.ndarray:
+        """Ids of the word pieces that occur in some example, or pad one, each once, [n] int64."""
+        found = pyarrow.compute.unique(pyarrow.compute.list_flatten(self.rows.data.column("input_ids")))
+        return np.union1d(found.to_numpy(), [self.pad_token_id])
 
     @cached_property
     def group_ids(self) -> np.ndarray:

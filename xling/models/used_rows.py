@@ -1,0 +1,74 @@
+"""A word-piece table of which only the rows that training uses are parameters.
+
+A multilingual table has 120,000 to 250,000 rows; training text in one language uses a tenth of them. The other rows'
+gradient is 0 at every step, and an optimiser without weight decay never moves them: leaving them out of gradients,
+optimiser state and communication between processes changes nothing but the order of sums.
+"""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+
+class UsedRowsEmbedding(nn.Embedding):
+    """An embedding whose `weight` is fixed but for the rows in `used`, which are the parameter `rows`.
+
+    In training the used rows alone are looked up, and any other id raises IndexError. Otherwise every id is found.
+    ``state_dict`` is that of the plain embedding: all rows as they are now.
+
+    Args:
+        table: the plain embedding; its weight is shared, not copied.
+        used: ids of the rows, in any order; the padding row is added.
+
+    Attributes:
+        rows: [n_used, width], those that training moves.
+        used: [n_used] int64, ascending.
+        position: [num_embeddings] int64, place of each id in `rows`, -1 where it is not among them.
+    """
+
+    def __init__(self, table: nn.Embedding, used: Iterable[int]) -> None:
+        ids = {int(row) for row in used} | ({table.padding_idx} - {None})
+        super().__init__(*table.weight.shape, padding_idx=table.padding_idx, _weight=table.weight, _freeze=True)
+        device = self.weight.device
+        self.register_buffer("used", torch.tensor(sorted(ids), device=device), persistent=False)
+        position = torch.full((self.num_embeddings,), -1, device=device)
+        position[self.used] = torch.arange(len(ids), device=device)
+        self.register_buffer("position", position, persistent=False)
+        self.rows = nn.Parameter(self.weight.detach()[self.used].clone())
+        self._padding_row = None if self.padding_idx is None else int(position[self.padding_idx])
+        self.train(table.training)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Look up ``[...]`` int64 ids: ``[..., width]``."""
+        position = self.position[ids]
+        if self.training and torch.is_grad_enabled():
+            return nn.functional.embedding(position, self.rows, self._padding_row)
+        moved = nn.functional.embedding(position.clamp(min=0), self.rows)
+        return torch.where((position >= 0).unsqueeze(-1), moved, nn.functional.embedding(ids, self.weight))
+
+    @torch.no_grad()
+    def plain(self) -> nn.Embedding:
+        """The plain embedding with the rows as they are now; shares its weight with this one."""
+        self.weight[self.used] = self.rows
+        table = nn.Embedding(*self.weight.shape, padding_idx=self.padding_idx, _weight=self.weight)
+        table.weight.requires_grad_(self.rows.requires_grad)
+        return table.train(self.training)
+
+    def _save_to_state_dict(self, destination: dict, prefix: str, keep_vars: bool) -> None:
+        with torch.no_grad():
+            self.weight[self.used] = self.rows
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        del destination[f"{prefix}rows"]
+
+    def _load_from_state_dict(self, state_dict: dict, prefix: str, *arguments) -> None:
+        weight = state_dict.get(f"{prefix}weight")
+        if weight is not None and weight.shape == self.weight.shape:  # else the plain check below speaks up
+            state_dict[f"{prefix}rows"] = weight[self.used.to(weight.device)]
+        super()._load_from_state_dict(state_dict, prefix, *arguments)
+
+
+def can_leave_out_rows(table: nn.Module) -> bool:
+    """Whether it is a plain embedding that trains; tables that scale or renormalise what they look up are not."""
+    is_plain = type(table) is nn.Embedding and table.max_norm is None
+    return is_plain and not table.scale_grad_by_freq and not table.sparse and table.weight.requires_grad
