@@ -62,7 +62,7 @@ def kill_at_random(root: Path, expected: dict[str, str], seconds: float, n_kills
 
 def _kill_once(study: Study, aim: str | None, seconds: float, moments: random.Random) -> str | None:
     """Start the sweep; kill it at a random moment, or as soon as it does what is aimed at, or when it has not for too long."""
-    child, ends = study.start_composed(), time.monotonic() + seconds / 8
+    child, ends = study.start_composed(is_rest=True), time.monotonic() + seconds / 8
     delay = moments.uniform(0, seconds / 10) if aim is None else 0.0
     while child.wait(delay) is None:
         doing = phase(child.pause())

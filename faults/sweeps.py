@@ -14,6 +14,8 @@ from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
 
 from xling.logs import configure_logging
+from xling.rundir import RunDirectory
+from xling.sweep import RunKey, run_key
 
 SIZE = (
     "model=tiny_bert",
@@ -72,13 +74,21 @@ class Study:
 
         return Forked(self.root, work)
 
-    def start_composed(self) -> "Forked":
-        """Start the sweep's runs in a forked process, composed here: Hydra needs longer for that than a run does."""
+    def start_composed(self, *, is_rest: bool = False) -> "Forked":
+        """Start the sweep's runs in a forked process, composed here: Hydra needs longer for that than a run does.
+
+        Args:
+            is_rest: leave out complete runs, which would take most of the time until the next kill.
+        """
         if self._configs is None:
             self._configs = self._compose()
         from xling.train import train
 
-        return Forked(self.root, lambda: [train(config) for config in self._configs])
+        configs = [c for c in self._configs if not (is_rest and self._is_complete(run_key(c)))]
+        return Forked(self.root, lambda: [train(config) for config in configs])
+
+    def _is_complete(self, key: RunKey) -> bool:
+        return RunDirectory.of(self.output_dir, study=self.name, **key._asdict()).is_complete
 
     def _compose(self) -> list[dict]:
         places = [f"study={self.name}", f"output_dir={self.output_dir}", f"cache_dir={self.cache_dir}"]
