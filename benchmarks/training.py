@@ -15,6 +15,7 @@ import pytorch_lightning as pl
 import torch
 from torch import nn
 from transformers import DataCollatorWithPadding, Trainer, TrainerCallback, TrainingArguments
+from xling.callbacks import TrainUsedRows
 
 from benchmarks.material import classifier_of, data_of, encoder_of, quiet_trainer, tokenizer
 from benchmarks.measure import peak_memory
@@ -129,11 +130,12 @@ def run_transformers(module: pl.LightningModule, data, batch_size: int, precisio
 
 
 def run_ours(module: pl.LightningModule, data, batch_size: int, precision: str) -> Epoch:
-    """The project's data module and module under Lightning."""
+    """The project's data module, module and callback under Lightning."""
     watch = Stopwatch()
     with tempfile.TemporaryDirectory() as folder, peak_memory() as memory:
         settings = {"max_epochs": 1, "precision": precision, "gradient_clip_val": 1.0, "limit_val_batches": 0}
-        quiet_trainer([WatchLightning(watch)], folder, **settings).fit(module, data)
+        callbacks = [WatchLightning(watch), TrainUsedRows(lambda: data.train.pieces)]
+        quiet_trainer(callbacks, folder, **settings).fit(module, data)
     return watch.epoch(memory.megabytes)
 
 

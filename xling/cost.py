@@ -60,7 +60,9 @@ def compute_run_flops(size: EncoderSize, frozen: Collection[int], work: Workload
 
 
 def compute_checkpoint_bytes(size: EncoderSize, frozen: Collection[int], *, word_embeddings: bool = False) -> int:
-    """Bytes of a checkpoint: every weight, and AdamW's two moments of those that train.
+    """Bytes of a checkpoint at most: every weight, and AdamW's two moments of those that train.
+
+    Moments of word pieces that the training examples do not use are not kept, which the size alone does not tell.
 
     Args:
         size: of the encoder.
