@@ -122,6 +122,7 @@ class Forked:
         self.pid = os.fork()
         if self.pid == 0:
             self._run(work)
+        os.setpgid(self.pid, self.pid)  # a process in an orphaned group ignores SIGTSTP
 
     def _run(self, work: Callable[[], object]) -> None:
         import faulthandler
@@ -131,7 +132,6 @@ class Forked:
             output = os.open(self.messages_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
             for descriptor in (1, 2):
                 os.dup2(output, descriptor)
-            os.setpgid(0, 0)  # a process in an orphaned group ignores SIGTSTP
             faulthandler.register(signal.SIGTSTP, self.stack_file.open("w"), all_threads=False, chain=True)
             _keep_from_python(signal.SIGTSTP)
             configure_logging()

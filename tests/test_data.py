@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
-from xling.data.batching import FILLER, LengthBucketBatches
+from xling.data.batching import FILLER, FIRST_EVALUATION_BATCH, LengthBucketBatches
 from xling.data.collate import PadToLongest
 from xling.data.datamodule import TransferDataModule
 from xling.data.examples import examples_fingerprint, limit_examples
@@ -283,8 +283,20 @@ def test_a_token_budget_holds_and_every_example_comes_once(max_tokens):
     assert sorted(index for batch in batches for index in batch) == list(range(40))
     sizes = [len(batch) * lengths[batch].max() for batch in batches]
     assert all(size <= max_tokens or len(batch) == 1 for size, batch in zip(sizes, batches, strict=True))
-    follows = itertools.pairwise(batches)
+    ends = itertools.accumulate(map(len, batches))
+    follows = [
+        pair for pair, end in zip(itertools.pairwise(batches), ends, strict=False) if end != FIRST_EVALUATION_BATCH
+    ]
     assert all((len(batch) + 1) * lengths[after[0]] > max_tokens for batch, after in follows)
+
+
+@pytest.mark.parametrize("n", [10, 16, 40])
+def test_an_evaluation_begins_with_few_short_examples(n):
+    lengths = np.random.default_rng(0).integers(2, 90, size=n)
+    first, *others = LengthBucketBatches(lengths, 20, shuffle=False)
+    assert len(first) == min(n, FIRST_EVALUATION_BATCH)
+    assert all(lengths[first].max() <= lengths[batch].min() for batch in others)
+    assert sorted(index for batch in (first, *others) for index in batch) == list(range(n))
 
 
 def make_datamodule(tmp_path, tokenizer=None, **changes):

@@ -11,6 +11,9 @@ FILLER = -1
 """Position of the row that fills a share without rows, since all processes take part in every batch. A data set gives its
 last row there with this as example_id; modules leave it out of losses and scores, callbacks out of what they observe."""
 
+FIRST_EVALUATION_BATCH = 16
+"""Examples, the shortest, in the first batch of an evaluation: Lightning's sanity check runs one per language."""
+
 
 class LengthBucketBatches(Sampler[list[int]]):
     """Batches of similar length; every example exactly once an epoch, over all processes and parts together.
@@ -18,8 +21,8 @@ class LengthBucketBatches(Sampler[list[int]]):
     Every process gets the same number of shares; one that would be empty holds :data:`FILLER` alone.
 
     Training shuffles, sorts pools of `pool_batches` batches by length, cuts them into batches and shuffles those: few
-    padding tokens, random order. Evaluation sorts once; the order never changes. The generator is the sampler's own
-    and depends on (seed, epoch) alone, so nothing is drawn from the global random state.
+    padding tokens, random order. Evaluation sorts once; the order never changes, and the first batch is small. The
+    generator is the sampler's own and depends on (seed, epoch) alone, so nothing is drawn from the global random state.
 
     Args:
         lengths: tokens per example, [n].
@@ -86,8 +89,10 @@ class LengthBucketBatches(Sampler[list[int]]):
 
     def _batches(self) -> list[np.ndarray]:
         if not self.shuffle:
-            order = np.argsort(self.lengths, kind="stable")  # shortest first: a sanity check costs little
-            return self._cut(order) if self.max_tokens is None else self._cut_by_tokens(order)
+            order = np.argsort(self.lengths, kind="stable")
+            first, others = np.split(order, [FIRST_EVALUATION_BATCH])
+            cut = self._cut if self.max_tokens is None else self._cut_by_tokens
+            return cut(first) + cut(others)
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
         order = torch.randperm(len(self.lengths), generator=generator).numpy()
         pool = self.pool_batches * self.batch_size
