@@ -9,7 +9,7 @@ from pathlib import Path
 
 from faults.outcomes import differences
 from faults.report import Fault
-from faults.sweeps import Study
+from faults.sweeps import Forked, Study
 
 _PHASES = {
     "writing a checkpoint": ("save_checkpoint",),
@@ -61,13 +61,21 @@ def kill_at_random(root: Path, expected: dict[str, str], seconds: float, n_kills
 
 
 def _kill_once(study: Study, aim: str | None, seconds: float, moments: random.Random) -> str | None:
-    """Start the sweep; kill it at a random moment, or as soon as it does what is aimed at, or when it has not for too long."""
-    child, ends = study.start_composed(is_rest=True), time.monotonic() + seconds / 8
+    """Start the sweep's rest and kill it; what it was doing, None if it is complete."""
+    child = study.start_composed(is_rest=True)
+    doing = _pause_at(child, aim, seconds, moments)
+    if doing:
+        child.kill()
+    return doing
+
+
+def _pause_at(child: Forked, aim: str | None, seconds: float, moments: random.Random) -> str | None:
+    """Pause at a random moment, or as soon as it does what is aimed at, or when it has not for too long; None: it has ended."""
+    ends = time.monotonic() + seconds / 8
     delay = moments.uniform(0, seconds / 10) if aim is None else 0.0
     while child.wait(delay) is None:
         doing = phase(child.pause())
         if aim in (None, doing) or time.monotonic() > ends:
-            child.kill()
             return doing
         child.resume()
         # what is short is looked for everywhere, what is long begun at any point of the run
@@ -77,17 +85,21 @@ def _kill_once(study: Study, aim: str | None, seconds: float, moments: random.Ra
 
 def terminate(root: Path, expected: dict[str, str], seconds: float, n_signals: int, seed: int = 1) -> Fault:
     """SIGTERM: exit status 75 (or death by the signal before the first run has begun), then go on."""
-    moments, found, n_orderly = random.Random(seed), [], 0
+    moments, found, n_orderly, phases = random.Random(seed), [], 0, collections.Counter()
     study = Study(root / "terminated")
-    for _ in range(n_signals):
-        child = study.start()
-        status = child.wait(moments.uniform(0.3, 1) * seconds / n_signals)
-        if status is None:
-            status = child.kill(signal.SIGTERM)
-            n_orderly += status == 75
-            found += [] if status in (75, -signal.SIGTERM) else [f"exit status {status}: {child.messages()[-300:]}"]
+    for aim in _AIMS[:n_signals]:
+        child = study.start_composed(is_rest=True)
+        if (doing := _pause_at(child, aim, seconds, moments)) is None:
+            break
+        phases[doing] += 1
+        child.signal(signal.SIGTERM)
+        child.resume()
+        status = child.wait()
+        n_orderly += status == 75
+        found += [] if status in (75, -signal.SIGTERM) else [f"exit status {status}: {child.messages()[-300:]}"]
     found += _finish(study, expected)
-    return Fault("SIGTERM", n_signals, found, f"{n_orderly} orderly stops (status 75)")
+    where = ", ".join(f"{name} {count}" for name, count in phases.most_common())
+    return Fault("SIGTERM", phases.total(), found, f"{n_orderly} orderly stops (status 75): {where}")
 
 
 def two_at_once(root: Path, expected: dict[str, str]) -> Fault:

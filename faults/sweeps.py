@@ -158,21 +158,25 @@ class Forked:
                 return None
             time.sleep(0.002)
 
-    def kill(self, number: int = signal.SIGKILL) -> int:
-        """Send a signal and wait for the end."""
+    def signal(self, number: int) -> None:
+        """Send a signal."""
         os.kill(self.pid, number)
+
+    def kill(self) -> int:
+        """Kill -9 and wait for the end."""
+        self.signal(signal.SIGKILL)
         return self.wait()
 
     def pause(self) -> str:
         """Stop the process where it is; its main thread's stack, empty if it has just begun or ended."""
         known = self._stack_size()
-        os.kill(self.pid, signal.SIGTSTP)
+        self.signal(signal.SIGTSTP)
         os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
         return self.stack_file.read_text()[known:] if self.stack_file.is_file() else ""
 
     def resume(self) -> None:
         """Let a paused process go on."""
-        os.kill(self.pid, signal.SIGCONT)
+        self.signal(signal.SIGCONT)
 
     def _stack_size(self) -> int:
         return self.stack_file.stat().st_size if self.stack_file.is_file() else 0

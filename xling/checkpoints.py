@@ -28,7 +28,9 @@ def save_checkpoint(checkpoint: dict[str, Any], path: Path | str) -> None:
         try:
             with temporary.open("wb") as file:
                 torch.save(checkpoint, file)
-        except RuntimeError as error:  # how torch's writer tells that the file system refused
+        except RuntimeError as error:  # torch's writer, left half done, complains as well
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from None
             raise UnreachableError(f"cannot write {path}: {error}; free some space or choose another folder") from error
 
 
