@@ -15,7 +15,7 @@ from benchmarks.measure import timed
 from xling.freezing import freeze_layers, plan_freezing
 from xling.models.prefix import blocks_up_to
 
-BATCH, LENGTH, STEPS, WARM_UP = 32, 48, 6, 2
+BATCH, LENGTH, STEPS, WARM_UP = 32, 48, 5, 1
 KS = (0, 3, 6, 9)
 
 

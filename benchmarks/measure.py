@@ -76,6 +76,23 @@ def peak_memory() -> Iterator[Peak]:
         peak.megabytes = _status("VmHWM") - before
 
 
+@contextmanager
+def nothing_kept() -> Iterator[None]:
+    """Give every freed block back at once, so that what is resident is what lives; slower, so not to be timed. With glibc."""
+    library = ctypes.CDLL(None)
+    if not hasattr(library, "mallopt"):
+        yield
+        return
+    map_above, trim_above, usual = -3, -1, 128 * 1024  # M_MMAP_THRESHOLD and M_TRIM_THRESHOLD of mallopt(3)
+    library.mallopt(map_above, 32 * 1024)
+    library.mallopt(trim_above, 0)
+    try:
+        yield
+    finally:
+        library.mallopt(map_above, usual)
+        library.mallopt(trim_above, usual)
+
+
 def interleaved(calls: dict[str, Callable[[], Any]], rounds: int) -> dict[str, Measured]:
     """Every call once per round, after one round to warm up: a slow minute of the machine meets all of them."""
     found: dict[str, list[Measured]] = {name: [] for name in calls}

@@ -1,8 +1,10 @@
 """What the epoch-end pass over 15 languages costs: logits alone, with impact, and as it is done by hand."""
 
+import copy
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from statistics import median
 
 import pytorch_lightning as pl
 import torch
@@ -11,7 +13,8 @@ from xling.callbacks import ImpactMonitor
 from xling.callbacks.base import BaseStore
 
 from benchmarks.material import classifier_of, data_of, encoder_of, quiet_trainer
-from benchmarks.measure import Measured, peak_memory, timed, together
+from benchmarks.measure import nothing_kept, peak_memory, timed
+from xling.data.datamodule import TransferDataModule
 from xling.pooling import masked_mean
 
 
@@ -48,19 +51,32 @@ def bench(name: str, root: Path | None, cache_dir: Path, n_probe: int, rounds: i
             "the same with jackknife intervals": lambda: [ImpactMonitor(base=base, uncertainty=["jackknife"])],
             "output_hidden_states=True, masked means": lambda: [ByHand()],
         }
-        found: dict[str, list[Measured]] = {way: [] for way in passes}
-        for _ in range(rounds):
-            for way, callbacks in passes.items():
-                found[way].append(measure(module, data, callbacks()))
-                print(f"{name}: {way}: {found[way][-1]}", flush=True)
-    return "\n".join(_row(name, way, found) for way in found)
+        seconds = {way: [0.0] * rounds for way in passes}
+        for turn in range(rounds):
+            for language in data.target_languages:  # side by side within each language: the machine's speed drifts
+                for way, callbacks in passes.items():
+                    with timed() as taken:
+                        validate(module, one_language(data, language), callbacks())
+                    seconds[way][turn] += taken.value
+            print(name, {way: round(values[turn], 1) for way, values in seconds.items()}, flush=True)
+        megabytes = {
+            way: memory_of(lambda c=callbacks: validate(module, data, c())) for way, callbacks in passes.items()
+        }
+    return "\n".join(_row(name, way, seconds, megabytes) for way in passes)
 
 
-def measure(module: pl.LightningModule, data, callbacks: list[pl.Callback]) -> Measured:
-    """Time and memory of one validation of all languages."""
-    with peak_memory() as memory, timed() as seconds:
-        validate(module, data, callbacks)
-    return Measured([seconds.value], memory.megabytes)
+def one_language(data: TransferDataModule, language: str) -> TransferDataModule:
+    """The same data with one target language."""
+    part = copy.copy(data)
+    part.probes = {language: data.probes[language]}
+    return part
+
+
+def memory_of(call: Callable[[], None]) -> float | None:
+    """Peak of one call, MB above what was resident before."""
+    with nothing_kept(), peak_memory() as memory:
+        call()
+    return memory.megabytes
 
 
 def validate(module: pl.LightningModule, data, callbacks: list[pl.Callback]) -> None:
@@ -68,16 +84,15 @@ def validate(module: pl.LightningModule, data, callbacks: list[pl.Callback]) -> 
     quiet_trainer(callbacks).validate(module, data, verbose=False)
 
 
-def _row(name: str, way: str, found: dict[str, list[Measured]]) -> str:
-    ways = list(found)
-    runs, alone, by_hand = (together(found[key]) for key in (way, ways[0], ways[-1]))
-    ratios = sorted(one / other for one, other in zip(runs.seconds, alone.seconds, strict=True))
-    ratio = f"{ratios[len(ratios) // 2]:.3f} ({ratios[0]:.3f} to {ratios[-1]:.3f})"
+def _row(name: str, way: str, seconds: dict[str, list[float]], megabytes: dict[str, float | None]) -> str:
+    alone, *_, by_hand = seconds
+    ratios = sorted(one / other for one, other in zip(seconds[way], seconds[alone], strict=True))
+    ratio = f"{median(ratios):.3f} ({ratios[0]:.3f} to {ratios[-1]:.3f})"
     memory = "— | — | —"
-    if runs.megabytes is not None:
-        beyond, beyond_by_hand = runs.megabytes - alone.megabytes, by_hand.megabytes - alone.megabytes
-        memory = f"{runs.megabytes:.0f} | {beyond:.0f} | {beyond / beyond_by_hand:.2f}"
-    return f"| {name} | {way} | {sorted(runs.seconds)[len(runs.seconds) // 2]:.1f} | {ratio} | {memory} |"
+    if megabytes[way] is not None:
+        beyond, beyond_by_hand = (megabytes[each] - megabytes[alone] for each in (way, by_hand))
+        memory = f"{megabytes[way]:.0f} | {beyond:.0f} | {beyond / beyond_by_hand:.2f}"
+    return f"| {name} | {way} | {median(seconds[way]):.1f} | {ratio} | {memory} |"
 
 
 HEADER = (
