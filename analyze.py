@@ -1,6 +1,6 @@
 """Correlate impact, transfer and distance over a study and write its report: ``python analyze.py --help``."""
 
-from xling.analyze import main
+from xling.commands import analyze
 
 if __name__ == "__main__":
-    main()
+    analyze()

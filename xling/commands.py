@@ -1,0 +1,30 @@
+"""The two long commands, started without delay: their imports make a million objects, none of them garbage."""
+
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+def train() -> None:
+    """``xling-train``, ``python train.py``."""
+    with nothing_collected():
+        from xling.train import main
+    main()
+
+
+def analyze() -> None:
+    """``xling-analyze``, ``python analyze.py``."""
+    with nothing_collected():
+        from xling.analyze import main
+    main()
+
+
+@contextmanager
+def nothing_collected() -> Iterator[None]:
+    """Import without the garbage collector, which takes an eighth of the time; later it leaves these objects alone."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
