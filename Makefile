@@ -30,11 +30,11 @@ bench-cka: $(INSTALLED)  ## CKA beside other packages, which it installs; severa
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench-cka]'
 	$(BIN)/python -m benchmarks.bench_cka
 
-bench: $(INSTALLED)  ## speed beside transformers' Trainer, on this machine; 45 minutes on 2 cores; writes docs/bench.md
+bench: $(INSTALLED)  ## speed beside transformers' Trainer, on this machine; 40 minutes on 2 cores; writes docs/bench.md
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
 	$(BIN)/python -m benchmarks.speed
 
-faults: $(INSTALLED)  ## real faults injected into a real sweep; 25 minutes on 2 cores; disk faults as root only
+faults: $(INSTALLED)  ## real faults injected into a real sweep; 12 minutes; disk faults as root only
 	$(BIN)/python -m faults
 
 clean:

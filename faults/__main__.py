@@ -1,7 +1,7 @@
 """``python -m faults [--kills 50] [--only NAME ...]``: inject every fault, print the table, exit 1 if anything differs.
 
 A sweep of tiny_bert (4 sources x 2 strategies x 2 seeds on mini_nli) is run undisturbed; then it is disturbed, started again,
-and compared byte for byte: tables, logged metrics, final weights, manifests but for times. Takes about 15 minutes on two cores.
+and compared byte for byte: tables, logged metrics, final weights, manifests but for times. Takes about 12 minutes.
 """
 
 import argparse
