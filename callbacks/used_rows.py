@@ -22,7 +22,7 @@ class TrainUsedRows(pl.Callback):
 
     Args:
         used: gives the ids of all pieces in the training examples, once they are loaded.
-        path: of the table in the module; None: that of :func:`xling.layers.find_layers`.
+        path: of the table in the module, empty where there is none; None: that of :func:`xling.layers.find_layers`.
 
     Raises:
         XlingValueError: the optimiser decays weights.

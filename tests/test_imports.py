@@ -22,8 +22,8 @@ STAGES = {
                       "planned", "loggers", "cache_users", "metrics_file"),
     "analysis": ("distances", "analysis"),
     "report": ("report",),
-    "commands": ("train", "analyze", "restore", "status", "status_table", "sweep", "dry_run", "cost", "estimate", "cache",
-                 "fetch"),
+    "commands": ("commands", "train", "analyze", "restore", "status", "status_table", "sweep", "dry_run", "cost", "estimate",
+                 "cache", "fetch"),
 }  # fmt: skip
 ORDER = list(STAGES)
 STAGE_OF = {name: stage for stage, names in STAGES.items() for name in names}

@@ -124,7 +124,8 @@ def build_parts(config: dict[str, Any], identity: dict[str, Any], run: RunDirect
         encoder.compile(dynamic=True)  # in place: names of parameters and modules stay
     plan = plan_freezing(**config["freeze"])
     monitor = build_monitor(config, spec, datamodule, module, facts["model"]["content_hash"])
-    frozen_layers = plan.layers_of(find_layers(module, spec.layers).n_layers)
+    layers = find_layers(module, spec.layers)
+    frozen_layers = plan.layers_of(layers.n_layers)
     facts["alignment"] = why_not_aligned(config, datamodule)
     alignment = None if facts["alignment"] else build_alignment(config, monitor)
     recorder = RunRecorder(run, identity, monitor, frozen_layers, alignment)
@@ -132,8 +133,8 @@ def build_parts(config: dict[str, Any], identity: dict[str, Any], run: RunDirect
     callbacks: list[pl.Callback] = [LayerFreezing(plan, spec.layers), monitor, recorder, clock]
     if alignment is not None:
         callbacks.insert(1, alignment)
-    if not config["optimizer"]["weight_decay"] and not shards_parameters(config["trainer"]):
-        callbacks.insert(1, TrainUsedRows(lambda: datamodule.train.pieces))
+    if not (config["optimizer"]["weight_decay"] or plan.adapts or shards_parameters(config["trainer"])):
+        callbacks.insert(1, TrainUsedRows(lambda: datamodule.train.pieces, layers.word_embeddings))
     if config["probe"]["write_representations"]:
         callbacks.append(RepresentationWriter(run.path / "representations", spec.layers, config["probe"]["pooling"]))
     callbacks.append(FinalFigures(config, lambda: final_figures(recorder.transfer, monitor.records)))
