@@ -47,17 +47,19 @@ class UsedRowsEmbedding(nn.Embedding):
         moved = nn.functional.embedding(position.clamp(min=0), self.rows)
         return torch.where((position >= 0).unsqueeze(-1), moved, nn.functional.embedding(ids, self.weight))
 
-    @torch.no_grad()
     def plain(self) -> nn.Embedding:
         """The plain embedding with the rows as they are now; shares its weight with this one."""
-        self.weight[self.used] = self.rows
+        self._write_back()
         table = nn.Embedding(*self.weight.shape, padding_idx=self.padding_idx, _weight=self.weight)
         table.weight.requires_grad_(self.rows.requires_grad)
         return table.train(self.training)
 
+    @torch.no_grad()
+    def _write_back(self) -> None:
+        self.weight[self.used] = self.rows
+
     def _save_to_state_dict(self, destination: dict, prefix: str, keep_vars: bool) -> None:
-        with torch.no_grad():
-            self.weight[self.used] = self.rows
+        self._write_back()
         super()._save_to_state_dict(destination, prefix, keep_vars)
         del destination[f"{prefix}rows"]
 
