@@ -45,7 +45,7 @@ def kill_at_random(root: Path, expected: dict[str, str], seconds: float, n_kills
         seed: of the moments.
     """
     moments, phases, found, n_sweeps = random.Random(seed), collections.Counter(), [], 0
-    while phases.total() < n_kills:
+    while phases.total() < n_kills and not found:
         study = Study(root / f"killed_{n_sweeps}")
         for aim in _AIMS[: n_kills - phases.total()]:
             if (hit := _kill_once(study, aim, seconds, moments)) is None:
@@ -56,8 +56,8 @@ def kill_at_random(root: Path, expected: dict[str, str], seconds: float, n_kills
         found += differences(study.folder, expected)
         shutil.rmtree(study.root)
         n_sweeps += 1
-    where = ", ".join(f"{name} {count}" for name, count in phases.most_common())
-    return Fault("kill -9 at a random moment", phases.total(), found, f"{n_sweeps} sweeps of 16 runs: {where}")
+    note = f"{n_sweeps} sweeps of 16 runs: {_counts(phases)}"
+    return Fault("kill -9 at a random moment", phases.total(), found, note)
 
 
 def _kill_once(study: Study, aim: str | None, seconds: float, moments: random.Random) -> str | None:
@@ -98,8 +98,11 @@ def terminate(root: Path, expected: dict[str, str], seconds: float, n_signals: i
         n_orderly += status == 75
         found += [] if status in (75, -signal.SIGTERM) else [f"exit status {status}: {child.messages()[-300:]}"]
     found += _finish(study, expected)
-    where = ", ".join(f"{name} {count}" for name, count in phases.most_common())
-    return Fault("SIGTERM", phases.total(), found, f"{n_orderly} orderly stops (status 75): {where}")
+    return Fault("SIGTERM", phases.total(), found, f"{n_orderly} orderly stops (status 75): {_counts(phases)}")
+
+
+def _counts(phases: collections.Counter) -> str:
+    return ", ".join(f"{name} {count}" for name, count in phases.most_common())
 
 
 def two_at_once(root: Path, expected: dict[str, str]) -> Fault:
