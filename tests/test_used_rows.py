@@ -81,7 +81,15 @@ def checkpoint_of(config):
     return torch.load(train(config).checkpoint, weights_only=True)
 
 
-@pytest.mark.parametrize("settings", [(), ("freeze=bottom_k", "freeze.k=1"), ("freeze=word_embeddings",)], ids=str)
+@pytest.mark.parametrize(
+    "settings",
+    [
+        (),
+        pytest.param(("freeze=bottom_k", "freeze.k=1"), marks=pytest.mark.slow),
+        pytest.param(("freeze=word_embeddings",), marks=pytest.mark.slow),
+    ],
+    ids=str,
+)
 def test_a_run_ends_with_the_weights_it_has_without(make_config, monkeypatch, settings):
     used = checkpoint_of(make_config("study=used", *settings))
     monkeypatch.setattr(xling.build, "shards_parameters", lambda settings: True)
