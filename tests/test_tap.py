@@ -1,0 +1,38 @@
+"""Layers read during a forward pass."""
+
+import pytest
+import torch
+from torch import nn
+from xling.callbacks.tap import LayerTap
+
+from xling.pooling import POOLINGS
+
+
+@pytest.mark.parametrize("pooling", ["mean", "cls"])
+@pytest.mark.parametrize("n_rows", [1, 5])
+def test_what_is_kept_does_not_keep_the_hidden_states_alive(pooling, n_rows):
+    layer = nn.Linear(4, 4)
+    tap = LayerTap({"layer": layer}, POOLINGS[pooling])
+    tap.attach()
+    tap.start(torch.ones(n_rows, 7))
+    with torch.inference_mode():
+        hidden_states = layer(torch.randn(n_rows, 7, 4))
+    (kept,) = tap.take()
+    tap.detach()
+    assert kept.untyped_storage().nbytes() == kept.nbytes
+    torch.testing.assert_close(kept, POOLINGS[pooling](hidden_states, torch.ones(n_rows, 7)))
+
+
+@pytest.mark.parametrize("pooling", ["mean", "flatten"])
+def test_a_layer_is_read_before_a_later_one_changes_it_in_place(pooling):
+    layer = nn.Linear(4, 4)
+    tap = LayerTap({"layer": layer}, POOLINGS[pooling])
+    tap.attach()
+    tap.start(None)
+    examples = torch.randn(5, 4)
+    with torch.inference_mode():
+        nn.functional.relu_(layer(examples))
+    (kept,) = tap.take()
+    tap.detach()
+    with torch.inference_mode():
+        torch.testing.assert_close(kept, layer(examples))
