@@ -48,6 +48,7 @@ def make_config(tmp_path, cache_dir):
             "optimizer.learning_rate=1e-3",
             "trainer.max_epochs=2",
             "trainer.accelerator=cpu",
+            "trainer.precision=32-true",  # figures are compared; what auto is depends on the machine (test_precision.py)
             f"output_dir={tmp_path}",
             f"cache_dir={cache_dir}",
         ]

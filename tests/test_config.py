@@ -109,26 +109,6 @@ def test_the_paper_is_composed_as_published():
     assert config["freeze"]["strategy"] == "none"
 
 
-@pytest.mark.parametrize(("name", "expected"), [("32", "32-true"), ("bf16-mixed", "bf16-mixed"), (32, "32-true")])
-def test_a_named_precision_stays(name, expected):
-    assert resolve_precision(name) == expected
-
-
-def test_automatic_precision_is_what_the_processor_has(monkeypatch):
-    for capabilities, expected in (
-        ({"amx_bf16": True}, "bf16-mixed"),
-        ({"avx512_bf16": True}, "bf16-mixed"),
-        ({}, "32-true"),
-    ):
-        monkeypatch.setattr("torch.cpu.get_capabilities", lambda found=capabilities: found)
-        assert resolve_precision("auto", "cpu") == expected
-
-
-def test_unknown_precision_is_named():
-    with pytest.raises(XlingValueError, match=r"unknown trainer\.precision 'fp8'"):
-        resolve_precision("fp8")
-
-
 def test_packaging_lists_every_package_and_ships_every_data_file():
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
     folders = {"xling": ROOT / "xling", "xling.callbacks": ROOT / "callbacks", "xling.conf": ROOT / "conf"}

@@ -26,20 +26,20 @@ class Regression(StepMeanLoss, pl.LightningModule):
         return loss
 
     def configure_optimizers(self):
-        return torch.optim.SGD(self.parameters(), lr=0.1)
+        return torch.optim.SGD(self.parameters(), lr=0.1, fused=True)
 
 
 def _tensors(parts):
     return [torch.tensor(list(rows), dtype=torch.int64) for rows in parts]
 
 
-def fit(parts, accumulate, tmp_path):
+def fit(parts, accumulate, tmp_path, **settings):
     module = Regression()
     trainer = pl.Trainer(
         accelerator="cpu",
         max_epochs=1,
         accumulate_grad_batches=accumulate,
-        gradient_clip_val=0.5,
+        **({"gradient_clip_val": 0.5} | settings),
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
@@ -69,3 +69,11 @@ def test_the_loss_of_one_part_is_the_plain_mean(tmp_path):
     _, loss = fit(_tensors([range(3)]), 1, tmp_path)
     expected = nn.functional.mse_loss(ROWS[0][:3] @ torch.ones(3), ROWS[1][:3])
     torch.testing.assert_close(loss, expected)
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+@pytest.mark.parametrize(("algorithm", "order"), [("norm", 2), ("value", torch.inf)])
+def test_a_fused_optimizer_follows_the_clipped_gradient(tmp_path, precision, algorithm, order):
+    clipped = {"gradient_clip_val": 0.01, "gradient_clip_algorithm": algorithm, "precision": precision}
+    weight, _ = fit(_tensors([range(6)]), 1, tmp_path, **clipped)
+    assert torch.linalg.vector_norm(weight - 1, order).item() == pytest.approx(0.1 * 0.01, rel=1e-3)

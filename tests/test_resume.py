@@ -15,6 +15,7 @@ SETTINGS = {
     "accumulated gradients": ["trainer.accumulate_grad_batches=4"],
     "limited steps": ["trainer.max_steps=9"],
     "loader processes": ["data.num_workers=1"],
+    "bfloat16": ["trainer.precision=bf16-mixed"],
 }
 
 
@@ -77,6 +78,7 @@ KILLS = {
     "end": [("on_train_end", 1)],
 }
 BY_DEFAULT = [
+    ("bfloat16", "training"),
     ("whole epochs", "training"),
     ("validation every 4 steps", "validation"),
 ]

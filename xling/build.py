@@ -41,7 +41,7 @@ from xling.models.encoders import (
 from xling.models.spec import EncoderSpec
 from xling.module import TransferModule
 from xling.pooling import WORD_POOLINGS
-from xling.precision import resolve_precision
+from xling.precision import probe_precision, resolve_precision
 from xling.processes import shards_parameters
 from xling.recorder import RunRecorder
 from xling.requeue import slurm_plugins
@@ -190,13 +190,12 @@ def build_monitor(
     """The impact monitor with the base store that all runs share."""
     probe = config["probe"]
     layers = probe["layers"] or spec.layers
-    precision = config["trainer"]["precision"] if probe["autocast"] else "32-true"
     base = shared_store(
         Path(config["cache_dir"]) / "base",
         model_hash=model_hash,
         layers=layers,
         pooling=probe["pooling"],
-        precision=precision,
+        precision=probe_precision(config["trainer"]["precision"], probe["autocast"]),
         fingerprints=datamodule.probe_fingerprints,
     )
     return ImpactMonitor(layers, probe["pooling"], probe["similarity"], probe["uncertainty"], base)

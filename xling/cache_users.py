@@ -7,6 +7,7 @@ import yaml
 from xling.atomic import read_json
 from xling.callbacks.base import shared_store
 from xling.errors import MissingFileError
+from xling.precision import probe_precision
 from xling.rundir import CONFIG_FILE, DATA_FILE, ENVIRONMENT_FILE
 
 
@@ -40,7 +41,7 @@ def entries_of(config: dict, environment: dict, data: dict, cache_dir: Path) -> 
         model_hash=model["content_hash"],
         layers=probe["layers"] or config["model"]["layers"],
         pooling=probe["pooling"],
-        precision=config["trainer"]["precision"] if probe["autocast"] else "32-true",
+        precision=probe_precision(config["trainer"]["precision"], probe["autocast"]),
         fingerprints={},
     )
     tokenised = [cache_dir / "tokenised" / facts["fingerprint"][:24] for facts in data.values()]

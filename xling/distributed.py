@@ -1,6 +1,8 @@
 """Several processes as one: a loss over all of them, decisions that all follow, errors that all share."""
 
 import torch
+from pytorch_lightning.plugins.precision import Precision
+from pytorch_lightning.utilities.enums import GradClipAlgorithmType
 from torch import Tensor
 from torch.distributed.fsdp import FullyShardedDataParallel
 
@@ -60,9 +62,15 @@ class StepMeanLoss:
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Clip as Lightning does, and by the norm over all shards where parameters are sharded, which it refuses."""
+        """Clip as Lightning does, and where it refuses to: by the norm over all shards of sharded parameters, and for a fused
+        optimizer under bfloat16 autocast, which scales nothing that the optimizer would have to undo first.
+        """
+        if gradient_clip_val is None:
+            return
         if isinstance(self.trainer.model, FullyShardedDataParallel):
-            if gradient_clip_val is not None:
-                self.trainer.model.clip_grad_norm_(gradient_clip_val)
+            self.trainer.model.clip_grad_norm_(gradient_clip_val)
+        elif self.trainer.scaler is None:
+            algorithm = GradClipAlgorithmType(gradient_clip_algorithm or "norm")
+            Precision.clip_gradients(self.trainer.precision_plugin, optimizer, gradient_clip_val, algorithm)
         else:
             self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)

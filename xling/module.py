@@ -138,7 +138,10 @@ class TransferModule(StepMeanLoss, pl.LightningModule, ABC):
     def configure_optimizers(self) -> dict[str, Any]:
         """AdamW over what is not frozen, with the schedule stepped every optimiser step."""
         trainable = [parameter for parameter in self.parameters() if parameter.requires_grad]
-        optimizer = torch.optim.AdamW(trainable, lr=self.learning_rate, weight_decay=self.weight_decay, fused=True)
+        is_fused = (
+            self.trainer.scaler is None
+        )  # a fused optimizer unscales float16 gradients itself, too late to clip them
+        optimizer = torch.optim.AdamW(trainable, lr=self.learning_rate, weight_decay=self.weight_decay, fused=is_fused)
         n_steps = self.trainer.estimated_stepping_batches
         warmup = round(self.warmup_fraction * n_steps)
         if self.schedule == "linear":

@@ -1,6 +1,4 @@
-"""Which training precision the hardware computes natively."""
-
-import torch
+"""Which training precision the hardware computes natively, and in which precision the probe then runs."""
 
 from xling.errors import XlingValueError
 
@@ -17,16 +15,40 @@ def resolve_precision(name: str | int, accelerator: str = "auto") -> str:
         accelerator: Lightning's; ``auto`` and ``gpu`` use a CUDA device where there is one.
 
     Raises:
-        XlingValueError: unknown name.
+        XlingValueError: unknown name, or one that the hardware does not have.
     """
+    import torch
+
     name = {"32": "32-true", "16": "16-mixed", "bf16": "bf16-mixed"}.get(str(name), str(name))
     if name not in PRECISIONS:
         raise XlingValueError(f"unknown trainer.precision {name!r}; expected one of {', '.join(PRECISIONS)}")
+    has_gpu = accelerator != "cpu" and torch.cuda.is_available()
+    if name == "16-mixed" and not has_gpu:  # Lightning would take bfloat16 instead
+        raise XlingValueError(
+            "trainer.precision=16-mixed needs a GPU; expected auto, bf16-mixed or 32-true on a processor (float16 scales "
+            "losses, which processors do not)"
+        )
     if name != "auto":
         return name
-    if accelerator != "cpu" and torch.cuda.is_available():
+    if has_gpu:
         is_native = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
         capabilities = torch.cpu.get_capabilities()
         is_native = bool(capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"))
     return "bf16-mixed" if is_native else "32-true"
+
+
+def probe_precision(training: str, autocast: bool) -> str:
+    """Precision of the probe's forward pass.
+
+    Args:
+        training: resolved, see :func:`resolve_precision`. Where it ends in ``-true`` the weights themselves are of that type.
+        autocast: whether validation, too, runs under the autocast of training (``probe.autocast``).
+
+    Returns:
+        A name in :data:`PRECISIONS`.
+
+    >>> probe_precision("bf16-mixed", autocast=False), probe_precision("bf16-true", autocast=False)
+    ('32-true', 'bf16-true')
+    """
+    return training if autocast or training.endswith("-true") else "32-true"

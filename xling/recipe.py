@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from xling.precision import probe_precision
+
 
 def describe_recipe(config: Mapping[str, Any], environment: Mapping[str, Any], data: Mapping[str, Any]) -> str:
     """Say what was trained on what and how, from what a run directory records.
@@ -42,10 +44,10 @@ def _fine_tuning(config: Mapping[str, Any], data: Mapping[str, Any]) -> str:
 
 def _probe(config: Mapping[str, Any], data: Mapping[str, Any]) -> str:
     n_probe = sorted({entry["n_examples"] for role, entry in data.items() if role.startswith("probe.")})
-    precision = "training precision" if config["probe"]["autocast"] else "float32"
+    is_float32 = probe_precision(config["trainer"]["precision"], config["probe"]["autocast"]) == "32-true"
     return (
         f"Probe: {' or '.join(map(_count, n_probe))} examples of “{config['data']['probe_split']}” per language, "
-        f"{config['probe']['pooling']} pooling of every layer in {precision}, "
+        f"{config['probe']['pooling']} pooling of every layer in {'float32' if is_float32 else 'training precision'}, "
         f"at most {config['data']['max_length']} tokens."
     )
 

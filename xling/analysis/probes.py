@@ -71,6 +71,7 @@ def _read_base(run: Path, config: Mapping[str, Any], data: Any, languages: list[
 
     from xling.callbacks.base import shared_store
     from xling.models.spec import EncoderSpec
+    from xling.precision import probe_precision
 
     probe, spec = config["probe"], EncoderSpec(**config["model"])
     store = shared_store(
@@ -78,7 +79,7 @@ def _read_base(run: Path, config: Mapping[str, Any], data: Any, languages: list[
         model_hash=read_json(run / ENVIRONMENT_FILE)["model"]["content_hash"],
         layers=probe["layers"] or spec.layers,
         pooling=probe["pooling"],
-        precision=config["trainer"]["precision"] if probe["autocast"] else "32-true",
+        precision=probe_precision(config["trainer"]["precision"], probe["autocast"]),
         fingerprints=data.probe_fingerprints,
     )
     bases = {language: store.load(language, torch.device("cpu")) for language in languages}
