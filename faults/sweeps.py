@@ -132,6 +132,7 @@ class Forked:
             output = os.open(self.messages_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
             for descriptor in (1, 2):
                 os.dup2(output, descriptor)
+            sys.stdout, sys.stderr = (os.fdopen(descriptor, "w", buffering=1) for descriptor in (1, 2))  # not pytest's
             faulthandler.register(signal.SIGTSTP, self.stack_file.open("w"), all_threads=False, chain=True)
             _keep_from_python(signal.SIGTSTP)
             configure_logging()
