@@ -28,6 +28,7 @@ SETTINGS = [
     "data.source.n_premises={train: 30, probe: 12}",
     "data.batch_size=16",
     "trainer.max_epochs=12",
+    "trainer.precision=32-true",
     "trainer.accelerator=cpu",
     "optimizer.learning_rate=1e-3",
     "checkpoint.every_n_steps=4",
