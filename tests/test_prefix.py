@@ -5,7 +5,7 @@ import pytest
 import torch
 from transformers import AutoModel, BertConfig, DistilBertConfig, T5Config, T5EncoderModel, XLMRobertaConfig
 
-from xling.errors import UnreachableError, XlingValueError
+from xling.errors import CorruptArtefactError, UnreachableError, XlingValueError
 from xling.models.prefix import blocks_after, blocks_up_to, store_prefix
 
 SMALL = {
@@ -68,6 +68,25 @@ def test_stored_states_are_those_of_the_layer_and_are_computed_once(tmp_path):
     again = store_prefix(encoder, 2, LENGTHS, iter(()), tmp_path, ["weights", "examples"])
     assert all(map(torch.equal, again.rows(rows), states.rows(rows)))
     assert len(list(tmp_path.glob("*.f32"))) == 1
+
+
+@pytest.mark.parametrize("place", [100, -1])
+def test_a_changed_bit_is_noticed_when_its_example_is_read(tmp_path, place):
+    store = lambda: store_prefix(make_encoder(), 1, LENGTHS, make_batches(), tmp_path, ["x"])  # noqa: E731
+    store()
+    (path,) = tmp_path.glob("*.f32")
+    content = bytearray(path.read_bytes())
+    content[place] ^= 1
+    path.write_bytes(content)
+    states = store()
+    assert len(states.rows([1, 2])) == 2  # these are untouched
+    with pytest.raises(
+        CorruptArtefactError, match=rf"{path.name} has changed since it was written; delete .* and run again"
+    ):
+        states.rows(range(len(LENGTHS)))
+    path.write_bytes(content[:100])
+    with pytest.raises(CorruptArtefactError, match=r"expected 2160 bytes in .*, found 100; delete .* and run again"):
+        store()
 
 
 def test_another_layer_or_content_is_another_file(tmp_path):

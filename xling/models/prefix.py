@@ -10,14 +10,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from filelock import FileLock
 from torch import Tensor, nn
 
 from xling.atomic import atomic_path
 from xling.cache_use import hold
-from xling.data.prefixed import PrefixStates
+from xling.data.prefixed import PrefixStates, prefix_bytes
 from xling.errors import UnreachableError, XlingValueError
 from xling.hashing import content_key
 from xling.layers import ARCHITECTURES, Architecture
@@ -122,19 +121,20 @@ def store_prefix(
         key: what the content depends on: weights, layer and examples.
 
     Raises:
+        CorruptArtefactError: what is stored has another size.
         UnreachableError: the disk has too little space.
         XlingValueError: an architecture that cannot start inside.
     """
-    hidden_size, n_tokens = encoder.config.hidden_size, int(np.sum(lengths))
+    hidden_size = encoder.config.hidden_size
     path = folder / f"{content_key(*key, layer)}.f32"
     folder.mkdir(parents=True, exist_ok=True)
     hold(path)
     with FileLock(f"{path}.lock"):
         if not path.is_file():
-            _check_space(folder, n_tokens * hidden_size * 4, layer, len(lengths))
+            _check_space(folder, prefix_bytes(lengths, hidden_size), layer, len(lengths))
             with atomic_path(path) as temporary:
-                states = np.memmap(temporary, dtype=np.float32, mode="w+", shape=(n_tokens, hidden_size))
-                _fill(states, encoder, layer, np.asarray(lengths), batches)
+                states = PrefixStates(temporary, lengths, hidden_size, is_new=True)
+                _fill(states, encoder, layer, lengths, batches)
                 states.flush()
     return PrefixStates(path, lengths, hidden_size)
 
@@ -154,20 +154,19 @@ def _check_space(folder: Path, n_bytes: int, layer: int, n_examples: int) -> Non
 
 @torch.no_grad()
 def _fill(
-    states: np.ndarray,
+    states: PrefixStates,
     encoder: nn.Module,
     layer: int,
-    lengths: np.ndarray,
+    lengths: Sequence[int],
     batches: Iterable[tuple[Sequence[int], Batch]],
 ) -> None:
-    ends, was_training = np.cumsum(lengths), encoder.training
-    device = next(encoder.parameters()).device
+    was_training, device = encoder.training, next(encoder.parameters()).device
     encoder.eval()
     try:
         for rows, inputs in batches:
             with blocks_up_to(encoder, layer):
                 output = encoder(**{name: value.to(device) for name, value in inputs.items()})[0].float().cpu().numpy()
             for row, hidden_states in zip(rows, output, strict=True):
-                states[ends[row] - lengths[row] : ends[row]] = hidden_states[: lengths[row]]
+                states.put(row, hidden_states[: lengths[row]])
     finally:
         encoder.train(was_training)
