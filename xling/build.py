@@ -30,6 +30,8 @@ from xling.freezing import plan_freezing, switch_off_dropout
 from xling.layers import find_layers
 from xling.loggers import FinalFigures, build_loggers, check_packages, final_figures
 from xling.metrics_file import MetricsFile
+from xling.models.attention import use_processor_attention
+from xling.models.dropout import use_processor_dropout
 from xling.models.encoders import (
     check_pooling,
     describe_encoder,
@@ -177,6 +179,8 @@ def build_module(
     )
     if spec.dropout == "off":
         switch_off_dropout(module)
+    use_processor_dropout(module)
+    use_processor_attention(encoder)
     return module
 
 

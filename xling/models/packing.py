@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from transformers import AttentionInterface
 
 from xling.errors import XlingValueError
+from xling.models.attention import attend
 from xling.models.prefix import blocks_after
 
 ATTENTION = "xling_packed"
@@ -120,7 +121,7 @@ def packed_attention(
     for length, n_examples in _runs(example_lengths):
         stop = start + length * n_examples
         parts = (_split(states[0, :, start:stop], n_examples, length) for states in (query, key, value))
-        attended = nn.functional.scaled_dot_product_attention(*parts, dropout_p=dropout, scale=scaling)
+        attended = attend(*parts, None, dropout, scaling)
         outputs.append(attended.transpose(1, 2).flatten(0, 1))  # [n_examples * length, heads, head size]
         start = stop
     return torch.cat(outputs)[None], None

@@ -1,0 +1,55 @@
+"""Dropout on a processor, where drawing torch's masks takes a fifth to a quarter of a training step.
+
+torch draws 64 random bits an element from one Mersenne twister. Here an element takes 16 bits of a generator four times as
+fast, seeded by torch's own: the same distribution but for a probability rounded to a multiple of 2^-16, reproducible from
+the same random state, other draws. On a GPU, and in compiled code, torch's own dropout runs.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+_LEVELS = 2**16
+_BITS_AT_ONCE = 64 // 16
+
+
+class ProcessorDropout(nn.Dropout):
+    """:class:`torch.nn.Dropout` with faster masks for tensors on a processor."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Zero elements with probability `p` and scale the others in training; the identity otherwise."""
+        return dropout(input, self.p) if self.training else input
+
+
+def dropout(values: Tensor, p: float) -> Tensor:
+    """Zero each element with probability `p` and divide the others by the probability to stay.
+
+    Args:
+        values: any shape, floating point.
+        p: 0 to 1; on a processor rounded to a multiple of 2^-16.
+
+    Returns:
+        A tensor of the same shape and dtype; its gradient has the same zeros and scale.
+    """
+    n_dropped = round(p * _LEVELS)
+    if values.device.type != "cpu" or torch.compiler.is_compiling() or n_dropped in (0, _LEVELS):
+        return nn.functional.dropout(values, p)
+    return values * _draw_factors(values, n_dropped)
+
+
+def _draw_factors(values: Tensor, n_dropped: int) -> Tensor:
+    """0 where a random number of 16 bits is below `n_dropped`, elsewhere what keeps the mean; like `values`."""
+    seed = int(torch.randint(2**62, ()))  # of torch's generator, so that checkpoints and forks hold all random state
+    n = values.numel()
+    bits = np.random.SFC64(seed).random_raw(-(-n // _BITS_AT_ONCE)).view(np.int16)
+    is_kept = torch.from_numpy(bits)[:n].view(values.shape) >= n_dropped - _LEVELS // 2
+    return is_kept.to(values.dtype).mul_(_LEVELS / (_LEVELS - n_dropped))
+
+
+def use_processor_dropout(module: nn.Module) -> None:
+    """Put :class:`ProcessorDropout` in the place of every plain dropout inside `module`; parameters and names stay."""
+    for name, child in module.named_children():
+        if type(child) is nn.Dropout:
+            setattr(module, name, ProcessorDropout(child.p).train(child.training))
+        else:
+            use_processor_dropout(child)
