@@ -5,7 +5,7 @@ import torch
 from transformers import AutoModel, BertConfig, DistilBertConfig, XLMRobertaConfig
 
 from xling.errors import XlingValueError
-from xling.models.packing import encode_packed
+from xling.models.packing import attend_by_length, attend_ragged, encode_packed
 from xling.pooling import POOLINGS
 
 SMALL = {
@@ -86,3 +86,29 @@ def test_an_architecture_that_does_not_pack_is_refused():
     config = DistilBertConfig(vocab_size=50, dim=16, n_layers=1, n_heads=2, hidden_dim=32)
     with pytest.raises(XlingValueError, match=r"works for bert, roberta, xlm-roberta, not for distilbert; set packed"):
         encode_packed(AutoModel.from_config(config), **make_batch())
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors is in prototype stage")  # the loop on a processor
+@pytest.mark.parametrize("lengths", [[1, 2, 2, 5, 9], [3, 3]])
+def test_ragged_attention_is_that_of_each_length(lengths):
+    offsets = torch.tensor([0, *lengths]).cumsum(0)
+    outcomes = []
+    for attend, extra in ((attend_by_length, []), (attend_ragged, [offsets])):
+        generator = torch.Generator().manual_seed(0)
+        states = [torch.randn(sum(lengths), 2, 8, generator=generator).requires_grad_() for _ in range(3)]
+        found = attend(*states, lengths, *extra, 0.0, 0.4)
+        found.square().sum().backward()
+        outcomes.append([found, *(part.grad for part in states)])
+    for by_length, ragged in zip(*outcomes, strict=True):
+        torch.testing.assert_close(ragged, by_length, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-4), (torch.bfloat16, 3e-2)])
+def test_real_tokens_come_out_as_in_the_padded_pass_on_a_gpu(dtype, tolerance):
+    encoder = make_encoder("bert").cuda()
+    batch = {name: value.cuda() for name, value in make_batch().items()}
+    with torch.autocast("cuda", dtype, enabled=dtype != torch.float32):
+        padded, packed = encoder(**batch)[0], encode_packed(encoder, **batch)
+    is_real = batch["attention_mask"].bool()
+    torch.testing.assert_close(packed[is_real].float(), padded[is_real].float(), atol=tolerance, rtol=0)

@@ -2,7 +2,8 @@
 
 Tokens are taken out of the padded batch once, before layer 0, and put back once, after the last layer, so that heads
 and poolings ([CLS], masked mean) see the shape they always see. In between nothing is computed for padding.
-Attention runs without a mask over groups of examples of equal length, which batches of neighbours in length have few of.
+Attention runs without a mask: on a GPU over all examples at once, by torch's kernels for sequences of any lengths, else over
+groups of examples of equal length, which batches of neighbours in length have few of.
 """
 
 from collections.abc import Iterator
@@ -59,7 +60,9 @@ def encode_packed(
     with _attention_within_examples(encoder), ExitStack() as stack:
         if prefix is not None:
             stack.enter_context(blocks_after(encoder, prefix[0], prefix[1][order][is_real][None]))
-        hidden_states = encoder(**inputs, example_lengths=lengths[order].tolist())[0][0]
+        lengths = lengths[order]
+        offsets = nn.functional.pad(lengths.cumsum(0), (1, 0))
+        hidden_states = encoder(**inputs, example_lengths=lengths.tolist(), example_offsets=offsets)[0][0]
     padded = hidden_states.new_zeros(*input_ids.shape, hidden_states.shape[-1])
     padded[is_real] = hidden_states
     return padded[order.argsort()]
@@ -99,6 +102,7 @@ def packed_attention(
     scaling: float | None = None,
     *,
     example_lengths: list[int],
+    example_offsets: Tensor,
     **unused,
 ) -> tuple[Tensor, None]:
     """Attention of packed examples, as transformers calls it.
@@ -112,19 +116,60 @@ def packed_attention(
         dropout: probability on the attention weights.
         scaling: of the scores.
         example_lengths: tokens per example in ascending order, adding up to `total`.
+        example_offsets: [examples + 1], where each begins, and `total`.
         **unused: what other attention functions take.
 
     Returns:
         [1, total, heads, head size], and None for the weights.
     """
+    states = [part[0].transpose(0, 1) for part in (query, key, value)]  # [total, heads, head size]
+    if query.is_cuda:
+        attended = attend_ragged(*states, example_lengths, example_offsets, dropout, scaling)
+    else:
+        attended = attend_by_length(*states, example_lengths, dropout, scaling)
+    return attended[None], None
+
+
+def attend_by_length(
+    query: Tensor, key: Tensor, value: Tensor, lengths: list[int], dropout: float, scale: float
+) -> Tensor:
+    """Attention within each example, for all examples of one length at a time.
+
+    Args:
+        query: [total, heads, head size].
+        key: the same.
+        value: the same.
+        lengths: tokens per example, ascending, adding up to `total`.
+        dropout: probability on the attention weights.
+        scale: of the scores.
+
+    Returns:
+        [total, heads, head size].
+    """
     outputs, start = [], 0
-    for length, n_examples in _runs(example_lengths):
+    for length, n_examples in _runs(lengths):
         stop = start + length * n_examples
-        parts = (_split(states[0, :, start:stop], n_examples, length) for states in (query, key, value))
-        attended = attend(*parts, None, dropout, scaling)
-        outputs.append(attended.transpose(1, 2).flatten(0, 1))  # [n_examples * length, heads, head size]
+        parts = (states[start:stop].unflatten(0, (n_examples, length)) for states in (query, key, value))
+        attended = attend(*(part.transpose(1, 2) for part in parts), None, dropout, scale)
+        outputs.append(attended.transpose(1, 2).flatten(0, 1))
         start = stop
-    return torch.cat(outputs)[None], None
+    return torch.cat(outputs)
+
+
+def attend_ragged(
+    query: Tensor, key: Tensor, value: Tensor, lengths: list[int], offsets: Tensor, dropout: float, scale: float
+) -> Tensor:
+    """The same by torch's kernels for sequences of any lengths in one call, which GPUs have; elsewhere torch loops.
+
+    `offsets` [examples + 1] says where each example begins, on the device of the others.
+    """
+    extremes = {"min_seqlen": min(lengths), "max_seqlen": max(lengths)}
+    parts = (
+        torch.nested.nested_tensor_from_jagged(states.contiguous(), offsets, **extremes).transpose(1, 2)
+        for states in (query, key, value)
+    )
+    attended = nn.functional.scaled_dot_product_attention(*parts, dropout_p=dropout, scale=scale)
+    return attended.transpose(1, 2).values()
 
 
 def _runs(lengths: list[int]) -> Iterator[tuple[int, int]]:
@@ -134,11 +179,6 @@ def _runs(lengths: list[int]) -> Iterator[tuple[int, int]]:
         if index == len(lengths) or lengths[index] != lengths[start]:
             yield lengths[start], index - start
             start = index
-
-
-def _split(states: Tensor, n_examples: int, length: int) -> Tensor:
-    """[heads, n_examples * length, head size] -> [n_examples, heads, length, head size]."""
-    return states.unflatten(1, (n_examples, length)).transpose(0, 1)
 
 
 AttentionInterface.register(ATTENTION, packed_attention)
