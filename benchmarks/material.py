@@ -12,6 +12,8 @@ from xling.data.datamodule import TransferDataModule
 from xling.data.mini_nli_source import MiniNliSource
 from xling.data.xnli import XnliSource
 from xling.languages import XNLI_LANGUAGES
+from xling.models.attention import use_processor_attention
+from xling.models.dropout import use_processor_dropout
 from xling.models.encoders import load_encoder, load_tokenizer
 from xling.models.spec import EncoderSpec
 from xling.tasks import SentenceClassification
@@ -41,6 +43,13 @@ def classifier_of(encoder: nn.Module, languages=XNLI_LANGUAGES, **settings) -> S
     """The project's module with the recipe of run_xnli.py: AdamW, 5e-5, linear decay."""
     recipe = {"learning_rate": 5e-5, "pooling": "mean", "metrics": ("accuracy", "macro_f1"), "n_labels": len(LABELS)}
     return SequenceClassifier(encoder, target_languages=languages, **recipe, **settings)
+
+
+def as_a_run(module: SequenceClassifier) -> SequenceClassifier:
+    """The module as :func:`xling.build.build_module` leaves it: with the project's dropout and attention for processors."""
+    use_processor_dropout(module)
+    use_processor_attention(module.encoder)
+    return module
 
 
 def data_of(root: Path | None, cache_dir: Path, n_train: int, n_probe: int, **settings) -> TransferDataModule:

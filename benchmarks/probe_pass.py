@@ -1,6 +1,7 @@
 """What the epoch-end pass over 15 languages costs: logits alone, with impact, and as it is done by hand."""
 
 import copy
+import multiprocessing
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -12,9 +13,8 @@ from torch import Tensor
 from xling.callbacks import ImpactMonitor
 from xling.callbacks.base import BaseStore
 
-from benchmarks.material import classifier_of, data_of, encoder_of, quiet_trainer
+from benchmarks.material import as_a_run, classifier_of, data_of, encoder_of, quiet_trainer
 from benchmarks.measure import nothing_kept, peak_memory, timed
-from xling.data.datamodule import TransferDataModule
 from xling.pooling import masked_mean
 
 
@@ -35,47 +35,69 @@ class ByHand(pl.Callback):
         del pl_module.encode
 
 
-def bench(name: str, root: Path | None, cache_dir: Path, n_probe: int, rounds: int) -> str:
-    """Rows of the table: seconds, ratio to logits alone, memory and its ratio to the way by hand."""
-    data = data_of(root, cache_dir, 30, n_probe)
-    module = classifier_of(encoder_of(name, cache_dir))
-    with tempfile.TemporaryDirectory() as folder:
-        base = BaseStore(Path(folder), data.probe_fingerprints)
-        validate(module, data, [ImpactMonitor(base=base)])  # stores the base
+class Passes:
+    """An encoder after a little training, its probe sets and the base from before, and the ways to go over them.
+
+    Args:
+        name: of the encoder.
+        root: folder of XNLI.
+        cache_dir: of decoded weights and tokenised data.
+        n_probe: examples per language.
+        folder: of the base, which is computed unless it is there.
+    """
+
+    def __init__(self, name: str, root: Path | None, cache_dir: Path, n_probe: int, folder: Path) -> None:
+        self.data = data_of(root, cache_dir, 30, n_probe)
+        self.module = as_a_run(classifier_of(encoder_of(name, cache_dir)))
+        base = BaseStore(folder, self.data.probe_fingerprints)
+        if not all(base.has(language) for language in self.data.target_languages):
+            validate(self.module, self.data, [ImpactMonitor(base=base)])
         with torch.no_grad():
-            for parameter in module.encoder.parameters():
+            for parameter in self.module.encoder.parameters():
                 parameter.mul_(1.01)
-        passes: dict[str, Callable[[], list[pl.Callback]]] = {
+        self.callbacks: dict[str, Callable[[], list[pl.Callback]]] = {
             "logits alone": lambda: [],
             "logits and impact (13 layers, CKA)": lambda: [ImpactMonitor(base=base)],
             "the same with jackknife intervals": lambda: [ImpactMonitor(base=base, uncertainty=["jackknife"])],
             "output_hidden_states=True, masked means": lambda: [ByHand()],
         }
-        seconds = {way: [0.0] * rounds for way in passes}
+
+    def run(self, way: str, language: str | None = None) -> None:
+        """Go over all languages, or over one."""
+        data = self.data
+        if language is not None:
+            data = copy.copy(data)
+            data.probes = {language: self.data.probes[language]}
+        validate(self.module, data, self.callbacks[way]())
+
+
+def bench(name: str, root: Path | None, cache_dir: Path, n_probe: int, rounds: int) -> str:
+    """Rows of the table: seconds, ratio to logits alone, memory and its ratio to the way by hand."""
+    with tempfile.TemporaryDirectory() as folder:
+        where = (name, root, cache_dir, n_probe, Path(folder))
+        passes = Passes(*where)
+        seconds = {way: [0.0] * rounds for way in passes.callbacks}
         for turn in range(rounds):
-            for language in data.target_languages:  # side by side within each language: the machine's speed drifts
-                for way, callbacks in passes.items():
+            for (
+                language
+            ) in passes.data.target_languages:  # side by side within each language: the machine's speed drifts
+                for way in seconds:
                     with timed() as taken:
-                        validate(module, one_language(data, language), callbacks())
+                        passes.run(way, language)
                     seconds[way][turn] += taken.value
             print(name, {way: round(values[turn], 1) for way, values in seconds.items()}, flush=True)
-        megabytes = {
-            way: memory_of(lambda c=callbacks: validate(module, data, c())) for way, callbacks in passes.items()
-        }
-    return "\n".join(_row(name, way, seconds, megabytes) for way in passes)
+        # in a process of its own: in this one freed blocks lie scattered, and new ones are taken where they do not fit
+        with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as fresh:
+            megabytes = {way: fresh.apply(memory_of, (way, *where)) for way in seconds}
+    return "\n".join(_row(name, way, seconds, megabytes) for way in seconds)
 
 
-def one_language(data: TransferDataModule, language: str) -> TransferDataModule:
-    """The same data with one target language."""
-    part = copy.copy(data)
-    part.probes = {language: data.probes[language]}
-    return part
-
-
-def memory_of(call: Callable[[], None]) -> float | None:
-    """Peak of one call, MB above what was resident before."""
+def memory_of(way: str, *where) -> float | None:
+    """Peak of one pass, MB above what was resident before; `where` as of :class:`Passes`."""
+    passes = Passes(*where)
+    passes.run(way, passes.data.target_languages[0])
     with nothing_kept(), peak_memory() as memory:
-        call()
+        passes.run(way)
     return memory.megabytes
 
 

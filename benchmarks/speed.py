@@ -12,6 +12,7 @@ import torch
 
 from benchmarks import frozen_steps, growth, probe_pass, start_up, training
 from benchmarks.material import ENCODERS
+from xling.precision import resolve_precision
 
 SHRINK = {"e5_small": 1, "mbert_shape": 4}
 """Encoder -> it gets this many times fewer probe examples and rounds, and half as many training examples."""
@@ -26,7 +27,9 @@ def main() -> None:
     )
     parser.add_argument("--rounds", type=int, default=3, help="of e5_small; mbert_shape gets a quarter, at least one")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument("--precision", default="bf16-mixed" if torch.cuda.is_available() else "32-true")
+    parser.add_argument(
+        "--precision", default=resolve_precision("auto"), help="of training and steps; the probe: float32"
+    )
     parser.add_argument("--freeze", default="none", help="none, or word_embeddings")
     parser.add_argument("--train-pairs", type=int, default=320, help="of e5_small; mbert_shape gets half as many")
     parser.add_argument("--probe-pairs", type=int, default=60, help="per language; a quarter")
@@ -84,7 +87,10 @@ def bench_frozen(options: argparse.Namespace) -> str:
     """(c) Frozen layers."""
     rows = [
         frozen_steps.HEADER,
-        *(frozen_steps.bench(name, options.cache, rounds(options, name)) for name in options.encoders),
+        *(
+            frozen_steps.bench(name, options.cache, 4 * rounds(options, name), options.precision)
+            for name in options.encoders
+        ),
     ]
     return "## Frozen layers\n\n" + "\n".join(rows)
 
@@ -98,7 +104,10 @@ def bench_start(options: argparse.Namespace) -> str:
 
 def bench_growth(options: argparse.Namespace) -> str:
     """(e) Growth."""
-    return f"## Growth\n\n{growth.HEADER}\n{growth.bench(options.rounds)}"
+    root = options.xnli if options.xnli.is_dir() else None
+    of_runs = growth.bench_runs(root, options.cache, options.precision, options.rounds)
+    tables = f"{growth.HEADER}\n{growth.bench(options.rounds)}\n\n{growth.HEADER_OF_RUNS}\n{of_runs}"
+    return f"## Growth\n\n{tables}"
 
 
 PARTS = {
