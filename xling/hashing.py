@@ -1,10 +1,12 @@
-"""Content keys: short names that change when what they stand for changes."""
+"""Content keys: short names that change when what they stand for changes; checksums that tell whether a file is damaged."""
 
 import hashlib
 import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+
+import xxhash
 
 
 def content_key(*parts: Any, length: int = 16) -> str:
@@ -33,3 +35,9 @@ def file_sha256(path: Path) -> str:
     """Hash a file's content, 64 hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def file_checksum(path: Path) -> str:
+    """Checksum of a file of our own, 32 hexadecimal digits (xxh3): ten times as fast as sha256, against damage alone."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, xxhash.xxh3_128).hexdigest()

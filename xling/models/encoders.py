@@ -1,7 +1,6 @@
 """Loading an encoder and its tokenizer, and saying exactly which one it was."""
 
 import functools
-import hashlib
 import json
 import logging
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from typing import Any
 
 import torch
 import transformers
+import xxhash
 from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoConfig, AutoModel, AutoModelForTextEncoding, AutoTokenizer, PretrainedConfig
@@ -198,11 +198,11 @@ def describe_encoder(spec: EncoderSpec, encoder: nn.Module, cache_dir: Path | st
 
 
 def content_hash(module: nn.Module) -> str:
-    """Hash names, dtypes, shapes and bytes of all parameters and persistent buffers (sha256, 64 hexadecimal digits).
+    """Hash names, dtypes, shapes and bytes of all parameters and persistent buffers (xxh3, 32 hexadecimal digits).
 
-    Costs about 0.3 s per 100 million float32 parameters on a processor with SHA instructions.
+    Tells weights apart, not forgeries. Costs some 0.04 s per 100 million float32 parameters; sha256 takes ten times as long.
     """
-    digest = hashlib.sha256()
+    digest = xxhash.xxh3_128()
     for name, tensor in sorted(module.state_dict().items()):
         digest.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
         if tensor.numel():

