@@ -30,7 +30,7 @@ bench-cka: $(INSTALLED)  ## CKA beside other packages, which it installs; severa
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench-cka]'
 	$(BIN)/python -m benchmarks.bench_cka
 
-bench: $(INSTALLED)  ## speed beside transformers' Trainer, on this machine; 40 minutes on 2 cores; writes docs/bench.md
+bench: $(INSTALLED)  ## speed beside transformers' Trainer, on this machine; an hour on 2 cores; writes docs/bench.md
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
 	$(BIN)/python -m benchmarks.speed
 

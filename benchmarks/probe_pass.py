@@ -88,7 +88,8 @@ def bench(name: str, root: Path | None, cache_dir: Path, n_probe: int, rounds: i
             print(name, {way: round(values[turn], 1) for way, values in seconds.items()}, flush=True)
         # in a process of its own: in this one freed blocks lie scattered, and new ones are taken where they do not fit
         with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as fresh:
-            megabytes = {way: fresh.apply(memory_of, (way, *where)) for way in seconds}
+            peaks = {way: [fresh.apply(memory_of, (way, *where)) for _ in range(rounds)] for way in seconds}
+    megabytes = {way: None if None in found else median(found) for way, found in peaks.items()}
     return "\n".join(_row(name, way, seconds, megabytes) for way in seconds)
 
 

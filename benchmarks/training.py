@@ -18,7 +18,7 @@ from transformers import DataCollatorWithPadding, Trainer, TrainerCallback, Trai
 from xling.callbacks import TrainUsedRows
 
 from benchmarks.material import as_a_run, classifier_of, data_of, encoder_of, quiet_trainer, tokenizer
-from benchmarks.measure import peak_memory
+from benchmarks.measure import peak_memory, timed
 from xling.freezing import freeze_layers, plan_freezing
 
 WARM_UP = 2
@@ -152,7 +152,9 @@ def bench(name: str, root: Path | None, cache_dir: Path, options: dict[str, Any]
     """Every contestant once per round, each from the same weights; rows of the table."""
     data = data_of(root, cache_dir, options["n_train"], 30, batch_size=options["batch_size"])
     found: dict[str, list[Epoch]] = {contestant: [] for contestant in CONTESTANTS}
+    rates = []
     for _ in range(options["rounds"]):
+        rates.append(matrix_rate(options["precision"]))
         for contestant, run in CONTESTANTS.items():
             pl.seed_everything(1, verbose=False)
             module = classifier_of(encoder_of(name, cache_dir), packed=contestant.endswith("packed"))
@@ -165,10 +167,31 @@ def bench(name: str, root: Path | None, cache_dir: Path, options: dict[str, Any]
                 warnings.simplefilter("ignore")
                 found[contestant].append(run(module, data, options["batch_size"], options["precision"]))
             print(f"{name}: {contestant}: {found[contestant][-1].rate:.1f} examples/s", flush=True)
-    return "\n".join(_row(name, contestant, epochs, found) for contestant, epochs in found.items())
+    share = operations_per_example(name, data, cache_dir) / median(rates)
+    return "\n".join(_row(name, contestant, epochs, found, share) for contestant, epochs in found.items())
 
 
-def _row(name: str, contestant: str, epochs: list[Epoch], found: dict[str, list[Epoch]]) -> str:
+def matrix_rate(precision: str) -> float:
+    """Operations/s of one large matrix product in the precision that training computes in."""
+    dtype = torch.float32 if precision == "32-true" else torch.bfloat16
+    one, other = (
+        torch.randn(4096, 4096, device="cuda" if torch.cuda.is_available() else "cpu").to(dtype) for _ in range(2)
+    )
+    seconds = []
+    for _ in range(4):
+        with timed() as taken:
+            one @ other
+        seconds.append(taken.value)
+    return 2 * 4096**3 / median(seconds[1:])
+
+
+def operations_per_example(name: str, data, cache_dir: Path) -> float:
+    """6 for every weight of the blocks and real token: forward, and twice that backward; attention's own products left out."""
+    blocks = sum(weight.numel() for weight in encoder_of(name, cache_dir).encoder.parameters())
+    return 6 * blocks * float(data.train.lengths.mean())
+
+
+def _row(name: str, contestant: str, epochs: list[Epoch], found: dict[str, list[Epoch]], share: float) -> str:
     rates = [epoch.rate for epoch in epochs]
     against = [
         median([a.rate / b.rate for a, b in zip(epochs, found[other], strict=True)]) for other in list(CONTESTANTS)[:2]
@@ -176,10 +199,11 @@ def _row(name: str, contestant: str, epochs: list[Epoch], found: dict[str, list[
     quarter = mean(loss for epoch in epochs for loss in epoch.losses[-(len(epoch.losses) // 4) :])
     memory = max((epoch.megabytes for epoch in epochs if epoch.megabytes is not None), default=float("nan"))
     spread = f"{median(rates):.1f} ({min(rates):.1f} to {max(rates):.1f})"
-    return f"| {name} | {contestant} | {spread} | {against[0]:.2f} | {against[1]:.2f} | {memory:.0f} | {quarter:.3f} |"
+    ratios = f"{against[0]:.2f} | {against[1]:.2f} | {median(rates) * share:.0%}"
+    return f"| {name} | {contestant} | {spread} | {ratios} | {memory:.0f} | {quarter:.3f} |"
 
 
 HEADER = (
-    "| encoder | training | examples/s | x padded | x grouped | peak memory, MB | mean loss of the last quarter |\n"
-    "|---|---|---|---|---|---|---|"
+    "| encoder | training | examples/s | x padded | x grouped | share of the matrix rate | peak memory, MB "
+    "| mean loss of the last quarter |\n|---|---|---|---|---|---|---|---|"
 )
