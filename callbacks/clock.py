@@ -1,42 +1,55 @@
 """How long training itself takes, without validation."""
 
+import collections
 import time
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
+
+Moment = float | torch.cuda.Event
 
 
 class TrainingClock(pl.Callback):
-    """Adds up the wall-clock seconds from each training batch's start to its end; survives resuming.
+    """Adds up the seconds from each training batch's start to its end, on a GPU by its own clock; survives resuming.
 
-    Waiting for data and validating are not counted, so freezing strategies can be compared. Logs and writes nothing.
-
-    Attributes:
-        seconds: so far.
+    Waiting for data and validating are not counted, so freezing strategies can be compared. Logs and writes nothing, and lets
+    nothing wait but whoever asks for :attr:`seconds`.
     """
 
     def __init__(self) -> None:
-        self.seconds = 0.0
-        self._started: float | None = None
+        self._seconds = 0.0
+        self._started: Moment | None = None
+        self._steps: collections.deque[tuple[Moment, Moment]] = collections.deque()
+        self._is_resumed = False
+
+    @property
+    def seconds(self) -> float:
+        """Seconds so far; waits for what is queued on a GPU."""
+        self._add_up(is_patient=True)
+        return self._seconds
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Begin at 0, unless the fit is resumed."""
-        if trainer.global_step == 0:
-            self.seconds = 0.0
+        if not self._is_resumed:
+            self._seconds = 0.0
+        self._is_resumed, self._started = False, None
+        self._steps.clear()
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """Start."""
-        self._started = time.monotonic()
+        self._started = _now(pl_module.device)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Stop."""
         if self._started is not None:
-            self.seconds += time.monotonic() - self._started
+            self._steps.append((self._started, _now(pl_module.device)))
             self._started = None
+            self._add_up(is_patient=False)
 
     def state_dict(self) -> dict[str, Any]:
         """The seconds so far."""
@@ -44,4 +57,29 @@ class TrainingClock(pl.Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on counting."""
-        self.seconds = state_dict["seconds"]
+        self._seconds, self._is_resumed = state_dict["seconds"], True
+
+    def _add_up(self, is_patient: bool) -> None:
+        """Add the steps that are done, or wait for all."""
+        while self._steps and (is_patient or _is_past(self._steps[0][1])):
+            self._seconds += _between(*self._steps.popleft())
+
+
+def _now(device: torch.device) -> Moment:
+    """This moment, on a GPU that of the work queued so far: the processor is steps ahead of it."""
+    if device.type != "cuda":
+        return time.monotonic()
+    event = torch.cuda.Event(enable_timing=True)
+    event.record(torch.cuda.current_stream(device))
+    return event
+
+
+def _is_past(moment: Moment) -> bool:
+    return moment.query() if isinstance(moment, torch.cuda.Event) else True
+
+
+def _between(start: Moment, end: Moment) -> float:
+    if not isinstance(end, torch.cuda.Event):
+        return end - start
+    end.synchronize()
+    return start.elapsed_time(end) / 1000

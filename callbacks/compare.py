@@ -65,7 +65,7 @@ class Comparison:
         self._seen.append(rows)
         if self._holds_rows:
             self._held.append(layers)
-            self._groups.append(rows if groups is None else groups)
+            self._groups.append(rows if groups is None else groups.to(rows.device))
         else:
             self._sum(rows, layers)
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from xling.callbacks.batches import group_ids, loader_names, padding_mask, row_ids, word_ids
 from xling.callbacks.select import LayerChoice, select_layers
 from xling.callbacks.tap import LayerTap
+from xling.callbacks.uncompiled import uncompiled
 
 from xling.pooling import WORD_POOLINGS, first_piece, get_probe_pooling, words_of
 
@@ -74,7 +75,7 @@ class RepresentationProbe(pl.Callback):
         self._tap.attach()
         self._resources.callback(self._tap.detach)
         if "torch._dynamo" in sys.modules:  # something may be compiled, and compiled code loses hooks
-            self._resources.enter_context(torch.compiler.set_stance("force_eager"))
+            self._resources.enter_context(uncompiled())
 
     def on_validation_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0

@@ -67,7 +67,8 @@ class LayerTap:
                 )
             hidden_states = output_of(output).detach().to(self.dtype)
             mask = self._mask if hidden_states.dim() == 3 else None
-            self._pooled[label] = _of_its_own(self.pooling(hidden_states, mask), output_of(output))
+            with torch.autocast(hidden_states.device.type, enabled=False):  # it would lower the mean's product again
+                self._pooled[label] = _of_its_own(self.pooling(hidden_states, mask), output_of(output))
 
         return keep
 

@@ -72,6 +72,7 @@ def make_task_config(root: Path, output_dir: Path, *overrides: str) -> dict:
             "study=test",
             f"data.root={root}",
             "trainer.accelerator=cpu",
+            "trainer.precision=32-true",
             "optimizer.learning_rate=1e-3",
         ),
         *("trainer.max_epochs=1", f"output_dir={output_dir}", f"cache_dir={output_dir}/cache", "data.batch_size=8"),

@@ -7,10 +7,11 @@ import pytest
 import pytorch_lightning as pl
 import torch
 import xling.callbacks
-from strangers import STRANGERS, Tagger, fit, loaders, make_trainer
+from strangers import STRANGERS, Mlp, Tagger, fit, loaders, make_trainer
 from torch import nn
 from torch.utils.data import DataLoader
 from xling.callbacks import AlignmentMonitor, ImpactMonitor, LayerFreezing, RepresentationWriter
+from xling.callbacks.uncompiled import uncompiled
 
 from xling.errors import MissingFileError, XlingValueError
 from xling.freezing import plan_freezing
@@ -394,3 +395,47 @@ def test_the_clock_counts_training_alone(tmp_path):
     started = time.monotonic()
     make_trainer(tmp_path, [clock]).fit(module, *loaders(module))
     assert 0 < clock.seconds < time.monotonic() - started - 8 * 0.2
+
+
+def test_the_clock_goes_on_after_an_interruption(tmp_path):
+    before, after = xling.callbacks.TrainingClock(), xling.callbacks.TrainingClock()
+    first = fit("mlp", tmp_path, [before], max_epochs=1)
+    first.trainer.save_checkpoint(tmp_path / "a.ckpt")
+    saved = torch.load(tmp_path / "a.ckpt", weights_only=True)
+    (state,) = saved["callbacks"].values()
+    state["seconds"] += 1000
+    torch.save(saved, tmp_path / "b.ckpt")
+    make_trainer(tmp_path, [after]).fit(first.module, *loaders(first.module), ckpt_path=tmp_path / "b.ckpt")
+    assert after.seconds > 1000 + before.seconds
+
+
+def test_training_stays_compiled_however_many_probes_read_layers(tmp_path):
+    runs = []
+
+    def count(graph, inputs):
+        def run(*arguments):
+            runs.append(len(arguments))
+            return graph.forward(*arguments)
+
+        return run
+
+    class Body(nn.Module):
+        def __init__(self, parts):
+            super().__init__()
+            self.parts = parts
+
+        def forward(self, x):
+            return self.parts(x)
+
+    module = Mlp()
+    module.body = Body(module.body)
+    module.body.compile(backend=count)
+    monitors = [ImpactMonitor("body.parts.*"), AlignmentMonitor("0", "body.parts.*")]
+    training, validation = loaders(module, n_val_loaders=2)
+    trainer = make_trainer(tmp_path, monitors, max_epochs=2)
+    trainer.fit(module, training, validation)
+    assert len(monitors[0].records) > 0
+    assert len(runs) == trainer.global_step == 2 * 5
+    with uncompiled():
+        module.body(torch.zeros(3, 6))
+    assert len(runs) == 10

@@ -1,10 +1,16 @@
 """The commands as a user types them: what they print and how they exit."""
 
+import gc
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 
 import pytest
+
+from xling import cli
+from xling.errors import OutOfMemoryError
+from xling.failures import JobFailed
 
 ROOT = Path(__file__).parents[1]
 
@@ -51,3 +57,24 @@ def test_a_sweep_goes_on_after_a_failure_and_says_so(tmp_path):
     again = call("train.py", "-m", "source_language=en,de", *common, folder=tmp_path)
     assert again.returncode == 0
     assert again.stderr.count("is complete; nothing to do") == 2
+
+
+@pytest.mark.parametrize("kind", [OutOfMemoryError, RuntimeError])
+def test_a_failed_job_of_a_sweep_keeps_nothing_of_its_run(monkeypatch, kind):
+    class Activations:
+        """Stands for what fills a GPU."""
+
+    alive = []
+
+    @cli.as_task
+    def job(config):
+        activations = Activations()
+        alive.append(weakref.ref(activations))
+        raise kind("no memory")
+
+    monkeypatch.setattr(cli, "_is_sweep", lambda: True)
+    with pytest.raises(JobFailed, match="no memory") as kept:  # Hydra keeps it as well
+        job(None)
+    gc.collect()
+    assert alive[0]() is None
+    assert kept.value.__context__ is None

@@ -12,6 +12,7 @@ import pytest
 import torch
 from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
+from task_files import write_pud
 
 from xling.representations import load_representations
 from xling.train import train
@@ -131,6 +132,26 @@ def test_a_refused_run_does_not_stop_a_sweep_and_is_named_once(tmp_path):
     assert done.stderr.count("error: ") == done.stderr.count("failed: ") == 1
     assert "no language 'xx'" in done.stderr
     assert len(list((tmp_path / "sweep").rglob("manifest.json"))) == 2
+
+
+@pytest.mark.slow
+def test_a_process_without_any_of_a_languages_words_takes_part(tmp_path):
+    write_pud(tmp_path, ["en", "pl"])
+    words = ["data=ud", f"data.root={tmp_path}", "source_language=en", "probe.pooling=word", "data.probe_limit=1"]
+    settings = [
+        *words,
+        "model=tiny_bert",
+        "study=t",
+        "trainer.accelerator=cpu",
+        "trainer.max_epochs=1",
+        "data.batch_size=8",
+    ]
+    for name, processes in (("one", []), ("two", TWO)):
+        command = [sys.executable, str(ROOT / "train.py"), *settings, *places(tmp_path, name), *processes]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=ENVIRONMENT)
+        assert done.returncode == 0, done.stderr[-3000:]
+    one, two = (pd.read_parquet(tmp_path / name / "t/en/none/seed_42/transfer.parquet") for name in ("one", "two"))
+    assert one["n_examples"].tolist() == two["n_examples"].tolist()
 
 
 @pytest.mark.gpu

@@ -1,5 +1,6 @@
 import itertools
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -10,9 +11,10 @@ from torch import nn
 
 from xling.analysis.restoration import RESTORED, TREND, compute_trend
 from xling.atomic import read_json, write_json
+from xling.build import build_trainer
 from xling.errors import CorruptArtefactError, MissingFileError, XlingValueError
 from xling.finished import load_run
-from xling.restore import compute_restorations, main, restore_layers
+from xling.restore import compute_restorations, main, restore_layers, restore_run
 from xling.train import train
 
 TARGETS = ("en", "de", "ru", "hi", "sw", "zh")
@@ -222,6 +224,19 @@ def test_a_run_with_all_layers_restored_computes_what_the_base_encoder_computes(
 def test_the_command_ends_with_one_sentence_on_a_folder_without_a_run(tmp_path, capsys):
     assert main([str(tmp_path)]) == 1
     assert "expected a run directory with config.yaml" in capsys.readouterr().err
+
+
+def test_a_run_of_several_processes_is_measured_by_one(finished_run, monkeypatch):
+    def build_for_one(config, *rest):
+        assert (config["trainer"]["strategy"], config["trainer"]["devices"]) == ("auto", 1)  # else copies would start
+        return build_trainer(config, *rest)
+
+    monkeypatch.setattr("xling.restore.build_trainer", build_for_one)
+    run = load_run(finished_run)
+    processes = {"strategy": "ddp", "devices": 2}
+    several = replace(run, config=run.config | {"trainer": run.config["trainer"] | processes})
+    one, other = (restore_run(each, [([1], 1.0)], finished_run) for each in (run, several))
+    pd.testing.assert_frame_equal(one, other)
 
 
 def test_the_command_checks_layers_and_weights_before_it_measures(finished_run, capsys):

@@ -151,6 +151,29 @@ def test_autocast_inference_mode_and_lowered_matmul_precision_do_not_reach_the_s
     torch.testing.assert_close(cka_of_moments(moments, debiased=True).value, plain, atol=1e-7, rtol=0)
 
 
+def test_precision_that_was_set_backend_by_backend_is_put_back():
+    x, y = related(n=300, d_x=64)
+    plain, backends = linear_cka(x, y, debiased=True), (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)
+    before = [backend.fp32_precision for backend in backends]
+    try:
+        for backend in backends:
+            backend.fp32_precision = "tf32"  # from now on torch refuses to say its float32_matmul_precision
+        torch.testing.assert_close(linear_cka(x, y, debiased=True), plain)
+        assert [backend.fp32_precision for backend in backends] == ["tf32", "tf32"]
+    finally:
+        for backend, precision in zip(backends, before, strict=True):
+            backend.fp32_precision = precision
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_evaluating_leaves_what_was_summed_as_it_is(dtype):
+    x, y = (rows.to(dtype) for rows in related(n=200, d_x=32, mean=3.0))
+    moments = Moments.of(x[:, :20], y[:, :20])  # their mean is not that of all rows
+    moments.update(x[:, 20:], y[:, 20:])
+    first = cka_of_moments(moments, debiased=True).value
+    assert torch.equal(cka_of_moments(moments, debiased=True).value, first)
+
+
 def test_leading_dimensions_keep_their_shape():
     x, y = related(layers=6)
     value = linear_cka(x.view(2, 3, 120, 9), y.view(2, 3, 120, 9), debiased=True)

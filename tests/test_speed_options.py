@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from xling.errors import XlingValueError
+from xling.frozen_prefix import start_after_frozen_layers
 from xling.rundir import CHECKPOINTS
 from xling.train import train
 
@@ -42,6 +43,22 @@ def test_a_prefix_is_refused_where_its_output_would_change(make_config, settings
         XlingValueError, match=r"cache_frozen=true needs the embeddings and the blocks above them frozen"
     ):
         train(make_config("cache_frozen=true", *settings))
+
+
+def test_a_prefix_is_refused_where_blocks_are_sharded():
+    with pytest.raises(XlingValueError, match=r"cache_frozen=true needs whole blocks, and trainer=fsdp shards them"):
+        start_after_frozen_layers({"trainer": {"strategy": "fsdp"}}, None, None)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning")  # inductor's own call
+def test_a_compiled_run_trains_compiled_and_measures_every_layer(make_config):
+    torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
+    run = train(make_config("compile=true", "trainer.max_epochs=1"))
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] > 0
+    impact = pd.read_parquet(run.path / "impact.parquet")
+    assert impact.loc[impact["step"] > 0, "impact"].gt(1e-6).all()
 
 
 def test_training_without_padding_gives_the_padded_weights(make_config):

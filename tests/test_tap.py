@@ -36,3 +36,16 @@ def test_a_layer_is_read_before_a_later_one_changes_it_in_place(pooling):
     tap.detach()
     with torch.inference_mode():
         torch.testing.assert_close(kept, layer(examples))
+
+
+def test_pooling_is_exact_under_autocast():
+    layer = nn.Linear(4, 4)
+    tap = LayerTap({"layer": layer}, POOLINGS["mean"])
+    tap.attach()
+    examples, mask = torch.randn(5, 7, 4), (torch.arange(7) < torch.tensor([[7], [3], [2], [6], [1]])).long()
+    with torch.autocast("cpu", torch.bfloat16):
+        tap.start(mask)
+        hidden_states = layer(examples)
+        (kept,) = tap.take()
+    tap.detach()
+    torch.testing.assert_close(kept, POOLINGS["mean"](hidden_states.float(), mask), atol=1e-6, rtol=1e-6)

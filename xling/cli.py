@@ -34,12 +34,14 @@ def as_task(function: Callable[[DictConfig], Any]) -> Callable[[DictConfig], Any
             log.error("error: %s", error)
             if not _is_sweep():
                 sys.exit(1)
-            raise JobFailed(str(error)) from None
+            reason = str(error)
         except Exception as error:
             if not _is_sweep():
                 raise
             log.exception("this run failed; the sweep goes on")
-            raise JobFailed(f"{type(error).__name__}: {error}") from None
+            reason = f"{type(error).__name__}: {error}"
+        # outside of what caught it: Hydra keeps every job's error, and a kept error keeps its run's tensors
+        raise JobFailed(reason)
 
     return task
 

@@ -53,7 +53,8 @@ class StepMeanLoss:
         """Divide by the number of items the step really had; it is known only now where there are several parts."""
         if self.trainer.accumulate_grad_batches > 1:
             gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-            torch._foreach_mul_(gradients, self._reference / self._so_far[1].clamp(min=1))
+            if gradients:
+                torch._foreach_mul_(gradients, self._reference / self._so_far[1].clamp(min=1))
         self._reference = self._so_far = None
 
     def configure_gradient_clipping(

@@ -3,30 +3,39 @@
 from pathlib import Path
 from typing import Any
 
-import torch
+import pytorch_lightning as pl
 
 from xling.build import Parts
 from xling.data.prefixed import PrefixedExamples
 from xling.errors import XlingValueError
 from xling.models.prefix import prefix_layer, store_prefix
+from xling.precision import probe_precision
+from xling.processes import shards_parameters
 
 
-def start_after_frozen_layers(config: dict[str, Any], parts: Parts, device: torch.device) -> None:
+def start_after_frozen_layers(config: dict[str, Any], parts: Parts, trainer: pl.Trainer) -> None:
     """Have training start from the stored output of the frozen lowest layers (``cache_frozen=true``).
 
+    It is computed in the precision of the weights, without autocast.
+
     Raises:
-        XlingValueError: the lowest layers are not frozen, or draw dropout.
+        XlingValueError: the lowest layers are not frozen, draw dropout or are sharded.
         UnreachableError: the disk has too little space.
     """
+    if shards_parameters(config["trainer"]):
+        raise XlingValueError(
+            "cache_frozen=true needs whole blocks, and trainer=fsdp shards them; use trainer=ddp, or set cache_frozen=false"
+        )
     layer = prefix_layer(parts.recorder.frozen_layers)
     if layer is None or config["freeze"].get("dropout") != "off":
         raise XlingValueError(
             "cache_frozen=true needs the embeddings and the blocks above them frozen, without dropout, e.g. "
             "freeze=bottom_k freeze.dropout=off; or set cache_frozen=false"
         )
-    encoder, datamodule = parts.module.encoder.to(device), parts.datamodule
-    examples = datamodule.train
-    key = [parts.facts["model"]["content_hash"], examples.fingerprint]
+    trainer.precision_plugin.convert_module(parts.module)  # as the fit will, where the weights are to be lowered
+    encoder, datamodule = parts.module.encoder.to(trainer.strategy.root_device), parts.datamodule
+    examples, precision = datamodule.train, probe_precision(config["trainer"]["precision"], autocast=False)
+    key = [parts.facts["model"]["content_hash"], examples.fingerprint, precision]
     folder = Path(config["cache_dir"]) / "prefix"
     states = store_prefix(encoder, layer, examples.lengths, datamodule.encoder_inputs(examples), folder, key)
     datamodule.train, parts.module.prefix_layer = PrefixedExamples(examples, states), layer

@@ -116,8 +116,9 @@ class TransferModule(StepMeanLoss, pl.LightningModule, ABC):
         ):
             outputs = self(batch)
         language = list(self.trainer.val_dataloaders)[dataloader_idx]
-        if batch["example_id"][0] >= 0:  # else it fills an empty share
-            self.score(self.meters[self.target_languages.index(language)], outputs, batch, language)
+        if batch["example_id"][0] < 0:  # it fills an empty share; scored all the same, so that all processes hold alike
+            outputs, batch = outputs[:0], {name: column[:0] for name, column in batch.items()}
+        self.score(self.meters[self.target_languages.index(language)], outputs, batch, language)
 
     def on_validation_epoch_start(self) -> None:
         """Forget the counts of an earlier or interrupted validation."""

@@ -146,7 +146,8 @@ def restore_run(run: FinishedRun, restorations: Sequence[tuple[Sequence[int], fl
         Columns of :data:`xling.analysis.restoration.RESTORED`.
     """
     base = {name: tensor.clone() for name, tensor in run.module.state_dict().items()}
-    trainer = build_trainer(run.config, [], path)
+    alone = {"strategy": "auto", "devices": 1, "num_nodes": 1}  # however many processes trained it
+    trainer = build_trainer(run.config | {"trainer": run.config["trainer"] | alone}, [], path)
     prefixes = find_layers(run.module, run.config["model"]["layers"]).owners
 
     def evaluate(state: State) -> dict[str, float]:

@@ -1,5 +1,6 @@
 """One run: compose, check, fine-tune, measure, record. The command ``xling-train`` and ``python train.py``."""
 
+import copy
 import gc
 import logging
 import time
@@ -20,7 +21,7 @@ from xling.cli import as_task, run_command
 from xling.errors import MissingFileError
 from xling.frozen_prefix import start_after_frozen_layers
 from xling.logs import log_to_file
-from xling.processes import first, is_first, joined_processes, only_first, rank, together
+from xling.processes import first, is_first, joined_processes, only_first, rank, shards_parameters, together
 from xling.requeue import Requeue, find_requeue
 from xling.resources import explaining_resources
 from xling.rundir import LOG_FILE, RunDirectory
@@ -134,7 +135,7 @@ def _train(config: dict[str, Any], parts: Parts, run: RunDirectory, stop: StopOn
         log.info("going on from %s", run.checkpoint)
     trainer = build_trainer(config, [stop, *parts.callbacks], run.path, is_resumed=is_resumed)
     if config["cache_frozen"]:
-        together(lambda: start_after_frozen_layers(config, parts, trainer.strategy.root_device))
+        together(lambda: start_after_frozen_layers(config, parts, trainer))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")  # our data module sees to it
         trainer.fit(parts.module, parts.datamodule, ckpt_path=run.checkpoint if is_resumed else None, weights_only=True)
@@ -152,7 +153,9 @@ def _capture_base(config: dict[str, Any], parts: Parts, stop: StopOnSignal) -> N
             about = {"model": config["model"]["name"], "pooling": parts.monitor.pooling}
             first(lambda: write_json(store.folder / ABOUT_FILE, about))
             trainer = build_trainer(config, [stop, parts.monitor], Path(config["cache_dir"]))
-            trainer.validate(parts.module, parts.datamodule, verbose=False)
+            # FSDP shards in place, for one trainer; another could not use what is left
+            module = copy.deepcopy(parts.module) if shards_parameters(config["trainer"]) else parts.module
+            trainer.validate(module, parts.datamodule, verbose=False)
     together(lambda: _check_base(parts))
 
 

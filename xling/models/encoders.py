@@ -82,7 +82,7 @@ def load_encoder(spec: EncoderSpec, cache_dir: Path | str) -> nn.Module:
         XlingValueError: a pooler was asked for and there is none.
     """
     spec = resolve_weights(spec, cache_dir)
-    with quiet_transformers(), torch.random.fork_rng():
+    with quiet_transformers(), torch.random.fork_rng(devices=[]):  # weights are drawn on the processor
         if spec.weights in ("tiny", "random"):
             torch.manual_seed(spec.seed)
             config = tiny_config(spec.name_or_path) if spec.weights == "tiny" else _config(_locate(spec, cache_dir)[0])

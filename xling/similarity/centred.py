@@ -107,7 +107,8 @@ def centred_layer(moments: Moments, layer: int, base: Marginal | None = None) ->
         _check_same_rows(x, base, layer)
     elif x.gram is None:
         raise XlingValueError("these statistics were started with the base's self-term; give it again to evaluate them")
-    n, yx, m, k = int(moments.n), moments.yx[layer].double(), _mean(x, layer), _mean(y, layer)
+    n, m, k = int(moments.n), _mean(x, layer), _mean(y, layer)
+    yx = moments.yx[layer].to(torch.float64, copy=True)
     sums_x = (m, x.total[layer], x.sq[layer], moments.y_sq_x[layer])
     sums_y = (k, y.total[layer], y.sq[layer], moments.x_sq_y[layer])
     sq_xy = moved_sq_xy(n, moments.sq_xy[layer], k @ (yx @ m), sums_x, sums_y)

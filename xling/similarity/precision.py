@@ -5,6 +5,9 @@ from contextlib import contextmanager
 
 import torch
 
+# what torch.set_float32_matmul_precision sets; it refuses to be read where somebody has set these directly
+_BACKENDS = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)
+
 
 @contextmanager
 def similarity_precision(device_type: str, *, allow_tf32: bool = False) -> Iterator[None]:
@@ -18,10 +21,15 @@ def similarity_precision(device_type: str, *, allow_tf32: bool = False) -> Itera
         device_type: ``"cpu"``, ``"cuda"``, ...
         allow_tf32: let the GPU multiply in TF32 (10 bits of mantissa): about 1e-4 of error for much speed.
     """
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("high" if allow_tf32 else "highest")
+    before = [backend.fp32_precision for backend in _BACKENDS]
+    _set(["tf32" if allow_tf32 else "ieee"] * len(_BACKENDS))
     try:
         with torch.inference_mode(False), torch.no_grad(), torch.autocast(device_type, enabled=False):
             yield
     finally:
-        torch.set_float32_matmul_precision(before)
+        _set(before)
+
+
+def _set(precisions: list[str]) -> None:
+    for backend, precision in zip(_BACKENDS, precisions, strict=True):
+        backend.fp32_precision = precision

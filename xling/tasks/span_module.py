@@ -76,7 +76,7 @@ class SpanClassifier(TransferModule):
             [answer_f1(text, true, language), exact_match(text, true, language)]
             for text, true in zip(texts, batch["answers"], strict=True)
         ]
-        meter.update(batch["question_id"], certainty, torch.tensor(values, device=certainty.device))
+        meter.update(batch["question_id"], certainty, certainty.new_tensor(values).view(-1, len(METRICS)))
 
 
 def best_spans(logits: Tensor, is_context: Tensor, max_length: int) -> tuple[Tensor, Tensor, Tensor]:
