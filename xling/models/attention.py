@@ -34,11 +34,17 @@ def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, dropo
     if not _has_slow_kernel(query, dropout):
         return nn.functional.scaled_dot_product_attention(query, key, value, mask, dropout, scale=scale)
     with torch.autocast(query.device.type, enabled=False):
-        wide = torch.promote_types(query.dtype, torch.float32)
-        scores = (query.to(wide) * scale) @ key.to(wide).transpose(-1, -2)
+        wide_query, wide_key, wide_value = (_widened(states) for states in (query, key, value))
+        scores = (wide_query * scale) @ wide_key.transpose(-1, -2)
         if mask is not None:
-            scores = scores.masked_fill(~mask, -torch.inf)
-        return (drop(scores.softmax(-1), dropout) @ value.to(wide)).to(value.dtype)
+            scores += torch.zeros((), dtype=scores.dtype).masked_fill(~mask, -torch.inf)
+        return (drop(scores.softmax(-1), dropout) @ wide_value).to(value.dtype)
+
+
+def _widened(states: Tensor) -> Tensor:
+    """In float32 at least and contiguous, in one pass: a product of four axes would copy what is not."""
+    wide = torch.promote_types(states.dtype, torch.float32)
+    return states.to(wide, memory_format=torch.contiguous_format)
 
 
 def attention_forward(

@@ -146,13 +146,14 @@ def attend_by_length(
     Returns:
         [total, heads, head size].
     """
-    outputs, start = [], 0
-    for length, n_examples in _runs(lengths):
-        stop = start + length * n_examples
-        parts = (states[start:stop].unflatten(0, (n_examples, length)) for states in (query, key, value))
-        attended = attend(*(part.transpose(1, 2) for part in parts), None, dropout, scale)
-        outputs.append(attended.transpose(1, 2).flatten(0, 1))
-        start = stop
+    shapes = [(n_examples, length) for length, n_examples in _runs(lengths)]
+    sizes = [n_examples * length for n_examples, length in shapes]
+    # not slices: the gradient of each would be as large as the whole
+    groups = zip(*(states.split(sizes) for states in (query, key, value)), strict=True)
+    outputs = []
+    for shape, group in zip(shapes, groups, strict=True):
+        parts = (part.unflatten(0, shape).transpose(1, 2) for part in group)
+        outputs.append(attend(*parts, None, dropout, scale).transpose(1, 2).flatten(0, 1))
     return torch.cat(outputs)
 
 
