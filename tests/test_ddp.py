@@ -154,6 +154,13 @@ def test_a_process_without_any_of_a_languages_words_takes_part(tmp_path):
     assert one["n_examples"].tolist() == two["n_examples"].tolist()
 
 
+@pytest.mark.slow
+def test_a_table_under_two_names_trains_in_two_processes(tmp_path):
+    """A parameter without gradient would stop them."""
+    done = start(*places(tmp_path, "two"), *TWO, "model.name_or_path=umt5", "trainer.max_epochs=1")
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
 @pytest.mark.gpu
 def test_fsdp_measures_what_one_process_does(tmp_path):
     """On as many GPUs as there are, one at least; parameters are sharded over them."""

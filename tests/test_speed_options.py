@@ -3,26 +3,13 @@
 import pandas as pd
 import pytest
 import torch
+from weights import assert_same_weights, weights_after, weights_of
 
 from xling.errors import XlingValueError
 from xling.frozen_prefix import start_after_frozen_layers
-from xling.rundir import CHECKPOINTS
 from xling.train import train
 
 FROZEN = ("freeze=bottom_k", "freeze.k=1", "freeze.dropout=off")
-
-
-def weights_after(config):
-    run = train(config)
-    return torch.load(run.path / CHECKPOINTS / "last.ckpt", weights_only=True)["state_dict"]
-
-
-def assert_same_weights(one, other):
-    assert one.keys() == other.keys()
-    for name, value in one.items():
-        torch.testing.assert_close(
-            other[name], value, atol=2e-5, rtol=1e-4, msg=lambda text, name=name: f"{name}: {text}"
-        )
 
 
 def test_a_stored_prefix_gives_the_weights_that_the_whole_encoder_gives(make_config, cache_dir):
@@ -55,10 +42,17 @@ def test_a_prefix_is_refused_where_blocks_are_sharded():
 def test_a_compiled_run_trains_compiled_and_measures_every_layer(make_config):
     torch._dynamo.reset()
     torch._dynamo.utils.counters.clear()
-    run = train(make_config("compile=true", "trainer.max_epochs=1"))
+    settings = ("trainer.max_epochs=1", "model.dropout=off")
+    run = train(make_config("study=compiled", "compile=true", *settings))
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] > 0
     impact = pd.read_parquet(run.path / "impact.parquet")
     assert impact.loc[impact["step"] > 0, "impact"].gt(1e-6).all()
+    assert_same_weights(weights_after(make_config("study=plain", *settings)), weights_of(run))
+
+
+def test_training_without_padding_is_not_compiled(make_config):
+    with pytest.raises(XlingValueError, match=r"compile=true needs padded batches.*set compile=false or packed=false"):
+        train(make_config("compile=true", "packed=true"))
 
 
 def test_training_without_padding_gives_the_padded_weights(make_config):

@@ -13,6 +13,7 @@ from xling.models.used_rows import UsedRowsEmbedding
 from xling.train import train
 
 WORDS = "encoder.embeddings.word_embeddings.weight"
+T5_WORDS = "encoder.encoder.embed_tokens.weight"
 
 
 @pytest.fixture
@@ -82,28 +83,30 @@ def checkpoint_of(config):
 
 
 @pytest.mark.parametrize(
-    "settings",
+    ("settings", "words"),
     [
-        (),
-        pytest.param(("freeze=bottom_k", "freeze.k=1"), marks=pytest.mark.slow),
-        pytest.param(("freeze=word_embeddings",), marks=pytest.mark.slow),
+        ((), WORDS),
+        (("model.name_or_path=umt5",), T5_WORDS),  # one table under two names
+        pytest.param(("freeze=bottom_k", "freeze.k=1"), WORDS, marks=pytest.mark.slow),
+        pytest.param(("freeze=word_embeddings",), WORDS, marks=pytest.mark.slow),
     ],
     ids=str,
 )
-def test_a_run_ends_with_the_weights_it_has_without(make_config, monkeypatch, settings):
+def test_a_run_ends_with_the_weights_it_has_without(make_config, monkeypatch, settings, words):
     used = checkpoint_of(make_config("study=used", *settings))
     monkeypatch.setattr(xling.build, "shards_parameters", lambda settings: True)
     plain = checkpoint_of(make_config("study=plain", *settings))
     assert used["state_dict"].keys() == plain["state_dict"].keys()
     for name, value in plain["state_dict"].items():
         torch.testing.assert_close(used["state_dict"][name], value, atol=2e-6, rtol=1e-4)
-    n_rows = [len(state["state_dict"][WORDS]) for state in (used, plain)]
-    shapes = [
-        {len(state["exp_avg"]) for state in saved["optimizer_states"][0]["state"].values()} for saved in (used, plain)
-    ]
+    n_rows = [len(state["state_dict"][words]) for state in (used, plain)]
+    optimizers = [saved["optimizer_states"][0] for saved in (used, plain)]
+    shapes = [{len(state["exp_avg"]) for state in optimizer["state"].values()} for optimizer in optimizers]
     assert n_rows[0] == n_rows[1]
-    assert (n_rows[0] in shapes[1]) is (settings == ())
+    assert (n_rows[0] in shapes[1]) is not any(setting.startswith("freeze") for setting in settings)
     assert n_rows[0] not in shapes[0]
+    for optimizer in optimizers:  # a parameter without gradient has no state, and stops several processes
+        assert len(optimizer["state"]) == len(optimizer["param_groups"][0]["params"])
 
 
 def test_weight_decay_moves_every_row_and_is_not_overlooked(make_config, tmp_path):
@@ -131,3 +134,54 @@ def test_a_foreign_module_whose_optimiser_decays_is_refused_and_left_plain(tmp_p
     with pytest.raises(XlingValueError, match=r"weight decay of 0.1 moves every row of words; set it to 0"):
         trainer.fit(module, torch.utils.data.DataLoader([torch.tensor([1, 2])]))
     assert type(module.words) is nn.Embedding
+
+
+class Tied(pl.LightningModule):
+    """A language model whose output layer is the table itself, as that of BERT and of most decoders."""
+
+    def __init__(self):
+        super().__init__()
+        self.words, self.decoder = nn.Embedding(9, 4), nn.Linear(4, 9)
+        self.decoder.weight = self.words.weight
+
+    def training_step(self, batch, batch_idx):
+        return nn.functional.cross_entropy(self.decoder(self.words(batch)), batch.flip(0))
+
+    def configure_optimizers(self):
+        return torch.optim.AdamW([p for p in self.parameters() if p.requires_grad], lr=0.1, weight_decay=0.0)
+
+
+def test_a_table_that_a_head_shares_trains_as_without_and_stays_tied(tmp_path):
+    states = []
+    for callbacks in ([], [TrainUsedRows(lambda: range(1, 5), "words")]):
+        torch.manual_seed(0)
+        module, data = Tied(), torch.utils.data.DataLoader(torch.arange(1, 5), batch_size=2)
+        make_trainer(tmp_path, callbacks, max_epochs=3).fit(module, data)
+        assert module.decoder.weight is module.words.weight
+        states.append(module.state_dict())
+    for name, value in states[0].items():
+        assert torch.equal(states[1][name], value), name
+
+
+class TwoNames(Decays):
+    """One table as two embeddings, one of which has two names."""
+
+    def __init__(self):
+        super().__init__()
+        self.others = nn.ModuleDict({"a": nn.Embedding(9, 2), "b": self.words})
+        self.others["a"].weight = self.words.weight
+
+
+def test_embeddings_that_share_a_table_share_its_rows():
+    module = TwoNames()
+    before = module.state_dict()
+    callback = TrainUsedRows(lambda: [1, 2], "words")
+    callback.setup(None, module, "fit")
+    assert [name for name, parameter in module.named_parameters() if parameter.requires_grad] == ["words.rows"]
+    assert module.state_dict().keys() == before.keys()
+    module.load_state_dict({name: torch.ones(9, 2) for name in before})
+    assert torch.equal(module.words.rows, torch.ones(2, 2))
+    callback.teardown(None, module, "fit")
+    assert type(module.words) is nn.Embedding
+    assert module.others["a"].weight is module.others["b"].weight is module.words.weight
+    assert module.state_dict().keys() == before.keys()

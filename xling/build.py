@@ -117,6 +117,11 @@ def _languages_of(source: Any) -> list[str]:
 
 def build_parts(config: dict[str, Any], identity: dict[str, Any], run: RunDirectory) -> Parts:
     """Load data and model and put the callbacks together."""
+    if config["compile"] and config["packed"]:
+        raise XlingValueError(
+            "compile=true needs padded batches, and packed=true, which has none, compiles anew for every pattern of equal "
+            "lengths; set compile=false or packed=false"
+        )
     spec, cache_dir = EncoderSpec(**config["model"]), Path(config["cache_dir"])
     datamodule = build_data(config, spec)
     encoder = load_encoder(spec, cache_dir)

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 class UsedRowsEmbedding(nn.Embedding):
     """An embedding whose `weight` is fixed but for the rows in `used`, which are the parameter `rows`.
 
-    In training the used rows alone are looked up, and any other id raises IndexError. Otherwise every id is found.
+    In training the used rows alone are looked up, and any other id raises IndexError; on CUDA it is a device-side assert, after
+    which the process can use the GPU no more. Otherwise every id is found.
     ``state_dict`` is that of the plain embedding: all rows as they are now.
 
     Args:
