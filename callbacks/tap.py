@@ -68,12 +68,12 @@ class LayerTap:
             hidden_states = output_of(output).detach().to(self.dtype)
             mask = self._mask if hidden_states.dim() == 3 else None
             with torch.autocast(hidden_states.device.type, enabled=False):  # it would lower the mean's product again
-                self._pooled[label] = _of_its_own(self.pooling(hidden_states, mask), output_of(output))
+                self._pooled[label] = _of_its_own(self.pooling(hidden_states, mask), hidden_states)
 
         return keep
 
 
-def _of_its_own(pooled: Tensor, output: Tensor) -> Tensor:
-    """`pooled` in memory of its own: a view of the layer's output would keep all of it alive, or change with it in place."""
-    is_view = pooled.untyped_storage().data_ptr() == output.untyped_storage().data_ptr()
+def _of_its_own(pooled: Tensor, hidden_states: Tensor) -> Tensor:
+    """`pooled` in memory of its own: a view of the hidden states would keep all of them alive, or change with them in place."""
+    is_view = pooled.untyped_storage().data_ptr() == hidden_states.untyped_storage().data_ptr()
     return pooled.clone(memory_format=torch.contiguous_format) if is_view else pooled

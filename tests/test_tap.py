@@ -10,17 +10,18 @@ from xling.pooling import POOLINGS
 
 @pytest.mark.parametrize("pooling", ["mean", "cls"])
 @pytest.mark.parametrize("n_rows", [1, 5])
-def test_what_is_kept_does_not_keep_the_hidden_states_alive(pooling, n_rows):
-    layer = nn.Linear(4, 4)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_what_is_kept_does_not_keep_the_hidden_states_alive(pooling, n_rows, dtype):
+    layer = nn.Linear(4, 4, dtype=dtype)
     tap = LayerTap({"layer": layer}, POOLINGS[pooling])
     tap.attach()
     tap.start(torch.ones(n_rows, 7))
     with torch.inference_mode():
-        hidden_states = layer(torch.randn(n_rows, 7, 4))
+        hidden_states = layer(torch.randn(n_rows, 7, 4, dtype=dtype))
     (kept,) = tap.take()
     tap.detach()
     assert kept.untyped_storage().nbytes() == kept.nbytes
-    torch.testing.assert_close(kept, POOLINGS[pooling](hidden_states, torch.ones(n_rows, 7)))
+    torch.testing.assert_close(kept, POOLINGS[pooling](hidden_states.float(), torch.ones(n_rows, 7)))
 
 
 @pytest.mark.parametrize("pooling", ["mean", "flatten"])
