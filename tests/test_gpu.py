@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 import torch
 from task_files import make_task_config, write_pud
+from weights import assert_same_weights, weights_of
 
 from xling.train import train
 
@@ -20,24 +21,20 @@ VARIANTS = {
 }
 
 
-def assert_same_tables(one, other, atol):
+def assert_same_tables(one, other):
     for table in ("impact", "transfer", "alignment"):
-        frames = [
-            pd.read_parquet(run.path / f"{table}.parquet")
-            for run in (one, other)
-            if (run.path / f"{table}.parquet").is_file()
-        ]
-        if len(frames) == 2:
-            figures = [frame.select_dtypes("number") for frame in frames]
-            pd.testing.assert_frame_equal(*figures, atol=atol, rtol=atol, check_exact=False)
+        frames = [pd.read_parquet(run.path / f"{table}.parquet") for run in (one, other)]
+        pd.testing.assert_frame_equal(*frames, atol=1e-5, rtol=1e-2)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_a_run_on_a_gpu_gives_the_processors_figures(make_config, tmp_path, variant):
-    settings = [*VARIANTS[variant], "model.dropout=off", "trainer.max_epochs=1", "optimizer.learning_rate=1e-4"]
+    settings = [*VARIANTS[variant], "model.dropout=off"]
     runs = [train(make_config(*settings, *place, f"output_dir={tmp_path}/{len(place)}", f"cache_dir={tmp_path}/cache{len(place)}"))
             for place in ([], GPU)]  # fmt: skip
-    assert_same_tables(*runs, atol=5e-3)
+    # weights move by 1e-3 to 6e-3 and impact is 1e-3 to 3e-3; a learning rate a tenth higher fails both
+    assert_same_weights(*map(weights_of, runs), atol=1e-4)
+    assert_same_tables(*runs)
 
 
 @pytest.mark.parametrize("precision", ["bf16-mixed", "16-mixed"])

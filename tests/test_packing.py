@@ -103,6 +103,36 @@ def test_ragged_attention_is_that_of_each_length(lengths):
         torch.testing.assert_close(ragged, by_length, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors is in prototype stage")
+@pytest.mark.parametrize(
+    ("device", "dtype"),
+    [
+        ("cpu", torch.float32),
+        pytest.param("cuda", torch.float32, marks=pytest.mark.gpu),
+        pytest.param("cuda", torch.bfloat16, marks=pytest.mark.gpu),
+    ],
+    ids=str,
+)
+def test_ragged_attention_with_dropout_is_on_average_that_without(device, dtype):
+    torch.manual_seed(0)
+    n_draws = 400
+    lengths = [5] * n_draws + [9] * n_draws  # copies of two examples: a draw each
+    once = torch.randn(3, 14, 2, 8)
+    copies = torch.cat([once[:, :5].repeat(1, n_draws, 1, 1), once[:, 5:].repeat(1, n_draws, 1, 1)], 1)
+    states = [part.to(device, dtype).requires_grad_() for part in copies]
+    offsets = torch.tensor([0, *lengths], device=device).cumsum(0)
+    without = attend_ragged(*states, lengths, offsets, 0.0, 0.4)
+    dropped = attend_ragged(*states, lengths, offsets, 0.2, 0.4)
+    dropped.float().square().sum().backward()
+    assert all(part.grad.isfinite().all() for part in states)
+    sizes = [5 * n_draws, 9 * n_draws]
+    for found, expected in zip(dropped.float().split(sizes), without.float().split(sizes), strict=True):
+        draws = found.unflatten(0, (n_draws, -1))
+        assert draws.std(0).gt(0).all()
+        error = (draws.mean(0) - expected[: len(expected) // n_draws]).abs() / draws.std(0)
+        assert error.max() < 5 / n_draws**0.5
+
+
 @pytest.mark.gpu
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-4), (torch.bfloat16, 3e-2)])
 def test_real_tokens_come_out_as_in_the_padded_pass_on_a_gpu(dtype, tolerance):
