@@ -1,10 +1,12 @@
 """Step time with the bottom k of L blocks frozen, against the arithmetic floor and Lightning's BackboneFinetuning.
 
 Every way takes a step in turn, and ratios are taken between steps that follow each other: within a minute a shared machine's
-speed changes by more than what is to be shown.
+speed changes by more than what is to be shown. Dropout is on in frozen blocks, as by default; a cached prefix has none.
 """
 
+import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -15,10 +17,12 @@ from torch import Tensor, nn
 
 from benchmarks.material import as_a_run, classifier_of, encoder_of
 from benchmarks.measure import timed
+from xling.data.prefixed import PrefixStates
 from xling.freezing import freeze_layers, plan_freezing
 from xling.models.prefix import blocks_up_to
 
 BATCH, LENGTH, WARM_UP = 32, 48, 2
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 KS = (3, 6, 9)
 WAYS = ("k = 0", "frozen", "cached", "BackboneFinetuning")
 
@@ -35,16 +39,16 @@ def batch_of(encoder: nn.Module) -> dict[str, Tensor]:
     }
 
 
-def step_of(module: pl.LightningModule, batch: dict[str, Tensor], precision: str) -> Callable[[], None]:
-    """One training step: forward, backward, clipping, AdamW over what trains."""
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    module, batch = module.to(device), {name: value.to(device) for name, value in batch.items()}
+def step_of(module: pl.LightningModule, load: Callable[[], dict[str, Tensor]], precision: str) -> Callable[[], None]:
+    """One training step: the batch, forward, backward, clipping, AdamW over what trains."""
+    module = module.to(DEVICE)
     trainable = [parameter for parameter in module.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trainable, lr=5e-5, weight_decay=0.0, fused=True)
 
     def step() -> None:
         optimizer.zero_grad()
-        with torch.autocast(device, torch.bfloat16, enabled=precision == "bf16-mixed", cache_enabled=False):
+        batch = {name: value.to(DEVICE) for name, value in load().items()}
+        with torch.autocast(DEVICE, torch.bfloat16, enabled=precision == "bf16-mixed", cache_enabled=False):
             total, count = module.loss(batch)
         (total / count).backward()
         torch.nn.utils.clip_grad_norm_(trainable, 1.0)
@@ -53,23 +57,34 @@ def step_of(module: pl.LightningModule, batch: dict[str, Tensor], precision: str
     return step
 
 
-def prepared(name: str, cache_dir: Path, k: int, way: str, precision: str) -> Callable[[], None]:
-    """The step of one way, embeddings and `k` blocks frozen; BackboneFinetuning alone leaves their dropout on."""
+def prepared(name: str, cache_dir: Path, k: int, way: str, precision: str, folder: Path) -> Callable[[], None]:
+    """The step of one way, embeddings and `k` blocks frozen; `folder` is for stored prefixes."""
     module = as_a_run(classifier_of(encoder_of(name, cache_dir), languages=["en"]))
-    batch = batch_of(module.encoder)
+    encoder, batch = module.encoder, batch_of(module.encoder)
+    load = partial(dict, batch)
     if way == "BackboneFinetuning":
-        encoder = module.encoder
         BackboneFinetuning.freeze(nn.ModuleList([encoder.embeddings, *encoder.encoder.layer[:k]]))
-        return step_of(module.train(), batch, precision)
-    plan = (
-        plan_freezing("bottom_k", k=k, dropout="off") if way != "k = 0" else plan_freezing("embeddings", dropout="off")
-    )
-    freeze_layers(module, plan)
+    else:
+        freeze_layers(module, plan_freezing("embeddings") if way == "k = 0" else plan_freezing("bottom_k", k=k))
     if way == "cached":
-        with torch.no_grad(), blocks_up_to(module.encoder.eval(), k):
-            batch["prefix"] = module.encoder(batch["input_ids"], batch["attention_mask"])[0]
         module.prefix_layer = k
-    return step_of(module.train(), batch, precision)
+        load = partial(with_prefix, batch, stored_prefix(encoder, batch, k, folder))
+    return step_of(module.train(), load, precision)
+
+
+def stored_prefix(encoder: nn.Module, batch: dict[str, Tensor], k: int, folder: Path) -> PrefixStates:
+    """The output of the lowest `k` blocks for every example, in a file."""
+    with torch.no_grad(), blocks_up_to(encoder.eval(), k):
+        output = encoder(batch["input_ids"], batch["attention_mask"])[0]
+    states = PrefixStates(folder / f"{k}.f32", [LENGTH] * BATCH, output.shape[-1], is_new=True)
+    for index, hidden_states in enumerate(output):
+        states.put(index, hidden_states.numpy())
+    return states
+
+
+def with_prefix(batch: dict[str, Tensor], states: PrefixStates) -> dict[str, Tensor]:
+    """The batch with its stored states, read and checked as in a run."""
+    return batch | {"prefix": torch.stack(states.rows(range(BATCH)))}
 
 
 def bench(name: str, cache_dir: Path, rounds: int, precision: str) -> str:
@@ -77,17 +92,23 @@ def bench(name: str, cache_dir: Path, rounds: int, precision: str) -> str:
     n_layers = encoder_of(name, cache_dir).config.num_hidden_layers
     rows = []
     for k in KS:
-        steps = {way: prepared(name, cache_dir, k, way, precision) for way in WAYS}
-        seconds: dict[str, list[float]] = {way: [] for way in WAYS}
-        for turn in range(WARM_UP + rounds):
-            for way, step in steps.items():
-                with timed() as taken:
-                    step()
-                if turn >= WARM_UP:
-                    seconds[way].append(taken.value)
-        rows.append(_row(name, k, n_layers, seconds))
+        with tempfile.TemporaryDirectory() as folder:
+            steps = {way: prepared(name, cache_dir, k, way, precision, Path(folder)) for way in WAYS}
+            rows.append(_row(name, k, n_layers, seconds_of(steps, rounds)))
         print(rows[-1], flush=True)
     return "\n".join(rows)
+
+
+def seconds_of(steps: dict[str, Callable[[], None]], rounds: int) -> dict[str, list[float]]:
+    """Every step in turn."""
+    seconds: dict[str, list[float]] = {way: [] for way in steps}
+    for turn in range(WARM_UP + rounds):
+        for way, step in steps.items():
+            with timed() as taken:
+                step()
+            if turn >= WARM_UP:
+                seconds[way].append(taken.value)
+    return seconds
 
 
 def _row(name: str, k: int, n_layers: int, seconds: dict[str, list[float]]) -> str:

@@ -10,7 +10,7 @@ from transformers import AutoModel, BertConfig
 from xling.callbacks import ImpactMonitor
 from xling.callbacks.base import BaseStore
 
-from benchmarks.frozen_steps import step_of
+from benchmarks.frozen_steps import DEVICE, step_of
 from benchmarks.material import as_a_run, classifier_of, data_of, tokenizer
 from benchmarks.measure import interleaved, timed
 from benchmarks.probe_pass import validate
@@ -50,21 +50,18 @@ class Run:
         freeze_layers(self.module, plan_freezing("embeddings"))
         batch = next(iter(self.data.train_dataloader()))
         inputs = {name: value for name, value in batch.items() if isinstance(value, torch.Tensor)}
-        self.step = step_of(self.module, inputs, precision)
+        self.step = step_of(self.module, lambda: inputs, precision)
 
-    def validate(self, callbacks: list) -> None:
-        """One pass over the probe sets, on the processor or the GPU that Lightning finds."""
-        validate(self.module, self.data, callbacks)
+    def validate(self, callbacks: list) -> float:
+        """One pass over the probe sets, on the processor or the GPU that Lightning finds; its seconds."""
+        return validate(self.module, self.data, callbacks)
 
     def measure(self) -> tuple[float, float, float]:
         """Seconds of a training step, of the pass for logits alone, and of the pass with impact."""
-        found = []
-        self.module.train()
-        for call in (self.step, lambda: self.validate([]), lambda: self.validate([ImpactMonitor(base=self.base)])):
-            with timed() as taken:
-                call()
-            found.append(taken.value)
-        return tuple(found)
+        self.module.train().to(DEVICE)  # a pass leaves it on the processor
+        with timed() as step:
+            self.step()
+        return step.value, self.validate([]), self.validate([ImpactMonitor(base=self.base)])
 
 
 def bench(rounds: int) -> str:

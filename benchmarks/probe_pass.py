@@ -4,17 +4,19 @@ import copy
 import multiprocessing
 import tempfile
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.callbacks import LambdaCallback
 from torch import Tensor
 from xling.callbacks import ImpactMonitor
 from xling.callbacks.base import BaseStore
 
 from benchmarks.material import as_a_run, classifier_of, data_of, encoder_of, quiet_trainer
-from benchmarks.measure import nothing_kept, peak_memory, timed
+from benchmarks.measure import Seconds, nothing_kept, peak_memory, timed
 from xling.pooling import masked_mean
 
 
@@ -62,13 +64,13 @@ class Passes:
             "output_hidden_states=True, masked means": lambda: [ByHand()],
         }
 
-    def run(self, way: str, language: str | None = None) -> None:
-        """Go over all languages, or over one."""
+    def run(self, way: str, language: str | None = None) -> float:
+        """Go over all languages, or over one; seconds."""
         data = self.data
         if language is not None:
             data = copy.copy(data)
             data.probes = {language: self.data.probes[language]}
-        validate(self.module, data, self.callbacks[way]())
+        return validate(self.module, data, self.callbacks[way]())
 
 
 def bench(name: str, root: Path | None, cache_dir: Path, n_probe: int, rounds: int) -> str:
@@ -82,9 +84,7 @@ def bench(name: str, root: Path | None, cache_dir: Path, n_probe: int, rounds: i
                 language
             ) in passes.data.target_languages:  # side by side within each language: the machine's speed drifts
                 for way in seconds:
-                    with timed() as taken:
-                        passes.run(way, language)
-                    seconds[way][turn] += taken.value
+                    seconds[way][turn] += passes.run(way, language)
             print(name, {way: round(values[turn], 1) for way, values in seconds.items()}, flush=True)
         # in a process of its own: in this one freed blocks lie scattered, and new ones are taken where they do not fit
         with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as fresh:
@@ -102,9 +102,14 @@ def memory_of(way: str, *where) -> float | None:
     return memory.megabytes
 
 
-def validate(module: pl.LightningModule, data, callbacks: list[pl.Callback]) -> None:
-    """One validation pass."""
-    quiet_trainer(callbacks).validate(module, data, verbose=False)
+def validate(module: pl.LightningModule, data, callbacks: list[pl.Callback]) -> float:
+    """One validation pass; its seconds, from its first hook to its last: without moving the module to a GPU and back."""
+    taken: list[Seconds] = []
+    with ExitStack() as clock:
+        start = LambdaCallback(on_validation_start=lambda *_: taken.append(clock.enter_context(timed())))
+        end = LambdaCallback(on_validation_end=lambda *_: clock.close())
+        quiet_trainer([start, *callbacks, end]).validate(module, data, verbose=False)
+    return taken[0].value
 
 
 def _row(name: str, way: str, seconds: dict[str, list[float]], megabytes: dict[str, float | None]) -> str:
