@@ -20,17 +20,19 @@ from benchmarks.measure import timed
 from xling.data.prefixed import PrefixStates
 from xling.freezing import freeze_layers, plan_freezing
 from xling.models.prefix import blocks_up_to
+from xling.models.used_rows import UsedRowsEmbedding
 
 BATCH, LENGTH, WARM_UP = 32, 48, 2
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 KS = (3, 6, 9)
-WAYS = ("k = 0", "frozen", "cached", "BackboneFinetuning")
+PIECES = range(5, 1000)
+WAYS = ("k = 0", "frozen", "embeddings train", "cached", "BackboneFinetuning")
 
 
 def batch_of(encoder: nn.Module) -> dict[str, Tensor]:
     """Random pieces, all of one length: nothing but the depth of the backward pass differs."""
     generator = torch.Generator().manual_seed(0)
-    ids = torch.randint(5, 1000, (BATCH, LENGTH), generator=generator)
+    ids = torch.randint(PIECES.start, PIECES.stop, (BATCH, LENGTH), generator=generator)
     return {
         "input_ids": ids,
         "attention_mask": torch.ones_like(ids),
@@ -58,12 +60,15 @@ def step_of(module: pl.LightningModule, load: Callable[[], dict[str, Tensor]], p
 
 
 def prepared(name: str, cache_dir: Path, k: int, way: str, precision: str, folder: Path) -> Callable[[], None]:
-    """The step of one way, embeddings and `k` blocks frozen; `folder` is for stored prefixes."""
+    """The step of one way, embeddings (but for one way) and `k` blocks frozen; `folder` is for stored prefixes."""
     module = as_a_run(classifier_of(encoder_of(name, cache_dir), languages=["en"]))
     encoder, batch = module.encoder, batch_of(module.encoder)
     load = partial(dict, batch)
     if way == "BackboneFinetuning":
         BackboneFinetuning.freeze(nn.ModuleList([encoder.embeddings, *encoder.encoder.layer[:k]]))
+    elif way == "embeddings train":  # those that occur, as in a run
+        freeze_layers(module, plan_freezing("bottom_k", k=k, embeddings=False))
+        encoder.embeddings.word_embeddings = UsedRowsEmbedding(encoder.embeddings.word_embeddings, PIECES)
     else:
         freeze_layers(module, plan_freezing("embeddings") if way == "k = 0" else plan_freezing("bottom_k", k=k))
     if way == "cached":
@@ -119,12 +124,13 @@ def _row(name: str, k: int, n_layers: int, seconds: dict[str, list[float]]) -> s
     floor, cached_floor = 1 / 3 + 2 / 3 * left, left
     return (
         f"| {name} | {k} | {median(seconds['k = 0']):.3f} | {share['frozen']:.3f} | {floor:.3f} | "
-        f"{share['frozen'] / floor - 1:+.1%} | {share['cached']:.3f} | {cached_floor:.3f} | "
+        f"{share['frozen'] / floor - 1:+.1%} | {share['embeddings train']:.3f} | {share['cached']:.3f} | {cached_floor:.3f} | "
         f"{share['cached'] / cached_floor - 1:+.1%} | {share['BackboneFinetuning']:.3f} |"
     )
 
 
 HEADER = (
-    "| encoder | k | step at k = 0, s | x (k = 0) | floor 1/3 + 2/3 (L-k)/L | above it | cached prefix x (k = 0) | floor (L-k)/L "
-    "| above it | BackboneFinetuning x (k = 0) |\n|---|---|---|---|---|---|---|---|---|---|"
+    "| encoder | k | step at k = 0, s | x (k = 0) | floor 1/3 + 2/3 (L-k)/L | above it | embeddings train x (k = 0) "
+    "| cached prefix x (k = 0) | floor (L-k)/L | above it | BackboneFinetuning x (k = 0) |\n"
+    "|---|---|---|---|---|---|---|---|---|---|---|"
 )
