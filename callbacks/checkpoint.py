@@ -7,9 +7,9 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+
 from xling.callbacks.agree import agree
 from xling.callbacks.preemption import StopOnSignal
-
 from xling.errors import XlingValueError
 from xling.randomness import get_random_state, set_random_state
 

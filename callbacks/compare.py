@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from xling.callbacks.uncertainty import evaluate_uncertainty
 
+from xling.callbacks.uncertainty import evaluate_uncertainty
 from xling.similarity import Marginal, Moments, Result, merged
 from xling.similarity.marginal import ROWS_AT_ONCE
 from xling.similarity.registry import Measure, similarities_of_rows

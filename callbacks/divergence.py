@@ -5,8 +5,8 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
-from xling.callbacks.agree import agree
 
+from xling.callbacks.agree import agree
 from xling.errors import DivergedError
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 from torch import Tensor
+
 from xling.callbacks.base import BaseStore, own_store
 from xling.callbacks.batches import epochs_completed
 from xling.callbacks.collect import RowCollector
@@ -14,7 +15,6 @@ from xling.callbacks.compare import Comparison
 from xling.callbacks.probe import ProbedBatch, RepresentationProbe
 from xling.callbacks.select import LayerChoice
 from xling.callbacks.uncertainty import get_uncertainty
-
 from xling.errors import MissingFileError
 from xling.representations import Representations
 from xling.similarity.registry import get_measure

@@ -9,8 +9,8 @@ from types import FrameType
 from typing import Any
 
 import pytorch_lightning as pl
-from xling.callbacks.agree import agree
 
+from xling.callbacks.agree import agree
 from xling.errors import XlingValueError, close_matches
 
 log = logging.getLogger(__name__)

@@ -8,11 +8,11 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
+
 from xling.callbacks.batches import group_ids, loader_names, padding_mask, row_ids, word_ids
 from xling.callbacks.select import LayerChoice, select_layers
 from xling.callbacks.tap import LayerTap
 from xling.callbacks.uncompiled import uncompiled
-
 from xling.pooling import WORD_POOLINGS, first_piece, get_probe_pooling, words_of
 
 

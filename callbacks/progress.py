@@ -5,6 +5,7 @@ import time
 from typing import Any
 
 import pytorch_lightning as pl
+
 from xling.callbacks.batches import loader_names
 
 log = logging.getLogger(__name__)

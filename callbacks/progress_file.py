@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-from xling.callbacks.batches import epochs_completed
 
+from xling.callbacks.batches import epochs_completed
 from xling.runstate import write_progress
 
 

@@ -6,13 +6,13 @@ import time
 import pytest
 import pytorch_lightning as pl
 import torch
-import xling.callbacks
 from strangers import STRANGERS, Mlp, Tagger, fit, loaders, make_trainer
 from torch import nn
 from torch.utils.data import DataLoader
+
+import xling.callbacks
 from xling.callbacks import AlignmentMonitor, ImpactMonitor, LayerFreezing, RepresentationWriter
 from xling.callbacks.uncompiled import uncompiled
-
 from xling.errors import MissingFileError, XlingValueError
 from xling.freezing import plan_freezing
 from xling.representations import load_representations
@@ -109,7 +109,6 @@ def extract(module):
 
 def extract_from(module, loader):
     from xling.callbacks.select import select_layers
-
     from xling.layers import output_of
 
     layers, collected = select_layers(module, module.layers), {}

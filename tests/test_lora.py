@@ -5,8 +5,8 @@ import pytest
 import torch
 from test_resume import KillAt, outcome, train_with  # noqa: F401  (a fixture)
 from torch import nn
-from xling.callbacks.freezing import LayerFreezing
 
+from xling.callbacks.freezing import LayerFreezing
 from xling.errors import XlingValueError
 from xling.finished import load_run
 from xling.freezing import describe_plan, freeze_layers, plan_freezing

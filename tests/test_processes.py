@@ -5,8 +5,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 from hydra.types import RunMode
-from xling.callbacks.base import BaseStore
 
+from xling.callbacks.base import BaseStore
 from xling.errors import MissingFileError, XlingValueError
 from xling.processes import first, is_first, joined_processes, n_processes, only_first, together
 from xling.train import _check_base

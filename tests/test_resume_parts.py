@@ -10,9 +10,9 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from strangers import fit
+
 from xling.callbacks import ProgressFile, RunCheckpoint, StopOnDivergence, StopOnSignal
 from xling.callbacks.preemption import EXIT_PREEMPTED, Preempted
-
 from xling.data.batching import LengthBucketBatches
 from xling.errors import CorruptArtefactError, DivergedError, OutOfMemoryError, UnreachableError, XlingValueError
 from xling.metrics_file import MetricsFile

@@ -3,8 +3,8 @@
 import pytest
 import torch
 from torch import nn
-from xling.callbacks.tap import LayerTap
 
+from xling.callbacks.tap import LayerTap
 from xling.pooling import POOLINGS
 
 

@@ -6,9 +6,9 @@ import pandas as pd
 import pytest
 import pytorch_lightning as pl
 import torch
-from xling.callbacks import LayerFreezing, TrainUsedRows
 
 from xling.build import build_parts, build_trainer, resolve_settings
+from xling.callbacks import LayerFreezing, TrainUsedRows
 from xling.errors import CorruptArtefactError, MissingFileError, UnreachableError, XlingValueError
 from xling.rundir import RunDirectory
 from xling.study import load_study

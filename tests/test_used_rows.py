@@ -5,9 +5,9 @@ import pytorch_lightning as pl
 import torch
 from strangers import make_trainer
 from torch import nn
-from xling.callbacks import TrainUsedRows
 
 import xling.build
+from xling.callbacks import TrainUsedRows
 from xling.errors import XlingValueError
 from xling.models.used_rows import UsedRowsEmbedding
 from xling.train import train
