@@ -11,7 +11,7 @@ DRIVER = """
 import sys, time
 from xling.commands import nothing_collected, train
 with nothing_collected():
-    from xling.callbacks.clock import TrainingClock
+    from xling.callbacks.training_clock import TrainingClock
 def stop(self, *_):
     print("FIRST STEP", time.time(), flush=True)
     import os; os._exit(0)

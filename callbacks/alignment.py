@@ -8,11 +8,11 @@ from typing import Any
 import pytorch_lightning as pl
 from torch import Tensor
 
+from xling.callbacks._batches import epochs_completed
+from xling.callbacks._probe import ProbedBatch, RepresentationProbe
 from xling.callbacks.base import BaseStore
-from xling.callbacks.batches import epochs_completed
 from xling.callbacks.collect import RowCollector
 from xling.callbacks.compare import Comparison
-from xling.callbacks.probe import ProbedBatch, RepresentationProbe
 from xling.callbacks.select import LayerChoice
 from xling.errors import XlingValueError
 from xling.representations import Representations

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 
-from xling.callbacks.batches import epochs_completed
+from xling.callbacks._batches import epochs_completed
 from xling.runstate import write_progress
 
 

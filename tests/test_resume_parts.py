@@ -12,7 +12,7 @@ import torch
 from strangers import fit
 
 from xling.callbacks import ProgressFile, RunCheckpoint, StopOnDivergence, StopOnSignal
-from xling.callbacks.preemption import EXIT_PREEMPTED, Preempted
+from xling.callbacks.stop_on_signal import EXIT_PREEMPTED, Preempted
 from xling.data.batching import LengthBucketBatches
 from xling.errors import CorruptArtefactError, DivergedError, OutOfMemoryError, UnreachableError, XlingValueError
 from xling.metrics_file import MetricsFile

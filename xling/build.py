@@ -14,13 +14,13 @@ from pytorch_lightning.callbacks import TQDMProgressBar
 from xling.callbacks.alignment import AlignmentMonitor
 from xling.callbacks.base import shared_store
 from xling.callbacks.checkpoint import RunCheckpoint
-from xling.callbacks.clock import TrainingClock
-from xling.callbacks.divergence import StopOnDivergence
 from xling.callbacks.freezing import LayerFreezing
 from xling.callbacks.impact import ImpactMonitor
-from xling.callbacks.progress import ProgressLog
 from xling.callbacks.progress_file import ProgressFile
-from xling.callbacks.snapshot import RepresentationWriter
+from xling.callbacks.progress_log import ProgressLog
+from xling.callbacks.representation_writer import RepresentationWriter
+from xling.callbacks.stop_on_divergence import StopOnDivergence
+from xling.callbacks.training_clock import TrainingClock
 from xling.callbacks.used_rows import TrainUsedRows
 from xling.checkpoints import VerifiedCheckpointIO
 from xling.data.datamodule import TransferDataModule

@@ -6,8 +6,8 @@ from typing import Any
 import pandas as pd
 import pytorch_lightning as pl
 
+from xling.callbacks._batches import epochs_completed
 from xling.callbacks.alignment import AlignmentMonitor
-from xling.callbacks.batches import epochs_completed
 from xling.callbacks.impact import ImpactMonitor
 from xling.rundir import RunDirectory
 from xling.tables import ALIGNMENT, ALIGNMENT_FILE, IMPACT, IMPACT_FILE, TRANSFER, TRANSFER_FILE

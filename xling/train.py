@@ -16,7 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from xling.atomic import write_json
 from xling.build import Parts, build_parts, build_trainer, resolve_settings
 from xling.cache_use import ABOUT_FILE, hold
-from xling.callbacks.preemption import Preempted, StopOnSignal
+from xling.callbacks.stop_on_signal import Preempted, StopOnSignal
 from xling.cli import as_task, run_command
 from xling.errors import MissingFileError
 from xling.frozen_prefix import start_after_frozen_layers

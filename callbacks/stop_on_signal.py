@@ -10,7 +10,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 
-from xling.callbacks.agree import agree
+from xling.callbacks._agree import agree
 from xling.errors import XlingValueError, close_matches
 
 log = logging.getLogger(__name__)
@@ -99,7 +99,7 @@ class StopOnSignal(pl.Callback):
             self.check("within a validation, which will be run again")
 
     def is_requested(self, trainer: pl.Trainer, check_every: int = 1) -> bool:
-        """Whether any process has received a signal; see :func:`xling.callbacks.agree.agree`."""
+        """Whether any process has received a signal; see :func:`xling.callbacks._agree.agree`."""
         is_requested = agree(trainer, self.received is not None, check_every)
         if is_requested and self.received is None:
             self.received = "a signal to another process"

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 
-from xling.callbacks.batches import loader_names
+from xling.callbacks._batches import loader_names
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from xling.callbacks.agree import agree
+from xling.callbacks._agree import agree
 from xling.errors import DivergedError
 
 

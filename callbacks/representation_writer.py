@@ -6,9 +6,9 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from xling.callbacks.batches import probe_fingerprints
+from xling.callbacks._batches import probe_fingerprints
+from xling.callbacks._probe import ProbedBatch, RepresentationProbe
 from xling.callbacks.collect import RowCollector
-from xling.callbacks.probe import ProbedBatch, RepresentationProbe
 from xling.callbacks.select import LayerChoice
 from xling.representations import save_representations
 

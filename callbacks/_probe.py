@@ -9,7 +9,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from xling.callbacks.batches import group_ids, loader_names, padding_mask, row_ids, word_ids
+from xling.callbacks._batches import group_ids, loader_names, padding_mask, row_ids, word_ids
 from xling.callbacks.select import LayerChoice, select_layers
 from xling.callbacks.tap import LayerTap
 from xling.callbacks.uncompiled import uncompiled
