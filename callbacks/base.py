@@ -6,8 +6,8 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
-from xling.hashing import content_key
 from xling.representations import Representations, load_representations, save_representations
+from xling.storage.hashing import content_key
 
 
 class BaseStore:

@@ -10,11 +10,11 @@ from scipy import stats
 from torch import nn
 
 from xling.analysis.restoration import RESTORED, TREND, compute_trend
-from xling.atomic import read_json, write_json
 from xling.build import build_trainer
 from xling.errors import CorruptArtefactError, MissingFileError, XlingValueError
 from xling.finished import load_run
 from xling.restore import compute_restorations, main, restore_layers, restore_run
+from xling.storage.atomic import read_json, write_json
 from xling.train import train
 
 TARGETS = ("en", "de", "ru", "hi", "sw", "zh")

@@ -25,7 +25,6 @@ from xling.callbacks.used_rows import TrainUsedRows
 from xling.checkpoints import VerifiedCheckpointIO
 from xling.data.datamodule import TransferDataModule
 from xling.errors import XlingError, XlingValueError
-from xling.fetched import FetchedFirst, data_folder
 from xling.freezing import plan_freezing, switch_off_dropout
 from xling.layers import find_layers
 from xling.loggers import FinalFigures, build_loggers, check_packages, final_figures
@@ -48,6 +47,7 @@ from xling.processes import shards_parameters
 from xling.recorder import RunRecorder
 from xling.requeue import slurm_plugins
 from xling.rundir import RunDirectory
+from xling.storage.fetched import FetchedFirst, data_folder
 
 log = logging.getLogger(__name__)
 

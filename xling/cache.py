@@ -13,9 +13,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from xling.atomic import TEMPORARY_PREFIX, read_json
-from xling.cache_use import ABOUT_FILE, MARK, claim, is_in_use, last_use
 from xling.errors import MissingFileError, XlingError, XlingValueError
+from xling.storage.atomic import TEMPORARY_PREFIX, read_json
+from xling.storage.cache_marks import ABOUT_FILE, MARK, claim, is_in_use, last_use
 
 KINDS = {
     "models": "weights decoded from a package",

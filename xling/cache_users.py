@@ -4,11 +4,11 @@ from pathlib import Path
 
 import yaml
 
-from xling.atomic import read_json
 from xling.callbacks.base import shared_store
 from xling.errors import MissingFileError
 from xling.precision import probe_precision
 from xling.rundir import CONFIG_FILE, DATA_FILE, ENVIRONMENT_FILE
+from xling.storage.atomic import read_json
 
 
 def find_users(runs: Path, cache_dir: Path) -> dict[Path, set[str]]:

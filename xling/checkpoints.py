@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
-from xling.atomic import atomic_path
 from xling.errors import CorruptArtefactError, MissingFileError, UnreachableError
+from xling.storage.atomic import atomic_path
 
 _BROKEN = (RuntimeError, EOFError, KeyError, ValueError, OSError, pickle.UnpicklingError, zipfile.BadZipFile)
 

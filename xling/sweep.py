@@ -15,10 +15,10 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, open_dict
 from rich.progress import track
 
-from xling.atomic import write_text
 from xling.errors import UnreachableError, XlingError, XlingValueError
 from xling.freezing import plan_freezing
 from xling.planned import RunKey, record_plan
+from xling.storage.atomic import write_text
 
 log = logging.getLogger(__name__)
 

@@ -13,9 +13,7 @@ import pytorch_lightning as pl
 from filelock import FileLock
 from omegaconf import DictConfig, OmegaConf
 
-from xling.atomic import write_json
 from xling.build import Parts, build_parts, build_trainer, resolve_settings
-from xling.cache_use import ABOUT_FILE, hold
 from xling.callbacks.stop_on_signal import Preempted, StopOnSignal
 from xling.cli import as_task, run_command
 from xling.errors import MissingFileError
@@ -26,6 +24,8 @@ from xling.requeue import Requeue, find_requeue
 from xling.resources import explaining_resources
 from xling.rundir import LOG_FILE, RunDirectory
 from xling.runstate import recording_failure
+from xling.storage.atomic import write_json
+from xling.storage.cache_marks import ABOUT_FILE, hold
 from xling.sweep import run_key
 
 log = logging.getLogger(__name__)

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import yaml
 
-from xling.atomic import read_json
 from xling.distances import Distances
 from xling.errors import XlingValueError
 from xling.rundir import CONFIG_FILE, ENVIRONMENT_FILE
+from xling.storage.atomic import read_json
 
 # torch, transformers and what needs them are imported where they are used: most analyses do without
 

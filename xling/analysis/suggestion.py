@@ -13,8 +13,8 @@ from pathlib import Path
 import pandas as pd
 
 from xling.analysis.schema import IMPACT_VS_DISTANCE
-from xling.atomic import write_json
 from xling.errors import XlingValueError, close_matches
+from xling.storage.atomic import write_json
 
 ALPHA = 0.05
 DEFAULT_DISTANCE = "genetic"

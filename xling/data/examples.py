@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from xling.errors import XlingValueError
-from xling.hashing import rows_fingerprint
+from xling.storage.hashing import rows_fingerprint
 
 IDS = ("example_id", "group_id")
 """Columns that every task's examples have: example_id, unique; group_id, examples that share one are not independent

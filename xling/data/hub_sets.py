@@ -8,7 +8,7 @@ import pandas as pd
 
 from xling.data.examples import numbered
 from xling.errors import UnreachableError, XlingValueError, close_matches
-from xling.hub import TIMEOUT_S, unreachable_errors
+from xling.storage.hub import TIMEOUT_S, unreachable_errors
 
 
 class HubSource:

@@ -17,13 +17,13 @@ import torch
 from filelock import FileLock
 from transformers import PreTrainedTokenizerBase
 
-from xling.atomic import atomic_path, read_json, write_json
-from xling.cache_use import hold
 from xling.data.batching import FILLER
 from xling.data.examples import examples_fingerprint
 from xling.data.lazy_tokenizer import LazyTokenizer
 from xling.errors import CorruptArtefactError, XlingError
-from xling.hashing import content_key
+from xling.storage.atomic import atomic_path, read_json, write_json
+from xling.storage.cache_marks import hold
+from xling.storage.hashing import content_key
 
 log = logging.getLogger(__name__)
 

@@ -14,12 +14,12 @@ import torch
 from filelock import FileLock
 from torch import Tensor, nn
 
-from xling.atomic import atomic_path
-from xling.cache_use import hold
 from xling.data.prefixed import PrefixStates, prefix_bytes
 from xling.errors import UnreachableError, XlingValueError
-from xling.hashing import content_key
 from xling.layers import ARCHITECTURES, Architecture
+from xling.storage.atomic import atomic_path
+from xling.storage.cache_marks import hold
+from xling.storage.hashing import content_key
 
 log = logging.getLogger(__name__)
 

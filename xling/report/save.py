@@ -9,8 +9,8 @@ from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from xling.atomic import atomic_path, write_text
 from xling.report import style
+from xling.storage.atomic import atomic_path, write_text
 
 DPI = 200
 LONG_TABLE = 40

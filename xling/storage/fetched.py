@@ -11,10 +11,10 @@ from typing import Any
 
 import pandas as pd
 
-from xling.atomic import read_json, write_json
-from xling.cache_use import hold
 from xling.errors import CorruptArtefactError
-from xling.hashing import content_key, file_sha256
+from xling.storage.atomic import read_json, write_json
+from xling.storage.cache_marks import hold
+from xling.storage.hashing import content_key, file_sha256
 
 FOLDER = "fetched"
 RECORD_FILE = "record.json"

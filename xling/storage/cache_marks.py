@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from xling.file_locks import is_held
+from xling.storage.locks import is_held
 
 MARK = ".used"
 ABOUT_FILE = "about.json"
