@@ -11,7 +11,7 @@ import torch
 from xling.callbacks._agree import agree
 from xling.callbacks.stop_on_signal import StopOnSignal
 from xling.errors import XlingValueError
-from xling.randomness import get_random_state, set_random_state
+from xling.machine.randomness import get_random_state, set_random_state
 
 log = logging.getLogger(__name__)
 

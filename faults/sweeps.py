@@ -13,7 +13,7 @@ from pathlib import Path
 from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
 
-from xling.logs import configure_logging
+from xling.machine.logs import configure_logging
 from xling.rundir import RunDirectory
 from xling.sweep import RunKey, run_key
 

@@ -5,7 +5,7 @@ import torch
 
 from xling.build import resolve_settings
 from xling.errors import XlingValueError
-from xling.precision import resolve_precision
+from xling.machine.precision import resolve_precision
 from xling.train import train
 
 

@@ -15,9 +15,9 @@ from xling.callbacks import ProgressFile, RunCheckpoint, StopOnDivergence, StopO
 from xling.callbacks.stop_on_signal import EXIT_PREEMPTED, Preempted
 from xling.data.batching import LengthBucketBatches
 from xling.errors import CorruptArtefactError, DivergedError, OutOfMemoryError, UnreachableError, XlingValueError
+from xling.machine.randomness import get_random_state, set_random_state
+from xling.machine.resources import explaining_resources
 from xling.metrics_file import MetricsFile
-from xling.randomness import get_random_state, set_random_state
-from xling.resources import explaining_resources
 from xling.rundir import RunDirectory
 from xling.runstate import read_failure, read_progress, recording_failure
 from xling.train import train

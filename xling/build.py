@@ -28,6 +28,9 @@ from xling.errors import XlingError, XlingValueError
 from xling.freezing import plan_freezing, switch_off_dropout
 from xling.layers import find_layers
 from xling.loggers import FinalFigures, build_loggers, check_packages, final_figures
+from xling.machine.precision import probe_precision, resolve_precision
+from xling.machine.processes import shards_parameters
+from xling.machine.requeue import slurm_plugins
 from xling.metrics_file import MetricsFile
 from xling.models.attention import use_processor_attention
 from xling.models.dropout import use_processor_dropout
@@ -42,10 +45,7 @@ from xling.models.encoders import (
 from xling.models.spec import EncoderSpec
 from xling.module import TransferModule
 from xling.pooling import WORD_POOLINGS
-from xling.precision import probe_precision, resolve_precision
-from xling.processes import shards_parameters
 from xling.recorder import RunRecorder
-from xling.requeue import slurm_plugins
 from xling.rundir import RunDirectory
 from xling.storage.fetched import FetchedFirst, data_folder
 

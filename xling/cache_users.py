@@ -6,7 +6,7 @@ import yaml
 
 from xling.callbacks.base import shared_store
 from xling.errors import MissingFileError
-from xling.precision import probe_precision
+from xling.machine.precision import probe_precision
 from xling.rundir import CONFIG_FILE, DATA_FILE, ENVIRONMENT_FILE
 from xling.storage.atomic import read_json
 

@@ -15,8 +15,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from xling.errors import XlingError, XlingValueError, close_matches
 from xling.failures import JobFailed, report_failures
-from xling.launchers import check_launcher
-from xling.logs import configure_logging
+from xling.machine.launchers import check_launcher
+from xling.machine.logs import configure_logging
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 from transformers import get_constant_schedule_with_warmup, get_linear_schedule_with_warmup
 
-from xling.distributed import StepMeanLoss
+from xling.machine.distributed import StepMeanLoss
 from xling.models.packing import check_packs, encode_packed
 from xling.models.prefix import blocks_after
 
@@ -102,7 +102,7 @@ class TransferModule(StepMeanLoss, pl.LightningModule, ABC):
         return batch["group_id"]
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
-        """Mean loss of the whole step's batch, see :class:`xling.distributed.StepMeanLoss`."""
+        """Mean loss of the whole step's batch, see :class:`xling.machine.distributed.StepMeanLoss`."""
         total, count = self.loss(batch)
         is_real = batch["example_id"][0] >= 0  # else it fills an empty share
         loss = self.step_mean(total * is_real, count * is_real)

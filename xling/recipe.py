@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from xling.precision import probe_precision
+from xling.machine.precision import probe_precision
 
 
 def describe_recipe(config: Mapping[str, Any], environment: Mapping[str, Any], data: Mapping[str, Any]) -> str:

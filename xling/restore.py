@@ -27,7 +27,7 @@ from xling.distances import KINDS, SOURCES, DistanceWarning, distance_table
 from xling.errors import XlingError, XlingValueError
 from xling.finished import FinishedRun, load_run
 from xling.layers import check_layer, find_layers
-from xling.logs import configure_logging
+from xling.machine.logs import configure_logging
 from xling.storage.atomic import write_text
 
 log = logging.getLogger("xling.restore")  # __name__ is "__main__" where this is the command

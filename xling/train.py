@@ -18,10 +18,10 @@ from xling.callbacks.stop_on_signal import Preempted, StopOnSignal
 from xling.cli import as_task, run_command
 from xling.errors import MissingFileError
 from xling.frozen_prefix import start_after_frozen_layers
-from xling.logs import log_to_file
-from xling.processes import first, is_first, joined_processes, only_first, rank, shards_parameters, together
-from xling.requeue import Requeue, find_requeue
-from xling.resources import explaining_resources
+from xling.machine.logs import log_to_file
+from xling.machine.processes import first, is_first, joined_processes, only_first, rank, shards_parameters, together
+from xling.machine.requeue import Requeue, find_requeue
+from xling.machine.resources import explaining_resources
 from xling.rundir import LOG_FILE, RunDirectory
 from xling.runstate import recording_failure
 from xling.storage.atomic import write_json

@@ -70,8 +70,8 @@ def _read_base(run: Path, config: Mapping[str, Any], data: Any, languages: list[
     import torch
 
     from xling.callbacks.base import shared_store
+    from xling.machine.precision import probe_precision
     from xling.models.spec import EncoderSpec
-    from xling.precision import probe_precision
 
     probe, spec = config["probe"], EncoderSpec(**config["model"])
     store = shared_store(
