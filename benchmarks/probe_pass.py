@@ -17,7 +17,7 @@ from benchmarks.material import as_a_run, classifier_of, data_of, encoder_of, qu
 from benchmarks.measure import Seconds, nothing_kept, peak_memory, timed
 from xling.callbacks import ImpactMonitor
 from xling.callbacks.base import BaseStore
-from xling.pooling import masked_mean
+from xling.models.pooling import masked_mean
 
 
 class ByHand(pl.Callback):

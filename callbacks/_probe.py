@@ -13,7 +13,7 @@ from xling.callbacks._batches import group_ids, loader_names, padding_mask, row_
 from xling.callbacks.select import LayerChoice, select_layers
 from xling.callbacks.tap import LayerTap
 from xling.callbacks.uncompiled import uncompiled
-from xling.pooling import WORD_POOLINGS, first_piece, get_probe_pooling, words_of
+from xling.models.pooling import WORD_POOLINGS, first_piece, get_probe_pooling, words_of
 
 
 @dataclass(frozen=True)

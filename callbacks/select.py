@@ -7,7 +7,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from xling.errors import XlingValueError, close_matches
-from xling.layers import layer_modules
+from xling.models.layers import layer_modules
 
 
 def find_encoder(module: nn.Module) -> nn.Module | None:
@@ -25,7 +25,7 @@ def select_layers(module: nn.Module, layers: LayerChoice = None) -> dict[str, nn
         module: any module.
         layers: shell-style patterns over ``named_modules()``, e.g. ``"features.*"``; None: all layers of the Hugging
             Face encoder inside, labelled ``layer_00`` (embedding output) to ``layer_NN``; a mapping: the same for an
-            architecture that is not known, see `override` of :func:`xling.layers.find_layers`.
+            architecture that is not known, see `override` of :func:`xling.models.layers.find_layers`.
 
     Returns:
         Label -> module whose output is that layer, in the model's order.

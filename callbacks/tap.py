@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from xling.errors import XlingValueError
-from xling.layers import output_of
+from xling.models.layers import output_of
 
 Pooling = Callable[[Tensor, Tensor | None], Tensor]
 

@@ -109,7 +109,7 @@ def extract(module):
 
 def extract_from(module, loader):
     from xling.callbacks.select import select_layers
-    from xling.layers import output_of
+    from xling.models.layers import output_of
 
     layers, collected = select_layers(module, module.layers), {}
     handles = [

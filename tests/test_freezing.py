@@ -18,8 +18,8 @@ from xling.freezing import (
     saves_no_backward,
     switch_off_dropout,
 )
-from xling.layers import ARCHITECTURES, layer_modules, layer_parameters, output_of
 from xling.models import EncoderSpec, load_encoder
+from xling.models.layers import ARCHITECTURES, layer_modules, layer_parameters, output_of
 from xling.models.tiny import N_LAYERS, tiny_config
 
 IDS = torch.arange(5, 19).reshape(2, 7)

@@ -10,9 +10,9 @@ from xling.callbacks.freezing import LayerFreezing
 from xling.errors import XlingValueError
 from xling.finished import load_run
 from xling.freezing import describe_plan, freeze_layers, plan_freezing
-from xling.layers import ARCHITECTURES, find_layers
 from xling.lora import TARGETS, merge_adapters
 from xling.models import EncoderSpec, load_encoder
+from xling.models.layers import ARCHITECTURES, find_layers
 from xling.models.tiny import N_LAYERS
 from xling.restore import restore_run
 from xling.train import train

@@ -6,7 +6,7 @@ from transformers import AutoModel, BertConfig, DistilBertConfig, XLMRobertaConf
 
 from xling.errors import XlingValueError
 from xling.models.packing import attend_by_length, attend_ragged, encode_packed
-from xling.pooling import POOLINGS
+from xling.models.pooling import POOLINGS
 
 SMALL = {
     "vocab_size": 50,

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from xling.callbacks.tap import LayerTap
-from xling.pooling import POOLINGS
+from xling.models.pooling import POOLINGS
 
 
 @pytest.mark.parametrize("pooling", ["mean", "cls"])

@@ -13,8 +13,8 @@ from xling.data.examples import numbered
 from xling.data.files import FileSource
 from xling.data.word_files import ConlluReader, TagReader
 from xling.errors import XlingValueError
+from xling.models.pooling import first_piece, get_probe_pooling, mean_of_pieces, words_of
 from xling.models.tiny import tiny_tokenizer
-from xling.pooling import first_piece, get_probe_pooling, mean_of_pieces, words_of
 from xling.tasks import TokenClassification
 from xling.tasks.entities import entities, entity_f1
 from xling.tasks.token_module import WordScores

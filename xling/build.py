@@ -26,7 +26,6 @@ from xling.checkpoints import VerifiedCheckpointIO
 from xling.data.datamodule import TransferDataModule
 from xling.errors import XlingError, XlingValueError
 from xling.freezing import plan_freezing, switch_off_dropout
-from xling.layers import find_layers
 from xling.loggers import FinalFigures, build_loggers, check_packages, final_figures
 from xling.machine.precision import probe_precision, resolve_precision
 from xling.machine.processes import shards_parameters
@@ -42,9 +41,10 @@ from xling.models.encoders import (
     resolve_weights,
     take_pooler,
 )
+from xling.models.layers import find_layers
+from xling.models.pooling import WORD_POOLINGS
 from xling.models.spec import EncoderSpec
 from xling.module import TransferModule
-from xling.pooling import WORD_POOLINGS
 from xling.recorder import RunRecorder
 from xling.rundir import RunDirectory
 from xling.storage.fetched import FetchedFirst, data_folder

@@ -1,6 +1,6 @@
 """Freezing strategies as data: from plain settings to a named list of layers, and the pure function that freezes them.
 
-Layer 0 is the whole embedding module, layer i the i-th block (see :mod:`xling.layers`). Each strategy is a small
+Layer 0 is the whole embedding module, layer i the i-th block (see :mod:`xling.models.layers`). Each strategy is a small
 function in ``STRATEGIES``; a new one is a function there and a file in ``conf/freeze``.
 """
 
@@ -13,8 +13,8 @@ from typing import Any
 from torch import nn
 
 from xling.errors import CorruptArtefactError, XlingValueError, close_matches
-from xling.layers import check_layer, find_layers
 from xling.lora import add_adapters
+from xling.models.layers import check_layer, find_layers
 from xling.storage.atomic import read_json
 
 DROPOUT = ("active", "off")
@@ -226,7 +226,7 @@ def freeze_layers(module: nn.Module, plan: FreezePlan, override: Mapping[str, st
     Args:
         module: an encoder or anything around one.
         plan: what to freeze.
-        override: module paths of an unknown architecture, see :func:`xling.layers.find_layers`.
+        override: module paths of an unknown architecture, see :func:`xling.models.layers.find_layers`.
 
     Returns:
         Full names of the frozen parameters, each once.

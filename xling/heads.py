@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from xling.errors import XlingValueError
-from xling.pooling import get_pooling
+from xling.models.pooling import get_pooling
 
 
 class ClassificationHead(nn.Module):

@@ -11,10 +11,10 @@ from importlib.util import find_spec
 from torch import Tensor, nn
 
 from xling.errors import XlingValueError, close_matches
-from xling.layers import find_encoder
+from xling.models.layers import find_encoder
 
 TARGETS = {"distilbert": ["q_lin", "v_lin"], "umt5": ["q", "v"], "modernbert": ["Wqkv"]}
-"""Queries and values, as peft chooses itself for the other architectures of :data:`xling.layers.ARCHITECTURES`."""
+"""Queries and values, as peft chooses itself for the other architectures of :data:`xling.models.layers.ARCHITECTURES`."""
 
 
 def check_peft() -> None:
@@ -47,7 +47,7 @@ def add_adapters(
         target_modules: last parts of the names of the maps, e.g. ``["query", "value"]``, or ``all-linear``; None: queries
             and values.
         adapter_dropout: probability before A, 0..1.
-        override: module paths of an unknown architecture, see :func:`xling.layers.find_layers`.
+        override: module paths of an unknown architecture, see :func:`xling.models.layers.find_layers`.
 
     Returns:
         Full names of the frozen parameters.

@@ -26,8 +26,8 @@ from xling.build import build_trainer
 from xling.distances import KINDS, SOURCES, DistanceWarning, distance_table
 from xling.errors import XlingError, XlingValueError
 from xling.finished import FinishedRun, load_run
-from xling.layers import check_layer, find_layers
 from xling.machine.logs import configure_logging
+from xling.models.layers import check_layer, find_layers
 from xling.storage.atomic import write_text
 
 log = logging.getLogger("xling.restore")  # __name__ is "__main__" where this is the command
@@ -100,7 +100,7 @@ def compute_restorations(
     Args:
         finetuned: state dict of the fine-tuned model.
         base: state dict before training.
-        prefixes: per layer, the modules whose parameters make it (:attr:`xling.layers.Layers.owners`).
+        prefixes: per layer, the modules whose parameters make it (:attr:`xling.models.layers.Layers.owners`).
         restorations: pairs of layers to restore together and the weight of the base model, 0..1.
         evaluate: state dict -> target language -> score.
         source_language: language fine-tuned on.

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from xling.data.prefixed import PrefixStates, prefix_bytes
 from xling.errors import UnreachableError, XlingValueError
-from xling.layers import ARCHITECTURES, Architecture
+from xling.models.layers import ARCHITECTURES, Architecture
 from xling.storage.atomic import atomic_path
 from xling.storage.cache_marks import hold
 from xling.storage.hashing import content_key

@@ -45,7 +45,7 @@ class EncoderSpec:
         pooling: ``cls`` or ``mean``.
         pooler: keep the pre-trained pooler (BERT: dense and tanh on the first token) for the head, as the paper does.
         seed: of random weights.
-        layers: module paths of an architecture that is not known, see :func:`xling.layers.find_layers`.
+        layers: module paths of an architecture that is not known, see :func:`xling.models.layers.find_layers`.
         dropout: in training, of encoder and head: ``active`` or ``off``.
 
     Raises:
