@@ -12,9 +12,9 @@ from xling.data.datamodule import TransferDataModule
 from xling.data.mini_nli_source import MiniNliSource
 from xling.data.xnli import XnliSource
 from xling.languages import XNLI_LANGUAGES
-from xling.models.attention import use_processor_attention
-from xling.models.dropout import use_processor_dropout
 from xling.models.encoders import load_encoder, load_tokenizer
+from xling.models.fast.attention import use_processor_attention
+from xling.models.fast.dropout import use_processor_dropout
 from xling.models.spec import EncoderSpec
 from xling.tasks import SentenceClassification
 from xling.tasks.sentence_module import SequenceClassifier

@@ -6,8 +6,8 @@ import pytorch_lightning as pl
 from torch import nn
 
 from xling.errors import XlingValueError
+from xling.models.fast.used_rows import UsedRowsEmbedding, can_leave_out_rows
 from xling.models.layers import find_layers
-from xling.models.used_rows import UsedRowsEmbedding, can_leave_out_rows
 
 
 class TrainUsedRows(pl.Callback):

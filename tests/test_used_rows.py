@@ -9,7 +9,7 @@ from torch import nn
 import xling.build
 from xling.callbacks import TrainUsedRows
 from xling.errors import XlingValueError
-from xling.models.used_rows import UsedRowsEmbedding
+from xling.models.fast.used_rows import UsedRowsEmbedding
 from xling.train import train
 
 WORDS = "encoder.embeddings.word_embeddings.weight"

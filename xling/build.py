@@ -31,8 +31,6 @@ from xling.machine.precision import probe_precision, resolve_precision
 from xling.machine.processes import shards_parameters
 from xling.machine.requeue import slurm_plugins
 from xling.metrics_file import MetricsFile
-from xling.models.attention import use_processor_attention
-from xling.models.dropout import use_processor_dropout
 from xling.models.encoders import (
     check_pooling,
     describe_encoder,
@@ -41,6 +39,8 @@ from xling.models.encoders import (
     resolve_weights,
     take_pooler,
 )
+from xling.models.fast.attention import use_processor_attention
+from xling.models.fast.dropout import use_processor_dropout
 from xling.models.layers import find_layers
 from xling.models.pooling import WORD_POOLINGS
 from xling.models.spec import EncoderSpec

@@ -12,8 +12,8 @@ from torchmetrics import Metric
 from transformers import get_constant_schedule_with_warmup, get_linear_schedule_with_warmup
 
 from xling.machine.distributed import StepMeanLoss
-from xling.models.packing import check_packs, encode_packed
-from xling.models.prefix import blocks_after
+from xling.models.fast.packing import check_packs, encode_packed
+from xling.models.fast.prefix import blocks_after
 
 _INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
@@ -36,7 +36,7 @@ class TransferModule(StepMeanLoss, pl.LightningModule, ABC):
         schedule: ``linear`` decay to 0 or ``constant``.
         evaluation_autocast: False runs validation in float32 whatever the training precision; early layers' impact of
             1e-4 to 1e-3 is below bfloat16's noise.
-        packed: train without padding, see :mod:`xling.models.packing`; validation pads, since callbacks read layers there.
+        packed: train without padding, see :mod:`xling.models.fast.packing`; validation pads, since callbacks read layers there.
 
     Raises:
         XlingValueError: `packed` with an encoder that cannot.

@@ -20,7 +20,7 @@ class PrefixStates:
     whenever they are read, since nobody would notice a changed number.
 
     Args:
-        path: file that :func:`xling.models.prefix.store_prefix` fills.
+        path: file that :func:`xling.models.fast.prefix.store_prefix` fills.
         lengths: tokens per example, [n], in the order of the set.
         hidden_size: width of the encoder.
         is_new: make the file, to be filled by :meth:`put`.

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from transformers import AttentionInterface
 
 from xling.errors import XlingValueError
-from xling.models.attention import attend
-from xling.models.prefix import blocks_after
+from xling.models.fast.attention import attend
+from xling.models.fast.prefix import blocks_after
 
 ATTENTION = "xling_packed"
 FIRST_POSITION = {"bert": lambda config: 0} | dict.fromkeys(
@@ -39,7 +39,7 @@ def encode_packed(
         attention_mask: [batch, sequence], 1 where a token is real; every example has at least one, and padding follows
             the real tokens.
         token_type_ids: [batch, sequence] int64, or None.
-        prefix: a layer and its output [batch, sequence, hidden] to start from, see :mod:`xling.models.prefix`; None: the
+        prefix: a layer and its output [batch, sequence, hidden] to start from, see :mod:`xling.models.fast.prefix`; None: the
             tokens.
 
     Returns:

@@ -10,7 +10,7 @@ from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
-from xling.models.dropout import dropout as drop
+from xling.models.fast.dropout import dropout as drop
 
 ATTENTION = "xling"
 _SPECIAL = ("position_bias", "cache", "softcap")

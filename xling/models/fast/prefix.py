@@ -14,8 +14,8 @@ import torch
 from filelock import FileLock
 from torch import Tensor, nn
 
-from xling.data.prefixed import PrefixStates, prefix_bytes
 from xling.errors import UnreachableError, XlingValueError
+from xling.models.fast.prefixed_examples import PrefixStates, prefix_bytes
 from xling.models.layers import ARCHITECTURES, Architecture
 from xling.storage.atomic import atomic_path
 from xling.storage.cache_marks import hold
