@@ -9,7 +9,7 @@ from torch import nn
 from transformers import AutoModel, BertConfig, PreTrainedTokenizerBase
 
 from xling.data.datamodule import TransferDataModule
-from xling.data.mini_nli_source import MiniNliSource
+from xling.data.mini_nli.source import MiniNliSource
 from xling.data.xnli import XnliSource
 from xling.languages import XNLI_LANGUAGES
 from xling.models.encoders import load_encoder, load_tokenizer

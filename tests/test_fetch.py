@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from hub_imitation import serve_model
 
-from xling.data.mini_nli_source import MiniNliSource
+from xling.data.mini_nli.source import MiniNliSource
 from xling.errors import CorruptArtefactError
 from xling.fetch import fetch, fetch_data, fetch_model
 from xling.models.encoders import content_hash, load_encoder, load_tokenizer

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import yaml
 
-from xling.data.mini_nli_grammar import GENERAL, N_VARIANTS, SLOTS, SPECIFIC, SUBJECTS, Meaning
+from xling.data.mini_nli.grammar import GENERAL, N_VARIANTS, SLOTS, SPECIFIC, SUBJECTS, Meaning
 from xling.errors import MissingFileError, XlingValueError, close_matches
 
 LANGUAGE_FOLDER = Path(__file__).parent / "mini_nli_languages"
@@ -150,7 +150,7 @@ def render(meaning: Meaning, language: Language) -> str:
     """Say a meaning in a language.
 
     Args:
-        meaning: from :func:`xling.data.mini_nli_grammar.draw_meanings`.
+        meaning: from :func:`xling.data.mini_nli.grammar.draw_meanings`.
         language: from :func:`load_language`.
 
     Returns:

@@ -1,14 +1,14 @@
 """The embedded data set ``mini_nli``: parallel premise/hypothesis pairs in every language that has a file of forms.
 
-The meanings come from :mod:`xling.data.mini_nli_grammar`, the sentences from :mod:`xling.data.mini_nli_forms`.
+The meanings come from :mod:`xling.data.mini_nli.grammar`, the sentences from :mod:`xling.data.mini_nli.forms`.
 """
 
 from pathlib import Path
 
 import pandas as pd
 
-from xling.data.mini_nli_forms import Language, language_files, load_language, render
-from xling.data.mini_nli_grammar import LABELS, SPLITS, draw_meanings
+from xling.data.mini_nli.forms import Language, language_files, load_language, render
+from xling.data.mini_nli.grammar import LABELS, SPLITS, draw_meanings
 
 __all__ = ["COLUMNS", "LABELS", "SPLITS", "Language", "available_languages", "generate", "load_language"]
 
