@@ -10,7 +10,7 @@ from transformers import AutoModel, BertConfig, PreTrainedTokenizerBase
 
 from xling.data.datamodule import TransferDataModule
 from xling.data.mini_nli.source import MiniNliSource
-from xling.data.xnli import XnliSource
+from xling.data.sources.xnli import XnliSource
 from xling.languages import XNLI_LANGUAGES
 from xling.models.encoders import load_encoder, load_tokenizer
 from xling.models.fast.attention import use_processor_attention

@@ -85,7 +85,7 @@ def test_validations_are_counted_by_their_interval(make_config):
 
 
 def test_rows_are_counted_without_asking_a_hub(tmp_path):
-    xnli = {"_target_": "xling.data.xnli.XnliSource", "root": None, "revision": None}
+    xnli = {"_target_": "xling.data.sources.xnli.XnliSource", "root": None, "revision": None}
     assert count_rows(json.dumps(xnli), "en", "train") == 392_702
     for label in ("entailment", "neutral"):
         (tmp_path / "test.en.tsv").write_text(f"pair_id\tpremise\thypothesis\tlabel\n1\ta\tb\t{label}\n")

@@ -10,7 +10,7 @@ from task_files import write_squad
 from torchmetrics.functional.text import squad
 
 from xling.data.examples import numbered
-from xling.data.squad_files import SquadReader
+from xling.data.sources.squad_files import SquadReader
 from xling.errors import XlingValueError
 from xling.models.tiny import tiny_tokenizer
 from xling.tasks import QuestionAnswering

@@ -10,8 +10,8 @@ import torch
 
 from xling.data.collate import PadToLongest
 from xling.data.examples import numbered
-from xling.data.files import FileSource
-from xling.data.word_files import ConlluReader, TagReader
+from xling.data.sources.files import FileSource
+from xling.data.sources.word_files import ConlluReader, TagReader
 from xling.errors import XlingValueError
 from xling.models.pooling import first_piece, get_probe_pooling, mean_of_pieces, words_of
 from xling.models.tiny import tiny_tokenizer

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from xling.data.examples import ExampleSource
-from xling.data.files import FileSource
-from xling.data.hub_sets import HubSource
+from xling.data.sources.files import FileSource
+from xling.data.sources.hub_sets import HubSource
 
 
 def hub_or_files(root: str | Path | None, hub: Mapping[str, Any], local: Mapping[str, Any]) -> ExampleSource:
@@ -14,7 +14,7 @@ def hub_or_files(root: str | Path | None, hub: Mapping[str, Any], local: Mapping
 
     Args:
         root: folder, or None.
-        hub: arguments of :class:`xling.data.hub_sets.HubSource`.
-        local: arguments of :class:`xling.data.files.FileSource` beside `root`.
+        hub: arguments of :class:`xling.data.sources.hub_sets.HubSource`.
+        local: arguments of :class:`xling.data.sources.files.FileSource` beside `root`.
     """
     return HubSource(**hub) if root is None else FileSource(root, **local)

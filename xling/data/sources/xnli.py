@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from xling.data.hub_sets import load_hub_frame
+from xling.data.sources.hub_sets import load_hub_frame
 from xling.errors import MissingFileError, XlingValueError, close_matches
 from xling.languages import XNLI_LANGUAGES
 
