@@ -15,7 +15,7 @@ from xling.errors import XlingValueError
 from xling.models.tiny import tiny_tokenizer
 from xling.tasks import QuestionAnswering
 from xling.tasks.answers import answer_f1, exact_match, normalised
-from xling.tasks.span_module import AnswerScores, best_spans
+from xling.tasks.question_module import AnswerScores, best_spans
 
 TASK = QuestionAnswering()
 

@@ -17,8 +17,8 @@ from xling.models.pooling import first_piece, get_probe_pooling, mean_of_pieces,
 from xling.models.tiny import tiny_tokenizer
 from xling.tasks import TokenClassification
 from xling.tasks.entities import entities, entity_f1
-from xling.tasks.token_module import WordScores
 from xling.tasks.windows import WORD_BITS, windows
+from xling.tasks.word_module import WordScores
 
 SHARED_UD, SHARED_PANX = Path("../shared/ud"), Path("../shared/panx")
 

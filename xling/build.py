@@ -44,10 +44,10 @@ from xling.models.fast.dropout import use_processor_dropout
 from xling.models.layers import find_layers
 from xling.models.pooling import WORD_POOLINGS
 from xling.models.spec import EncoderSpec
-from xling.module import TransferModule
 from xling.recorder import RunRecorder
 from xling.rundir import RunDirectory
 from xling.storage.fetched import FetchedFirst, data_folder
+from xling.tasks.transfer_module import TransferModule
 
 log = logging.getLogger(__name__)
 

@@ -13,10 +13,10 @@ from transformers import PreTrainedTokenizerBase
 from xling.data.collate import IGNORED
 from xling.data.examples import check_examples
 from xling.errors import XlingValueError, close_matches
-from xling.heads import refuse_pooler
+from xling.tasks.heads import refuse_pooler
 from xling.tasks.labels import check_labels, labels_of
-from xling.tasks.token_module import METRICS, TokenClassifier
 from xling.tasks.windows import WORD_BITS, Frame, pieces_of, window_id, windows
+from xling.tasks.word_module import METRICS, TokenClassifier
 
 log = logging.getLogger(__name__)
 
@@ -113,7 +113,7 @@ class TokenClassification:
     def module(
         self, encoder: nn.Module, *, pooling: str, pooler: nn.Module | None = None, **settings: Any
     ) -> TokenClassifier:
-        """The LightningModule; `settings` are those of :class:`xling.module.TransferModule`. `pooling` is not used.
+        """The LightningModule; `settings` are those of :class:`xling.tasks.transfer_module.TransferModule`. `pooling` is not used.
 
         Raises:
             XlingValueError: a pooler, which reads one token alone.

@@ -7,9 +7,9 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
-from xling.heads import TokenHead
-from xling.module import TransferModule
 from xling.tasks.answers import answer_f1, exact_match
+from xling.tasks.heads import TokenHead
+from xling.tasks.transfer_module import TransferModule
 
 METRICS = ("f1", "exact_match")
 
@@ -50,7 +50,7 @@ class SpanClassifier(TransferModule):
     context and answers.
 
     Args:
-        encoder: see :class:`xling.module.TransferModule`, which takes `settings`.
+        encoder: see :class:`xling.tasks.transfer_module.TransferModule`, which takes `settings`.
         max_answer_length: tokens of an answer at most.
     """
 

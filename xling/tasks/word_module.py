@@ -9,9 +9,9 @@ from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
 from xling.data.collate import IGNORED
-from xling.heads import TokenHead
-from xling.module import TransferModule
 from xling.tasks.entities import entity_f1
+from xling.tasks.heads import TokenHead
+from xling.tasks.transfer_module import TransferModule
 from xling.tasks.windows import WORD_BITS
 
 METRICS = ("accuracy", "entity_f1")
@@ -60,7 +60,7 @@ class TokenClassifier(TransferModule):
     sentence_id [batch].
 
     Args:
-        encoder: see :class:`xling.module.TransferModule`, which takes `settings`.
+        encoder: see :class:`xling.tasks.transfer_module.TransferModule`, which takes `settings`.
         labels: names of the classes.
         metric: transfer metric, one of :data:`METRICS`; entity_f1 is measured where it is the metric.
     """
