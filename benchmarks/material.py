@@ -10,8 +10,7 @@ from transformers import AutoModel, BertConfig, PreTrainedTokenizerBase
 
 from xling.data.datamodule import TransferDataModule
 from xling.data.mini_nli.source import MiniNliSource
-from xling.data.sources.xnli import XnliSource
-from xling.languages import XNLI_LANGUAGES
+from xling.data.sources.xnli import XNLI_LANGUAGES, XnliSource
 from xling.models.encoders import load_encoder, load_tokenizer
 from xling.models.fast.attention import use_processor_attention
 from xling.models.fast.dropout import use_processor_dropout

@@ -7,7 +7,7 @@ import pytorch_lightning as pl
 
 from xling.errors import XlingValueError
 from xling.freezing import FreezePlan, describe_plan, freeze_layers
-from xling.lora import check_peft
+from xling.freezing.lora import check_peft
 from xling.models.layers import find_layers
 
 log = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ from xling.analysis.schema import (
     TRANSFER_VS_DISTANCE,
     Analysis,
 )
-from xling.languages import XNLI_LANGUAGES
+from xling.data.sources.xnli import XNLI_LANGUAGES
 
 INDO_EUROPEAN = {"bg", "de", "el", "en", "es", "fr", "hi", "ru", "ur"}
 

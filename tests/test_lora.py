@@ -10,7 +10,7 @@ from xling.callbacks.freezing import LayerFreezing
 from xling.errors import XlingValueError
 from xling.finished import load_run
 from xling.freezing import describe_plan, freeze_layers, plan_freezing
-from xling.lora import TARGETS, merge_adapters
+from xling.freezing.lora import TARGETS, merge_adapters
 from xling.models import EncoderSpec, load_encoder
 from xling.models.layers import ARCHITECTURES, find_layers
 from xling.models.tiny import N_LAYERS
@@ -172,6 +172,6 @@ def test_a_rank_that_is_none_is_refused(r):
 
 
 def test_a_missing_package_names_the_extra(monkeypatch):
-    monkeypatch.setattr("xling.lora.find_spec", lambda name: None)
+    monkeypatch.setattr("xling.freezing.lora.find_spec", lambda name: None)
     with pytest.raises(XlingValueError, match=r"freeze=lora needs the package peft: pip install 'xling\[lora\]'"):
         LayerFreezing(plan_freezing("lora"))

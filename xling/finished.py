@@ -13,7 +13,7 @@ from xling.checkpoints import load_checkpoint
 from xling.data.datamodule import TransferDataModule
 from xling.errors import MissingFileError, XlingValueError
 from xling.freezing import plan_freezing
-from xling.lora import merge_adapters
+from xling.freezing.lora import merge_adapters
 from xling.models.encoders import content_hash, load_encoder
 from xling.models.spec import EncoderSpec
 from xling.rundir import CONFIG_FILE, DATA_FILE, ENVIRONMENT_FILE, RunDirectory

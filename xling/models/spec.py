@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from xling.errors import XlingValueError, close_matches
-from xling.freezing import DROPOUT
+
+DROPOUT = ("active", "off")
+"""What a setting called dropout may be."""
 
 WEIGHTS = {
     "pretrained": "from the folder or the model hub",

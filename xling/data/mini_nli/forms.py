@@ -13,7 +13,7 @@ import yaml
 from xling.data.mini_nli.grammar import GENERAL, N_VARIANTS, SLOTS, SPECIFIC, SUBJECTS, Meaning
 from xling.errors import MissingFileError, XlingValueError, close_matches
 
-LANGUAGE_FOLDER = Path(__file__).parent / "mini_nli_languages"
+LANGUAGE_FOLDER = Path(__file__).parent / "languages"
 
 ENTRIES = {
     "templates": (
