@@ -13,9 +13,9 @@ from benchmarks.material import as_a_run, classifier_of, data_of, tokenizer
 from benchmarks.measure import interleaved, timed
 from benchmarks.probe_pass import validate
 from xling.callbacks import ImpactMonitor
-from xling.callbacks.base import BaseStore
 from xling.freezing import freeze_layers, plan_freezing
 from xling.metrics import CKA
+from xling.probing.base_store import BaseStore
 from xling.similarity import Marginal
 
 OF_CKA = {"examples": 1000, "languages": 2, "layers": 4, "width": 384}

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from xling.callbacks._batches import group_ids, loader_names, padding_mask, row_ids, word_ids
-from xling.callbacks.select import LayerChoice, select_layers
-from xling.callbacks.tap import LayerTap
-from xling.callbacks.uncompiled import uncompiled
 from xling.models.pooling import WORD_POOLINGS, first_piece, get_probe_pooling, words_of
+from xling.probing.select import LayerChoice, select_layers
+from xling.probing.tap import LayerTap
+from xling.probing.uncompiled import uncompiled
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class RepresentationProbe(pl.Callback):
     Adds no forward pass and draws no random number; compiled modules run uncompiled meanwhile, as hooks would be lost.
 
     Args:
-        layers: see :func:`xling.callbacks.select.select_layers`.
+        layers: see :func:`xling.probing.select.select_layers`.
         pooling: ``mean`` (with the batch's ``attention_mask`` where it has one), ``cls`` or ``flatten`` make one row per
             example; ``word`` (first piece) and ``word_mean`` one per word of the module's ``word_ids(batch)``, [batch, sequence]
             int64, -1 where a token belongs to none; words of an example are then one group unless the module says otherwise.

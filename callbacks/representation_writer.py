@@ -8,15 +8,15 @@ from torch import Tensor
 
 from xling.callbacks._batches import probe_fingerprints
 from xling.callbacks._probe import ProbedBatch, RepresentationProbe
-from xling.callbacks.collect import RowCollector
-from xling.callbacks.select import LayerChoice
-from xling.representations import save_representations
+from xling.probing.collect import RowCollector
+from xling.probing.representations import save_representations
+from xling.probing.select import LayerChoice
 
 
 class RepresentationWriter(RepresentationProbe):
     """Writes every layer's pooled representations of every validation loader, at each validation.
 
-    Files: ``<dirpath>/step_<global step, six digits>/<loader>.safetensors``, see :mod:`xling.representations`. Costs host
+    Files: ``<dirpath>/step_<global step, six digits>/<loader>.safetensors``, see :mod:`xling.probing.representations`. Costs host
     memory for one loader's rows (n x layers x hidden x 2 bytes in float16) and that much disk per loader and
     validation. Logs nothing.
 

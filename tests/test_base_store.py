@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from xling.representations import load_representations
+from xling.probing.representations import load_representations
 from xling.storage.atomic import TEMPORARY_PREFIX
 from xling.storage.cache_marks import is_in_use
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 from hydra.types import RunMode
 
-from xling.callbacks.base import BaseStore
 from xling.errors import MissingFileError, XlingValueError
 from xling.machine.processes import first, is_first, joined_processes, n_processes, only_first, together
+from xling.probing.base_store import BaseStore
 from xling.train import _check_base
 
 PLACES = {"accelerator": "cpu", "devices": 1, "num_nodes": 1}

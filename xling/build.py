@@ -12,7 +12,6 @@ from hydra.utils import instantiate
 from pytorch_lightning.callbacks import TQDMProgressBar
 
 from xling.callbacks.alignment import AlignmentMonitor
-from xling.callbacks.base import shared_store
 from xling.callbacks.checkpoint import RunCheckpoint
 from xling.callbacks.freezing import LayerFreezing
 from xling.callbacks.impact import ImpactMonitor
@@ -44,6 +43,7 @@ from xling.models.fast.dropout import use_processor_dropout
 from xling.models.layers import find_layers
 from xling.models.pooling import WORD_POOLINGS
 from xling.models.spec import EncoderSpec
+from xling.probing.base_store import shared_store
 from xling.recorder import RunRecorder
 from xling.rundir import RunDirectory
 from xling.storage.fetched import FetchedFirst, data_folder

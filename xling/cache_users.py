@@ -4,9 +4,9 @@ from pathlib import Path
 
 import yaml
 
-from xling.callbacks.base import shared_store
 from xling.errors import MissingFileError
 from xling.machine.precision import probe_precision
+from xling.probing.base_store import shared_store
 from xling.rundir import CONFIG_FILE, DATA_FILE, ENVIRONMENT_FILE
 from xling.storage.atomic import read_json
 

@@ -69,9 +69,9 @@ def _read_base(run: Path, config: Mapping[str, Any], data: Any, languages: list[
     """Read the representations from before training, which the runs stored."""
     import torch
 
-    from xling.callbacks.base import shared_store
     from xling.machine.precision import probe_precision
     from xling.models.spec import EncoderSpec
+    from xling.probing.base_store import shared_store
 
     probe, spec = config["probe"], EncoderSpec(**config["model"])
     store = shared_store(

@@ -6,7 +6,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
-from xling.representations import Representations, load_representations, save_representations
+from xling.probing.representations import Representations, load_representations, save_representations
 from xling.storage.hashing import content_key
 
 
@@ -35,7 +35,7 @@ class BaseStore:
         save_representations(representations, self.path(loader))
 
     def load(self, loader: str, device: torch.device) -> Representations:
-        """Read a loader's base; see :func:`xling.representations.load_representations` for errors."""
+        """Read a loader's base; see :func:`xling.probing.representations.load_representations` for errors."""
         return load_representations(self.path(loader), self.expected(loader), device)
 
     def expected(self, loader: str) -> dict[str, str]:

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from xling.errors import XlingValueError
-from xling.representations import Representations
+from xling.probing.representations import Representations
 
 
 class RowCollector:

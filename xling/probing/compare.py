@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from xling.callbacks.uncertainty import evaluate_uncertainty
+from xling.probing.uncertainty import evaluate_uncertainty
 from xling.similarity import Marginal, Moments, Result, merged
 from xling.similarity.marginal import ROWS_AT_ONCE
 from xling.similarity.registry import Measure, similarities_of_rows
@@ -25,7 +25,7 @@ class Comparison:
     Args:
         base: per layer, all rows of the base, [n, hidden] on the device.
         measures: by name.
-        uncertainty: names in :data:`xling.callbacks.uncertainty.UNCERTAINTY`; they need the rows.
+        uncertainty: names in :data:`xling.probing.uncertainty.UNCERTAINTY`; they need the rows.
         is_distributed: processes hold different rows, to be put together (where there are several processes).
 
     Attributes:
