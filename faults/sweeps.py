@@ -14,7 +14,7 @@ from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
 
 from xling.machine.logs import configure_logging
-from xling.rundir import RunDirectory
+from xling.runs.directory import RunDirectory
 from xling.sweep import RunKey, run_key
 
 SIZE = (

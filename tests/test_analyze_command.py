@@ -20,7 +20,7 @@ from xling.analyze import analyze, main
 from xling.distances import compute_distances, representation_distances, vocabulary_overlap_distances
 from xling.errors import XlingValueError
 from xling.report import write_report
-from xling.study import Study
+from xling.runs.study import Study
 from xling.train import train
 
 FAST = ["permutations=100", "bootstraps=50", "mode=default"]

@@ -22,7 +22,7 @@ from xling.analyze import analyze
 from xling.errors import XlingValueError
 from xling.report.comparison import draw_maps, list_comparison_findings, write_comparison
 from xling.report.write import write_page
-from xling.study import Study
+from xling.runs.study import Study
 
 DRAWS = Resampling(200, 20)
 SETTINGS = Settings("default", resampling=DRAWS)

@@ -12,7 +12,7 @@ from xling.errors import XlingValueError
 from xling.estimate import count_rows, estimate_checkpoint, estimate_seconds, flop_rate, free_bytes, read_workload
 from xling.models.size import KNOWN, EncoderSize, count_parameters, encoder_size
 from xling.models.spec import EncoderSpec
-from xling.planned import RunKey, read_plan
+from xling.runs.plan import RunKey, read_plan
 from xling.sweep import run_key
 from xling.train import main, train
 

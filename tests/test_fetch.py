@@ -14,7 +14,7 @@ from xling.fetch import fetch, fetch_data, fetch_model
 from xling.models.encoders import content_hash, load_encoder, load_tokenizer
 from xling.models.spec import EncoderSpec
 from xling.models.tiny import tiny_tokenizer
-from xling.rundir import RunDirectory
+from xling.runs.directory import RunDirectory
 from xling.storage.fetched import FetchedFirst, data_folder, find_fetched_model, read_record
 from xling.train import train
 

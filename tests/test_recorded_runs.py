@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 import xling
-from xling.rundir import RunDirectory
+from xling.runs.directory import RunDirectory
 from xling.train import train
 
 RECORDED = Path(__file__).parent / "recorded_0_1_0"

@@ -18,8 +18,8 @@ from xling.errors import CorruptArtefactError, DivergedError, OutOfMemoryError, 
 from xling.machine.randomness import get_random_state, set_random_state
 from xling.machine.resources import explaining_resources
 from xling.metrics_file import MetricsFile
-from xling.rundir import RunDirectory
-from xling.runstate import read_failure, read_progress, recording_failure
+from xling.runs.directory import RunDirectory
+from xling.runs.state import read_failure, read_progress, recording_failure
 from xling.train import train
 
 

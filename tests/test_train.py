@@ -10,9 +10,9 @@ import torch
 from xling.build import build_parts, build_trainer, resolve_settings
 from xling.callbacks import LayerFreezing, TrainUsedRows
 from xling.errors import CorruptArtefactError, MissingFileError, UnreachableError, XlingValueError
-from xling.rundir import RunDirectory
-from xling.study import load_study
-from xling.tables import ALIGNMENT, IMPACT, TRANSFER
+from xling.runs.directory import RunDirectory
+from xling.runs.study import load_study
+from xling.runs.tables import ALIGNMENT, IMPACT, TRANSFER
 from xling.train import train
 
 

@@ -9,7 +9,7 @@ __version__ = "0.1.0"
 def __getattr__(name: str):
     """Give ``xling.load_study`` and ``xling.Study`` without importing pandas before they are used."""
     if name in ("load_study", "Study"):
-        import xling.study
+        import xling.runs.study
 
-        return getattr(xling.study, name)
+        return getattr(xling.runs.study, name)
     raise AttributeError(f"module 'xling' has no attribute {name!r}")

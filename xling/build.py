@@ -45,7 +45,7 @@ from xling.models.pooling import WORD_POOLINGS
 from xling.models.spec import EncoderSpec
 from xling.probing.base_store import shared_store
 from xling.recorder import RunRecorder
-from xling.rundir import RunDirectory
+from xling.runs.directory import RunDirectory
 from xling.storage.fetched import FetchedFirst, data_folder
 from xling.tasks.transfer_module import TransferModule
 

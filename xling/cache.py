@@ -56,7 +56,7 @@ def list_entries(cache_dir: Path, studies: dict[Path, set[str]] | None = None) -
 
     Args:
         cache_dir: the cache.
-        studies: entry -> studies that use it, see :func:`xling.cache_users.find_users`.
+        studies: entry -> studies that use it, see :func:`xling.runs.cache_users.find_users`.
 
     Raises:
         MissingFileError: there is no such folder.
@@ -219,7 +219,7 @@ def _users(options: argparse.Namespace, cache_dir: Path) -> dict[Path, set[str]]
         if getattr(options, "unused", False):
             raise XlingValueError("--unused asks for studies to look at, got none; give --runs FOLDER")
         return None
-    from xling.cache_users import find_users  # imports torch
+    from xling.runs.cache_users import find_users  # imports torch
 
     return find_users(options.runs, cache_dir)
 

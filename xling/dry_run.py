@@ -19,8 +19,8 @@ from xling.estimate import (
     flop_rate,
     free_bytes,
 )
-from xling.planned import RunKey
-from xling.rundir import CONFIG_FILE, MANIFEST_FILE, RunDirectory
+from xling.runs.directory import CONFIG_FILE, MANIFEST_FILE, RunDirectory
+from xling.runs.plan import RunKey
 from xling.status import RunStatus, read_status
 from xling.status_table import phrase_counts, phrase_duration, run_table
 from xling.storage.atomic import read_json

@@ -16,7 +16,7 @@ from xling.freezing import plan_freezing
 from xling.freezing.lora import merge_adapters
 from xling.models.encoders import content_hash, load_encoder
 from xling.models.spec import EncoderSpec
-from xling.rundir import CONFIG_FILE, DATA_FILE, ENVIRONMENT_FILE, RunDirectory
+from xling.runs.directory import CONFIG_FILE, DATA_FILE, ENVIRONMENT_FILE, RunDirectory
 from xling.storage.atomic import read_json
 from xling.tasks.transfer_module import TransferModule
 

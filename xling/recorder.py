@@ -9,12 +9,12 @@ import pytorch_lightning as pl
 from xling.callbacks._batches import epochs_completed
 from xling.callbacks.alignment import AlignmentMonitor
 from xling.callbacks.impact import ImpactMonitor
-from xling.rundir import RunDirectory
-from xling.tables import ALIGNMENT, ALIGNMENT_FILE, IMPACT, IMPACT_FILE, TRANSFER, TRANSFER_FILE
+from xling.runs.directory import RunDirectory
+from xling.runs.tables import ALIGNMENT, ALIGNMENT_FILE, IMPACT, IMPACT_FILE, TRANSFER, TRANSFER_FILE
 
 
 class RunRecorder(pl.Callback):
-    """Writes both tables of :mod:`xling.tables` after every validation (process 0).
+    """Writes both tables of :mod:`xling.runs.tables` after every validation (process 0).
 
     Runs on ``on_validation_end``; keeps its rows in checkpoints, so that a resumed run loses and doubles none.
 
@@ -63,7 +63,7 @@ class RunRecorder(pl.Callback):
         self.directory.write_tables(tables)
 
     def impact_frame(self) -> pd.DataFrame:
-        """The monitor's records with this run's keys; columns of :data:`xling.tables.IMPACT`, then other measures."""
+        """The monitor's records with this run's keys; columns of :data:`xling.runs.tables.IMPACT`, then other measures."""
         frame = self._frame(self.monitor.records, IMPACT)
         frame["is_frozen"] = frame["layer"].isin(self.frozen_layers)
         return frame

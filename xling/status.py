@@ -8,9 +8,9 @@ from pathlib import Path
 from rich.console import Console
 
 from xling.errors import MissingFileError, XlingError
-from xling.planned import PLAN_FILE, RunKey, read_plan
-from xling.rundir import CONFIG_FILE, RunDirectory
-from xling.runstate import Progress, is_locked, read_failure, read_progress
+from xling.runs.directory import CONFIG_FILE, RunDirectory
+from xling.runs.plan import PLAN_FILE, RunKey, read_plan
+from xling.runs.state import Progress, is_locked, read_failure, read_progress
 from xling.status_table import phrase_counts, run_table
 
 STATES = {

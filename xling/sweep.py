@@ -17,7 +17,7 @@ from rich.progress import track
 
 from xling.errors import UnreachableError, XlingError, XlingValueError
 from xling.freezing import plan_freezing
-from xling.planned import RunKey, record_plan
+from xling.runs.plan import RunKey, record_plan
 from xling.storage.atomic import write_text
 
 log = logging.getLogger(__name__)

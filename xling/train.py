@@ -22,8 +22,8 @@ from xling.machine.logs import log_to_file
 from xling.machine.processes import first, is_first, joined_processes, only_first, rank, shards_parameters, together
 from xling.machine.requeue import Requeue, find_requeue
 from xling.machine.resources import explaining_resources
-from xling.rundir import LOG_FILE, RunDirectory
-from xling.runstate import recording_failure
+from xling.runs.directory import LOG_FILE, RunDirectory
+from xling.runs.state import recording_failure
 from xling.storage.atomic import write_json
 from xling.storage.cache_marks import ABOUT_FILE, hold
 from xling.sweep import run_key

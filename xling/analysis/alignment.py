@@ -2,8 +2,8 @@
 
 import pandas as pd
 
-from xling import tables
 from xling.analysis.pairs import CELL, RUN, select_validation
+from xling.runs import tables
 
 ALIGNMENT_CHANGE = {
     "strategy": "name of the freezing strategy",
@@ -27,7 +27,7 @@ def compute_alignment(alignment: pd.DataFrame, epoch: int | None = None, step: i
     """Set the alignment at one validation beside that from before training.
 
     Args:
-        alignment: columns of :data:`xling.tables.ALIGNMENT`, then measures by name.
+        alignment: columns of :data:`xling.runs.tables.ALIGNMENT`, then measures by name.
         epoch: take the last validation within this epoch instead of the run's last.
         step: take the validation at this step.
 

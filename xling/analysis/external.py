@@ -7,7 +7,7 @@ from pandas.errors import EmptyDataError, ParserError
 
 from xling.analysis.pairs import check_columns
 from xling.errors import CorruptArtefactError, MissingFileError, XlingValueError
-from xling.tables import TRANSFER
+from xling.runs.tables import TRANSFER
 
 REQUIRED = ("source_language", "target_language", "score")
 DEFAULTS = {
@@ -29,7 +29,7 @@ def read_transfer(path: Path | str) -> tuple[pd.DataFrame, list[str]]:
             metric (name of the score), seed, strategy and n_examples. Rows with S = T give the in-language score.
 
     Returns:
-        Columns of :data:`xling.tables.TRANSFER` and sentences on what was read differently from how it stands.
+        Columns of :data:`xling.runs.tables.TRANSFER` and sentences on what was read differently from how it stands.
 
     Raises:
         MissingFileError: there is no such file.

@@ -12,11 +12,11 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from xling import tables
 from xling.analysis.pairs import LANGUAGE_PAIR, check_columns, select_validation
 from xling.analysis.schema import distance_kinds
 from xling.analysis.verdicts import add_verdicts
 from xling.errors import XlingValueError
+from xling.runs import tables
 
 BASELINE = "none"
 RANDOM_PREFIX = "random_"
@@ -233,8 +233,8 @@ def compute_freezing(
     """Compare the strategies of a study as its runs left them: last validations, distances joined, layers counted.
 
     Args:
-        transfer: columns of :data:`xling.tables.TRANSFER`.
-        impact: columns of :data:`xling.tables.IMPACT`; without it there is no comparison with random sets.
+        transfer: columns of :data:`xling.runs.tables.TRANSFER`.
+        impact: columns of :data:`xling.runs.tables.IMPACT`; without it there is no comparison with random sets.
         distances: source_language, target_language, and per kind ``<kind>`` and ``<kind>_coverage``.
         runs: as in `compare_strategies`.
         baseline: as in `compare_strategies`.

@@ -12,7 +12,7 @@ from xling.analysis.pairs import LANGUAGE_PAIR
 from xling.distances import Distances, DistanceWarning
 from xling.distances.controls import controls_table
 from xling.errors import XlingValueError, close_matches
-from xling.study import load_study
+from xling.runs.study import load_study
 
 Table = TypeVar("Table")
 

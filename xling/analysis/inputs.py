@@ -31,12 +31,12 @@ class Measurements:
     """What is analysed.
 
     Attributes:
-        transfer: columns of :data:`xling.tables.TRANSFER`.
+        transfer: columns of :data:`xling.runs.tables.TRANSFER`.
         distances: source_language, target_language, and per kind ``<kind>`` and ``<kind>_coverage``, for all ordered
             pairs of the languages; None = not yet known.
-        impact: columns of :data:`xling.tables.IMPACT`, or None.
+        impact: columns of :data:`xling.runs.tables.IMPACT`, or None.
         controls: source_language, target_language and a numeric column per control, or None.
-        alignment: columns of :data:`xling.tables.ALIGNMENT`, or None.
+        alignment: columns of :data:`xling.runs.tables.ALIGNMENT`, or None.
         runs: one row per run, for training times and recipes, or None.
         skipped: (path, reason) of runs that were left out.
         distances_name: name of the distance source, for the report.

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 
 import pandas as pd
 
-from xling import tables
 from xling.analysis.schema import MEAN_LABEL, PAIRS, distance_kinds
 from xling.errors import XlingValueError, close_matches
+from xling.runs import tables
 
 LANGUAGE_PAIR = ["source_language", "target_language"]
 CELL = ["strategy", *LANGUAGE_PAIR]
@@ -27,8 +27,8 @@ def compute_pairs(
     """Join the three measurements.
 
     Args:
-        transfer: columns of :data:`xling.tables.TRANSFER`.
-        impact: columns of :data:`xling.tables.IMPACT`; None or empty where only transfer was measured.
+        transfer: columns of :data:`xling.runs.tables.TRANSFER`.
+        impact: columns of :data:`xling.runs.tables.IMPACT`; None or empty where only transfer was measured.
         distances: source_language, target_language, and per kind ``<kind>`` and ``<kind>_coverage``.
         epoch: take the last validation within this epoch instead of the run's last.
         step: take the validation at this step.

@@ -10,7 +10,7 @@ import yaml
 
 from xling.distances import Distances
 from xling.errors import XlingValueError
-from xling.rundir import CONFIG_FILE, ENVIRONMENT_FILE
+from xling.runs.directory import CONFIG_FILE, ENVIRONMENT_FILE
 from xling.storage.atomic import read_json
 
 # torch, transformers and what needs them are imported where they are used: most analyses do without

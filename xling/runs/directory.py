@@ -1,7 +1,7 @@
 """The directory of one run: what it holds, when it counts as complete, who may write to it.
 
 ``<output_dir>/<study>/<source_language>/<strategy>/seed_<seed>/`` holds config.yaml, environment.json, data.json, the
-tables of :mod:`xling.tables`, checkpoints/, logs/metrics.csv, run.log and, written last, manifest.json. A directory without a
+tables of :mod:`xling.runs.tables`, checkpoints/, logs/metrics.csv, run.log and, written last, manifest.json. A directory without a
 manifest is not complete. The lock is an OS lock on a file: a dead process does not keep it.
 """
 
@@ -21,8 +21,8 @@ from filelock import FileLock, Timeout
 
 import xling
 from xling.errors import CorruptArtefactError, UnreachableError, XlingValueError
-from xling.recipe import describe_recipe
-from xling.runstate import LOCK_FILE, clear_state
+from xling.runs.recipe import describe_recipe
+from xling.runs.state import LOCK_FILE, clear_state
 from xling.storage.atomic import TEMPORARY_PREFIX, atomic_path, read_json, write_json, write_text
 
 CONFIG_FILE = "config.yaml"
@@ -155,7 +155,7 @@ class RunDirectory:
         return manifest
 
     def recipe(self) -> str:
-        """The run's settings in words, see :func:`xling.recipe.describe_recipe`."""
+        """The run's settings in words, see :func:`xling.runs.recipe.describe_recipe`."""
         config = _read_yaml(self.path / CONFIG_FILE)
         return describe_recipe(config, *(read_json(self.path / name) for name in (ENVIRONMENT_FILE, DATA_FILE)))
 

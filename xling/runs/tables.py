@@ -26,7 +26,7 @@ TRANSFER = KEYS | {
     "n_examples": "number of examples (of words, where words are classified) evaluated",
 }
 """Further metrics of the task follow by their own name, e.g. macro_f1, exact_match. Tables written before 2026-11-22 hold a
-column accuracy instead of metric and score; :func:`xling.study.load_study` reads both."""
+column accuracy instead of metric and score; :func:`xling.runs.study.load_study` reads both."""
 
 
 IMPACT = KEYS | {

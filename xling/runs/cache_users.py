@@ -7,7 +7,7 @@ import yaml
 from xling.errors import MissingFileError
 from xling.machine.precision import probe_precision
 from xling.probing.base_store import shared_store
-from xling.rundir import CONFIG_FILE, DATA_FILE, ENVIRONMENT_FILE
+from xling.runs.directory import CONFIG_FILE, DATA_FILE, ENVIRONMENT_FILE
 from xling.storage.atomic import read_json
 
 

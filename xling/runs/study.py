@@ -7,8 +7,8 @@ from pathlib import Path
 import pandas as pd
 
 from xling.errors import MissingFileError, XlingError
-from xling.rundir import CONFIG_FILE, MANIFEST_FILE, RunDirectory
-from xling.tables import ALIGNMENT, ALIGNMENT_FILE, IMPACT_FILE, TRANSFER_FILE
+from xling.runs.directory import CONFIG_FILE, MANIFEST_FILE, RunDirectory
+from xling.runs.tables import ALIGNMENT, ALIGNMENT_FILE, IMPACT_FILE, TRANSFER_FILE
 
 
 @dataclass(frozen=True)
@@ -16,9 +16,9 @@ class Study:
     """What :func:`load_study` found.
 
     Attributes:
-        impact: rows of all runs, columns of :data:`xling.tables.IMPACT`.
-        transfer: rows of all runs, columns of :data:`xling.tables.TRANSFER`.
-        alignment: rows of the runs that measured it, columns of :data:`xling.tables.ALIGNMENT`; may be empty.
+        impact: rows of all runs, columns of :data:`xling.runs.tables.IMPACT`.
+        transfer: rows of all runs, columns of :data:`xling.runs.tables.TRANSFER`.
+        alignment: rows of the runs that measured it, columns of :data:`xling.runs.tables.ALIGNMENT`; may be empty.
         runs: one row per complete run: path, the manifest's facts and recipe, its settings in words.
         skipped: (directory, reason) of what was left out.
     """
