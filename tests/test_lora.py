@@ -8,7 +8,6 @@ from torch import nn
 
 from xling.callbacks.freezing import LayerFreezing
 from xling.errors import XlingValueError
-from xling.finished import load_run
 from xling.freezing import describe_plan, freeze_layers, plan_freezing
 from xling.freezing.lora import TARGETS, merge_adapters
 from xling.models import EncoderSpec, load_encoder
@@ -16,6 +15,7 @@ from xling.models.layers import ARCHITECTURES, find_layers
 from xling.models.tiny import N_LAYERS
 from xling.restore import restore_run
 from xling.train import train
+from xling.training.finished import load_run
 
 pytest.importorskip("peft", reason="peft is not installed: pip install 'xling[lora]'")
 

@@ -7,13 +7,13 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
-from xling.build import build_parts, build_trainer, resolve_settings
 from xling.callbacks import LayerFreezing, TrainUsedRows
 from xling.errors import CorruptArtefactError, MissingFileError, UnreachableError, XlingValueError
 from xling.runs.directory import RunDirectory
 from xling.runs.study import load_study
 from xling.runs.tables import ALIGNMENT, IMPACT, TRANSFER
 from xling.train import train
+from xling.training.parts import build_parts, build_trainer, resolve_settings
 
 
 def test_a_run_writes_documented_tables(make_config):

@@ -6,7 +6,7 @@ import torch
 from strangers import make_trainer
 from torch import nn
 
-import xling.build
+import xling.training.parts
 from xling.callbacks import TrainUsedRows
 from xling.errors import XlingValueError
 from xling.models.fast.used_rows import UsedRowsEmbedding
@@ -94,7 +94,7 @@ def checkpoint_of(config):
 )
 def test_a_run_ends_with_the_weights_it_has_without(make_config, monkeypatch, settings, words):
     used = checkpoint_of(make_config("study=used", *settings))
-    monkeypatch.setattr(xling.build, "shards_parameters", lambda settings: True)
+    monkeypatch.setattr(xling.training.parts, "shards_parameters", lambda settings: True)
     plain = checkpoint_of(make_config("study=plain", *settings))
     assert used["state_dict"].keys() == plain["state_dict"].keys()
     for name, value in plain["state_dict"].items():

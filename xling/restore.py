@@ -22,13 +22,13 @@ import torch
 from torch import Tensor
 
 from xling.analysis.restoration import RESTORED, compute_trend
-from xling.build import build_trainer
 from xling.distances import KINDS, SOURCES, DistanceWarning, distance_table
 from xling.errors import XlingError, XlingValueError
-from xling.finished import FinishedRun, load_run
 from xling.machine.logs import configure_logging
 from xling.models.layers import check_layer, find_layers
 from xling.storage.atomic import write_text
+from xling.training.finished import FinishedRun, load_run
+from xling.training.parts import build_trainer
 
 log = logging.getLogger("xling.restore")  # __name__ is "__main__" where this is the command
 
@@ -138,7 +138,7 @@ def restore_run(run: FinishedRun, restorations: Sequence[tuple[Sequence[int], fl
     """Measure a run's model with every restoration on all its targets.
 
     Args:
-        run: from :func:`xling.finished.load_run`.
+        run: from :func:`xling.training.finished.load_run`.
         restorations: as in `compute_restorations`.
         path: folder for the trainer; nothing is written there.
 

@@ -45,8 +45,8 @@ def supply_probes(compute: Callable[..., Distances], run: Path | str | None) -> 
 
 def _load_probes(run: Path, languages: list[str]) -> tuple[Path, dict[str, Any], Any, list[str]]:
     """Load the run's configuration and its :class:`~xling.data.datamodule.TransferDataModule`."""
-    from xling.build import build_data
     from xling.models.spec import EncoderSpec
+    from xling.training.parts import build_data
 
     config = yaml.safe_load((run / CONFIG_FILE).read_text(encoding="utf-8"))
     missing = [language for language in languages if language not in config["target_languages"]]

@@ -21,15 +21,12 @@ from xling.callbacks.representation_writer import RepresentationWriter
 from xling.callbacks.stop_on_divergence import StopOnDivergence
 from xling.callbacks.training_clock import TrainingClock
 from xling.callbacks.used_rows import TrainUsedRows
-from xling.checkpoints import VerifiedCheckpointIO
 from xling.data.datamodule import TransferDataModule
 from xling.errors import XlingError, XlingValueError
 from xling.freezing import plan_freezing, switch_off_dropout
-from xling.loggers import FinalFigures, build_loggers, check_packages, final_figures
 from xling.machine.precision import probe_precision, resolve_precision
 from xling.machine.processes import shards_parameters
 from xling.machine.requeue import slurm_plugins
-from xling.metrics_file import MetricsFile
 from xling.models.encoders import (
     check_pooling,
     describe_encoder,
@@ -44,10 +41,13 @@ from xling.models.layers import find_layers
 from xling.models.pooling import WORD_POOLINGS
 from xling.models.spec import EncoderSpec
 from xling.probing.base_store import shared_store
-from xling.recorder import RunRecorder
 from xling.runs.directory import RunDirectory
 from xling.storage.fetched import FetchedFirst, data_folder
 from xling.tasks.transfer_module import TransferModule
+from xling.training.checkpoints import VerifiedCheckpointIO
+from xling.training.loggers import FinalFigures, build_loggers, check_packages, final_figures
+from xling.training.metrics_file import MetricsFile
+from xling.training.recorder import RunRecorder
 
 log = logging.getLogger(__name__)
 

@@ -5,12 +5,12 @@ from typing import Any
 
 import pytorch_lightning as pl
 
-from xling.build import Parts
 from xling.errors import XlingValueError
 from xling.machine.precision import probe_precision
 from xling.machine.processes import shards_parameters
 from xling.models.fast.prefix import prefix_layer, store_prefix
 from xling.models.fast.prefixed_examples import PrefixedExamples
+from xling.training.parts import Parts
 
 
 def start_after_frozen_layers(config: dict[str, Any], parts: Parts, trainer: pl.Trainer) -> None:

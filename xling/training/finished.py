@@ -8,8 +8,6 @@ from typing import Any
 import yaml
 from torch import Tensor
 
-from xling.build import build_data, build_module
-from xling.checkpoints import load_checkpoint
 from xling.data.datamodule import TransferDataModule
 from xling.errors import MissingFileError, XlingValueError
 from xling.freezing import plan_freezing
@@ -19,6 +17,8 @@ from xling.models.spec import EncoderSpec
 from xling.runs.directory import CONFIG_FILE, DATA_FILE, ENVIRONMENT_FILE, RunDirectory
 from xling.storage.atomic import read_json
 from xling.tasks.transfer_module import TransferModule
+from xling.training.checkpoints import load_checkpoint
+from xling.training.parts import build_data, build_module
 
 
 @dataclass(frozen=True)
