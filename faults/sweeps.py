@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 
 from xling.machine.logs import configure_logging
 from xling.runs.directory import RunDirectory
-from xling.sweep import RunKey, run_key
+from xling.sweeps.expand import RunKey, run_key
 
 SIZE = (
     "model=tiny_bert",

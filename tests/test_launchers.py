@@ -10,11 +10,11 @@ import pytest
 from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
 
-from xling import failures
 from xling.errors import UnreachableError
 from xling.machine import launchers
 from xling.machine.launchers import check_launcher, claim_gpu, is_installed, local_jobs, visible_gpus
 from xling.machine.requeue import find_requeue, requeue_job, slurm_plugins
+from xling.sweeps import failures
 
 PLUGINS = {
     "joblib": "hydra_joblib_launcher.joblib_launcher.JoblibLauncher",

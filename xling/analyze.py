@@ -17,9 +17,9 @@ from xling.analysis.pipeline import analyse
 from xling.analysis.probes import supply_probes
 from xling.analysis.schema import Analysis
 from xling.analysis.suggestion import make_suggestion, save_suggestion
-from xling.cli import as_task, run_command
 from xling.distances import Distances
 from xling.errors import XlingValueError
+from xling.sweeps.job import as_task, run_command
 
 log = logging.getLogger(__name__)
 

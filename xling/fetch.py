@@ -16,7 +16,6 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
-from xling.cli import as_task, run_command
 from xling.errors import CorruptArtefactError
 from xling.models.encoders import load_tokenizer, resolve_weights
 from xling.models.hub import checkpoint_folder
@@ -25,7 +24,8 @@ from xling.models.spec import EncoderSpec
 from xling.storage.atomic import atomic_path
 from xling.storage.fetched import check_files, data_folder, model_folder, read_record, record_files
 from xling.storage.hashing import file_sha256
-from xling.sweep import do_instead, expand_sweep, plain_config
+from xling.sweeps.expand import do_instead, expand_sweep, plain_config
+from xling.sweeps.job import as_task, run_command
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from xling.errors import MissingFileError, XlingError
 from xling.runs.directory import CONFIG_FILE, RunDirectory
 from xling.runs.plan import PLAN_FILE, RunKey, read_plan
 from xling.runs.state import Progress, is_locked, read_failure, read_progress
-from xling.status_table import phrase_counts, run_table
+from xling.sweeps.status_table import phrase_counts, run_table
 
 STATES = {
     "done": "its manifest is there",

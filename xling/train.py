@@ -14,7 +14,6 @@ from filelock import FileLock
 from omegaconf import DictConfig, OmegaConf
 
 from xling.callbacks.stop_on_signal import Preempted, StopOnSignal
-from xling.cli import as_task, run_command
 from xling.errors import MissingFileError
 from xling.machine.logs import log_to_file
 from xling.machine.processes import first, is_first, joined_processes, only_first, rank, shards_parameters, together
@@ -24,7 +23,8 @@ from xling.runs.directory import LOG_FILE, RunDirectory
 from xling.runs.state import recording_failure
 from xling.storage.atomic import write_json
 from xling.storage.cache_marks import ABOUT_FILE, hold
-from xling.sweep import run_key
+from xling.sweeps.expand import run_key
+from xling.sweeps.job import as_task, run_command
 from xling.training.frozen_prefix import start_after_frozen_layers
 from xling.training.parts import Parts, build_parts, build_trainer, resolve_settings
 

@@ -9,9 +9,13 @@ from typing import Any
 import yaml
 from rich.console import Console
 
-from xling.cost import CPU_RATE, GPU_RATE, TOKENS
 from xling.errors import XlingError
-from xling.estimate import (
+from xling.runs.directory import CONFIG_FILE, MANIFEST_FILE, RunDirectory
+from xling.runs.plan import RunKey
+from xling.status import RunStatus, read_status
+from xling.storage.atomic import read_json
+from xling.sweeps.cost import CPU_RATE, GPU_RATE, TOKENS
+from xling.sweeps.estimate import (
     estimate_checkpoint,
     estimate_representations,
     estimate_seconds,
@@ -19,12 +23,8 @@ from xling.estimate import (
     flop_rate,
     free_bytes,
 )
-from xling.runs.directory import CONFIG_FILE, MANIFEST_FILE, RunDirectory
-from xling.runs.plan import RunKey
-from xling.status import RunStatus, read_status
-from xling.status_table import phrase_counts, phrase_duration, run_table
-from xling.storage.atomic import read_json
-from xling.sweep import run_key, study_folder
+from xling.sweeps.expand import run_key, study_folder
+from xling.sweeps.status_table import phrase_counts, phrase_duration, run_table
 
 _MACHINE_SETTINGS = (("trainer", "precision"), ("model", "weights"))
 """``auto`` there is resolved when a run starts."""

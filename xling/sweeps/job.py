@@ -14,9 +14,9 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from xling.errors import XlingError, XlingValueError, close_matches
-from xling.failures import JobFailed, report_failures
 from xling.machine.launchers import check_launcher
 from xling.machine.logs import configure_logging
+from xling.sweeps.failures import JobFailed, report_failures
 
 log = logging.getLogger(__name__)
 

@@ -70,7 +70,7 @@ def do_instead(action: Callable[[Sequence[dict]], None], configs: Callable[[], S
 
 
 def _print_dry_run(configs: Sequence[dict[str, Any]]) -> None:
-    from xling.dry_run import print_dry_run  # builds on this module
+    from xling.sweeps.dry_run import print_dry_run  # builds on this module
 
     print_dry_run(configs)
 

@@ -12,7 +12,10 @@ from typing import Any
 import torch
 from hydra.utils import instantiate
 
-from xling.cost import (
+from xling.freezing import plan_freezing
+from xling.models.size import EncoderSize, encoder_size
+from xling.models.spec import EncoderSpec
+from xling.sweeps.cost import (
     CPU_RATE,
     GPU_RATE,
     OVERHEAD_S,
@@ -22,9 +25,6 @@ from xling.cost import (
     compute_run_flops,
     compute_tokenised_bytes,
 )
-from xling.freezing import plan_freezing
-from xling.models.size import EncoderSize, encoder_size
-from xling.models.spec import EncoderSpec
 
 XNLI_ROWS = {"train": 392_702, "dev": 2_490, "test": 5_010}
 """Of the data set on the hub (Conneau et al. 2018, arXiv:1809.05053), in every language."""
