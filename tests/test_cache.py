@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from xling.cache import choose_entries, list_entries, main, remove_entry
+from xling.commands.cache import choose_entries, list_entries, main, remove_entry
 from xling.errors import MissingFileError, XlingValueError
 from xling.runs.cache_users import find_users
 from xling.storage import cache_marks as cache_use

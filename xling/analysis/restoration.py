@@ -1,6 +1,6 @@
 """Does undoing a layer's change help distant languages? Tables of the causal check without training.
 
-:mod:`xling.restore` measures. One fine-tuned model, so one source language: the targets' distances are permuted over
+:mod:`xling.commands.restore` measures. One fine-tuned model, so one source language: the targets' distances are permuted over
 the targets, jointly for all sets of layers, and the family-wise p-value covers all rows of the table.
 """
 

@@ -6,7 +6,7 @@ swaps layers between two fine-tuned models; here one of the two is the base.) Th
 many layers also takes away what the head relies on: the change on the source language, in the same table, is the
 yardstick.
 
-``python -m xling.restore RUN --layers 1,2 --layers 6 --weights 0.5 1``
+``python -m xling.commands.restore RUN --layers 1,2 --layers 6 --weights 0.5 1``
 """
 
 import argparse
@@ -30,7 +30,7 @@ from xling.storage.atomic import write_text
 from xling.training.finished import FinishedRun, load_run
 from xling.training.parts import build_trainer
 
-log = logging.getLogger("xling.restore")  # __name__ is "__main__" where this is the command
+log = logging.getLogger("xling.commands.restore")  # __name__ is "__main__" where this is the command
 
 State = Mapping[str, Tensor]
 RESTORED_FILE = "restored.csv"
@@ -208,7 +208,7 @@ def _restore_and_write(path: Path, layer_sets: list[list[int]] | None, weights: 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m xling.restore",
+        prog="python -m xling.commands.restore",
         description="Put base-model layers back into a fine-tuned model and measure transfer on all its targets again; "
         f"writes {RESTORED_FILE} and {TREND_FILE} into the run's directory.",
     )
