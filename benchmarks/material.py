@@ -45,7 +45,7 @@ def classifier_of(encoder: nn.Module, languages=XNLI_LANGUAGES, **settings) -> S
 
 
 def as_a_run(module: SequenceClassifier) -> SequenceClassifier:
-    """The module as :func:`xling.training.parts.build_module` leaves it: with the project's dropout and attention for processors."""
+    """The module as :func:`xling.training.parts.build_module` leaves it: with our dropout and attention for processors."""
     use_processor_dropout(module)
     use_processor_attention(module.encoder)
     return module

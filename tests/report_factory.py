@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from xling.analysis.inputs import Measurements, Settings
+from xling.analysis.inputs.measurements import Measurements, Settings
 from xling.analysis.permuting import Resampling
 from xling.analysis.pipeline import analyse
 from xling.analysis.schema import (

@@ -10,11 +10,11 @@ import hydra
 from omegaconf import DictConfig
 
 from xling.analysis.comparison import AnalysedStudy, compare_studies
-from xling.analysis.gather import add_controls, add_distances, gather_csv, gather_studies
-from xling.analysis.inputs import Measurements, Settings
+from xling.analysis.inputs.gather import add_controls, add_distances, gather_csv, gather_studies
+from xling.analysis.inputs.measurements import Measurements, Settings
+from xling.analysis.inputs.probes import supply_probes
 from xling.analysis.permuting import Resampling
 from xling.analysis.pipeline import analyse
-from xling.analysis.probes import supply_probes
 from xling.analysis.schema import Analysis
 from xling.analysis.suggestion import make_suggestion, save_suggestion
 from xling.distances import Distances
@@ -39,14 +39,14 @@ def analyze(
 
     Args:
         distances: called with ``languages=[...]``, e.g. ``partial(xling.distances.compute_distances, KINDS)``, or with
-            what :func:`xling.analysis.probes.supply_probes` takes from the study.
+            what :func:`xling.analysis.inputs.probes.supply_probes` takes from the study.
         output_dir: receives ``tables/*.csv``, ``suggestion.json`` (where impact was tested against distance) and what
             :func:`xling.report.write_report` writes; of several studies what
             :func:`xling.report.comparison.write_comparison` writes, and a folder of the former kind for each.
         runs: folder of a study, or of several, or a list of such folders; this or `transfer_csv`. Studies are never
             pooled: more than one are compared.
-        transfer_csv: see :func:`xling.analysis.external.read_transfer`.
-        controls: see :func:`xling.analysis.gather.add_controls`.
+        transfer_csv: see :func:`xling.analysis.inputs.external.read_transfer`.
+        controls: see :func:`xling.analysis.inputs.gather.add_controls`.
         pretraining_size: see there.
         settings: mode, strategy, validation and resampling; None = the defaults.
 

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from xling.analysis.pairs import CELL, RUN, select_validation
+from xling.analysis.inputs.pairs import CELL, RUN, select_validation
 from xling.runs import tables
 
 ALIGNMENT_CHANGE = {

@@ -15,7 +15,7 @@ import pandas as pd
 
 from xling.analysis.agreement import compare_maps, compare_pairs
 from xling.analysis.arrays import PairArrays, distance_arrays, list_languages, square
-from xling.analysis.inputs import Measurements
+from xling.analysis.inputs.measurements import Measurements
 from xling.analysis.permuting import Resampling
 from xling.analysis.qap import benjamini_hochberg
 from xling.analysis.schema import IMPACT_VS_DISTANCE, MEAN_LABEL, Analysis, distance_kinds

@@ -14,9 +14,9 @@ from xling.analysis.effects import fit_mixed_model
 from xling.analysis.freezing import compute_freezing
 from xling.analysis.heldout import compute_held_out
 from xling.analysis.inference import infer_associations
-from xling.analysis.inputs import Measurements, Settings
+from xling.analysis.inputs.measurements import Measurements, Settings
+from xling.analysis.inputs.pairs import LANGUAGE_PAIR, impact_reasons, select_validation
 from xling.analysis.mediation import compute_mediation
-from xling.analysis.pairs import LANGUAGE_PAIR, impact_reasons, select_validation
 from xling.analysis.permuting import Resampling
 from xling.analysis.ranking import compute_ranking
 from xling.analysis.schema import (

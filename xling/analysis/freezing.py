@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from xling.analysis.pairs import LANGUAGE_PAIR, check_columns, select_validation
+from xling.analysis.inputs.pairs import LANGUAGE_PAIR, check_columns, select_validation
 from xling.analysis.schema import distance_kinds
 from xling.analysis.verdicts import add_verdicts
 from xling.errors import XlingValueError

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 from pandas.errors import EmptyDataError, ParserError
 
-from xling.analysis.pairs import check_columns
+from xling.analysis.inputs.pairs import check_columns
 from xling.errors import CorruptArtefactError, MissingFileError, XlingValueError
 from xling.runs.tables import TRANSFER
 

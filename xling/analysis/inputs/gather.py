@@ -6,9 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from xling.analysis.external import read_transfer
-from xling.analysis.inputs import Measurements
-from xling.analysis.pairs import LANGUAGE_PAIR
+from xling.analysis.inputs.external import read_transfer
+from xling.analysis.inputs.measurements import Measurements
+from xling.analysis.inputs.pairs import LANGUAGE_PAIR
 from xling.distances import Distances, DistanceWarning
 from xling.distances.controls import controls_table
 from xling.errors import XlingValueError, close_matches
@@ -70,7 +70,7 @@ def _of_study(measured: Measurements, name: str) -> Measurements:
 
 
 def gather_csv(path: Path | str) -> tuple[Measurements, list[str]]:
-    """Read scores from a CSV, as yet without distances; see :func:`xling.analysis.external.read_transfer`."""
+    """Read scores from a CSV, as yet without distances; see :func:`xling.analysis.inputs.external.read_transfer`."""
     transfer, sentences = read_transfer(path)
     return Measurements(transfer, None), sentences
 
