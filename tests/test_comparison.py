@@ -8,14 +8,14 @@ import pandas as pd
 import pytest
 from analysis_factory import LANGUAGES, make_distances, make_measurements
 
-from xling.analysis.agreement import NO_PERMUTATION, compare_maps, compare_pairs
-from xling.analysis.arrays import distance_arrays
 from xling.analysis.comparison import AnalysedStudy, compare_studies, find_everywhere, match_layers
-from xling.analysis.inference import infer_associations
+from xling.analysis.inference.agreement import NO_PERMUTATION, compare_maps, compare_pairs
+from xling.analysis.inference.arrays import distance_arrays
+from xling.analysis.inference.associations import infer_associations
+from xling.analysis.inference.permuting import Resampling
 from xling.analysis.inputs.gather import gather_studies
 from xling.analysis.inputs.measurements import Settings
 from xling.analysis.inputs.pairs import compute_pairs
-from xling.analysis.permuting import Resampling
 from xling.analysis.pipeline import analyse
 from xling.analysis.schema import IMPACT_VS_DISTANCE, Analysis
 from xling.analyze import analyze

@@ -5,7 +5,7 @@ The total effect of distance on transfer is split into a direct one and an indir
 
 These are associations: nothing was randomised, impact and transfer come from the same fine-tuning, and a common cause
 of both (pre-training size, say) shows up as an indirect effect. Pairs that share a language are dependent, so intervals
-resample languages and p-values permute languages (:mod:`xling.analysis.qap`). The indirect effect needs both of its
+resample languages and p-values permute languages (:mod:`xling.analysis.inference.qap`). The indirect effect needs both of its
 paths, so its p-value is the larger of theirs (joint significance, MacKinnon et al. 2002, Psychological Methods 7).
 Permuting distance alone and looking at the product would not do: where distance moves impact but impact carries
 nothing, that rejects in about 30 % of simulated data sets at 5 % (see the tests).
@@ -16,8 +16,9 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from xling.analysis.correlations import missing_patterns
-from xling.analysis.intervals import percentile_interval
+from xling.analysis.inference.correlations import missing_patterns
+from xling.analysis.inference.intervals import percentile_interval
+from xling.analysis.inference.qap import MIN_LANGUAGES, Permutations, draw_permutations, permutation_p
 from xling.analysis.mediation_paths import (
     MIN_PAIRS,
     Cells,
@@ -27,7 +28,6 @@ from xling.analysis.mediation_paths import (
     permute_paths,
     resample_paths,
 )
-from xling.analysis.qap import MIN_LANGUAGES, Permutations, draw_permutations, permutation_p
 from xling.analysis.schema import distance_kinds
 
 MIN_TOTAL = 0.1

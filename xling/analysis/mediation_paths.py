@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from xling.analysis.correlations import orthonormal_basis
-from xling.analysis.effects import control_design, remove_controls
-from xling.analysis.intervals import draw_languages
-from xling.analysis.qap import (
+from xling.analysis.inference.correlations import orthonormal_basis
+from xling.analysis.inference.intervals import draw_languages
+from xling.analysis.inference.mixed_models import control_design, remove_controls
+from xling.analysis.inference.qap import (
     MIN_LANGUAGES,
     Permutations,
     draw_permutations,

@@ -7,7 +7,7 @@ mode differs in all of these; ``docs/statistics.md`` says why.
 
 import pandas as pd
 
-from xling.analysis.correlations import naive_tests
+from xling.analysis.inference.correlations import naive_tests
 from xling.analysis.schema import (
     CORRELATIONS_PAPER,
     IMPACT_VS_DISTANCE,

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from xling.analysis.correlations import correlate
-from xling.analysis.qap import Permutations, draw_permutations, fix_labels, max_t_p, permutation_p
+from xling.analysis.inference.correlations import correlate
+from xling.analysis.inference.qap import Permutations, draw_permutations, fix_labels, max_t_p, permutation_p
 
 MIN_TARGETS = 4
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-from xling.analysis.permuting import Resampling
+from xling.analysis.inference.permuting import Resampling
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from xling.analysis.arrays import PairArrays
-from xling.analysis.correlations import correlate
-from xling.analysis.effects import control_design, remove_controls, two_way_design
-from xling.analysis.qap import (
+from xling.analysis.inference.arrays import PairArrays
+from xling.analysis.inference.correlations import correlate
+from xling.analysis.inference.mixed_models import control_design, remove_controls, two_way_design
+from xling.analysis.inference.qap import (
     MIN_LANGUAGES,
     Permutations,
     benjamini_hochberg,

@@ -1,17 +1,17 @@
 """Do two studies find the same? Correlations of their maps and of their pair values, with permuted languages.
 
 Both questions keep one study as it is and relabel the languages of the other, so that what pairs of one language share
-stays together. References as in :mod:`xling.analysis.qap`.
+stays together. References as in :mod:`xling.analysis.inference.qap`.
 """
 
 from collections.abc import Sequence
 
 import numpy as np
 
-from xling.analysis.arrays import PairArrays
-from xling.analysis.correlations import correlate
-from xling.analysis.permuting import Resampling
-from xling.analysis.qap import (
+from xling.analysis.inference.arrays import PairArrays
+from xling.analysis.inference.correlations import correlate
+from xling.analysis.inference.permuting import Resampling
+from xling.analysis.inference.qap import (
     MIN_LANGUAGES,
     Permutations,
     draw_permutations,

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from xling.analysis.qap import MIN_LANGUAGES, largest_complete_square
+from xling.analysis.inference.qap import MIN_LANGUAGES, largest_complete_square
 from xling.analysis.schema import MEAN_LABEL
 
 _PAIR = ["source_language", "target_language"]

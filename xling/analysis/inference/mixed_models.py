@@ -9,7 +9,7 @@ import warnings
 
 import numpy as np
 
-from xling.analysis.correlations import is_constant, orthonormal_basis
+from xling.analysis.inference.correlations import is_constant, orthonormal_basis
 
 
 def two_way_design(sources: np.ndarray, targets: np.ndarray) -> np.ndarray:

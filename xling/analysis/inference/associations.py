@@ -3,10 +3,9 @@
 import numpy as np
 import pandas as pd
 
-from xling.analysis.arrays import PairArrays
-from xling.analysis.correlations import correlate, is_constant, naive_tests
-from xling.analysis.effects import control_design, remove_controls, two_way_design
-from xling.analysis.intervals import (
+from xling.analysis.inference.arrays import PairArrays
+from xling.analysis.inference.correlations import correlate, is_constant, naive_tests
+from xling.analysis.inference.intervals import (
     MIN_PAIRS,
     defined_range,
     draw_languages,
@@ -14,8 +13,9 @@ from xling.analysis.intervals import (
     percentile_interval,
     resampled_correlations,
 )
-from xling.analysis.permuting import Resampling, permute_associations
-from xling.analysis.qap import MIN_LANGUAGES
+from xling.analysis.inference.mixed_models import control_design, remove_controls, two_way_design
+from xling.analysis.inference.permuting import Resampling, permute_associations
+from xling.analysis.inference.qap import MIN_LANGUAGES
 
 NO_SQUARE = f"no complete square of at least {MIN_LANGUAGES} languages to permute"
 TOO_FEW = f"fewer than {MIN_LANGUAGES} languages to permute"

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from xling.analysis.correlations import correlate
+from xling.analysis.inference.correlations import correlate
 
 MIN_LANGUAGES = 4
 """Below this, the smallest possible p-value (1/3! = .17) can never reach a usual level."""
@@ -105,7 +105,7 @@ def null_correlations(
         outcomes: float64 ``[n_outcomes, n_cells]``, NaN = missing.
         cells: positions ``(sources, targets)`` of the observed cells, int ``[n_cells]`` each, S != T.
         permutations: of n labels.
-        design: as in :func:`~xling.analysis.correlations.correlate`; it stays with the cells.
+        design: as in :func:`~xling.analysis.inference.correlations.correlate`; it stays with the cells.
         ranked: Spearman instead of Pearson.
 
     Returns:
