@@ -3,7 +3,7 @@
 import pytest
 from analysis_factory import make_alignment
 
-from xling.analysis.alignment import ALIGNMENT_CHANGE, compute_alignment
+from xling.analysis.questions.alignment import ALIGNMENT_CHANGE, compute_alignment
 from xling.analysis.schema import Analysis
 from xling.report.alignment import alignment_section, draw_alignment
 from xling.report.section import Absent

@@ -8,7 +8,7 @@ import yaml
 from torch import nn
 from transformers import AutoModel, AutoModelForTextEncoding
 
-from xling.analysis.suggestion import make_suggestion, save_suggestion
+from xling.analysis.questions.suggestion import make_suggestion, save_suggestion
 from xling.errors import CorruptArtefactError, MissingFileError, XlingValueError
 from xling.freezing import (
     STRATEGIES,

@@ -9,7 +9,7 @@ import torch
 from scipy import stats
 from torch import nn
 
-from xling.analysis.restoration import RESTORED, TREND, compute_trend
+from xling.analysis.questions.restoration import RESTORED, TREND, compute_trend
 from xling.commands.restore import compute_restorations, main, restore_layers, restore_run
 from xling.errors import CorruptArtefactError, MissingFileError, XlingValueError
 from xling.storage.atomic import read_json, write_json

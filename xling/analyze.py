@@ -9,14 +9,14 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig
 
-from xling.analysis.comparison import AnalysedStudy, compare_studies
 from xling.analysis.inference.permuting import Resampling
 from xling.analysis.inputs.gather import add_controls, add_distances, gather_csv, gather_studies
 from xling.analysis.inputs.measurements import Measurements, Settings
 from xling.analysis.inputs.probes import supply_probes
 from xling.analysis.pipeline import analyse
+from xling.analysis.questions.comparison import AnalysedStudy, compare_studies
+from xling.analysis.questions.suggestion import make_suggestion, save_suggestion
 from xling.analysis.schema import Analysis
-from xling.analysis.suggestion import make_suggestion, save_suggestion
 from xling.distances import Distances
 from xling.errors import XlingValueError
 from xling.sweeps.job import as_task, run_command

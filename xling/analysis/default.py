@@ -8,17 +8,17 @@ import pandas as pd
 from rich.console import Console
 from rich.progress import track
 
-from xling.analysis.alignment import compute_alignment
-from xling.analysis.freezing import compute_freezing
-from xling.analysis.heldout import compute_held_out
 from xling.analysis.inference.arrays import PairArrays, distance_arrays, impact_arrays, restrict_to_square
 from xling.analysis.inference.associations import infer_associations
 from xling.analysis.inference.mixed_models import fit_mixed_model
 from xling.analysis.inference.permuting import Resampling
 from xling.analysis.inputs.measurements import Measurements, Settings
 from xling.analysis.inputs.pairs import LANGUAGE_PAIR, impact_reasons, select_validation
-from xling.analysis.mediation import compute_mediation
-from xling.analysis.ranking import compute_ranking
+from xling.analysis.questions.alignment import compute_alignment
+from xling.analysis.questions.freezing import compute_freezing
+from xling.analysis.questions.heldout import compute_held_out
+from xling.analysis.questions.mediation import compute_mediation
+from xling.analysis.questions.ranking import compute_ranking
 from xling.analysis.schema import (
     CORRELATIONS,
     CORRELATIONS_OUTCOMES,

@@ -9,7 +9,7 @@ from xling.analysis import caveats
 from xling.analysis.default import compute_default_tables
 from xling.analysis.inputs.measurements import Measurements, Settings
 from xling.analysis.inputs.pairs import LANGUAGE_PAIR, compute_pairs, impact_reasons
-from xling.analysis.paper import compute_paper_correlations
+from xling.analysis.questions.paper import compute_paper_correlations
 from xling.analysis.schema import MEAN_LABEL, Analysis, distance_kinds
 from xling.errors import XlingValueError, close_matches
 

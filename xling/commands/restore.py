@@ -21,7 +21,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from xling.analysis.restoration import RESTORED, compute_trend
+from xling.analysis.questions.restoration import RESTORED, compute_trend
 from xling.distances import KINDS, SOURCES, DistanceWarning, distance_table
 from xling.errors import XlingError, XlingValueError
 from xling.machine.logs import configure_logging
@@ -106,7 +106,7 @@ def compute_restorations(
         source_language: language fine-tuned on.
 
     Returns:
-        One row per restoration and target, columns of :data:`xling.analysis.restoration.RESTORED`; the first rows are
+        One row per restoration and target, columns of :data:`xling.analysis.questions.restoration.RESTORED`; the first rows are
         the fine-tuned model as it is (weight 0).
 
     Raises:
@@ -143,7 +143,7 @@ def restore_run(run: FinishedRun, restorations: Sequence[tuple[Sequence[int], fl
         path: folder for the trainer; nothing is written there.
 
     Returns:
-        Columns of :data:`xling.analysis.restoration.RESTORED`.
+        Columns of :data:`xling.analysis.questions.restoration.RESTORED`.
     """
     base = {name: tensor.clone() for name, tensor in run.module.state_dict().items()}
     alone = {"strategy": "auto", "devices": 1, "num_nodes": 1}  # however many processes trained it

@@ -67,7 +67,7 @@ def guided(n_layers: int, suggestion: str, distance: str = "genetic") -> list[in
     Args:
         n_layers: blocks of the encoder.
         suggestion: JSON file ``{"distances": {"genetic": {"layers": [1, 2], "reason": "..."}}}``, see
-            :mod:`xling.analysis.suggestion`.
+            :mod:`xling.analysis.questions.suggestion`.
         distance: key in it.
 
     Raises:

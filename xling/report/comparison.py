@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from xling.analysis.comparison import LEVEL
+from xling.analysis.questions.comparison import LEVEL
 from xling.analysis.schema import MEAN_LABEL, Analysis
 from xling.report import frames, numbers, style
 from xling.report.matrix import add_colour_bar, draw_cells, label_cells, outline_cell
@@ -27,7 +27,7 @@ def write_comparison(comparison: Analysis, output_dir: Path | str) -> Path:
     """Write ``report.html``, figures and tables of several studies, as :func:`xling.report.write_report` does of one.
 
     Args:
-        comparison: from :func:`xling.analysis.comparison.compare_studies`.
+        comparison: from :func:`xling.analysis.questions.comparison.compare_studies`.
         output_dir: folder.
 
     Returns:

@@ -5,7 +5,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from xling.analysis.freezing import METRICS, RANDOM_REFERENCE
+from xling.analysis.questions.freezing import METRICS, RANDOM_REFERENCE
 from xling.analysis.schema import Analysis
 from xling.report import frames, numbers, style
 from xling.report.lookup import drop_blank_columns, has_rows

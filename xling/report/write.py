@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from xling.analysis.comparison import TABLES as OF_COMPARISONS
+from xling.analysis.questions.comparison import TABLES as OF_COMPARISONS
 from xling.analysis.schema import TABLES as TABLE_NAMES
 from xling.analysis.schema import Analysis
 from xling.report import alignment, associations, choice, coverage, freezing, measured, mediation, study

@@ -1,7 +1,7 @@
 """Is the association of distance with transfer carried by impact? Product-of-coefficients mediation over pairs S != T.
 
 The total effect of distance on transfer is split into a direct one and an indirect one, by way of impact
-(:mod:`xling.analysis.mediation_paths`); ``share = indirect / total``.
+(:mod:`xling.analysis.questions.mediation_paths`); ``share = indirect / total``.
 
 These are associations: nothing was randomised, impact and transfer come from the same fine-tuning, and a common cause
 of both (pre-training size, say) shows up as an indirect effect. Pairs that share a language are dependent, so intervals
@@ -19,7 +19,7 @@ import pandas as pd
 from xling.analysis.inference.correlations import missing_patterns
 from xling.analysis.inference.intervals import percentile_interval
 from xling.analysis.inference.qap import MIN_LANGUAGES, Permutations, draw_permutations, permutation_p
-from xling.analysis.mediation_paths import (
+from xling.analysis.questions.mediation_paths import (
     MIN_PAIRS,
     Cells,
     Paths,

@@ -13,8 +13,8 @@ import pandas as pd
 from scipy import stats
 
 from xling.analysis.inputs.pairs import LANGUAGE_PAIR, check_columns, select_validation
+from xling.analysis.questions.verdicts import add_verdicts
 from xling.analysis.schema import distance_kinds
-from xling.analysis.verdicts import add_verdicts
 from xling.errors import XlingValueError
 from xling.runs import tables
 
@@ -48,7 +48,7 @@ COMPARISON = {
     "n_seeds": "seeds among them",
     "n_reference_sets": "strategies averaged on the reference's side; 1 for the baseline",
     "reason": "why there is no interval, else empty",
-    "verdict": "the change in one sentence (:mod:`xling.analysis.verdicts`)",
+    "verdict": "the change in one sentence (:mod:`xling.analysis.questions.verdicts`)",
 }
 """Columns of ``freezing``."""
 

@@ -51,7 +51,7 @@ def write_verdict(row: pd.Series, source: pd.Series | None = None, target: pd.Se
     """Put one change into words.
 
     Args:
-        row: a row of the comparison (:data:`xling.analysis.freezing.COMPARISON`).
+        row: a row of the comparison (:data:`xling.analysis.questions.freezing.COMPARISON`).
         source: the row of source_score of the same strategy and reference; needed for the gap alone.
         target: the row of mean_target_score, likewise.
 
@@ -74,7 +74,7 @@ def add_verdicts(comparison: pd.DataFrame) -> pd.DataFrame:
     """Add the column `verdict` to a comparison.
 
     Args:
-        comparison: columns of :data:`xling.analysis.freezing.COMPARISON`, intervals of 95 %.
+        comparison: columns of :data:`xling.analysis.questions.freezing.COMPARISON`, intervals of 95 %.
 
     Returns:
         A copy with one sentence per row.
