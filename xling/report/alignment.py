@@ -5,9 +5,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from xling.analysis.schema import Analysis
-from xling.report import frames, numbers, style
-from xling.report.lookup import drop_blank_columns, has_rows, main_strategy
+from xling.report import style
 from xling.report.section import Absent, Picture, Section, Sheet
+from xling.report.words import frames, numbers
+from xling.report.words.lookup import drop_blank_columns, has_rows, main_strategy
 
 TITLE = "Alignment of source and target"
 COLUMNS = [

@@ -3,9 +3,9 @@
 import pandas as pd
 
 from xling.analysis.schema import Analysis
-from xling.report import numbers, sentences
-from xling.report.lookup import drop_blank_columns, has_rows, main_strategy, metric_name
 from xling.report.section import Absent, Section, Sheet
+from xling.report.words import numbers, sentences
+from xling.report.words.lookup import drop_blank_columns, has_rows, main_strategy, metric_name
 
 RANKING_COLUMNS = [
     *("predictor", "layer_label", "direction", "ndcg_at_3", "ndcg_at_3_random", "regret", "regret_random", "n_targets"),

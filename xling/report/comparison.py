@@ -9,10 +9,11 @@ from matplotlib.figure import Figure
 
 from xling.analysis.questions.comparison import LEVEL
 from xling.analysis.schema import MEAN_LABEL, Analysis
-from xling.report import frames, numbers, style
+from xling.report import style
 from xling.report.matrix import add_colour_bar, draw_cells, label_cells, outline_cell
 from xling.report.section import Absent, Picture, Section, Sheet
-from xling.report.sentences import layer_phrase
+from xling.report.words import frames, numbers
+from xling.report.words.sentences import layer_phrase
 from xling.report.write import write_page
 
 TITLE = "Studies side by side"

@@ -1,10 +1,10 @@
 """The findings in short, at the top of the page: one line per analysis that was made."""
 
 from xling.analysis.schema import IMPACT_VS_DISTANCE, IMPACT_VS_TRANSFER, TRANSFER_VS_DISTANCE, Analysis
-from xling.report import frames, sentences
 from xling.report.freezing import describe_freezing
-from xling.report.lookup import has_rows, metric_name, tests_of
 from xling.report.measured import describe_transfer
+from xling.report.words import frames, sentences
+from xling.report.words.lookup import has_rows, metric_name, tests_of
 
 TITLES = {
     IMPACT_VS_DISTANCE: "Impact and distance",

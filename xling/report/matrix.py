@@ -9,8 +9,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from xling.analysis.schema import IMPACT_VS_DISTANCE, MEAN_LABEL
-from xling.report import frames, style
-from xling.report.numbers import coefficient, fraction
+from xling.report import style
+from xling.report.words import frames
+from xling.report.words.numbers import coefficient, fraction
 
 SIGNIFICANT = 0.05
 

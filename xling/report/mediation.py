@@ -5,9 +5,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from xling.analysis.schema import MEAN_LABEL, Analysis
-from xling.report import frames, numbers, sentences, style
-from xling.report.lookup import drop_blank_columns, has_impact, has_rows
+from xling.report import style
 from xling.report.section import Absent, Picture, Section, Sheet
+from xling.report.words import frames, numbers, sentences
+from xling.report.words.lookup import drop_blank_columns, has_impact, has_rows
 
 BOXES = {"distance": (0.16, 0.34), "impact": (0.5, 0.84), "outcome": (0.84, 0.34)}
 LEVEL = 0.05

@@ -6,8 +6,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from xling.report import frames, style
+from xling.report import style
 from xling.report.labels import place_labels
+from xling.report.words import frames
 
 AXIS = {
     "impact": "impact (1 − debiased CKA)",

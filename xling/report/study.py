@@ -3,9 +3,9 @@
 import pandas as pd
 
 from xling.analysis.schema import Analysis
-from xling.report import frames, numbers
-from xling.report.lookup import has_impact, has_rows, main_pairs, main_strategy, metric_name
 from xling.report.section import Section, Sheet
+from xling.report.words import frames, numbers
+from xling.report.words.lookup import has_impact, has_rows, main_pairs, main_strategy, metric_name
 
 
 def run_section(analysis: Analysis) -> Section:

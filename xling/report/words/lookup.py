@@ -3,7 +3,7 @@
 import pandas as pd
 
 from xling.analysis.schema import Analysis
-from xling.report import frames
+from xling.report.words import frames
 
 
 def has_rows(analysis: Analysis, name: str) -> bool:

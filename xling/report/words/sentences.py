@@ -3,7 +3,7 @@
 import pandas as pd
 
 from xling.analysis.schema import MEAN_LABEL
-from xling.report import numbers
+from xling.report.words import numbers
 
 LEVEL = 0.05
 
