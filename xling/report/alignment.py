@@ -5,7 +5,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from xling.analysis.schema import Analysis
-from xling.report import style
+from xling.report.figures import style
 from xling.report.section import Absent, Picture, Section, Sheet
 from xling.report.words import frames, numbers
 from xling.report.words.lookup import drop_blank_columns, has_rows, main_strategy

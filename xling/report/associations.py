@@ -3,8 +3,8 @@
 import pandas as pd
 
 from xling.analysis.schema import IMPACT_VS_DISTANCE, IMPACT_VS_TRANSFER, MEAN_LABEL, TRANSFER_VS_DISTANCE, Analysis
-from xling.report.matrix import draw_correlation_heatmaps
-from xling.report.scatter import draw_distance_panels, draw_impact_vs_transfer
+from xling.report.figures.matrix import draw_correlation_heatmaps
+from xling.report.figures.scatter import draw_distance_panels, draw_impact_vs_transfer
 from xling.report.section import Absent, Picture, Section, Sheet
 from xling.report.words import frames, sentences
 from xling.report.words.lookup import drop_blank_columns, has_impact, has_rows, main_pairs, metric_name, tests_of

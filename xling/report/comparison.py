@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 
 from xling.analysis.questions.comparison import LEVEL
 from xling.analysis.schema import MEAN_LABEL, Analysis
-from xling.report import style
-from xling.report.matrix import add_colour_bar, draw_cells, label_cells, outline_cell
+from xling.report.figures import style
+from xling.report.figures.matrix import add_colour_bar, draw_cells, label_cells, outline_cell
 from xling.report.section import Absent, Picture, Section, Sheet
 from xling.report.words import frames, numbers
 from xling.report.words.sentences import layer_phrase

@@ -5,8 +5,8 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 
 from xling.analysis.schema import Analysis, distance_kinds
-from xling.report import style
-from xling.report.matrix import draw_cells, label_cells
+from xling.report.figures import style
+from xling.report.figures.matrix import draw_cells, label_cells
 from xling.report.section import Absent, Picture, Section
 from xling.report.words import frames, numbers
 from xling.report.words.lookup import has_rows, main_pairs

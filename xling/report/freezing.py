@@ -7,7 +7,7 @@ from matplotlib.lines import Line2D
 
 from xling.analysis.questions.freezing import METRICS, RANDOM_REFERENCE
 from xling.analysis.schema import Analysis
-from xling.report import style
+from xling.report.figures import style
 from xling.report.section import Absent, Picture, Section, Sheet
 from xling.report.words import frames, numbers
 from xling.report.words.lookup import drop_blank_columns, has_rows

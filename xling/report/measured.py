@@ -3,8 +3,8 @@
 import pandas as pd
 
 from xling.analysis.schema import IMPACT_VS_DISTANCE, Analysis
-from xling.report.curves import draw_impact_curves
-from xling.report.matrix import plot_transfer_matrix
+from xling.report.figures.curves import draw_impact_curves
+from xling.report.figures.matrix import plot_transfer_matrix
 from xling.report.section import Absent, Picture, Section, Sheet
 from xling.report.words import frames, numbers, sentences
 from xling.report.words.lookup import drop_blank_columns, has_impact, has_rows, main_pairs, metric_name, tests_of

@@ -9,7 +9,7 @@ from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from xling.report import style
+from xling.report.figures import style
 from xling.storage.atomic import atomic_path, write_text
 
 DPI = 200

@@ -6,8 +6,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from xling.report import style
-from xling.report.labels import place_labels
+from xling.report.figures import style
+from xling.report.figures.label_places import place_labels
 from xling.report.words import frames
 
 AXIS = {

@@ -6,9 +6,9 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from xling.report import style
-from xling.report.labels import spread
-from xling.report.matrix import add_colour_bar
+from xling.report.figures import style
+from xling.report.figures.label_places import spread
+from xling.report.figures.matrix import add_colour_bar
 from xling.report.words import frames
 
 TARGETS_LABELLED = 16

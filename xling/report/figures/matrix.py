@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from xling.analysis.schema import IMPACT_VS_DISTANCE, MEAN_LABEL
-from xling.report import style
+from xling.report.figures import style
 from xling.report.words import frames
 from xling.report.words.numbers import coefficient, fraction
 
