@@ -20,7 +20,7 @@ from xling.analysis.questions.comparison import AnalysedStudy, compare_studies, 
 from xling.analysis.schema import IMPACT_VS_DISTANCE, Analysis
 from xling.analyze import analyze
 from xling.errors import XlingValueError
-from xling.report.comparison import draw_maps, list_comparison_findings, write_comparison
+from xling.report.sections.comparison import draw_maps, list_comparison_findings, write_comparison
 from xling.report.write import write_page
 from xling.runs.study import Study
 

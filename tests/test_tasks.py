@@ -18,7 +18,7 @@ from xling.analysis.pipeline import analyse
 from xling.analyze import analyze
 from xling.distances import KINDS, compute_distances
 from xling.errors import MissingFileError, XlingValueError
-from xling.report.measured import describe_transfer
+from xling.report.sections.measured import describe_transfer
 from xling.tasks.sentence_module import LabelScores
 from xling.train import train
 

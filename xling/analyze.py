@@ -42,7 +42,7 @@ def analyze(
             what :func:`xling.analysis.inputs.probes.supply_probes` takes from the study.
         output_dir: receives ``tables/*.csv``, ``suggestion.json`` (where impact was tested against distance) and what
             :func:`xling.report.write_report` writes; of several studies what
-            :func:`xling.report.comparison.write_comparison` writes, and a folder of the former kind for each.
+            :func:`xling.report.sections.comparison.write_comparison` writes, and a folder of the former kind for each.
         runs: folder of a study, or of several, or a list of such folders; this or `transfer_csv`. Studies are never
             pooled: more than one are compared.
         transfer_csv: see :func:`xling.analysis.inputs.external.read_transfer`.
@@ -94,7 +94,7 @@ def _analyse(
 
 def _compare(studies: Mapping[str, Measurements], sentences: list[str], output_dir: Path, options: tuple) -> Analysis:
     """Analyse and write each study by itself, then all side by side."""
-    from xling.report.comparison import write_comparison
+    from xling.report.sections.comparison import write_comparison
 
     settings = options[-1]
     if settings.mode == "paper":

@@ -9,8 +9,8 @@ from jinja2 import Environment, StrictUndefined
 from matplotlib.figure import Figure
 
 from xling.analysis.schema import Analysis
-from xling.report.findings import list_findings
 from xling.report.section import Absent, Section
+from xling.report.sections.findings import list_findings
 from xling.report.words import numbers
 from xling.report.words.references import REFERENCES
 

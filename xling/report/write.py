@@ -6,11 +6,11 @@ from pathlib import Path
 from xling.analysis.questions.comparison import TABLES as OF_COMPARISONS
 from xling.analysis.schema import TABLES as TABLE_NAMES
 from xling.analysis.schema import Analysis
-from xling.report import alignment, associations, choice, coverage, freezing, measured, mediation, study
-from xling.report.findings import list_findings
 from xling.report.page import TITLE, render_page
 from xling.report.save import save_figure, save_table
 from xling.report.section import Absent, Section
+from xling.report.sections import alignment, associations, choice, coverage, freezing, measured, mediation, study
+from xling.report.sections.findings import list_findings
 from xling.storage.atomic import write_text
 
 PAGE_FILE = "report.html"

@@ -1,8 +1,8 @@
 """The findings in short, at the top of the page: one line per analysis that was made."""
 
 from xling.analysis.schema import IMPACT_VS_DISTANCE, IMPACT_VS_TRANSFER, TRANSFER_VS_DISTANCE, Analysis
-from xling.report.freezing import describe_freezing
-from xling.report.measured import describe_transfer
+from xling.report.sections.freezing import describe_freezing
+from xling.report.sections.measured import describe_transfer
 from xling.report.words import frames, sentences
 from xling.report.words.lookup import has_rows, metric_name, tests_of
 
