@@ -15,7 +15,8 @@ from omegaconf import OmegaConf
 
 from xling.machine.logs import configure_logging
 from xling.runs.directory import RunDirectory
-from xling.sweeps.expand import RunKey, run_key
+from xling.runs.plan import run_key
+from xling.sweeps.expand import RunKey
 
 SIZE = (
     "model=tiny_bert",

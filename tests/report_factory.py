@@ -3,8 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from xling.analysis.inference.permuting import Resampling
-from xling.analysis.inputs.measurements import Measurements, Settings
+from xling.analysis.inputs.measurements import Measurements, Resampling, Settings
 from xling.analysis.pipeline import analyse
 from xling.analysis.schema import (
     ANALYSES,

@@ -8,9 +8,8 @@ import pytest
 from analysis_factory import make_alignment, make_distances, make_measurements
 
 import xling.analyze
-from xling.analysis.inference.permuting import Resampling
 from xling.analysis.inputs.gather import add_distances, gather_study
-from xling.analysis.inputs.measurements import Settings
+from xling.analysis.inputs.measurements import Resampling, Settings
 from xling.analysis.inputs.pairs import compute_pairs
 from xling.analysis.inputs.probes import supply_probes
 from xling.analysis.pipeline import analyse

@@ -11,17 +11,16 @@ from analysis_factory import LANGUAGES, make_distances, make_measurements
 from xling.analysis.inference.agreement import NO_PERMUTATION, compare_maps, compare_pairs
 from xling.analysis.inference.arrays import distance_arrays
 from xling.analysis.inference.associations import infer_associations
-from xling.analysis.inference.permuting import Resampling
 from xling.analysis.inputs.gather import gather_studies
-from xling.analysis.inputs.measurements import Settings
+from xling.analysis.inputs.measurements import Resampling, Settings
 from xling.analysis.inputs.pairs import compute_pairs
 from xling.analysis.pipeline import analyse
 from xling.analysis.questions.comparison import AnalysedStudy, compare_studies, find_everywhere, match_layers
 from xling.analysis.schema import IMPACT_VS_DISTANCE, Analysis
 from xling.analyze import analyze
 from xling.errors import XlingValueError
+from xling.report.save import write_page
 from xling.report.sections.comparison import draw_maps, list_comparison_findings, write_comparison
-from xling.report.write import write_page
 from xling.runs.study import Study
 
 DRAWS = Resampling(200, 20)

@@ -9,7 +9,7 @@ from transformers import AutoConfig
 from xling.errors import XlingValueError
 from xling.models.size import KNOWN, EncoderSize, count_parameters, encoder_size
 from xling.models.spec import EncoderSpec
-from xling.runs.plan import RunKey, read_plan
+from xling.runs.plan import RunKey, read_plan, run_key
 from xling.sweeps.cost import Workload, compute_base_bytes, compute_checkpoint_bytes, compute_run_flops
 from xling.sweeps.dry_run import phrase_disk, phrase_hours, planned_state, print_dry_run
 from xling.sweeps.estimate import (
@@ -20,7 +20,6 @@ from xling.sweeps.estimate import (
     free_bytes,
     read_workload,
 )
-from xling.sweeps.expand import run_key
 from xling.train import main, train
 
 SIZE = EncoderSize(n_layers=4, hidden=8, n_embedding_parameters=1000, n_block_parameters=400)

@@ -9,13 +9,15 @@ import torch
 from scipy import stats
 from torch import nn
 
-from xling.analysis.questions.restoration import RESTORED, TREND, compute_trend
-from xling.commands.restore import compute_restorations, main, restore_layers, restore_run
+from xling.analysis.questions.restoration import TREND, compute_trend
+from xling.commands.restore import main
 from xling.errors import CorruptArtefactError, MissingFileError, XlingValueError
+from xling.runs.tables import RESTORED
 from xling.storage.atomic import read_json, write_json
 from xling.train import train
 from xling.training.finished import load_run
-from xling.training.parts import build_trainer
+from xling.training.restoring import compute_restorations, restore_layers, restore_run
+from xling.training.trainer import build_trainer
 
 TARGETS = ("en", "de", "ru", "hi", "sw", "zh")
 DISTANCE = dict(zip(TARGETS, (0.0, 0.2, 0.4, 0.6, 0.9, 1.0), strict=True))

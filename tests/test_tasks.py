@@ -10,9 +10,8 @@ from analysis_factory import make_measurements
 from task_files import make_task_config, write_ner, write_pud, write_squad
 from torchmetrics.functional.classification import multiclass_accuracy, multiclass_f1_score
 
-from xling.analysis.inference.permuting import Resampling
 from xling.analysis.inputs.gather import add_distances, gather_study
-from xling.analysis.inputs.measurements import Settings
+from xling.analysis.inputs.measurements import Resampling, Settings
 from xling.analysis.inputs.pairs import compute_pairs
 from xling.analysis.pipeline import analyse
 from xling.analyze import analyze

@@ -13,7 +13,8 @@ from xling.runs.directory import RunDirectory
 from xling.runs.study import load_study
 from xling.runs.tables import ALIGNMENT, IMPACT, TRANSFER
 from xling.train import train
-from xling.training.parts import build_parts, build_trainer, resolve_settings
+from xling.training.parts import build_parts, resolve_settings
+from xling.training.trainer import build_trainer
 
 
 def test_a_run_writes_documented_tables(make_config):

@@ -3,7 +3,11 @@
 Importing this package is quick and downloads nothing; sub-modules are imported where they are used.
 """
 
+from xling.moved import answer_old_imports
+
 __version__ = "0.1.0"
+
+answer_old_imports()
 
 
 def __getattr__(name: str):

@@ -9,9 +9,8 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig
 
-from xling.analysis.inference.permuting import Resampling
 from xling.analysis.inputs.gather import add_controls, add_distances, gather_csv, gather_studies
-from xling.analysis.inputs.measurements import Measurements, Settings
+from xling.analysis.inputs.measurements import Measurements, Resampling, Settings
 from xling.analysis.inputs.probes import supply_probes
 from xling.analysis.pipeline import analyse
 from xling.analysis.questions.comparison import AnalysedStudy, compare_studies

@@ -20,13 +20,14 @@ from xling.machine.processes import first, is_first, joined_processes, only_firs
 from xling.machine.requeue import Requeue, find_requeue
 from xling.machine.resources import explaining_resources
 from xling.runs.directory import LOG_FILE, RunDirectory
+from xling.runs.plan import run_key
 from xling.runs.state import recording_failure
 from xling.storage.atomic import write_json
 from xling.storage.cache_marks import ABOUT_FILE, hold
-from xling.sweeps.expand import run_key
 from xling.sweeps.job import as_task, run_command
 from xling.training.frozen_prefix import start_after_frozen_layers
-from xling.training.parts import Parts, build_parts, build_trainer, resolve_settings
+from xling.training.parts import Parts, build_parts, resolve_settings
+from xling.training.trainer import build_trainer
 
 log = logging.getLogger(__name__)
 

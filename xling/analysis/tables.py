@@ -11,8 +11,7 @@ from rich.progress import track
 from xling.analysis.inference.arrays import PairArrays, distance_arrays, impact_arrays, restrict_to_square
 from xling.analysis.inference.associations import infer_associations
 from xling.analysis.inference.mixed_models import fit_mixed_model
-from xling.analysis.inference.permuting import Resampling
-from xling.analysis.inputs.measurements import Measurements, Settings
+from xling.analysis.inputs.measurements import Measurements, Resampling, Settings
 from xling.analysis.inputs.pairs import LANGUAGE_PAIR, impact_reasons, select_validation
 from xling.analysis.questions.alignment import compute_alignment
 from xling.analysis.questions.freezing import compute_freezing

@@ -24,8 +24,9 @@ from xling.models.spec import EncoderSpec
 from xling.storage.atomic import atomic_path
 from xling.storage.fetched import check_files, data_folder, model_folder, read_record, record_files
 from xling.storage.hashing import file_sha256
-from xling.sweeps.expand import do_instead, expand_sweep, plain_config
+from xling.sweeps.expand import expand_sweep, plain_config
 from xling.sweeps.job import as_task, run_command
+from xling.sweeps.study_callback import do_instead
 
 log = logging.getLogger(__name__)
 

@@ -19,8 +19,8 @@ import pandas as pd
 import yaml
 from filelock import FileLock, Timeout
 
-import xling
 from xling.errors import CorruptArtefactError, UnreachableError, XlingValueError
+from xling.moved import current_paths
 from xling.runs.recipe import describe_recipe
 from xling.runs.state import LOCK_FILE, clear_state
 from xling.storage.atomic import TEMPORARY_PREFIX, atomic_path, read_json, write_json, write_text
@@ -102,7 +102,7 @@ class RunDirectory:
         """
         if not (self.path / CONFIG_FILE).is_file():
             return
-        old, new = _flatten(_read_yaml(self.path / CONFIG_FILE)), _flatten(config)
+        old, new = _flatten(read_config(self.path)), _flatten(current_paths(config))
         keys = [key for key in sorted(old.keys() | new.keys()) if not key.startswith(NOT_IDENTITY)]
         differing = [key for key in keys if old.get(key) != new.get(key)]
         if differing:
@@ -156,7 +156,7 @@ class RunDirectory:
 
     def recipe(self) -> str:
         """The run's settings in words, see :func:`xling.runs.recipe.describe_recipe`."""
-        config = _read_yaml(self.path / CONFIG_FILE)
+        config = read_config(self.path)
         return describe_recipe(config, *(read_json(self.path / name) for name in (ENVIRONMENT_FILE, DATA_FILE)))
 
     def remove_checkpoints(self) -> None:
@@ -173,7 +173,7 @@ def environment() -> dict[str, Any]:
         except importlib.metadata.PackageNotFoundError:
             continue
     return {
-        "xling": xling.__version__,
+        "xling": importlib.metadata.version("xling"),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "processor": platform.machine(),
@@ -185,9 +185,15 @@ def _digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
+def read_config(folder: Path) -> dict[str, Any]:
+    """Read the settings that a run recorded, class paths as they are today.
+
+    Raises:
+        CorruptArtefactError: the file is no YAML, or holds no settings.
+    """
+    path = folder / CONFIG_FILE
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        return current_paths(yaml.safe_load(path.read_text(encoding="utf-8")))
     except yaml.YAMLError as error:
         raise CorruptArtefactError(f"{path} is not valid YAML; delete its folder and run again") from error
 

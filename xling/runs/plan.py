@@ -1,12 +1,13 @@
 """Which runs a study is to have: the list that its sweeps keep in its folder."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from filelock import FileLock
 
 from xling.errors import CorruptArtefactError
+from xling.freezing import plan_freezing
 from xling.storage.atomic import read_json, write_json
 
 PLAN_FILE = "plan.json"
@@ -47,3 +48,13 @@ def read_plan(folder: Path) -> set[RunKey]:
         return {RunKey(**run) for run in read_json(path)["runs"]}
     except (TypeError, KeyError) as error:
         raise CorruptArtefactError(f"{path} is not a list of runs; delete it, the next sweep writes it anew") from error
+
+
+def study_folder(config: Mapping[str, Any]) -> Path:
+    """The folder of a run's study."""
+    return Path(config["output_dir"]) / config["study"]
+
+
+def run_key(config: Mapping[str, Any]) -> RunKey:
+    """Which run of its study a composed configuration describes."""
+    return RunKey(config["source_language"], plan_freezing(**config["freeze"]).name, config["seed"])

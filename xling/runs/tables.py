@@ -46,3 +46,15 @@ ALIGNMENT = KEYS | {
     "reason": "why a measure is NaN, else empty",
 }
 """Similarity of the source's and the target's representations of the same examples; measures follow by name."""
+
+
+RESTORED = {
+    "restored_layers": "layers with base weights, joined by '+'; '' for the fine-tuned model as it is",
+    "weight": "1 = base weights, 0 = fine-tuned weights, between = interpolated",
+    "source_language": "language fine-tuned on",
+    "target_language": "language evaluated",
+    "is_in_language": "source_language == target_language",
+    "score": "the task's transfer metric with the layers restored, 0..1",
+    "change": "score - score of the fine-tuned model",
+}
+"""Columns of ``restored``; a column per distance kind follows."""

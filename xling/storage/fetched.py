@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from xling.errors import CorruptArtefactError
+from xling.moved import first_paths
 from xling.storage.atomic import read_json, write_json
 from xling.storage.cache_marks import hold
 from xling.storage.hashing import content_key, file_sha256
@@ -27,7 +28,7 @@ def model_folder(cache_dir: Path, name: str, revision: str | None) -> Path:
 
 def data_folder(cache_dir: Path, source: Mapping[str, Any]) -> Path:
     """Where the examples of a data source lie, by its settings."""
-    return cache_dir / FOLDER / "data" / content_key(dict(source))
+    return cache_dir / FOLDER / "data" / content_key(first_paths(dict(source)))
 
 
 def find_fetched_model(cache_dir: Path, name: str, revision: str | None) -> tuple[Path, str] | None:
@@ -87,7 +88,7 @@ class FetchedFirst:
         self.source, self.folder = source, folder
 
     def __call__(self, language: str, split: str) -> pd.DataFrame:
-        """Examples of one language and split, see :data:`xling.data.examples.ExampleSource`."""
+        """Examples of one language and split, see :data:`xling.data.protocols.ExampleSource`."""
         name = f"{split}.{language}.parquet"
         if name not in read_record(self.folder)["files"]:
             return self.source(language, split)

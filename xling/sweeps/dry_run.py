@@ -9,10 +9,10 @@ from typing import Any
 import yaml
 from rich.console import Console
 
-from xling.commands.status import RunStatus, read_status
 from xling.errors import XlingError
 from xling.runs.directory import CONFIG_FILE, MANIFEST_FILE, RunDirectory
-from xling.runs.plan import RunKey
+from xling.runs.plan import RunKey, run_key, study_folder
+from xling.runs.status import RunStatus, read_status
 from xling.storage.atomic import read_json
 from xling.sweeps.cost import CPU_RATE, GPU_RATE, TOKENS
 from xling.sweeps.estimate import (
@@ -23,7 +23,6 @@ from xling.sweeps.estimate import (
     flop_rate,
     free_bytes,
 )
-from xling.sweeps.expand import run_key, study_folder
 from xling.sweeps.status_table import phrase_counts, phrase_duration, run_table
 
 _MACHINE_SETTINGS = (("trainer", "precision"), ("model", "weights"))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from xling.commands.status import RunStatus
+    from xling.runs.status import RunStatus
 
 _STYLES = {"done": "green", "running": "cyan", "failed": "bold red", "interrupted": "yellow", "to do": "yellow"}
 

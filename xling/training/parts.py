@@ -1,7 +1,6 @@
 """From plain settings to the parts of one run: data, module, callbacks, trainer."""
 
 import logging
-import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -9,14 +8,12 @@ from typing import Any
 import pytorch_lightning as pl
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
-from pytorch_lightning.callbacks import TQDMProgressBar
 
 from xling.callbacks.alignment import AlignmentMonitor
 from xling.callbacks.checkpoint import RunCheckpoint
 from xling.callbacks.freezing import LayerFreezing
 from xling.callbacks.impact import ImpactMonitor
 from xling.callbacks.progress_file import ProgressFile
-from xling.callbacks.progress_log import ProgressLog
 from xling.callbacks.representation_writer import RepresentationWriter
 from xling.callbacks.stop_on_divergence import StopOnDivergence
 from xling.callbacks.training_clock import TrainingClock
@@ -26,7 +23,6 @@ from xling.errors import XlingError, XlingValueError
 from xling.freezing import plan_freezing, switch_off_dropout
 from xling.machine.precision import probe_precision, resolve_precision
 from xling.machine.processes import shards_parameters
-from xling.machine.requeue import slurm_plugins
 from xling.models.encoders import (
     check_pooling,
     describe_encoder,
@@ -44,9 +40,7 @@ from xling.probing.base_store import shared_store
 from xling.runs.directory import RunDirectory
 from xling.storage.fetched import FetchedFirst, data_folder
 from xling.tasks.transfer_module import TransferModule
-from xling.training.checkpoints import VerifiedCheckpointIO
-from xling.training.loggers import FinalFigures, build_loggers, check_packages, final_figures
-from xling.training.metrics_file import MetricsFile
+from xling.training.loggers import FinalFigures, check_packages, final_figures
 from xling.training.recorder import RunRecorder
 
 log = logging.getLogger(__name__)
@@ -236,24 +230,4 @@ def build_alignment(config: dict[str, Any], monitor: ImpactMonitor) -> Alignment
     probe = config["probe"]
     return AlignmentMonitor(
         config["source_language"], monitor.layers, probe["pooling"], probe["alignment"], monitor.base
-    )
-
-
-def build_trainer(
-    config: dict[str, Any], callbacks: list[pl.Callback], path: Path, *, is_resumed: bool = False
-) -> pl.Trainer:
-    """Lightning's trainer with the study's settings: a bar on a terminal, lines elsewhere."""
-    has_bar = config["trainer"]["enable_progress_bar"] and sys.stderr.isatty()
-    keeps_files = any(isinstance(callback, RunCheckpoint) for callback in callbacks)
-    return instantiate(
-        config["trainer"] | {"enable_progress_bar": has_bar},
-        callbacks=[*callbacks, TQDMProgressBar(refresh_rate=10) if has_bar else ProgressLog()],
-        logger=[MetricsFile(path), *build_loggers(config["logger"], config["study"], path)] if keeps_files else False,
-        enable_checkpointing=False,  # RunCheckpoint writes them
-        plugins=[VerifiedCheckpointIO(), *slurm_plugins()],
-        enable_model_summary=False,
-        default_root_dir=path,
-        use_distributed_sampler=False,  # our batches are dealt to processes by the data module
-        num_sanity_val_steps=0 if is_resumed else 1,  # one batch per target against the stored base: the noise floor
-        _convert_="all",
     )

@@ -10,7 +10,6 @@ import numpy as np
 
 from xling.analysis.inference.arrays import PairArrays
 from xling.analysis.inference.correlations import correlate
-from xling.analysis.inference.permuting import Resampling
 from xling.analysis.inference.qap import (
     MIN_LANGUAGES,
     Permutations,
@@ -20,6 +19,7 @@ from xling.analysis.inference.qap import (
     null_correlations,
     permutation_p,
 )
+from xling.analysis.inputs.measurements import Resampling
 
 MIN_CELLS = 3
 NO_PERMUTATION = (

@@ -14,8 +14,9 @@ from xling.analysis.inference.intervals import (
     resampled_correlations,
 )
 from xling.analysis.inference.mixed_models import control_design, remove_controls, two_way_design
-from xling.analysis.inference.permuting import Resampling, permute_associations
+from xling.analysis.inference.permuting import permute_associations
 from xling.analysis.inference.qap import MIN_LANGUAGES
+from xling.analysis.inputs.measurements import Resampling
 
 NO_SQUARE = f"no complete square of at least {MIN_LANGUAGES} languages to permute"
 TOO_FEW = f"fewer than {MIN_LANGUAGES} languages to permute"

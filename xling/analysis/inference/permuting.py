@@ -1,7 +1,6 @@
 """QAP p-values of one analysis: every predictor and outcome, single and corrected for the family."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -18,23 +17,9 @@ from xling.analysis.inference.qap import (
     null_correlations,
     permutation_p,
 )
+from xling.analysis.inputs.measurements import Resampling
 
 P_VALUES = ("p_qap_pearson", "p_qap_spearman", "p_qap_demeaned", "p_qap_partial")
-
-
-@dataclass(frozen=True)
-class Resampling:
-    """How much to resample, and from which seed.
-
-    Attributes:
-        permutations: QAP draws; all n! are enumerated where that is no more.
-        bootstraps: replicates of the language-level bootstrap.
-        seed: of both generators.
-    """
-
-    permutations: int = 10_000
-    bootstraps: int = 2_000
-    seed: int = 0
 
 
 def permute_associations(

@@ -4,7 +4,20 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-from xling.analysis.inference.permuting import Resampling
+
+@dataclass(frozen=True)
+class Resampling:
+    """How much to resample, and from which seed.
+
+    Attributes:
+        permutations: QAP draws; all n! are enumerated where that is no more.
+        bootstraps: replicates of the language-level bootstrap.
+        seed: of both generators.
+    """
+
+    permutations: int = 10_000
+    bootstraps: int = 2_000
+    seed: int = 0
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,8 @@ import pandas as pd
 
 from xling.analysis.inference.agreement import compare_maps, compare_pairs
 from xling.analysis.inference.arrays import PairArrays, distance_arrays, list_languages, square
-from xling.analysis.inference.permuting import Resampling
 from xling.analysis.inference.qap import benjamini_hochberg
-from xling.analysis.inputs.measurements import Measurements
+from xling.analysis.inputs.measurements import Measurements, Resampling
 from xling.analysis.schema import IMPACT_VS_DISTANCE, MEAN_LABEL, Analysis, distance_kinds
 from xling.errors import XlingValueError
 

@@ -11,19 +11,10 @@ import pandas as pd
 
 from xling.analysis.inference.correlations import correlate
 from xling.analysis.inference.qap import Permutations, draw_permutations, fix_labels, max_t_p, permutation_p
+from xling.runs.tables import RESTORED
 
 MIN_TARGETS = 4
 
-RESTORED = {
-    "restored_layers": "layers with base weights, joined by '+'; '' for the fine-tuned model as it is",
-    "weight": "1 = base weights, 0 = fine-tuned weights, between = interpolated",
-    "source_language": "language fine-tuned on",
-    "target_language": "language evaluated",
-    "is_in_language": "source_language == target_language",
-    "score": "the task's transfer metric with the layers restored, 0..1",
-    "change": "score - score of the fine-tuned model",
-}
-"""Columns of ``restored``; a column per distance kind follows."""
 
 TREND = {
     "restored_layers": RESTORED["restored_layers"],

@@ -26,7 +26,7 @@ class MiniNliSource:
         return tuple(available_languages(self.language_dir))
 
     def __call__(self, language: str, split: str) -> pd.DataFrame:
-        """Generate examples, groups being premises; see :data:`xling.data.examples.ExampleSource`.
+        """Generate examples, groups being premises; see :data:`xling.data.protocols.ExampleSource`.
 
         Raises:
             XlingValueError: unknown language or split.

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from xling.data.examples import ExampleSource
+from xling.data.protocols import ExampleSource
 from xling.data.sources.files import FileSource
 from xling.data.sources.hub_sets import HubSource
 

@@ -66,7 +66,7 @@ class FileSource:
         return tuple(sorted({match["language"] for name in names if (match := regex.fullmatch(name))}))
 
     def __call__(self, language: str, split: str) -> pd.DataFrame:
-        """Load examples; see :data:`xling.data.examples.ExampleSource`.
+        """Load examples; see :data:`xling.data.protocols.ExampleSource`.
 
         Raises:
             XlingValueError: an unknown part, several files, or bad content.

@@ -38,7 +38,7 @@ class HubSource:
         self.parallel, self.revision = parallel, revision
 
     def __call__(self, language: str, split: str) -> pd.DataFrame:
-        """Load examples; see :data:`xling.data.examples.ExampleSource`.
+        """Load examples; see :data:`xling.data.protocols.ExampleSource`.
 
         Raises:
             XlingValueError: unknown split, or a missing column.

@@ -39,7 +39,7 @@ class XnliSource:
             raise MissingFileError(f"data.root={self.root}: expected a folder with XNLI's TSV files, found none there")
 
     def __call__(self, language: str, split: str) -> pd.DataFrame:
-        """Load examples; see :data:`xling.data.examples.ExampleSource`.
+        """Load examples; see :data:`xling.data.protocols.ExampleSource`.
 
         Raises:
             XlingValueError: unknown split or language, or bad content.

@@ -11,10 +11,10 @@ from xling.analysis.questions.comparison import LEVEL
 from xling.analysis.schema import MEAN_LABEL, Analysis
 from xling.report.figures import style
 from xling.report.figures.matrix import add_colour_bar, draw_cells, label_cells, outline_cell
+from xling.report.save import write_page
 from xling.report.section import Absent, Picture, Section, Sheet
 from xling.report.words import frames, numbers
 from xling.report.words.sentences import layer_phrase
-from xling.report.write import write_page
 
 TITLE = "Studies side by side"
 MAP_CAPTION = (
