@@ -2,16 +2,16 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from xling.analysis.correlations import correlate, missing_patterns, naive_tests, orthonormal_basis
-from xling.analysis.demeaned import correlate_demeaned, leaves_pairs, variance_shares
-from xling.analysis.effects import control_design, fit_mixed_model, remove_controls, two_way_design
-from xling.analysis.influence import defined_range, leave_one_out, name_carriers
-from xling.analysis.intervals import draw_languages, percentile_interval
-from xling.analysis.inversion import invert_test
-from xling.analysis.null_correlations import null_correlations
-from xling.analysis.permutations import draw_permutations, language_roles
-from xling.analysis.power import SimulatedStudies
-from xling.analysis.qap import permutation_p
+from xling.analysis.inference.correlations import correlate, missing_patterns, naive_tests, orthonormal_basis
+from xling.analysis.inference.demeaned import correlate_demeaned, leaves_pairs, variance_shares
+from xling.analysis.inference.influence import defined_range, leave_one_out, name_carriers
+from xling.analysis.inference.intervals import draw_languages, percentile_interval
+from xling.analysis.inference.inversion import invert_test
+from xling.analysis.inference.mixed_models import control_design, fit_mixed_model, remove_controls, two_way_design
+from xling.analysis.inference.null_correlations import null_correlations
+from xling.analysis.inference.permutations import draw_permutations, language_roles
+from xling.analysis.inference.power import SimulatedStudies
+from xling.analysis.inference.qap import permutation_p
 
 N = 8
 CELLS = np.nonzero(~np.eye(N, dtype=bool)[:5])

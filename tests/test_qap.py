@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from xling.analysis import null_correlations as nulls
-from xling.analysis.complete_design import largest_complete_part
-from xling.analysis.correlations import correlate
-from xling.analysis.effects import two_way_design
-from xling.analysis.null_correlations import null_correlations
-from xling.analysis.permutations import (
+from xling.analysis.inference import null_correlations as nulls
+from xling.analysis.inference.complete_design import largest_complete_part
+from xling.analysis.inference.correlations import correlate
+from xling.analysis.inference.mixed_models import two_way_design
+from xling.analysis.inference.null_correlations import null_correlations
+from xling.analysis.inference.permutations import (
     Permutations,
     draw_permutations,
     has_data,
@@ -19,7 +19,7 @@ from xling.analysis.permutations import (
     keep_in_place,
     language_roles,
 )
-from xling.analysis.qap import benjamini_hochberg, max_t_p, permutation_p
+from xling.analysis.inference.qap import benjamini_hochberg, max_t_p, permutation_p
 
 
 def make_case(n, n_sources, seed=0, n_outcomes=2):

@@ -14,10 +14,12 @@ import pandas as pd
 import pytest
 from report_factory import analyse_made_up
 
-from xling.report import associations, sentences, write, write_report
-from xling.report.measured import transfer_section
+from xling.report import write, write_report
 from xling.report.page import table_rows
-from xling.report.study import methods_section, run_section
+from xling.report.sections import associations
+from xling.report.sections.measured import transfer_section
+from xling.report.sections.study import methods_section, run_section
+from xling.report.words import sentences
 from xling.report.write import build_sections
 
 PICTURES = {
@@ -147,6 +149,7 @@ def test_markup_in_names_is_escaped(analysis, tmp_path):
 
 def test_nothing_significant_is_said_in_words(analysis):
     tests = analysis.tables["correlations"].query("analysis == 'impact_vs_distance'").assign(p_max_t=0.4, p_bh=0.3)
+    tests = tests.assign(detectable_family_wise=0.4, is_small=False)
     tested, strongest, power = sentences.describe_family(tests)
     assert tested.startswith(
         "None of the 24 coefficients tested is significant after correction (source and target effects removed)"
@@ -168,7 +171,7 @@ def test_the_raw_coefficient_is_named_for_what_it_mixes(analysis):
 
 
 def test_a_design_that_finds_nothing_and_languages_that_carry_all_are_named(analysis):
-    tests = analysis.tables["correlations"].query("analysis == 'transfer_vs_distance'")
+    tests = analysis.tables["correlations"].query("analysis == 'transfer_vs_distance'").dropna(subset="p_max_t")
     blind = tests.assign(detectable_family_wise=np.nan, is_small=True)
     assert "No correlation, however strong" in sentences.describe_power(blind)
     assert f"the 95 % interval of {len(tests)} of {len(tests)} coefficients" in sentences.describe_power(blind)
