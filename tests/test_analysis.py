@@ -9,7 +9,7 @@ import pytest
 from analysis_factory import LANGUAGES, make_distances, make_measurements
 from scipy import stats
 
-from xling.analysis.inputs.gather import add_controls, add_distances, gather_csv
+from xling.analysis.inputs.gather import add_controls, add_distances, add_more_distances, gather_csv
 from xling.analysis.inputs.measurements import Measurements, Resampling, Settings
 from xling.analysis.pipeline import analyse, choose_strategy
 from xling.analysis.schema import CORRELATIONS, CORRELATIONS_OUTCOMES, CORRELATIONS_PAPER, MIXED_MODELS, VARIANCE_SHARES
@@ -395,6 +395,25 @@ def test_controls_are_looked_up_by_name(tmp_path):
         XlingValueError, match=r"expected controls among .*got 'same_skript'.*did you mean 'same_script'"
     ):
         add_controls(measured, ["same_skript"])
+
+
+def test_further_distances_come_from_tables_of_their_own(tmp_path):
+    measured = make_measurements(make_distances(("de", "en", "ru")), sources=("en",), n_layers=1)
+    square = tmp_path / "any_name.csv"
+    square.write_text(",de,en\nde,0,0.4\nen,0.4,0\n", encoding="utf-8")
+    long = tmp_path / "long.csv"
+    long.write_text("source_language,target_language,script\nen,de,0\nen,ru,1\nde,ru,1\n", encoding="utf-8")
+    found, sentences = add_more_distances(measured, {"lexical": square, "script": long})
+    table = found.distances.set_index(["source_language", "target_language"])
+    assert len(table) == 9
+    assert table.loc[("en", "de"), ["lexical", "script"]].tolist() == [0.4, 0.0]
+    assert np.isnan(table.loc[("en", "ru"), "lexical"])
+    assert any(text.startswith("No lexical distances for ru") for text in sentences)
+    assert found.distances_name == "simulated, lexical, script"
+    with pytest.raises(XlingValueError, match="a name of its own for .*, found 'genetic'"):
+        add_more_distances(measured, {"genetic": square})
+    with pytest.raises(XlingValueError, match="expected a column 'lexical'"):
+        add_more_distances(measured, {"lexical": long})
 
 
 PUBLISHED = {  # method.md: English source, zero-shot accuracies of Wu & Dredze 2019 (arXiv:1904.09077), Pearson r
