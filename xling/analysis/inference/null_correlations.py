@@ -213,14 +213,27 @@ def _ranked_anew(
             null[rows] = correlate(drawn, y, columns, ranked=True)
         return null
     for rows, drawn in _gather(matrix, cells, labels):
-        gaps = ~np.isfinite(drawn)
-        x = _ranks_off_mean(drawn, gaps)
-        for m, outcome in enumerate(y):
-            own = _ranks_off_mean(np.broadcast_to(outcome, drawn.shape), gaps)
-            length = np.sqrt((x**2).sum(axis=1) * (own**2).sum(axis=1))
-            enough = (length > 0) & ((~gaps).sum(axis=1) >= 3)
-            null[rows, m] = np.divide((x * own).sum(axis=1), length, out=np.full(len(x), np.nan), where=enough)
+        has_gaps = ~np.isfinite(drawn).all(axis=1)
+        chunk = np.full((len(drawn), len(y)), np.nan)
+        if not has_gaps.all():  # the outcomes keep their ranks
+            chunk[~has_gaps] = correlate(drawn[~has_gaps], y, ranked=True)
+        if has_gaps.any():
+            chunk[has_gaps] = _rank_correlate(drawn[has_gaps], y)
+        null[rows] = chunk
     return np.clip(null, -1, 1)
+
+
+def _rank_correlate(drawn: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Spearman's rho of rows with gaps with complete outcomes, ``[n_draws, n_outcomes]``."""
+    gaps = ~np.isfinite(drawn)
+    x = _ranks_off_mean(drawn, gaps)
+    rho = np.full((len(drawn), len(y)), np.nan)
+    for m, outcome in enumerate(y):
+        own = _ranks_off_mean(np.broadcast_to(outcome, drawn.shape), gaps)
+        length = np.sqrt((x**2).sum(axis=1) * (own**2).sum(axis=1))
+        enough = (length > 0) & ((~gaps).sum(axis=1) >= 3)
+        rho[:, m] = np.divide((x * own).sum(axis=1), length, out=np.full(len(x), np.nan), where=enough)
+    return rho
 
 
 def _ranks_off_mean(values: np.ndarray, gaps: np.ndarray) -> np.ndarray:
