@@ -115,7 +115,7 @@ def test_scores_of_the_same_pairs_agree_where_distance_drives_both(comparison):
     assert row["pearson_r"] > 0.5
     assert row["p_value"] <= 0.05
     few_sources = agreement(comparison, "a", "c", "score")
-    assert (few_sources["n"], few_sources["n_permuted"]) == (27, 21)  # 3 sources x 7 targets that are no sources
+    assert (few_sources["n"], few_sources["n_permuted"]) == (27, 27)
 
 
 def test_opposed_studies_are_not_called_agreeing(alike):
@@ -128,6 +128,10 @@ def test_opposed_studies_are_not_called_agreeing(alike):
     findings = dict(list_comparison_findings(opposed))
     assert "the maps are opposed" in findings["Agreement"]
     assert "none is significant" in findings["In every study"]
+
+
+def keep(given, kept):
+    return replace(given, sources=given.sources[kept], targets=given.targets[kept], outcomes=given.outcomes[:, kept])
 
 
 def arrays(seed: int, n_layers: int = 3):
@@ -150,22 +154,34 @@ def test_a_map_agrees_with_itself_and_says_why_it_cannot_be_compared():
     assert compare_maps(one, empty, DRAWS)["reason"] == "0 cells are known in both studies, at least 3 are needed"
     few = replace(one, predictors=np.where(np.arange(6)[:, None] < 3, one.predictors, np.nan)[:, :, :])
     few = replace(few, predictors=np.where(np.arange(6) < 3, few.predictors, np.nan))
-    assert compare_maps(one, few, DRAWS)["reason"] == "fewer than 4 languages to permute"
+    assert (
+        "0 cells are known in both" in compare_maps(one, few, DRAWS)["reason"]
+    )  # 6 pairs of 3 languages: effects alone
+    from_one = keep(one, (one.sources == 0) & (one.targets < 4))
+    assert "fewer than 20 arrangements" in compare_maps(from_one, one, DRAWS)["reason"]
 
 
-def brute_force(a: np.ndarray, b: np.ndarray, cells: list, movable: list[int]) -> float:
+def brute_force(a: np.ndarray, b: np.ndarray, cells: list, groups: list[list[int]], demeaned: bool) -> float:
     """Two-sided p-value by enumeration, written without the package."""
+    effects = np.ones((len(cells), 1))
+    if demeaned:
+        effects = np.array(
+            [[*(i == k for k in range(len(a))), *(j == k for k in range(len(a)))] for i, j in cells], float
+        )
+
+    def left(values):
+        return np.array(values) - effects @ np.linalg.lstsq(effects, np.array(values))[0]
 
     def r(labels):
-        return np.corrcoef([a[labels[i], labels[j]] for i, j in cells], [b[i, j] for i, j in cells])[0, 1]
+        return np.corrcoef(left([a[labels[i], labels[j]] for i, j in cells]), left([b[i, j] for i, j in cells]))[0, 1]
 
-    identity = np.arange(len(a))
     null = []
-    for order in itertools.permutations(movable):
-        labels = identity.copy()
-        labels[movable] = order
+    for orders in itertools.product(*map(itertools.permutations, groups)):
+        labels = np.arange(len(a))
+        for own, order in zip(groups, orders, strict=True):
+            labels[own] = order
         null.append(abs(r(labels)))
-    return np.mean(np.array(null) >= abs(r(identity)) - 1e-9)
+    return np.mean(np.array(null) >= abs(r(np.arange(len(a)))) - 1e-9)
 
 
 def test_pairs_of_a_square_are_permuted_whole():
@@ -173,18 +189,21 @@ def test_pairs_of_a_square_are_permuted_whole():
     a, b = rng.random((5, 5)), rng.random((5, 5))
     cells = [(i, j) for i in range(5) for j in range(5) if i != j]
     found = compare_pairs(a, b, Resampling(1000, 0))
-    assert found["p_value"] == pytest.approx(brute_force(a, b, cells, list(range(5))))
+    assert found["p_value"] == pytest.approx(brute_force(a, b, cells, [list(range(5))], True))
     assert (found["n_pairs"], found["n_pairs_permuted"], found["reason"]) == (20, 20, "")
 
 
-def test_pairs_of_few_sources_are_permuted_by_target():
+@pytest.mark.parametrize("n_sources", [1, 2])
+def test_pairs_of_few_sources_are_permuted_within_their_roles(n_sources):
     rng = np.random.default_rng(1)
     a, b = rng.random((7, 7)), rng.random((7, 7))
-    a[2:] = np.nan
-    cells = [(i, j) for i in range(2) for j in range(2, 7)]
+    a[n_sources:] = np.nan
+    cells = [(i, j) for i in range(n_sources) for j in range(7) if i != j]
     found = compare_pairs(a, b, Resampling(1000, 0))
-    assert found["p_value"] == pytest.approx(brute_force(a, b, cells, [2, 3, 4, 5, 6]))
-    assert (found["n_pairs"], found["n_pairs_permuted"]) == (12, 10)
+    groups = [list(range(n_sources)), list(range(n_sources, 7))]
+    assert found["p_value"] == pytest.approx(brute_force(a, b, cells, groups, n_sources > 1))
+    assert (found["n_pairs"], found["n_pairs_permuted"]) == (6 * n_sources, 6 * n_sources)
+    assert found["main"] == ("demeaned" if n_sources > 1 else "pearson")
 
 
 def test_pairs_that_cannot_be_compared_say_why():
@@ -196,13 +215,11 @@ def test_pairs_that_cannot_be_compared_say_why():
 
 def test_a_claim_about_all_studies_takes_the_largest_p_value():
     cells = {"predictor": "genetic", "row": "01", "layer_label": "01", "n_pairs": 90, "reason": ""}
-    maps = pd.DataFrame(
-        [cells | {"study": name, "pearson_r": -0.5, "p_max_t": p} for name, p in (("a", 0.01), ("b", 0.04))]
-    )
+    maps = pd.DataFrame([cells | {"study": name, "r": -0.5, "p_max_t": p} for name, p in (("a", 0.01), ("b", 0.04))])
     row = find_everywhere(maps, ["a", "b"]).iloc[0]
     assert (row["p_value"], row["n_significant"], row["holds"]) == (0.04, 2, True)
     assert not find_everywhere(maps, ["a", "b", "c"])["holds"].any()
-    assert not find_everywhere(maps.assign(pearson_r=[-0.5, 0.5]), ["a", "b"])["holds"].any()
+    assert not find_everywhere(maps.assign(r=[-0.5, 0.5]), ["a", "b"])["holds"].any()
 
 
 def test_a_comparison_needs_two_studies_with_tests(alike):

@@ -9,7 +9,7 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig
 
-from xling.analysis.inputs.gather import add_controls, add_distances, gather_csv, gather_studies
+from xling.analysis.inputs.gather import add_controls, add_distances, add_more_distances, gather_csv, gather_studies
 from xling.analysis.inputs.measurements import Measurements, Resampling, Settings
 from xling.analysis.inputs.probes import supply_probes
 from xling.analysis.pipeline import analyse
@@ -33,6 +33,7 @@ def analyze(
     controls: Collection[str] = (),
     pretraining_size: Path | str | None = None,
     settings: Settings | None = None,
+    more_distances: Mapping[str, Path | str] | None = None,
 ) -> Analysis:
     """Analyse a study, several side by side, or accuracies from elsewhere; write tables, suggestion, figures and report.
 
@@ -48,6 +49,7 @@ def analyze(
         controls: see :func:`xling.analysis.inputs.gather.add_controls`.
         pretraining_size: see there.
         settings: mode, strategy, validation and resampling; None = the defaults.
+        more_distances: name -> table, see :func:`xling.analysis.inputs.gather.add_more_distances`.
 
     Returns:
         The analysis that was written, or the comparison.
@@ -59,7 +61,7 @@ def analyze(
         found = "neither" if runs is None else "both"
         raise XlingValueError(f"expected runs=DIR (a study) or transfer_csv=FILE, found {found}; give one of them")
     settings = settings or Settings()
-    options = (distances, controls, pretraining_size, settings)
+    options = (distances, more_distances or {}, controls, pretraining_size, settings)
     if transfer_csv is not None:
         measured, sentences = gather_csv(transfer_csv)
         studies = {"": measured}
@@ -77,15 +79,17 @@ def _analyse(
     measured: Measurements,
     sentences: list[str],
     distances: Callable[..., Distances],
+    more_distances: Mapping[str, Path | str],
     controls: Collection[str],
     pretraining_size: Path | str | None,
     settings: Settings,
 ) -> AnalysedStudy:
     first_run = None if measured.runs is None else measured.runs["path"].iloc[0]
     measured, of_distances = add_distances(measured, supply_probes(distances, first_run))
+    measured, of_more = add_more_distances(measured, more_distances)
     measured, of_controls = add_controls(measured, controls, pretraining_size)
     analysis = analyse(measured, settings)
-    analysis = replace(analysis, warnings=[*sentences, *of_distances, *of_controls, *analysis.warnings])
+    analysis = replace(analysis, warnings=[*sentences, *of_distances, *of_more, *of_controls, *analysis.warnings])
     for sentence in analysis.warnings:
         log.warning("note: %s", sentence)
     return AnalysedStudy(measured, analysis)
@@ -136,6 +140,7 @@ def _task(config: DictConfig) -> None:
         list(config.controls),
         config.pretraining_size,
         Settings(config.mode, config.strategy, config.epoch, config.step, resampling),
+        dict(config.more_distances or {}),
     )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from xling.analysis.inference.associations import CONSTANT, NO_SQUARE, TOO_FEW
+from xling.analysis.inference.associations import CONSTANT, NO_PART, RAW, TOO_FEW
 from xling.analysis.schema import MEAN_LABEL
 
 FEW_EXAMPLES = 500
@@ -101,10 +101,15 @@ def describe_tests(correlations: pd.DataFrame) -> list[str]:
         )
     for analysis, rows in correlations[correlations["pearson_r"].notna()].groupby("analysis"):
         untested = rows[rows["p_qap_pearson"].isna()]
-        for reason in (NO_SQUARE, TOO_FEW, CONSTANT):
+        for reason in (NO_PART, TOO_FEW, CONSTANT):
             affected = untested[untested["reason"].str.contains(reason, regex=False)]
             if len(affected):
                 sentences.append(f"{_words(analysis)}: no permutation p-value in {len(affected)} rows: {reason}.")
+        if (rows["main"] == RAW).all():
+            sentences.append(
+                f"{_words(analysis)}: one source or target leaves nothing after source and target effects are removed, so the "
+                "raw correlation stands in; it cannot tell near targets from easy ones."
+            )
         sentences += _describe_permutations(_words(analysis), rows[rows["p_qap_pearson"].notna()])
     return sentences
 
@@ -112,16 +117,15 @@ def describe_tests(correlations: pd.DataFrame) -> list[str]:
 def _describe_permutations(analysis: str, tested: pd.DataFrame) -> list[str]:
     sentences = []
     if len(tested) and tested["exact"].any():
-        n = int(tested["n_permuted"].max())
-        smallest = 1 / math.factorial(n)
+        n = int(tested["n_permutations"].max())
         sentences.append(
-            f"{analysis}: all permutations of {n} languages are enumerated; no p-value can fall below {smallest:.2g}."
+            f"{analysis}: all {n:,} arrangements of the languages are enumerated; no p-value can fall below {1 / n:.2g}."
         )
     reduced = tested[tested["n_pairs_permuted"] < tested["n_pairs"]]
     if len(reduced):
         n_pairs, n_all = reduced.iloc[0][["n_pairs_permuted", "n_pairs"]]
         sentences.append(
-            f"{analysis}: p-values speak of the complete square of languages, {n_pairs} of the {n_all} pairs."
+            f"{analysis}: p-values speak of the largest part of the design without gaps, {n_pairs} of the {n_all} pairs."
         )
     return sentences
 

@@ -1,15 +1,17 @@
 """Collect what is to be analysed: a study's runs or a CSV of scores, and what is known of their languages."""
 
 import warnings
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 from xling.analysis.inputs.external import read_transfer
 from xling.analysis.inputs.measurements import Measurements
 from xling.analysis.inputs.pairs import LANGUAGE_PAIR
-from xling.distances import Distances, DistanceWarning
+from xling.analysis.schema import distance_kinds
+from xling.distances import Distances, DistanceWarning, load_distances
 from xling.distances.controls import controls_table
 from xling.errors import XlingValueError, close_matches
 from xling.runs.study import load_study
@@ -90,6 +92,34 @@ def add_distances(measured: Measurements, compute: Callable[..., Distances]) -> 
     """
     distances, sentences = _leave_out_unknown(_languages(measured), compute, "distances")
     return replace(measured, distances=distances.to_table(), distances_name=distances.source), sentences
+
+
+def add_more_distances(measured: Measurements, files: Mapping[str, Path | str]) -> tuple[Measurements, list[str]]:
+    """Add distances from tables, e.g. lexical ones, to those of a source.
+
+    Args:
+        measured: with distances.
+        files: name of the distance -> its table, see :func:`xling.distances.load_distances`: a square matrix, or a long table
+            with a column of that name.
+
+    Returns:
+        The measurements with a column per name more, and a sentence per language that a table does not have.
+
+    Raises:
+        XlingError: a table cannot be read, has none of the languages, or has the name of a distance that is there.
+    """
+    table, sentences = measured.distances, []
+    for name, path in files.items():
+        if name in distance_kinds(table):
+            raise XlingValueError(
+                f"expected a name of its own for {path}, found {name!r}, which the distances have already"
+            )
+        load = partial(load_distances, path, kinds=[name])
+        found, told = _leave_out_unknown(_languages(measured), load, f"{name} distances")
+        table = table.merge(found.to_table(), on=LANGUAGE_PAIR, how="outer")
+        sentences += told
+    named = ", ".join([measured.distances_name, *files])
+    return replace(measured, distances=table, distances_name=named), sentences
 
 
 def add_controls(

@@ -29,8 +29,9 @@ MAPS = {
     "row": "'00', '01', ...: layer of the shallowest encoder; or 'mean'",
     "layer_label": "the study's own layer of that relative depth",
     "n_pairs": "ordered pairs S != T with both values",
-    "pearson_r": "correlation of impact with distance in that study",
-    "p_max_t": "family-wise p-value within that study",
+    "main": "which coefficient: see the table correlations",
+    "r": "main coefficient of impact with distance in that study",
+    "p_max_t": "its family-wise p-value within that study",
     "reason": "why there is no coefficient, else empty",
 }
 AGREEMENT = {
@@ -39,6 +40,7 @@ AGREEMENT = {
     "what": "map (correlations of all layers and distances), impact (of language pairs), or score (of language pairs)",
     "row": "as in comparison_maps, for impact; else empty",
     "n": "cells of the map, or pairs S != T, that both studies have",
+    "main": "'demeaned': source and target effects are removed from both; 'pearson' where that leaves nothing; '' for maps",
     "pearson_r": "correlation over these",
     "n_permuted": "of these, how many the permutation is taken over",
     "p_value": "two-sided, by permutation of languages",
@@ -168,8 +170,8 @@ def find_everywhere(maps: pd.DataFrame, studies: list[str]) -> pd.DataFrame:
     """
     rows = []
     for (predictor, row), cell in maps.groupby(["predictor", "row"], sort=False):
-        known = cell.dropna(subset="pearson_r")
-        low, high = known["pearson_r"].min(), known["pearson_r"].max()
+        known = cell.dropna(subset="r")
+        low, high = known["r"].min(), known["r"].max()
         is_complete = len(known) == len(studies) and known["p_max_t"].notna().all()
         p_value = known["p_max_t"].max() if is_complete else np.nan
         counts = {"n_studies": len(known), "n_significant": int((known["p_max_t"] <= LEVEL).sum())}
@@ -212,7 +214,7 @@ def _compare_maps(
     arrays = [_arrays(study, kinds, [own[row] for row in labels]) for study, own in ((a, rows_a), (b, rows_b))]
     found = compare_maps(*arrays, resampling)
     n = found.pop("n_cells")
-    return {"n_pairs": n, "n_pairs_permuted": n} | found
+    return {"n_pairs": n, "n_pairs_permuted": n, "main": ""} | found
 
 
 def _arrays(study: AnalysedStudy, kinds: list[str], labels: list[str]) -> PairArrays:

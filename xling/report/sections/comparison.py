@@ -18,7 +18,8 @@ from xling.report.words.sentences import layer_phrase
 
 TITLE = "Studies side by side"
 MAP_CAPTION = (
-    "Correlation of impact with each distance per layer, one panel per study and one colour scale for all. Bold *: p ≤ .05 "
+    "Correlation of impact with each distance per layer, source and target effects removed where the design allows, one panel "
+    "per study and one colour scale for all. Bold *: p ≤ .05 "
     "family-wise within the study (max-T, permuted language labels); framed: so in every study with the same sign; hatched: "
     "no coefficient."
 )
@@ -57,7 +58,7 @@ def studies_section(comparison: Analysis) -> Section:
 def maps_section(comparison: Analysis) -> Section | Absent:
     """The maps side by side, and the cells that hold in every study."""
     maps, everywhere = comparison.tables["comparison_maps"], comparison.tables["comparison_everywhere"]
-    if maps["pearson_r"].isna().all():
+    if maps["r"].isna().all():
         return Absent("Impact and distance", "no study has a coefficient of impact and distance")
     alt = f"Heat maps of coefficients, layers by distances, one per study. {describe_everywhere(comparison)}"
     picture = Picture("comparison_maps", draw_maps(maps, everywhere, comparison.facts["studies"]), alt, MAP_CAPTION)
@@ -84,11 +85,11 @@ def draw_maps(maps: pd.DataFrame, everywhere: pd.DataFrame, studies: list[str]) 
     rows, kinds = sorted(set(maps["row"]) - {MEAN_LABEL}), frames.distance_order(maps["predictor"])
     rows += [MEAN_LABEL] * (MEAN_LABEL in set(maps["row"]))
     panels = style.new_panels(len(studies), 3 if len(kinds) <= 4 else 2, style.PAGE, 1 + 0.22 * len(rows), sharey=True)
-    maps = maps.assign(text=maps["pearson_r"].map(numbers.coefficient) + np.where(maps["p_max_t"] <= LEVEL, "*", ""))
+    maps = maps.assign(text=maps["r"].map(numbers.coefficient) + np.where(maps["p_max_t"] <= LEVEL, "*", ""))
     held = everywhere[everywhere["holds"].astype(bool)]
     for ax, study in zip(panels, studies, strict=True):
         own = maps[maps["study"] == study]
-        values, texts = (frames.pivot(own, "row", "predictor", name, rows, kinds) for name in ("pearson_r", "text"))
+        values, texts = (frames.pivot(own, "row", "predictor", name, rows, kinds) for name in ("r", "text"))
         draw_cells(ax, values.to_numpy(float), texts.to_numpy(object), style.DIVERGING, Normalize(-1, 1))
         label_cells(ax, [row.lstrip("0") or "0" for row in rows], kinds)
         ax.tick_params(axis="x", labelrotation=30)
