@@ -17,10 +17,10 @@ from torch import Tensor, nn
 
 from benchmarks.material import as_a_run, classifier_of, encoder_of
 from benchmarks.measure import timed
-from xling.data.prefixed import PrefixStates
 from xling.freezing import freeze_layers, plan_freezing
-from xling.models.prefix import blocks_up_to
-from xling.models.used_rows import UsedRowsEmbedding
+from xling.models.fast.prefix import blocks_up_to
+from xling.models.fast.prefixed_examples import PrefixStates
+from xling.models.fast.used_rows import UsedRowsEmbedding
 
 BATCH, LENGTH, WARM_UP = 32, 48, 2
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"

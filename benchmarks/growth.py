@@ -7,15 +7,15 @@ from statistics import median
 
 import torch
 from transformers import AutoModel, BertConfig
-from xling.callbacks import ImpactMonitor
-from xling.callbacks.base import BaseStore
 
 from benchmarks.frozen_steps import DEVICE, step_of
 from benchmarks.material import as_a_run, classifier_of, data_of, tokenizer
 from benchmarks.measure import interleaved, timed
 from benchmarks.probe_pass import validate
+from xling.callbacks import ImpactMonitor
 from xling.freezing import freeze_layers, plan_freezing
 from xling.metrics import CKA
+from xling.probing.base_store import BaseStore
 from xling.similarity import Marginal
 
 OF_CKA = {"examples": 1000, "languages": 2, "layers": 4, "width": 384}

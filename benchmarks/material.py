@@ -9,12 +9,11 @@ from torch import nn
 from transformers import AutoModel, BertConfig, PreTrainedTokenizerBase
 
 from xling.data.datamodule import TransferDataModule
-from xling.data.mini_nli_source import MiniNliSource
-from xling.data.xnli import XnliSource
-from xling.languages import XNLI_LANGUAGES
-from xling.models.attention import use_processor_attention
-from xling.models.dropout import use_processor_dropout
+from xling.data.mini_nli.source import MiniNliSource
+from xling.data.sources.xnli import XNLI_LANGUAGES, XnliSource
 from xling.models.encoders import load_encoder, load_tokenizer
+from xling.models.fast.attention import use_processor_attention
+from xling.models.fast.dropout import use_processor_dropout
 from xling.models.spec import EncoderSpec
 from xling.tasks import SentenceClassification
 from xling.tasks.sentence_module import SequenceClassifier
@@ -46,7 +45,7 @@ def classifier_of(encoder: nn.Module, languages=XNLI_LANGUAGES, **settings) -> S
 
 
 def as_a_run(module: SequenceClassifier) -> SequenceClassifier:
-    """The module as :func:`xling.build.build_module` leaves it: with the project's dropout and attention for processors."""
+    """The module as :func:`xling.training.parts.build_module` leaves it: with our dropout and attention for processors."""
     use_processor_dropout(module)
     use_processor_attention(module.encoder)
     return module

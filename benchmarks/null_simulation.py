@@ -15,11 +15,11 @@ import warnings
 
 import numpy as np
 
-from xling.analysis.correlations import correlate, naive_tests
-from xling.analysis.effects import two_way_design
-from xling.analysis.qap import draw_permutations, null_correlations, permutation_p
+from xling.analysis.inference.correlations import correlate, naive_tests
+from xling.analysis.inference.mixed_models import two_way_design
+from xling.analysis.inference.qap import draw_permutations, null_correlations, permutation_p
+from xling.data.sources.xnli import XNLI_LANGUAGES
 from xling.distances import compute_distances
-from xling.languages import XNLI_LANGUAGES
 
 N = len(XNLI_LANGUAGES)
 KINDS = ("genetic", "geographic", "syntactic")

@@ -12,12 +12,12 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import LambdaCallback
 from torch import Tensor
-from xling.callbacks import ImpactMonitor
-from xling.callbacks.base import BaseStore
 
 from benchmarks.material import as_a_run, classifier_of, data_of, encoder_of, quiet_trainer
 from benchmarks.measure import Seconds, nothing_kept, peak_memory, timed
-from xling.pooling import masked_mean
+from xling.callbacks import ImpactMonitor
+from xling.models.pooling import masked_mean
+from xling.probing.base_store import BaseStore
 
 
 class ByHand(pl.Callback):

@@ -8,8 +8,9 @@ import time
 
 import numpy as np
 
-from xling.analysis.arrays import PairArrays
-from xling.analysis.permuting import Resampling, permute_associations
+from xling.analysis.inference.arrays import PairArrays
+from xling.analysis.inference.permuting import permute_associations
+from xling.analysis.inputs.measurements import Resampling
 
 N_LANGUAGES, N_LAYERS, N_KINDS, N_CONTROLS = 15, 14, 6, 2
 

@@ -13,7 +13,7 @@ import torch
 
 from benchmarks import frozen_steps, growth, probe_pass, start_up, training
 from benchmarks.material import ENCODERS
-from xling.precision import resolve_precision
+from xling.machine.precision import resolve_precision
 
 
 def main() -> None:

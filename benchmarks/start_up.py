@@ -9,9 +9,9 @@ from statistics import median
 
 DRIVER = """
 import sys, time
-from xling.commands import nothing_collected, train
+from xling.commands.start import nothing_collected, train
 with nothing_collected():
-    from xling.callbacks.clock import TrainingClock
+    from xling.callbacks.training_clock import TrainingClock
 def stop(self, *_):
     print("FIRST STEP", time.time(), flush=True)
     import os; os._exit(0)
@@ -54,7 +54,7 @@ def bench_imports(rounds: int) -> str:
     seconds: dict[str, list[float]] = {"pytorch_lightning": [], "xling.train": []}
     for _ in range(rounds):
         for name, found in seconds.items():
-            line = f"from xling.commands import nothing_collected\nwith nothing_collected(): import {name}"
+            line = f"from xling.commands.start import nothing_collected\nwith nothing_collected(): import {name}"
             started = time.time()
             subprocess.run([sys.executable, "-c", line], check=True)
             found.append(time.time() - started)

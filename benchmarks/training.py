@@ -18,10 +18,10 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 from transformers import DataCollatorWithPadding, Trainer, TrainerCallback, TrainingArguments
-from xling.callbacks import TrainUsedRows
 
 from benchmarks.material import as_a_run, classifier_of, data_of, encoder_of, quiet_trainer, tokenizer
 from benchmarks.measure import peak_memory, timed
+from xling.callbacks import TrainUsedRows
 from xling.data.datamodule import TransferDataModule
 from xling.freezing import freeze_layers, plan_freezing, switch_off_dropout
 

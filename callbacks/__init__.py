@@ -8,14 +8,14 @@ Intervening: :class:`LayerFreezing`. Saving work: :class:`TrainUsedRows`.
 
 from xling.callbacks.alignment import AlignmentMonitor
 from xling.callbacks.checkpoint import RunCheckpoint
-from xling.callbacks.clock import TrainingClock
-from xling.callbacks.divergence import StopOnDivergence
 from xling.callbacks.freezing import LayerFreezing
 from xling.callbacks.impact import ImpactMonitor
-from xling.callbacks.preemption import StopOnSignal
-from xling.callbacks.progress import ProgressLog
 from xling.callbacks.progress_file import ProgressFile
-from xling.callbacks.snapshot import RepresentationWriter
+from xling.callbacks.progress_log import ProgressLog
+from xling.callbacks.representation_writer import RepresentationWriter
+from xling.callbacks.stop_on_divergence import StopOnDivergence
+from xling.callbacks.stop_on_signal import StopOnSignal
+from xling.callbacks.training_clock import TrainingClock
 from xling.callbacks.used_rows import TrainUsedRows
 
 __all__ = [

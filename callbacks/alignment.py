@@ -7,15 +7,15 @@ from typing import Any
 
 import pytorch_lightning as pl
 from torch import Tensor
-from xling.callbacks.base import BaseStore
-from xling.callbacks.batches import epochs_completed
-from xling.callbacks.collect import RowCollector
-from xling.callbacks.compare import Comparison
-from xling.callbacks.probe import ProbedBatch, RepresentationProbe
-from xling.callbacks.select import LayerChoice
 
+from xling.callbacks._batches import epochs_completed
+from xling.callbacks._probe import ProbedBatch, RepresentationProbe
 from xling.errors import XlingValueError
-from xling.representations import Representations
+from xling.probing.base_store import BaseStore
+from xling.probing.collect import RowCollector
+from xling.probing.compare import Comparison
+from xling.probing.representations import Representations
+from xling.probing.select import LayerChoice
 from xling.similarity.registry import get_measure
 
 log = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ class AlignmentMonitor(RepresentationProbe):
 
     Args:
         reference: name of the loader compared with; it must come first in validation.
-        layers: see :func:`xling.callbacks.select.select_layers`.
+        layers: see :func:`xling.probing.select.select_layers`.
         pooling: ``mean``, ``cls`` or ``flatten``; not words, whose numbers mean nothing in another language.
         similarity: names in :data:`xling.similarity.registry.MEASURES`.
         base: store of an :class:`~xling.callbacks.ImpactMonitor` with the same layers and pooling.

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from xling.callbacks.agree import agree
-from xling.callbacks.preemption import StopOnSignal
 
+from xling.callbacks._agree import agree
+from xling.callbacks.stop_on_signal import StopOnSignal
 from xling.errors import XlingValueError
-from xling.randomness import get_random_state, set_random_state
+from xling.machine.randomness import get_random_state, set_random_state
 
 log = logging.getLogger(__name__)
 

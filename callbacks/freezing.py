@@ -7,8 +7,8 @@ import pytorch_lightning as pl
 
 from xling.errors import XlingValueError
 from xling.freezing import FreezePlan, describe_plan, freeze_layers
-from xling.layers import find_layers
-from xling.lora import check_peft
+from xling.freezing.lora import check_peft
+from xling.models.layers import find_layers
 
 log = logging.getLogger(__name__)
 
@@ -20,7 +20,7 @@ class LayerFreezing(pl.Callback):
 
     Args:
         plan: what to freeze, e.g. ``plan_freezing("bottom_k", k=3)``; see :func:`xling.freezing.plan_freezing`.
-        override: module paths of an architecture that is not known, see :func:`xling.layers.find_layers`.
+        override: module paths of an architecture that is not known, see :func:`xling.models.layers.find_layers`.
 
     Raises:
         XlingValueError: the plan needs adapters and the package peft is not installed.

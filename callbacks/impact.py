@@ -7,16 +7,16 @@ from typing import Any
 
 import pytorch_lightning as pl
 from torch import Tensor
-from xling.callbacks.base import BaseStore, own_store
-from xling.callbacks.batches import epochs_completed
-from xling.callbacks.collect import RowCollector
-from xling.callbacks.compare import Comparison
-from xling.callbacks.probe import ProbedBatch, RepresentationProbe
-from xling.callbacks.select import LayerChoice
-from xling.callbacks.uncertainty import get_uncertainty
 
+from xling.callbacks._batches import epochs_completed
+from xling.callbacks._probe import ProbedBatch, RepresentationProbe
 from xling.errors import MissingFileError
-from xling.representations import Representations
+from xling.probing.base_store import BaseStore, own_store
+from xling.probing.collect import RowCollector
+from xling.probing.compare import Comparison
+from xling.probing.representations import Representations
+from xling.probing.select import LayerChoice
+from xling.probing.uncertainty import get_uncertainty
 from xling.similarity.registry import get_measure
 
 log = logging.getLogger(__name__)
@@ -36,10 +36,10 @@ class ImpactMonitor(RepresentationProbe):
     itself and one with the base per layer.
 
     Args:
-        layers: see :func:`xling.callbacks.select.select_layers`.
+        layers: see :func:`xling.probing.select.select_layers`.
         pooling: ``mean``, ``cls``, ``flatten``, ``word`` or ``word_mean``, see :class:`RepresentationProbe`.
         similarity: names in :data:`xling.similarity.MEASURES`; debiased and biased CKA are always computed.
-        uncertainty: names in :data:`xling.callbacks.uncertainty.UNCERTAINTY`, e.g. ``jackknife``; holds one loader's rows.
+        uncertainty: names in :data:`xling.probing.uncertainty.UNCERTAINTY`, e.g. ``jackknife``; holds one loader's rows.
             Groups of dependent rows come from the module's ``group_ids(batch)``, [batch] int64, where it has that method.
         base: where the base is kept; None: below the trainer's ``default_root_dir``, for this fit alone.
 

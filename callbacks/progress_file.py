@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-from xling.callbacks.batches import epochs_completed
 
-from xling.runstate import write_progress
+from xling.callbacks._batches import epochs_completed
+from xling.runs.state import write_progress
 
 
 class ProgressFile(pl.Callback):
-    """Writes ``progress.json`` (see :mod:`xling.runstate`) at most every `every_seconds`, in training and validation.
+    """Writes ``progress.json`` (see :mod:`xling.runs.state`) at most every `every_seconds`, in training and validation.
 
     Logs nothing; costs one small file per interval (process 0).
 

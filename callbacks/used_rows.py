@@ -6,8 +6,8 @@ import pytorch_lightning as pl
 from torch import nn
 
 from xling.errors import XlingValueError
-from xling.layers import find_layers
-from xling.models.used_rows import UsedRowsEmbedding, can_leave_out_rows
+from xling.models.fast.used_rows import UsedRowsEmbedding, can_leave_out_rows
+from xling.models.layers import find_layers
 
 
 class TrainUsedRows(pl.Callback):
@@ -23,7 +23,7 @@ class TrainUsedRows(pl.Callback):
 
     Args:
         used: gives the ids of all pieces in the training examples, once they are loaded.
-        path: of the table in the module, empty where there is none; None: that of :func:`xling.layers.find_layers`.
+        path: of the table in the module, empty where there is none; None: that of :func:`xling.models.layers.find_layers`.
 
     Raises:
         XlingValueError: the optimiser decays weights.

@@ -7,8 +7,8 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from xling.rundir import CHECKPOINTS, CONFIG_FILE, RunDirectory
-from xling.runstate import is_locked
+from xling.runs.directory import CHECKPOINTS, CONFIG_FILE, RunDirectory
+from xling.runs.state import is_locked
 
 _OF_TIME = ("finished", "seconds", "train_seconds", "files")
 _PLACES = ("output_dir", "cache_dir")

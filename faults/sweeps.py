@@ -13,9 +13,10 @@ from pathlib import Path
 from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
 
-from xling.logs import configure_logging
-from xling.rundir import RunDirectory
-from xling.sweep import RunKey, run_key
+from xling.machine.logs import configure_logging
+from xling.runs.directory import RunDirectory
+from xling.runs.plan import run_key
+from xling.sweeps.expand import RunKey
 
 SIZE = (
     "model=tiny_bert",

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from xling.analysis.inputs import Measurements
+from xling.analysis.inputs.measurements import Measurements
 
 LANGUAGES = ("ar", "bg", "de", "el", "en", "es", "fr", "hi", "ru", "sw")
 KINDS = ("genetic", "syntactic", "phonological")

@@ -9,6 +9,7 @@ import pytorch_lightning as pl
 import torch
 from strangers import Tagger, make_trainer
 from torch.utils.data import DataLoader, DistributedSampler
+
 from xling.callbacks import AlignmentMonitor, ImpactMonitor, RepresentationWriter
 
 warnings.filterwarnings("ignore")

@@ -3,8 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from xling.analysis.inputs import Measurements, Settings
-from xling.analysis.permuting import Resampling
+from xling.analysis.inputs.measurements import Measurements, Resampling, Settings
 from xling.analysis.pipeline import analyse
 from xling.analysis.schema import (
     ANALYSES,
@@ -14,7 +13,7 @@ from xling.analysis.schema import (
     TRANSFER_VS_DISTANCE,
     Analysis,
 )
-from xling.languages import XNLI_LANGUAGES
+from xling.data.sources.xnli import XNLI_LANGUAGES
 
 INDO_EUROPEAN = {"bg", "de", "el", "en", "es", "fr", "hi", "ru", "ur"}
 

@@ -3,10 +3,10 @@
 import pytest
 from analysis_factory import make_alignment
 
-from xling.analysis.alignment import ALIGNMENT_CHANGE, compute_alignment
+from xling.analysis.questions.alignment import ALIGNMENT_CHANGE, compute_alignment
 from xling.analysis.schema import Analysis
-from xling.report.alignment import alignment_section, draw_alignment
 from xling.report.section import Absent
+from xling.report.sections.alignment import alignment_section, draw_alignment
 
 
 def test_change_is_the_last_validation_against_before_training_averaged_over_seeds():

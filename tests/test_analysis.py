@@ -9,9 +9,8 @@ import pytest
 from analysis_factory import LANGUAGES, make_distances, make_measurements
 from scipy import stats
 
-from xling.analysis.gather import add_controls, add_distances, gather_csv
-from xling.analysis.inputs import Measurements, Settings
-from xling.analysis.permuting import Resampling
+from xling.analysis.inputs.gather import add_controls, add_distances, gather_csv
+from xling.analysis.inputs.measurements import Measurements, Resampling, Settings
 from xling.analysis.pipeline import analyse, choose_strategy
 from xling.analysis.schema import CORRELATIONS, CORRELATIONS_OUTCOMES, CORRELATIONS_PAPER, MIXED_MODELS
 from xling.distances import compute_distances

@@ -3,8 +3,8 @@ import pandas as pd
 import pytest
 from analysis_factory import make_distances, make_runs
 
-from xling.analysis.external import read_transfer
-from xling.analysis.pairs import compute_pairs, impact_reasons, select_validation
+from xling.analysis.inputs.external import read_transfer
+from xling.analysis.inputs.pairs import compute_pairs, impact_reasons, select_validation
 from xling.analysis.schema import PAIRS
 from xling.errors import CorruptArtefactError, MissingFileError, XlingValueError
 

@@ -2,15 +2,15 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from xling.analysis.correlations import correlate, missing_patterns, naive_tests
-from xling.analysis.effects import control_design, fit_mixed_model, remove_controls, two_way_design
-from xling.analysis.intervals import (
+from xling.analysis.inference.correlations import correlate, missing_patterns, naive_tests
+from xling.analysis.inference.intervals import (
     defined_range,
     draw_languages,
     leave_one_out,
     percentile_interval,
     resampled_correlations,
 )
+from xling.analysis.inference.mixed_models import control_design, fit_mixed_model, remove_controls, two_way_design
 
 N = 8
 CELLS = np.nonzero(~np.eye(N, dtype=bool)[:5])

@@ -8,19 +8,18 @@ import pytest
 from analysis_factory import make_alignment, make_distances, make_measurements
 
 import xling.analyze
-from xling.analysis.alignment import compute_alignment
-from xling.analysis.gather import add_distances, gather_study
-from xling.analysis.inputs import Settings
-from xling.analysis.pairs import compute_pairs
-from xling.analysis.permuting import Resampling
+from xling.analysis.inputs.gather import add_distances, gather_study
+from xling.analysis.inputs.measurements import Resampling, Settings
+from xling.analysis.inputs.pairs import compute_pairs
+from xling.analysis.inputs.probes import supply_probes
 from xling.analysis.pipeline import analyse
-from xling.analysis.probes import supply_probes
+from xling.analysis.questions.alignment import compute_alignment
 from xling.analysis.schema import KINDS, TABLES, Analysis
 from xling.analyze import analyze, main
 from xling.distances import compute_distances, representation_distances, vocabulary_overlap_distances
 from xling.errors import XlingValueError
 from xling.report import write_report
-from xling.study import Study
+from xling.runs.study import Study
 from xling.train import train
 
 FAST = ["permutations=100", "bootstraps=50", "mode=default"]
@@ -84,7 +83,7 @@ def test_a_study_gives_a_suggestion_of_layers(tmp_path, monkeypatch):
     measured = make_measurements(distances, planted={("genetic", 2): -0.2}, n_layers=2)
     runs = pd.DataFrame({"path": ["nowhere"]})
     study = Study(measured.impact, measured.transfer, pd.DataFrame(), runs, [("sw/seed_9", "no manifest")])
-    monkeypatch.setattr("xling.analysis.gather.load_study", lambda directory: study)
+    monkeypatch.setattr("xling.analysis.inputs.gather.load_study", lambda directory: study)
 
     class Simulated:
         source = "simulated"

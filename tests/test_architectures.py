@@ -9,10 +9,10 @@ from test_resume import KillAt, outcome, train_with  # noqa: F401  (a fixture)
 from transformers import AutoConfig
 
 from xling.errors import XlingValueError
-from xling.layers import ARCHITECTURES, CAUSAL, layer_parameters
 from xling.models import EncoderSpec, load_encoder, load_tokenizer
+from xling.models.layers import ARCHITECTURES, CAUSAL, layer_parameters
+from xling.models.pooling import masked_mean
 from xling.models.tiny import N_LAYERS, VOCABULARY, tiny_config, tiny_tokenizer
-from xling.pooling import masked_mean
 from xling.train import train
 
 OF_A_KIND = ("distilbert", "deberta-v2", "umt5", "modernbert", "qwen3")

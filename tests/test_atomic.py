@@ -5,8 +5,8 @@ import subprocess
 
 import pytest
 
-from xling.atomic import atomic_path, read_json, write_json, write_text
 from xling.errors import CorruptArtefactError, MissingFileError, UnreachableError
+from xling.storage.atomic import atomic_path, read_json, write_json, write_text
 
 
 def test_a_file_appears_when_the_block_ends(tmp_path):

@@ -9,9 +9,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from xling.atomic import TEMPORARY_PREFIX
-from xling.cache_use import is_in_use
-from xling.representations import load_representations
+from xling.probing.representations import load_representations
+from xling.storage.atomic import TEMPORARY_PREFIX
+from xling.storage.cache_marks import is_in_use
 
 pytestmark = pytest.mark.slow
 WORKER = Path(__file__).with_name("train_worker.py")

@@ -7,12 +7,13 @@ import time
 
 import pytest
 
-from xling import cache_use
-from xling.atomic import TEMPORARY_PREFIX, write_json
-from xling.cache import choose_entries, list_entries, main, remove_entry
-from xling.cache_use import claim, hold, is_in_use
-from xling.cache_users import find_users
+from xling.commands.cache import main
 from xling.errors import MissingFileError, XlingValueError
+from xling.runs.cache_users import find_users
+from xling.storage import cache_marks as cache_use
+from xling.storage.atomic import TEMPORARY_PREFIX, write_json
+from xling.storage.cache import choose_entries, list_entries, remove_entry
+from xling.storage.cache_marks import claim, hold, is_in_use
 from xling.train import train
 
 
@@ -41,7 +42,7 @@ def make_entry(cache, kind="tokenised", name="abc", days=0.0):
 HOLDER = """
 import sys, time
 from pathlib import Path
-from xling.cache_use import hold
+from xling.storage.cache_marks import hold
 hold(Path(sys.argv[1]))
 print("held", flush=True)
 time.sleep(60)

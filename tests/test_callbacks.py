@@ -6,16 +6,16 @@ import time
 import pytest
 import pytorch_lightning as pl
 import torch
-import xling.callbacks
 from strangers import STRANGERS, Mlp, Tagger, fit, loaders, make_trainer
 from torch import nn
 from torch.utils.data import DataLoader
-from xling.callbacks import AlignmentMonitor, ImpactMonitor, LayerFreezing, RepresentationWriter
-from xling.callbacks.uncompiled import uncompiled
 
+import xling.callbacks
+from xling.callbacks import AlignmentMonitor, ImpactMonitor, LayerFreezing, RepresentationWriter
 from xling.errors import MissingFileError, XlingValueError
 from xling.freezing import plan_freezing
-from xling.representations import load_representations
+from xling.probing.representations import load_representations
+from xling.probing.uncompiled import uncompiled
 from xling.similarity import linear_cka
 
 OBSERVERS = {
@@ -108,9 +108,8 @@ def extract(module):
 
 
 def extract_from(module, loader):
-    from xling.callbacks.select import select_layers
-
-    from xling.layers import output_of
+    from xling.models.layers import output_of
+    from xling.probing.select import select_layers
 
     layers, collected = select_layers(module, module.layers), {}
     handles = [

@@ -5,8 +5,8 @@ import pickle
 import pytest
 import torch
 
-from xling.checkpoints import load_checkpoint, save_checkpoint
 from xling.errors import CorruptArtefactError, MissingFileError, UnreachableError
+from xling.training.checkpoints import load_checkpoint, save_checkpoint
 
 
 @pytest.fixture

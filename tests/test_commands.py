@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from xling import cli
 from xling.errors import OutOfMemoryError
-from xling.failures import JobFailed
+from xling.sweeps import job as cli
+from xling.sweeps.failures import JobFailed
 
 ROOT = Path(__file__).parents[1]
 

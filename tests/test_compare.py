@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from xling.callbacks.compare import Comparison
 
+from xling.probing.compare import Comparison
 from xling.similarity import linear_cka
 from xling.similarity.registry import get_measure
 

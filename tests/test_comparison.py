@@ -8,21 +8,20 @@ import pandas as pd
 import pytest
 from analysis_factory import LANGUAGES, make_distances, make_measurements
 
-from xling.analysis.agreement import NO_PERMUTATION, compare_maps, compare_pairs
-from xling.analysis.arrays import distance_arrays
-from xling.analysis.comparison import AnalysedStudy, compare_studies, find_everywhere, match_layers
-from xling.analysis.gather import gather_studies
-from xling.analysis.inference import infer_associations
-from xling.analysis.inputs import Settings
-from xling.analysis.pairs import compute_pairs
-from xling.analysis.permuting import Resampling
+from xling.analysis.inference.agreement import NO_PERMUTATION, compare_maps, compare_pairs
+from xling.analysis.inference.arrays import distance_arrays
+from xling.analysis.inference.associations import infer_associations
+from xling.analysis.inputs.gather import gather_studies
+from xling.analysis.inputs.measurements import Resampling, Settings
+from xling.analysis.inputs.pairs import compute_pairs
 from xling.analysis.pipeline import analyse
+from xling.analysis.questions.comparison import AnalysedStudy, compare_studies, find_everywhere, match_layers
 from xling.analysis.schema import IMPACT_VS_DISTANCE, Analysis
 from xling.analyze import analyze
 from xling.errors import XlingValueError
-from xling.report.comparison import draw_maps, list_comparison_findings, write_comparison
-from xling.report.write import write_page
-from xling.study import Study
+from xling.report.save import write_page
+from xling.report.sections.comparison import draw_maps, list_comparison_findings, write_comparison
+from xling.runs.study import Study
 
 DRAWS = Resampling(200, 20)
 SETTINGS = Settings("default", resampling=DRAWS)
@@ -260,7 +259,7 @@ def folders(monkeypatch):
         runs = pd.DataFrame({"path": names, "study": names, "recipe": "Trained."})
         skipped = [(f"{folder}/y/en", "no manifest"), (f"{folder}/z/en", "no manifest")]
         tables[folder] = Study(impact, transfer, pd.DataFrame(columns=["study"]), runs, skipped)
-    monkeypatch.setattr("xling.analysis.gather.load_study", lambda directory: tables[str(directory)])
+    monkeypatch.setattr("xling.analysis.inputs.gather.load_study", lambda directory: tables[str(directory)])
 
 
 def test_studies_are_never_pooled_and_told_apart_by_folder(folders):

@@ -13,8 +13,8 @@ from pytorch_lightning.strategies import FSDPStrategy
 
 from xling.errors import XlingValueError
 from xling.freezing import plan_freezing
+from xling.machine.precision import resolve_precision
 from xling.models import EncoderSpec
-from xling.precision import resolve_precision
 from xling.similarity import get_measure
 
 ROOT = Path(__file__).parents[1]

@@ -13,8 +13,8 @@ from xling.data.collate import PadToLongest
 from xling.data.datamodule import TransferDataModule
 from xling.data.examples import examples_fingerprint, limit_examples
 from xling.data.lazy_tokenizer import LazyTokenizer
+from xling.data.sources.xnli import XnliSource
 from xling.data.tokenised import load_tokenised
-from xling.data.xnli import XnliSource
 from xling.errors import CorruptArtefactError, MissingFileError, UnreachableError, XlingValueError
 from xling.models.tiny import tiny_tokenizer
 from xling.tasks import SentenceClassification

@@ -14,7 +14,7 @@ from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
 from task_files import write_pud
 
-from xling.representations import load_representations
+from xling.probing.representations import load_representations
 from xling.train import train
 
 pytestmark = pytest.mark.xdist_group("distributed")  # the runs are made once

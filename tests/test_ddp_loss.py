@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from xling.distributed import StepMeanLoss
+from xling.machine.distributed import StepMeanLoss
 
 GENERATOR = torch.Generator().manual_seed(0)
 ROWS = torch.randn(7, 3, generator=GENERATOR), torch.randn(7, generator=GENERATOR)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from xling.representations import load_representations
+from xling.probing.representations import load_representations
 
 pytestmark = pytest.mark.xdist_group("distributed")  # the fits are made once
 

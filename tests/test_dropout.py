@@ -10,10 +10,10 @@ from torch import nn
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from xling.freezing import switch_off_dropout
-from xling.layers import ARCHITECTURES
 from xling.models import EncoderSpec, load_encoder
-from xling.models.attention import ATTENTION, attend, use_processor_attention
-from xling.models.dropout import ProcessorDropout, dropout, use_processor_dropout
+from xling.models.fast.attention import ATTENTION, attend, use_processor_attention
+from xling.models.fast.dropout import ProcessorDropout, dropout, use_processor_dropout
+from xling.models.layers import ARCHITECTURES
 
 
 @pytest.mark.parametrize("p", [0.1, 0.25, 0.9])

@@ -6,14 +6,20 @@ import sys
 import pytest
 from transformers import AutoConfig
 
-from xling.cost import Workload, compute_base_bytes, compute_checkpoint_bytes, compute_run_flops
-from xling.dry_run import phrase_disk, phrase_hours, planned_state, print_dry_run
 from xling.errors import XlingValueError
-from xling.estimate import count_rows, estimate_checkpoint, estimate_seconds, flop_rate, free_bytes, read_workload
 from xling.models.size import KNOWN, EncoderSize, count_parameters, encoder_size
 from xling.models.spec import EncoderSpec
-from xling.planned import RunKey, read_plan
-from xling.sweep import run_key
+from xling.runs.plan import RunKey, read_plan, run_key
+from xling.sweeps.cost import Workload, compute_base_bytes, compute_checkpoint_bytes, compute_run_flops
+from xling.sweeps.dry_run import phrase_disk, phrase_hours, planned_state, print_dry_run
+from xling.sweeps.estimate import (
+    count_rows,
+    estimate_checkpoint,
+    estimate_seconds,
+    flop_rate,
+    free_bytes,
+    read_workload,
+)
 from xling.train import main, train
 
 SIZE = EncoderSize(n_layers=4, hidden=8, n_embedding_parameters=1000, n_block_parameters=400)
@@ -85,7 +91,7 @@ def test_validations_are_counted_by_their_interval(make_config):
 
 
 def test_rows_are_counted_without_asking_a_hub(tmp_path):
-    xnli = {"_target_": "xling.data.xnli.XnliSource", "root": None, "revision": None}
+    xnli = {"_target_": "xling.data.sources.xnli.XnliSource", "root": None, "revision": None}
     assert count_rows(json.dumps(xnli), "en", "train") == 392_702
     for label in ("entailment", "neutral"):
         (tmp_path / "test.en.tsv").write_text(f"pair_id\tpremise\thypothesis\tlabel\n1\ta\tb\t{label}\n")
@@ -191,7 +197,7 @@ def test_a_sweep_notes_what_was_asked_for(tmp_path, monkeypatch):
 def test_another_sweeper_is_refused():
     from omegaconf import OmegaConf
 
-    from xling.sweep import expand_sweep
+    from xling.sweeps.expand import expand_sweep
 
     config = OmegaConf.create({"hydra": {"sweeper": {"_target_": "hydra_plugins.optuna.Sweeper"}}})
     with pytest.raises(XlingValueError, match="cannot be known beforehand; use hydra/sweeper=basic"):

@@ -15,9 +15,9 @@ def test_a_disturbed_sweep_gives_what_an_undisturbed_one_gives(tmp_path):
 
 
 def test_a_stack_says_what_a_process_was_doing():
-    assert phase('File "xling/checkpoints.py", line 30 in save_checkpoint\nFile "loops/training_epoch_loop.py"') == (
-        "writing a checkpoint"
-    )
+    assert phase(
+        'File "xling/training/checkpoints.py", line 30 in save_checkpoint\nFile "loops/training_epoch_loop.py"'
+    ) == ("writing a checkpoint")
     assert phase("") == "start or end of a run"
 
 

@@ -8,14 +8,14 @@ import pandas as pd
 import pytest
 from hub_imitation import serve_model
 
-from xling.data.mini_nli_source import MiniNliSource
+from xling.commands.fetch import fetch, fetch_data, fetch_model
+from xling.data.mini_nli.source import MiniNliSource
 from xling.errors import CorruptArtefactError
-from xling.fetch import fetch, fetch_data, fetch_model
-from xling.fetched import FetchedFirst, data_folder, find_fetched_model, read_record
 from xling.models.encoders import content_hash, load_encoder, load_tokenizer
 from xling.models.spec import EncoderSpec
 from xling.models.tiny import tiny_tokenizer
-from xling.rundir import RunDirectory
+from xling.runs.directory import RunDirectory
+from xling.storage.fetched import FetchedFirst, data_folder, find_fetched_model, read_record
 from xling.train import train
 
 COMMIT = "b" * 40
@@ -50,7 +50,7 @@ def fetch_from(endpoint, tmp_path, *arguments):
     environment = os.environ | {"HF_ENDPOINT": endpoint, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_DISABLE_XET": "1"}
     environment |= {"HF_HUB_OFFLINE": "0", "NO_PROXY": "127.0.0.1"}
     model = ["model=encoder", f"model.name_or_path={REPO}", "model.name=tiny", f"dest={tmp_path}/dest"]
-    command = [sys.executable, "-m", "xling.fetch", *model, *arguments]
+    command = [sys.executable, "-m", "xling.commands.fetch", *model, *arguments]
     return subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=240)
 
 
@@ -72,7 +72,7 @@ def test_a_model_is_downloaded_recorded_and_used_without_the_hub(checkpoint, tmp
 
 
 def test_a_fetched_file_that_changed_is_refused(checkpoint, tmp_path, monkeypatch):
-    monkeypatch.setattr("xling.fetch.checkpoint_folder", lambda *args, **options: (checkpoint, COMMIT))
+    monkeypatch.setattr("xling.commands.fetch.checkpoint_folder", lambda *args, **options: (checkpoint, COMMIT))
     spec = EncoderSpec("tiny", "someone/other")
     assert fetch_model(spec, tmp_path).state == "fetched, verified"
     folder, _ = find_fetched_model(tmp_path, "someone/other", None)
@@ -89,7 +89,7 @@ def test_a_download_that_is_not_what_the_hub_said_is_refused(checkpoint, tmp_pat
     blob = tmp_path / ("0" * 64)
     (checkpoint / "config.json").rename(blob)
     (checkpoint / "config.json").symlink_to(blob)
-    monkeypatch.setattr("xling.fetch.checkpoint_folder", lambda *args, **options: (checkpoint, COMMIT))
+    monkeypatch.setattr("xling.commands.fetch.checkpoint_folder", lambda *args, **options: (checkpoint, COMMIT))
     with pytest.raises(CorruptArtefactError, match=r"config\.json is not what the hub sent"):
         fetch_model(EncoderSpec("tiny", REPO), tmp_path / "dest")
     assert find_fetched_model(tmp_path / "dest", REPO, None) is None

@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 
 from xling.data.examples import cut_part, numbered, stable_id
-from xling.data.files import FileSource
-from xling.data.hub_sets import HubSource
-from xling.data.sources import hub_or_files
-from xling.data.table_files import TableReader
+from xling.data.sources.choose import hub_or_files
+from xling.data.sources.files import FileSource
+from xling.data.sources.hub_sets import HubSource
+from xling.data.sources.table_files import TableReader
 from xling.errors import MissingFileError, UnreachableError, XlingValueError
 from xling.tasks import SentenceClassification
 
@@ -162,7 +162,7 @@ def test_the_hub_is_read_where_there_are_no_files(monkeypatch):
     )
     rows = datasets.Dataset.from_dict({"id": [3, 5], "sentence1": ["a", "b"], "label": [1, 0]}, features=features)
     asked = []
-    monkeypatch.setattr("xling.data.hub_sets._hub_answers", lambda name: True)
+    monkeypatch.setattr("xling.data.sources.hub_sets._hub_answers", lambda name: True)
     monkeypatch.setattr(datasets, "load_dataset", lambda *a, **k: asked.append((*a, k["split"])) or rows)
     source = hub_or_files(None, hub=PAWSX, local={})
     frame = source("de", "dev")
@@ -175,7 +175,7 @@ def test_the_hub_is_read_where_there_are_no_files(monkeypatch):
 
 
 def test_a_hub_that_does_not_answer_is_one_sentence(monkeypatch):
-    monkeypatch.setattr("xling.data.hub_sets._hub_answers", lambda name: False)
+    monkeypatch.setattr("xling.data.sources.hub_sets._hub_answers", lambda name: False)
     with pytest.raises(
         UnreachableError, match=r"cannot load google-research-datasets/paws-x \(de, validation\).*data\.root=FOLDER"
     ):

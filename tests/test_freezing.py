@@ -8,7 +8,7 @@ import yaml
 from torch import nn
 from transformers import AutoModel, AutoModelForTextEncoding
 
-from xling.analysis.suggestion import make_suggestion, save_suggestion
+from xling.analysis.questions.suggestion import make_suggestion, save_suggestion
 from xling.errors import CorruptArtefactError, MissingFileError, XlingValueError
 from xling.freezing import (
     STRATEGIES,
@@ -18,8 +18,8 @@ from xling.freezing import (
     saves_no_backward,
     switch_off_dropout,
 )
-from xling.layers import ARCHITECTURES, layer_modules, layer_parameters, output_of
 from xling.models import EncoderSpec, load_encoder
+from xling.models.layers import ARCHITECTURES, layer_modules, layer_parameters, output_of
 from xling.models.tiny import N_LAYERS, tiny_config
 
 IDS = torch.arange(5, 19).reshape(2, 7)

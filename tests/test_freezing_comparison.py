@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from xling.analysis.freezing import (
+from xling.analysis.questions.freezing import (
     BASELINE,
     COMPARISON,
     RANDOM_REFERENCE,
@@ -15,7 +15,7 @@ from xling.analysis.freezing import (
     compute_run_metrics,
     count_frozen_layers,
 )
-from xling.analysis.verdicts import write_verdict
+from xling.analysis.questions.verdicts import write_verdict
 from xling.errors import XlingValueError
 
 SOURCES, TARGETS, SEEDS = ("en", "ru"), ("ar", "de", "en", "ru", "sw", "zh"), (1, 2, 3)

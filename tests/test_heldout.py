@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import statsmodels.api as sm
 
-from xling.analysis.heldout import (
+from xling.analysis.questions.heldout import (
     HELD_OUT,
     compute_held_out,
     fit_ridge,

@@ -10,10 +10,11 @@ import pytest
 from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
 
-from xling import failures, launchers
 from xling.errors import UnreachableError
-from xling.launchers import check_launcher, claim_gpu, is_installed, local_jobs, visible_gpus
-from xling.requeue import find_requeue, requeue_job, slurm_plugins
+from xling.machine import launchers
+from xling.machine.launchers import check_launcher, claim_gpu, is_installed, local_jobs, visible_gpus
+from xling.machine.requeue import find_requeue, requeue_job, slurm_plugins
+from xling.sweeps import failures
 
 PLUGINS = {
     "joblib": "hydra_joblib_launcher.joblib_launcher.JoblibLauncher",
@@ -95,7 +96,7 @@ def test_gpus_keep_the_names_they_were_given(variable, count, expected, monkeypa
 def test_every_process_has_a_gpu_of_its_own_and_a_dead_ones_is_free_again(tmp_path, monkeypatch):
     monkeypatch.setattr(launchers, "_claim", None)
     hold = (
-        "import sys; from pathlib import Path; from xling.launchers import claim_gpu\n"
+        "import sys; from pathlib import Path; from xling.machine.launchers import claim_gpu\n"
         "print(claim_gpu(Path(sys.argv[1]), ['4', '7']), flush=True); input()"
     )
     with subprocess.Popen(

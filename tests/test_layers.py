@@ -4,7 +4,8 @@ from torch import nn
 from transformers import AutoModel, BertForSequenceClassification
 
 from xling.errors import XlingValueError
-from xling.layers import (
+from xling.models import EncoderSpec, load_encoder
+from xling.models.layers import (
     ARCHITECTURES,
     check_layer,
     find_layers,
@@ -12,7 +13,6 @@ from xling.layers import (
     layer_parameters,
     output_of,
 )
-from xling.models import EncoderSpec, load_encoder
 from xling.models.tiny import N_LAYERS, TINY, tiny_config
 
 

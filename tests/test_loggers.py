@@ -7,8 +7,8 @@ import pytest
 import pytorch_lightning as pl
 
 from xling.errors import UnreachableError
-from xling.loggers import PACKAGES, FinalFigures, build_loggers, check_packages, final_figures
 from xling.train import train
+from xling.training.loggers import PACKAGES, FinalFigures, build_loggers, check_packages, final_figures
 
 RUN = "en-none-seed_42"
 

@@ -5,17 +5,17 @@ import pytest
 import torch
 from test_resume import KillAt, outcome, train_with  # noqa: F401  (a fixture)
 from torch import nn
-from xling.callbacks.freezing import LayerFreezing
 
+from xling.callbacks.freezing import LayerFreezing
 from xling.errors import XlingValueError
-from xling.finished import load_run
 from xling.freezing import describe_plan, freeze_layers, plan_freezing
-from xling.layers import ARCHITECTURES, find_layers
-from xling.lora import TARGETS, merge_adapters
+from xling.freezing.lora import TARGETS, merge_adapters
 from xling.models import EncoderSpec, load_encoder
+from xling.models.layers import ARCHITECTURES, find_layers
 from xling.models.tiny import N_LAYERS
-from xling.restore import restore_run
 from xling.train import train
+from xling.training.finished import load_run
+from xling.training.restoring import restore_run
 
 pytest.importorskip("peft", reason="peft is not installed: pip install 'xling[lora]'")
 
@@ -172,6 +172,6 @@ def test_a_rank_that_is_none_is_refused(r):
 
 
 def test_a_missing_package_names_the_extra(monkeypatch):
-    monkeypatch.setattr("xling.lora.find_spec", lambda name: None)
+    monkeypatch.setattr("xling.freezing.lora.find_spec", lambda name: None)
     with pytest.raises(XlingValueError, match=r"freeze=lora needs the package peft: pip install 'xling\[lora\]'"):
         LayerFreezing(plan_freezing("lora"))

@@ -5,10 +5,10 @@ import pandas as pd
 import pytest
 import statsmodels.api as sm
 
-from xling.analysis.mediation import MEDIATION, compute_mediation
-from xling.analysis.mediation import mediate as mediate_cells
-from xling.analysis.mediation_paths import Cells, compute_paths, path_b_p, permute_paths, resample_paths
-from xling.analysis.qap import draw_permutations
+from xling.analysis.inference.qap import draw_permutations
+from xling.analysis.questions.mediation import MEDIATION, compute_mediation
+from xling.analysis.questions.mediation import mediate as mediate_cells
+from xling.analysis.questions.mediation_paths import Cells, compute_paths, path_b_p, permute_paths, resample_paths
 
 LANGUAGES = ("ar", "bg", "de", "el", "en", "es", "fr", "hi", "ru", "sw", "th", "tr")
 

@@ -9,11 +9,11 @@ import pytest
 import torch
 import yaml
 
-from xling.data.mini_nli import COLUMNS, LABELS, available_languages, generate, load_language
-from xling.data.mini_nli_forms import LANGUAGE_FOLDER
-from xling.data.mini_nli_grammar import ORDERS, PATTERNS, SLOTS, SPECIFIC, TAXONOMY, draw_meanings
+from xling.data.mini_nli.forms import LANGUAGE_FOLDER
+from xling.data.mini_nli.grammar import ORDERS, PATTERNS, SLOTS, SPECIFIC, TAXONOMY, draw_meanings
+from xling.data.mini_nli.pairs import COLUMNS, LABELS, available_languages, generate, load_language
+from xling.data.sources.xnli import XNLI_LANGUAGES
 from xling.errors import MissingFileError, XlingValueError
-from xling.languages import XNLI_LANGUAGES
 
 BLOCK = len(PATTERNS) * len(ORDERS)
 

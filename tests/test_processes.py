@@ -5,10 +5,10 @@ from types import SimpleNamespace
 import pytest
 import torch
 from hydra.types import RunMode
-from xling.callbacks.base import BaseStore
 
 from xling.errors import MissingFileError, XlingValueError
-from xling.processes import first, is_first, joined_processes, n_processes, only_first, together
+from xling.machine.processes import first, is_first, joined_processes, n_processes, only_first, together
+from xling.probing.base_store import BaseStore
 from xling.train import _check_base
 
 PLACES = {"accelerator": "cpu", "devices": 1, "num_nodes": 1}
@@ -64,7 +64,7 @@ def test_a_launchers_job_cannot_start_processes(monkeypatch):
         runtime=SimpleNamespace(choices={"launcher": "joblib"}),
     )
     hydra = SimpleNamespace(initialized=lambda: True, get=lambda: job)
-    monkeypatch.setattr("xling.processes.HydraConfig", hydra)
+    monkeypatch.setattr("xling.machine.processes.HydraConfig", hydra)
     message = r"launcher=joblib: the job cannot start them; use launcher=basic"
     with pytest.raises(XlingValueError, match=message), joined_processes(PLACES | {"strategy": "ddp", "devices": 2}):
         pass

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from xling.analysis import qap
-from xling.analysis.correlations import correlate
-from xling.analysis.qap import (
+from xling.analysis.inference.associations import qap
+from xling.analysis.inference.correlations import correlate
+from xling.analysis.inference.qap import (
     benjamini_hochberg,
     draw_permutations,
     fix_labels,

@@ -10,12 +10,12 @@ from task_files import write_squad
 from torchmetrics.functional.text import squad
 
 from xling.data.examples import numbered
-from xling.data.squad_files import SquadReader
+from xling.data.sources.squad_files import SquadReader
 from xling.errors import XlingValueError
 from xling.models.tiny import tiny_tokenizer
 from xling.tasks import QuestionAnswering
 from xling.tasks.answers import answer_f1, exact_match, normalised
-from xling.tasks.span_module import AnswerScores, best_spans
+from xling.tasks.question_module import AnswerScores, best_spans
 
 TASK = QuestionAnswering()
 

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from xling.analysis.ranking import (
+from xling.analysis.questions.ranking import (
     LARGER,
     NEARER,
     compute_ndcg,

@@ -5,9 +5,11 @@ import pandas as pd
 import pytest
 from report_factory import make_pairs, make_tests
 
-from xling.languages import XNLI_LANGUAGES
-from xling.report import curves, frames, labels, matrix, scatter, style
+from xling.data.sources.xnli import XNLI_LANGUAGES
+from xling.report.figures import curves, matrix, scatter, style
+from xling.report.figures import label_places as labels
 from xling.report.save import latex_table, save_figure, save_table
+from xling.report.words import frames
 
 SOURCES = ("en", "ru", "sw", "zh")
 

@@ -14,10 +14,12 @@ import pandas as pd
 import pytest
 from report_factory import analyse_made_up
 
-from xling.report import associations, sentences, write, write_report
-from xling.report.measured import transfer_section
+from xling.report import write, write_report
 from xling.report.page import table_rows
-from xling.report.study import methods_section, run_section
+from xling.report.sections import associations
+from xling.report.sections.measured import transfer_section
+from xling.report.sections.study import methods_section, run_section
+from xling.report.words import sentences
 from xling.report.write import build_sections
 
 PICTURES = {

@@ -6,7 +6,7 @@ import pytest
 from report_factory import make_pairs
 
 from xling.analysis.schema import Analysis
-from xling.report import choice, coverage, freezing, mediation
+from xling.report.sections import choice, coverage, freezing, mediation
 
 
 def _effect(predictor, **numbers):

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from xling.errors import CorruptArtefactError, MissingFileError, XlingValueError
-from xling.representations import Representations, load_representations, save_representations
+from xling.probing.representations import Representations, load_representations, save_representations
 
 
 @pytest.fixture

@@ -9,13 +9,15 @@ import torch
 from scipy import stats
 from torch import nn
 
-from xling.analysis.restoration import RESTORED, TREND, compute_trend
-from xling.atomic import read_json, write_json
-from xling.build import build_trainer
+from xling.analysis.questions.restoration import TREND, compute_trend
+from xling.commands.restore import main
 from xling.errors import CorruptArtefactError, MissingFileError, XlingValueError
-from xling.finished import load_run
-from xling.restore import compute_restorations, main, restore_layers, restore_run
+from xling.runs.tables import RESTORED
+from xling.storage.atomic import read_json, write_json
 from xling.train import train
+from xling.training.finished import load_run
+from xling.training.restoring import compute_restorations, restore_layers, restore_run
+from xling.training.trainer import build_trainer
 
 TARGETS = ("en", "de", "ru", "hi", "sw", "zh")
 DISTANCE = dict(zip(TARGETS, (0.0, 0.2, 0.4, 0.6, 0.9, 1.0), strict=True))
@@ -231,7 +233,7 @@ def test_a_run_of_several_processes_is_measured_by_one(finished_run, monkeypatch
         assert (config["trainer"]["strategy"], config["trainer"]["devices"]) == ("auto", 1)  # else copies would start
         return build_trainer(config, *rest)
 
-    monkeypatch.setattr("xling.restore.build_trainer", build_for_one)
+    monkeypatch.setattr("xling.commands.restore.build_trainer", build_for_one)
     run = load_run(finished_run)
     processes = {"strategy": "ddp", "devices": 2}
     several = replace(run, config=run.config | {"trainer": run.config["trainer"] | processes})

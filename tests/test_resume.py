@@ -4,7 +4,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
-from xling.rundir import RunDirectory
+from xling.runs.directory import RunDirectory
 from xling.train import train
 
 SETTINGS = {

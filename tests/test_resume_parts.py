@@ -10,17 +10,17 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from strangers import fit
-from xling.callbacks import ProgressFile, RunCheckpoint, StopOnDivergence, StopOnSignal
-from xling.callbacks.preemption import EXIT_PREEMPTED, Preempted
 
+from xling.callbacks import ProgressFile, RunCheckpoint, StopOnDivergence, StopOnSignal
+from xling.callbacks.stop_on_signal import EXIT_PREEMPTED, Preempted
 from xling.data.batching import LengthBucketBatches
 from xling.errors import CorruptArtefactError, DivergedError, OutOfMemoryError, UnreachableError, XlingValueError
-from xling.metrics_file import MetricsFile
-from xling.randomness import get_random_state, set_random_state
-from xling.resources import explaining_resources
-from xling.rundir import RunDirectory
-from xling.runstate import read_failure, read_progress, recording_failure
+from xling.machine.randomness import get_random_state, set_random_state
+from xling.machine.resources import explaining_resources
+from xling.runs.directory import RunDirectory
+from xling.runs.state import read_failure, read_progress, recording_failure
 from xling.train import train
+from xling.training.metrics_file import MetricsFile
 
 
 def test_the_sampler_goes_on_within_an_epoch_and_is_whole_in_the_next():

@@ -8,8 +8,8 @@ import sys
 import pytest
 
 from xling.errors import CorruptArtefactError
-from xling.rundir import RunDirectory
-from xling.runstate import (
+from xling.runs.directory import RunDirectory
+from xling.runs.state import (
     FAILURE_FILE,
     PROGRESS_FILE,
     clear_state,

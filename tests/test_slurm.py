@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from slurm_cluster import Cluster, missing_programs, slurm_cluster
 
-from xling.rundir import RunDirectory
+from xling.runs.directory import RunDirectory
 from xling.train import train
 
 pytestmark = [

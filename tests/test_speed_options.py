@@ -6,8 +6,8 @@ import torch
 from weights import assert_same_weights, weights_after, weights_of
 
 from xling.errors import XlingValueError
-from xling.frozen_prefix import start_after_frozen_layers
 from xling.train import train
+from xling.training.frozen_prefix import start_after_frozen_layers
 
 FROZEN = ("freeze=bottom_k", "freeze.k=1", "freeze.dropout=off")
 

@@ -5,11 +5,12 @@ import re
 
 import pytest
 
+from xling.commands.status import main
 from xling.errors import CorruptArtefactError, MissingFileError
-from xling.planned import PLAN_FILE, RunKey, read_plan, record_plan
-from xling.rundir import CONFIG_FILE, MANIFEST_FILE, RunDirectory
-from xling.runstate import write_failure, write_progress
-from xling.status import find_studies, main, read_status, study_status
+from xling.runs.directory import CONFIG_FILE, MANIFEST_FILE, RunDirectory
+from xling.runs.plan import PLAN_FILE, RunKey, read_plan, record_plan
+from xling.runs.state import write_failure, write_progress
+from xling.runs.status import find_studies, read_status, study_status
 
 
 def make_run(study, key, *files):

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from xling.analysis.questions.suggestion import make_suggestion, save_suggestion, suggest_layers
 from xling.analysis.schema import IMPACT_VS_DISTANCE, TRANSFER_VS_DISTANCE
-from xling.analysis.suggestion import make_suggestion, save_suggestion, suggest_layers
 from xling.errors import XlingValueError
 
 

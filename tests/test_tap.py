@@ -3,9 +3,9 @@
 import pytest
 import torch
 from torch import nn
-from xling.callbacks.tap import LayerTap
 
-from xling.pooling import POOLINGS
+from xling.models.pooling import POOLINGS
+from xling.probing.tap import LayerTap
 
 
 @pytest.mark.parametrize("pooling", ["mean", "cls"])

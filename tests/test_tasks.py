@@ -10,15 +10,14 @@ from analysis_factory import make_measurements
 from task_files import make_task_config, write_ner, write_pud, write_squad
 from torchmetrics.functional.classification import multiclass_accuracy, multiclass_f1_score
 
-from xling.analysis.gather import add_distances, gather_study
-from xling.analysis.inputs import Settings
-from xling.analysis.pairs import compute_pairs
-from xling.analysis.permuting import Resampling
+from xling.analysis.inputs.gather import add_distances, gather_study
+from xling.analysis.inputs.measurements import Resampling, Settings
+from xling.analysis.inputs.pairs import compute_pairs
 from xling.analysis.pipeline import analyse
 from xling.analyze import analyze
 from xling.distances import KINDS, compute_distances
 from xling.errors import MissingFileError, XlingValueError
-from xling.report.measured import describe_transfer
+from xling.report.sections.measured import describe_transfer
 from xling.tasks.sentence_module import LabelScores
 from xling.train import train
 

@@ -10,15 +10,15 @@ import torch
 
 from xling.data.collate import PadToLongest
 from xling.data.examples import numbered
-from xling.data.files import FileSource
-from xling.data.word_files import ConlluReader, TagReader
+from xling.data.sources.files import FileSource
+from xling.data.sources.word_files import ConlluReader, TagReader
 from xling.errors import XlingValueError
+from xling.models.pooling import first_piece, get_probe_pooling, mean_of_pieces, words_of
 from xling.models.tiny import tiny_tokenizer
-from xling.pooling import first_piece, get_probe_pooling, mean_of_pieces, words_of
 from xling.tasks import TokenClassification
 from xling.tasks.entities import entities, entity_f1
-from xling.tasks.token_module import WordScores
 from xling.tasks.windows import WORD_BITS, windows
+from xling.tasks.word_module import WordScores
 
 SHARED_UD, SHARED_PANX = Path("../shared/ud"), Path("../shared/panx")
 

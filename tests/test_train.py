@@ -6,14 +6,15 @@ import pandas as pd
 import pytest
 import pytorch_lightning as pl
 import torch
-from xling.callbacks import LayerFreezing, TrainUsedRows
 
-from xling.build import build_parts, build_trainer, resolve_settings
+from xling.callbacks import LayerFreezing, TrainUsedRows
 from xling.errors import CorruptArtefactError, MissingFileError, UnreachableError, XlingValueError
-from xling.rundir import RunDirectory
-from xling.study import load_study
-from xling.tables import ALIGNMENT, IMPACT, TRANSFER
+from xling.runs.directory import RunDirectory
+from xling.runs.study import load_study
+from xling.runs.tables import ALIGNMENT, IMPACT, TRANSFER
 from xling.train import train
+from xling.training.parts import build_parts, resolve_settings
+from xling.training.trainer import build_trainer
 
 
 def test_a_run_writes_documented_tables(make_config):

@@ -5,11 +5,11 @@ import pytorch_lightning as pl
 import torch
 from strangers import make_trainer
 from torch import nn
-from xling.callbacks import TrainUsedRows
 
-import xling.build
+import xling.training.parts
+from xling.callbacks import TrainUsedRows
 from xling.errors import XlingValueError
-from xling.models.used_rows import UsedRowsEmbedding
+from xling.models.fast.used_rows import UsedRowsEmbedding
 from xling.train import train
 
 WORDS = "encoder.embeddings.word_embeddings.weight"
@@ -94,7 +94,7 @@ def checkpoint_of(config):
 )
 def test_a_run_ends_with_the_weights_it_has_without(make_config, monkeypatch, settings, words):
     used = checkpoint_of(make_config("study=used", *settings))
-    monkeypatch.setattr(xling.build, "shards_parameters", lambda settings: True)
+    monkeypatch.setattr(xling.training.parts, "shards_parameters", lambda settings: True)
     plain = checkpoint_of(make_config("study=plain", *settings))
     assert used["state_dict"].keys() == plain["state_dict"].keys()
     for name, value in plain["state_dict"].items():

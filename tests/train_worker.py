@@ -5,7 +5,7 @@ import sys
 import time
 from pathlib import Path
 
-from xling.logs import configure_logging
+from xling.machine.logs import configure_logging
 from xling.train import train
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 import torch
 
-from xling.rundir import CHECKPOINTS
+from xling.runs.directory import CHECKPOINTS
 from xling.train import train
 
 

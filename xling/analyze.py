@@ -9,17 +9,16 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig
 
-from xling.analysis.comparison import AnalysedStudy, compare_studies
-from xling.analysis.gather import add_controls, add_distances, gather_csv, gather_studies
-from xling.analysis.inputs import Measurements, Settings
-from xling.analysis.permuting import Resampling
+from xling.analysis.inputs.gather import add_controls, add_distances, gather_csv, gather_studies
+from xling.analysis.inputs.measurements import Measurements, Resampling, Settings
+from xling.analysis.inputs.probes import supply_probes
 from xling.analysis.pipeline import analyse
-from xling.analysis.probes import supply_probes
+from xling.analysis.questions.comparison import AnalysedStudy, compare_studies
+from xling.analysis.questions.suggestion import make_suggestion, save_suggestion
 from xling.analysis.schema import Analysis
-from xling.analysis.suggestion import make_suggestion, save_suggestion
-from xling.cli import as_task, run_command
 from xling.distances import Distances
 from xling.errors import XlingValueError
+from xling.sweeps.job import as_task, run_command
 
 log = logging.getLogger(__name__)
 
@@ -39,14 +38,14 @@ def analyze(
 
     Args:
         distances: called with ``languages=[...]``, e.g. ``partial(xling.distances.compute_distances, KINDS)``, or with
-            what :func:`xling.analysis.probes.supply_probes` takes from the study.
+            what :func:`xling.analysis.inputs.probes.supply_probes` takes from the study.
         output_dir: receives ``tables/*.csv``, ``suggestion.json`` (where impact was tested against distance) and what
             :func:`xling.report.write_report` writes; of several studies what
-            :func:`xling.report.comparison.write_comparison` writes, and a folder of the former kind for each.
+            :func:`xling.report.sections.comparison.write_comparison` writes, and a folder of the former kind for each.
         runs: folder of a study, or of several, or a list of such folders; this or `transfer_csv`. Studies are never
             pooled: more than one are compared.
-        transfer_csv: see :func:`xling.analysis.external.read_transfer`.
-        controls: see :func:`xling.analysis.gather.add_controls`.
+        transfer_csv: see :func:`xling.analysis.inputs.external.read_transfer`.
+        controls: see :func:`xling.analysis.inputs.gather.add_controls`.
         pretraining_size: see there.
         settings: mode, strategy, validation and resampling; None = the defaults.
 
@@ -94,7 +93,7 @@ def _analyse(
 
 def _compare(studies: Mapping[str, Measurements], sentences: list[str], output_dir: Path, options: tuple) -> Analysis:
     """Analyse and write each study by itself, then all side by side."""
-    from xling.report.comparison import write_comparison
+    from xling.report.sections.comparison import write_comparison
 
     settings = options[-1]
     if settings.mode == "paper":

@@ -13,20 +13,21 @@ import pytorch_lightning as pl
 from filelock import FileLock
 from omegaconf import DictConfig, OmegaConf
 
-from xling.atomic import write_json
-from xling.build import Parts, build_parts, build_trainer, resolve_settings
-from xling.cache_use import ABOUT_FILE, hold
-from xling.callbacks.preemption import Preempted, StopOnSignal
-from xling.cli import as_task, run_command
+from xling.callbacks.stop_on_signal import Preempted, StopOnSignal
 from xling.errors import MissingFileError
-from xling.frozen_prefix import start_after_frozen_layers
-from xling.logs import log_to_file
-from xling.processes import first, is_first, joined_processes, only_first, rank, shards_parameters, together
-from xling.requeue import Requeue, find_requeue
-from xling.resources import explaining_resources
-from xling.rundir import LOG_FILE, RunDirectory
-from xling.runstate import recording_failure
-from xling.sweep import run_key
+from xling.machine.logs import log_to_file
+from xling.machine.processes import first, is_first, joined_processes, only_first, rank, shards_parameters, together
+from xling.machine.requeue import Requeue, find_requeue
+from xling.machine.resources import explaining_resources
+from xling.runs.directory import LOG_FILE, RunDirectory
+from xling.runs.plan import run_key
+from xling.runs.state import recording_failure
+from xling.storage.atomic import write_json
+from xling.storage.cache_marks import ABOUT_FILE, hold
+from xling.sweeps.job import as_task, run_command
+from xling.training.frozen_prefix import start_after_frozen_layers
+from xling.training.parts import Parts, build_parts, resolve_settings
+from xling.training.trainer import build_trainer
 
 log = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from xling.analysis.inference import CONSTANT, NO_SQUARE, TOO_FEW
+from xling.analysis.inference.associations import CONSTANT, NO_SQUARE, TOO_FEW
 from xling.analysis.schema import MEAN_LABEL
 
 FEW_EXAMPLES = 500

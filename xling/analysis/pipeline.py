@@ -6,11 +6,11 @@ from typing import Any
 import pandas as pd
 
 from xling.analysis import caveats
-from xling.analysis.default import compute_default_tables
-from xling.analysis.inputs import Measurements, Settings
-from xling.analysis.pairs import LANGUAGE_PAIR, compute_pairs, impact_reasons
-from xling.analysis.paper import compute_paper_correlations
+from xling.analysis.inputs.measurements import Measurements, Settings
+from xling.analysis.inputs.pairs import LANGUAGE_PAIR, compute_pairs, impact_reasons
+from xling.analysis.questions.paper import compute_paper_correlations
 from xling.analysis.schema import MEAN_LABEL, Analysis, distance_kinds
+from xling.analysis.tables import compute_default_tables
 from xling.errors import XlingValueError, close_matches
 
 MODES = ("default", "paper", "both")
@@ -27,7 +27,7 @@ def analyse(measured: Measurements, settings: Settings | None = None) -> Analysi
 
     Returns:
         ``pairs`` (all strategies); in default mode the tables of
-        :func:`~xling.analysis.default.compute_default_tables`; in paper mode ``correlations_paper``. Tables without a
+        :func:`~xling.analysis.tables.compute_default_tables`; in paper mode ``correlations_paper``. Tables without a
         row are absent.
 
     Raises:

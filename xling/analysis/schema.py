@@ -1,6 +1,6 @@
 """The tables an analysis writes (one CSV each under ``tables/``) and their columns, in one place.
 
-A missing number is NaN and its row says why in `reason`. Layers keep the numbers of :mod:`xling.tables`; a row
+A missing number is NaN and its row says why in `reason`. Layers keep the numbers of :mod:`xling.runs.tables`; a row
 without a layer of its own has ``layer = <NA>`` and says in `layer_label` what it is.
 """
 

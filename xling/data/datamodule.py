@@ -13,9 +13,10 @@ from transformers import PreTrainedTokenizerBase
 
 from xling.data.batching import LengthBucketBatches
 from xling.data.collate import PadToLongest
-from xling.data.examples import ExampleSource, limit_examples
+from xling.data.examples import limit_examples
 from xling.data.lazy_tokenizer import LazyTokenizer
-from xling.data.tokenised import TaskData, TokenisedExamples, load_tokenised
+from xling.data.protocols import ExampleSource, TaskData
+from xling.data.tokenised import TokenisedExamples, load_tokenised
 from xling.errors import XlingValueError
 
 

@@ -1,23 +1,18 @@
 """What examples have in common, whatever the task: ids and groups; and how a number or a part of them is chosen."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
 from xling.errors import XlingValueError
-from xling.hashing import rows_fingerprint
+from xling.storage.hashing import rows_fingerprint
 
 IDS = ("example_id", "group_id")
 """Columns that every task's examples have: example_id, unique; group_id, examples that share one are not independent
 (three hypotheses on one premise, two questions on one paragraph). Both int64, >= 0 and below 2**47."""
 
-ExampleSource = Callable[[str, str], pd.DataFrame]
-"""Maps (language, split) to a frame with :data:`IDS` and the columns of the task it feeds (see :mod:`xling.tasks`).
-
-The same example_id means the same content in every language of a parallel set.
-"""
 
 _ID_BITS = 46
 

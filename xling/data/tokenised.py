@@ -4,11 +4,11 @@ import functools
 import hashlib
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,41 +17,20 @@ import torch
 from filelock import FileLock
 from transformers import PreTrainedTokenizerBase
 
-from xling.atomic import atomic_path, read_json, write_json
-from xling.cache_use import hold
 from xling.data.batching import FILLER
 from xling.data.examples import examples_fingerprint
 from xling.data.lazy_tokenizer import LazyTokenizer
+from xling.data.protocols import TaskData
 from xling.errors import CorruptArtefactError, XlingError
-from xling.hashing import content_key
+from xling.storage.atomic import atomic_path, read_json, write_json
+from xling.storage.cache_marks import hold
+from xling.storage.hashing import content_key
 
 log = logging.getLogger(__name__)
 
 _LAYOUT = 2  # of the folder; another number, and what an older version wrote is made anew instead of being refused
 _ROWS = "rows"
 _FACTS = "facts.json"
-
-
-class TaskData(Protocol):
-    """What the data of a run must know of its task; see :mod:`xling.tasks`, whose classes are such."""
-
-    fills: Mapping[str, int]
-    """Columns with a value per token -> what pads them."""
-
-    def check(self, frame: pd.DataFrame, where: str) -> pd.DataFrame:
-        """Return `frame` if its examples fit the task, else raise XlingValueError."""
-
-    def fitted(self, frame: pd.DataFrame) -> "TaskData":
-        """The task with what it learns from its training examples, such as its labels."""
-
-    def columns(self, frame: pd.DataFrame) -> list[str]:
-        """Columns of `frame` that the task uses, ids apart."""
-
-    def key(self) -> list[Any]:
-        """What tokenised rows depend on beside the examples; JSON-able."""
-
-    def tokenise(self, frame: pd.DataFrame, tokenizer: PreTrainedTokenizerBase, max_length: int) -> dict[str, Sequence]:
-        """Columns of equal length: input_ids, example_id, group_id, length and more; row ids unique."""
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,12 @@ Everything is read on first use, kept in memory, and never written.
 """
 
 import functools
+import importlib.metadata
 import io
 import json
 import zipfile
 from importlib import resources
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -114,15 +116,20 @@ def kind_vectors(kind: str, codes: list[str]) -> np.ndarray:
 def read_lang2vec_file(name: str) -> bytes:
     """Read one of the data files of the installed lang2vec package.
 
+    The file is found through the distribution's metadata, never by importing ``lang2vec``: the distribution also installs a
+    *script* ``lang2vec.py`` into ``bin/``, the first entry of the path of every console script, where it hides the package.
+
     Raises:
-        MissingFileError: the package or the file is not there.
+        MissingFileError: lang2vec is not installed, or its installation lacks the file.
     """
+    remedy = "run: pip install --force-reinstall --no-deps lang2vec==1.1.2"
     try:
-        return (resources.files("lang2vec") / "data" / name).read_bytes()
-    except (ModuleNotFoundError, FileNotFoundError) as error:
-        raise MissingFileError(
-            f"expected {name} in the installed package lang2vec and it is not there; run: pip install lang2vec==1.1.2"
-        ) from error
+        path = Path(str(importlib.metadata.distribution("lang2vec").locate_file(f"lang2vec/data/{name}")))
+    except importlib.metadata.PackageNotFoundError as error:
+        raise MissingFileError(f"expected the installed package lang2vec, found none; {remedy}") from error
+    if not path.is_file():
+        raise MissingFileError(f"expected {path}, a data file of the package lang2vec, found none; {remedy}")
+    return path.read_bytes()
 
 
 def read_own_file(name: str) -> str:

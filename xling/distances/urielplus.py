@@ -23,11 +23,11 @@ from pathlib import Path
 
 import numpy as np
 
-from xling.atomic import atomic_path
 from xling.distances import codes
 from xling.distances.formulas import shared_angular_distance
 from xling.distances.result import Distances, MacrolanguageWarning, Matrix
 from xling.errors import CorruptArtefactError, UnreachableError, XlingValueError
+from xling.storage.atomic import atomic_path
 
 log = logging.getLogger(__name__)
 

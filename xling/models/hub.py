@@ -14,8 +14,8 @@ from huggingface_hub.errors import (
 )
 
 from xling.errors import MissingFileError, UnreachableError, XlingValueError
-from xling.fetched import find_fetched_model
-from xling.hub import TIMEOUT_S, unreachable_errors
+from xling.storage.fetched import find_fetched_model
+from xling.storage.hub import TIMEOUT_S, unreachable_errors
 
 _SMALL_FILES = ("*.json", "*.txt", "*.model")
 _WEIGHTS = ("*.safetensors", "pytorch_model*.bin")

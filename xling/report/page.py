@@ -9,10 +9,10 @@ from jinja2 import Environment, StrictUndefined
 from matplotlib.figure import Figure
 
 from xling.analysis.schema import Analysis
-from xling.report import numbers
-from xling.report.findings import list_findings
-from xling.report.references import REFERENCES
 from xling.report.section import Absent, Section
+from xling.report.sections.findings import list_findings
+from xling.report.words import numbers
+from xling.report.words.references import REFERENCES
 
 TITLE = "Cross-lingual transfer: impact, transfer and distance"
 CSS_PIXELS_PER_INCH = 96

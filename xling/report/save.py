@@ -1,6 +1,7 @@
-"""Figures and tables as files: PNG and PDF for papers, SVG for the page, CSV and LaTeX for tables."""
+"""What an analysis leaves on disk: figures (PNG, PDF), tables (CSV, LaTeX) and the page that holds them."""
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -9,8 +10,17 @@ from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from xling.atomic import atomic_path, write_text
-from xling.report import style
+from xling.analysis.questions.comparison import TABLES as OF_COMPARISONS
+from xling.analysis.schema import TABLES as TABLE_NAMES
+from xling.analysis.schema import Analysis
+from xling.report.figures import style
+from xling.report.page import TITLE, render_page
+from xling.report.section import Absent, Section
+from xling.storage.atomic import atomic_path, write_text
+
+PAGE_FILE = "report.html"
+FIGURES = "figures"
+TABLES = "tables"
 
 DPI = 200
 LONG_TABLE = 40
@@ -63,3 +73,45 @@ def latex_table(table: pd.DataFrame) -> str:
     <BLANKLINE>
     """
     return table.to_latex(index=False, escape=True, na_rep="--", float_format="%.3f", longtable=len(table) > LONG_TABLE)
+
+
+def write_page(
+    analysis: Analysis,
+    parts: Sequence[Section | Absent],
+    output_dir: Path | str,
+    findings: list[tuple[str, str]],
+    title: str = TITLE,
+) -> Path:
+    """Write tables, figures and the page that holds `parts`.
+
+    Args:
+        analysis: tables, warnings and facts.
+        parts: sections in order, and those that cannot be written.
+        output_dir: folder, see :func:`write_report`.
+        findings: (topic, line) at the top of the page.
+        title: its heading, unless the facts of the analysis have one.
+    """
+    output_dir = Path(output_dir)
+    _remove_absent(analysis, output_dir / TABLES)
+    for name, table in analysis.tables.items():
+        save_table(table, output_dir / TABLES, name)
+    sections, absent = _split(parts)
+    drawings = {
+        picture.name: save_figure(picture.figure, output_dir / FIGURES, picture.name)
+        for section in sections
+        for picture in section.pictures
+    }
+    page = output_dir / PAGE_FILE
+    write_text(page, render_page(analysis, sections, absent, drawings, findings, title))
+    return page
+
+
+def _remove_absent(analysis: Analysis, folder: Path) -> None:
+    """Delete tables of an earlier analysis that this one lacks: they would be taken for its own."""
+    for name in {*TABLE_NAMES, *OF_COMPARISONS} - set(analysis.tables):
+        for ending in ("csv", "tex"):
+            (folder / f"{name}.{ending}").unlink(missing_ok=True)
+
+
+def _split(parts: Sequence[Section | Absent]) -> tuple[list[Section], list[Absent]]:
+    return [part for part in parts if isinstance(part, Section)], [part for part in parts if isinstance(part, Absent)]

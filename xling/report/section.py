@@ -51,7 +51,7 @@ class Section:
         pictures: figures in order.
         sheets: tables in order.
         points: a list below the figures.
-        references: keys of :data:`xling.report.references.REFERENCES` that the text cites.
+        references: keys of :data:`xling.report.words.references.REFERENCES` that the text cites.
     """
 
     key: str

@@ -7,6 +7,6 @@ else asks which one it is. A further task is a class with the same methods, name
 
 from xling.tasks.questions import QuestionAnswering
 from xling.tasks.sentences import SentenceClassification
-from xling.tasks.tokens import TokenClassification
+from xling.tasks.words import TokenClassification
 
 __all__ = ["QuestionAnswering", "SentenceClassification", "TokenClassification"]

@@ -11,8 +11,8 @@ from transformers import BatchEncoding, PreTrainedTokenizerBase
 
 from xling.data.examples import check_examples
 from xling.errors import XlingValueError
-from xling.heads import refuse_pooler
-from xling.tasks.span_module import SpanClassifier
+from xling.tasks.heads import refuse_pooler
+from xling.tasks.question_module import SpanClassifier
 from xling.tasks.windows import window_id
 
 log = logging.getLogger(__name__)
@@ -96,7 +96,7 @@ class QuestionAnswering:
     def module(
         self, encoder: nn.Module, *, pooling: str, pooler: nn.Module | None = None, **settings: Any
     ) -> SpanClassifier:
-        """The LightningModule; `settings` are those of :class:`xling.module.TransferModule`. `pooling` is not used.
+        """The LightningModule; `settings` are those of :class:`xling.tasks.transfer_module.TransferModule`. `pooling` is not used.
 
         Raises:
             XlingValueError: a pooler, which reads one token alone.

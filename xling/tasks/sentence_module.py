@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torchmetrics import Metric
 
-from xling.heads import ClassificationHead
-from xling.module import TransferModule
+from xling.tasks.heads import ClassificationHead
+from xling.tasks.transfer_module import TransferModule
 
 METRICS = ("accuracy", "macro_f1")
 
@@ -49,10 +49,10 @@ class SequenceClassifier(TransferModule):
     """An encoder with a classification head; batches have a label [batch] int64.
 
     Args:
-        encoder: see :class:`xling.module.TransferModule`, which takes `settings`.
+        encoder: see :class:`xling.tasks.transfer_module.TransferModule`, which takes `settings`.
         n_labels: number of classes.
         pooling: of the head, ``cls`` or ``mean``.
-        pooler: see :class:`xling.heads.ClassificationHead`.
+        pooler: see :class:`xling.tasks.heads.ClassificationHead`.
     """
 
     def __init__(

@@ -91,7 +91,7 @@ class SentenceClassification:
     def module(
         self, encoder: nn.Module, *, pooling: str, pooler: nn.Module | None = None, **settings: Any
     ) -> SequenceClassifier:
-        """The LightningModule; `settings` are those of :class:`xling.module.TransferModule`."""
+        """The LightningModule; `settings` are those of :class:`xling.tasks.transfer_module.TransferModule`."""
         metrics = sorted(METRICS, key=lambda name: name != self.metric)
         return SequenceClassifier(
             encoder, n_labels=len(self.labels), pooling=pooling, pooler=pooler, metrics=metrics, **settings

@@ -1,0 +1,143 @@
+"""Pairs of languages as arrays: predictors over the full square of languages, outcomes over the observed cells."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from xling.analysis.inference.qap import MIN_LANGUAGES, largest_complete_square
+from xling.analysis.schema import MEAN_LABEL
+
+_PAIR = ["source_language", "target_language"]
+
+
+@dataclass(frozen=True)
+class PairArrays:
+    """One analysis, ready for inference.
+
+    Attributes:
+        languages: labels of the square, n of them.
+        sources: int ``[n_cells]``, positions of the observed cells' source languages; S != T.
+        targets: int ``[n_cells]``, of their target languages.
+        predictors: float64 ``[n_predictors, n, n]``, NaN = missing; the diagonal is never used.
+        outcomes: float64 ``[n_outcomes, n_cells]``, NaN = missing.
+        controls: float64 ``[n_controls, n, n]``, NaN = missing.
+        control_labels: name per control.
+        predictor_labels: ``(predictor, layer_label)`` per predictor.
+        outcome_labels: ``(outcome, layer_label)`` per outcome; equal outcome names form one family of tests.
+    """
+
+    languages: tuple[str, ...]
+    sources: np.ndarray
+    targets: np.ndarray
+    predictors: np.ndarray
+    outcomes: np.ndarray
+    controls: np.ndarray
+    control_labels: tuple[str, ...]
+    predictor_labels: tuple[tuple[str, str], ...]
+    outcome_labels: tuple[tuple[str, str], ...]
+
+    @property
+    def cells(self) -> tuple[np.ndarray, np.ndarray]:
+        """Positions of the observed cells."""
+        return self.sources, self.targets
+
+    @property
+    def cell_predictors(self) -> np.ndarray:
+        """The predictors at the observed cells, ``[n_predictors, n_cells]``."""
+        return self.predictors[:, self.sources, self.targets]
+
+
+def list_languages(cells: pd.DataFrame) -> tuple[str, ...]:
+    """List the languages of a pair table, sources and targets together, sorted."""
+    return tuple(sorted(set(cells["source_language"]) | set(cells["target_language"])))
+
+
+def square(frame: pd.DataFrame, column: str, languages: tuple[str, ...]) -> np.ndarray:
+    """Arrange a column as ``[n, n]`` float64, rows sources, columns targets, NaN where there is no row."""
+    wide = frame.pivot(index="source_language", columns="target_language", values=column)
+    return wide.reindex(index=languages, columns=languages).to_numpy(dtype=float)
+
+
+def distance_arrays(
+    pairs: pd.DataFrame, outcomes: list[str], distances: pd.DataFrame, kinds: list[str], controls: pd.DataFrame | None
+) -> PairArrays:
+    """Set distances against outcomes over the observed cells S != T.
+
+    Args:
+        pairs: one strategy's rows of the pair table.
+        outcomes: columns of it; ``["impact"]`` is taken per layer and for the mean, others once per cell.
+        distances: the distance table, all ordered pairs.
+        kinds: its columns to use.
+        controls: source_language, target_language and a column per control, or None.
+    """
+    between = pairs[~pairs["is_in_language"]]
+    per_layer = outcomes == ["impact"]
+    labels = _layer_labels(between) if per_layer else [""]
+    values = {
+        (outcome, label): between[between["layer_label"] == (label or MEAN_LABEL)].set_index(_PAIR)[outcome]
+        for outcome in outcomes
+        for label in labels
+    }
+    observed = pd.DataFrame(values).dropna(how="all")
+    languages = list_languages(observed.index.to_frame())
+    names = [] if controls is None else [column for column in controls.columns if column not in _PAIR]
+    position = {language: i for i, language in enumerate(languages)}
+    return PairArrays(
+        languages=languages,
+        sources=observed.index.get_level_values(0).map(position).to_numpy(dtype=np.intp),
+        targets=observed.index.get_level_values(1).map(position).to_numpy(dtype=np.intp),
+        predictors=_stack([square(distances, kind, languages) for kind in kinds], len(languages)),
+        outcomes=observed.to_numpy(dtype=float).T,
+        controls=_stack([square(controls, name, languages) for name in names], len(languages)),
+        control_labels=tuple(names),
+        predictor_labels=tuple((kind, "") for kind in kinds),
+        outcome_labels=tuple(values),
+    )
+
+
+def impact_arrays(pairs: pd.DataFrame, outcomes: list[str], controls: pd.DataFrame | None) -> PairArrays:
+    """Set impact, per layer and for the mean, against outcomes of transfer over the observed cells S != T."""
+    between = pairs[~pairs["is_in_language"]]
+    arrays = distance_arrays(pairs, outcomes, between.iloc[:0], [], controls)
+    labels = _layer_labels(between)
+    layers = [square(between[between["layer_label"] == label], "impact", arrays.languages) for label in labels]
+    return replace(
+        arrays,
+        predictors=_stack(layers, len(arrays.languages)),
+        predictor_labels=tuple(("impact", label) for label in labels),
+    )
+
+
+def restrict_to_square(arrays: PairArrays) -> PairArrays | None:
+    """Keep the largest complete square, in which both measured sides can be relabelled alike.
+
+    Complete means: every outcome, and every predictor that has a value anywhere, is there for every ordered pair.
+
+    Returns:
+        The arrays of the square, or None without one of at least 4 languages.
+    """
+    known = arrays.predictors[np.isfinite(arrays.predictors).any(axis=(1, 2))]
+    observed = np.zeros((len(arrays.languages),) * 2, dtype=bool)
+    observed[arrays.cells] = np.isfinite(arrays.outcomes).all(axis=0)
+    members = largest_complete_square(observed & np.isfinite(known).all(axis=0))
+    if len(members) < MIN_LANGUAGES:
+        return None
+    inside = np.isin(arrays.sources, members) & np.isin(arrays.targets, members)
+    return replace(
+        arrays,
+        languages=tuple(arrays.languages[i] for i in members),
+        sources=np.searchsorted(members, arrays.sources[inside]),
+        targets=np.searchsorted(members, arrays.targets[inside]),
+        predictors=arrays.predictors[:, members][:, :, members],
+        outcomes=arrays.outcomes[:, inside],
+        controls=arrays.controls[:, members][:, :, members],
+    )
+
+
+def _layer_labels(pairs: pd.DataFrame) -> list[str]:
+    return sorted(pairs["layer_label"].unique())  # '00' .. '12', 'mean'
+
+
+def _stack(squares: list[np.ndarray], n: int) -> np.ndarray:
+    return np.stack(squares) if squares else np.empty((0, n, n))

@@ -1,0 +1,138 @@
+"""What source and target languages contribute by themselves, and what controls explain.
+
+Every pair of one source shares that source's model and data, every pair of one target shares that target's test set and
+pre-training. Three views of the same question: remove both effects (two-way demeaning), model them as random
+(crossed random effects), or remove measured controls (partial correlation).
+"""
+
+import warnings
+
+import numpy as np
+
+from xling.analysis.inference.correlations import is_constant, orthonormal_basis
+
+
+def two_way_design(sources: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Build indicator columns of every source and every target; removing them is two-way demeaning.
+
+    Over a full rectangle this equals ``y - row mean - column mean + grand mean``; with missing cells least squares does
+    what the means cannot.
+
+    Args:
+        sources: int ``[n_pairs]``.
+        targets: int ``[n_pairs]``.
+
+    Returns:
+        float64 ``[n_pairs, n_sources + n_targets]``.
+    """
+    return np.hstack([(labels[:, None] == np.unique(labels)).astype(float) for labels in (sources, targets)])
+
+
+def control_design(controls: np.ndarray, sources: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Build the constant and the controls' values over the observed cells.
+
+    Args:
+        controls: float64 ``[n_controls, n, n]``.
+        sources: int ``[n_pairs]``.
+        targets: int ``[n_pairs]``.
+
+    Returns:
+        float64 ``[n_pairs, 1 + n_controls]``.
+    """
+    return np.column_stack([np.ones(len(sources)), *controls[:, sources, targets]])
+
+
+def remove_controls(matrix: np.ndarray, controls: np.ndarray) -> np.ndarray:
+    """Regress a square matrix on control matrices over all ordered pairs S != T and return the residual matrix.
+
+    Permuting the residual instead of the matrix keeps predictor and controls unrelated in the null (double
+    semi-partialling).
+
+    Args:
+        matrix: float64 ``[n, n]``, NaN = missing.
+        controls: float64 ``[n_controls, n, n]``, NaN = missing.
+
+    Returns:
+        float64 ``[n, n]``, NaN on the diagonal and where anything is missing; all NaN where the controls explain the
+        matrix entirely.
+
+    References: Dekker, Krackhardt & Snijders 2007, Psychometrika 72.
+    """
+    usable = np.isfinite(matrix) & np.isfinite(controls).all(axis=0) & ~np.eye(len(matrix), dtype=bool)
+    basis = orthonormal_basis(control_design(controls, *np.nonzero(usable)))
+    left = matrix[usable] - basis @ (basis.T @ matrix[usable])
+    residual = np.full(matrix.shape, np.nan)
+    if np.linalg.norm(left) > 1e-10 * np.linalg.norm(matrix[usable]):
+        residual[usable] = left
+    return residual
+
+
+def fit_mixed_model(x: np.ndarray, y: np.ndarray, sources: np.ndarray, targets: np.ndarray) -> dict:
+    """Fit ``y ~ x + (1 | source) + (1 | target)`` by REML with statsmodels, both sides standardised.
+
+    Args:
+        x: float64 ``[n_pairs]``, NaN = missing.
+        y: float64 ``[n_pairs]``, NaN = missing.
+        sources: int ``[n_pairs]``.
+        targets: int ``[n_pairs]``.
+
+    Returns:
+        The columns of :data:`xling.analysis.schema.MIXED_MODELS` from `n_pairs` on. The p-value is a Wald test,
+        which is optimistic with few languages; QAP is the one to report.
+    """
+    complete = np.isfinite(x) & np.isfinite(y)
+    x, y, sources, targets = (values[complete] for values in (x, y, sources, targets))
+    reason = _why_no_model(x, y, sources, targets)
+    try:
+        fitted = _no_model(reason) if reason else _fit(_standardise(x), _standardise(y), sources, targets)
+    except np.linalg.LinAlgError:  # the likelihood's own matrices, where an effect's variance is at its bound
+        fitted = _no_model(f"a singular likelihood: {len(x)} pairs tell slope and effects not apart")
+    return {"n_pairs": len(x)} | fitted
+
+
+def _no_model(reason: str) -> dict:
+    empty = dict.fromkeys(("slope", "slope_se", "p_value", "sd_source", "sd_target", "sd_residual"), np.nan)
+    return empty | {"converged": False, "reason": reason}
+
+
+def _why_no_model(x: np.ndarray, y: np.ndarray, sources: np.ndarray, targets: np.ndarray) -> str:
+    if len(np.unique(sources)) < 2 or len(np.unique(targets)) < 2:
+        return "crossed effects need at least two sources and two targets"
+    if is_constant(x) or is_constant(y):
+        return "a constant side has no slope"
+    n_effects = len(np.unique(sources)) + len(np.unique(targets)) - 1
+    if len(x) <= n_effects + 1:
+        return f"{len(x)} pairs do not suffice for {n_effects} source and target effects"
+    return ""
+
+
+def _standardise(values: np.ndarray) -> np.ndarray:
+    return (values - values.mean()) / values.std(ddof=1)
+
+
+def _fit(x: np.ndarray, y: np.ndarray, sources: np.ndarray, targets: np.ndarray) -> dict:
+    from statsmodels.regression.mixed_linear_model import MixedLM, VCSpec  # slow to import, only this table needs it
+
+    labels = [np.unique(sources), np.unique(targets)]
+    indicators = [
+        [np.equal.outer(side, own).astype(float)] for side, own in zip((sources, targets), labels, strict=True)
+    ]
+    effects = VCSpec(["source", "target"], [[own.tolist()] for own in labels], indicators)
+    with warnings.catch_warnings():
+        # variance components at their bound of zero are a result here; whether it converged is a column of its own
+        warnings.simplefilter("ignore")
+        model = MixedLM(y, np.column_stack([np.ones_like(x), x]), groups=np.ones(len(y)), exog_vc=effects)
+        # the gradient methods stop early, or at a singular matrix, where a component is near zero
+        result = model.fit(reml=True, method="powell")
+        sd_source, sd_target = np.sqrt(np.maximum(result.vcomp, 0)).tolist()
+        slope_se, p_value = float(result.bse[1]), float(result.pvalues[1])
+    return {
+        "slope": float(result.fe_params[1]),
+        "slope_se": slope_se,
+        "p_value": p_value,
+        "sd_source": sd_source,
+        "sd_target": sd_target,
+        "sd_residual": float(np.sqrt(result.scale)),
+        "converged": bool(result.converged),
+        "reason": "",
+    }

@@ -1,0 +1,159 @@
+"""Collect what is to be analysed: a study's runs or a CSV of scores, and what is known of their languages."""
+
+import warnings
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeVar
+
+from xling.analysis.inputs.external import read_transfer
+from xling.analysis.inputs.measurements import Measurements
+from xling.analysis.inputs.pairs import LANGUAGE_PAIR
+from xling.distances import Distances, DistanceWarning
+from xling.distances.controls import controls_table
+from xling.errors import XlingValueError, close_matches
+from xling.runs.study import load_study
+
+Table = TypeVar("Table")
+
+
+def gather_study(directory: Path | str) -> Measurements:
+    """Read all complete runs below a folder, as yet without distances.
+
+    Raises:
+        XlingError: no such folder, or no complete run in it.
+    """
+    study = load_study(directory)
+    alignment = None if study.alignment.empty else study.alignment
+    skipped = tuple(study.skipped)
+    return Measurements(study.transfer, None, study.impact, alignment=alignment, runs=study.runs, skipped=skipped)
+
+
+def gather_studies(directories: Sequence[Path | str]) -> tuple[dict[str, Measurements], list[str]]:
+    """Read all complete runs below some folders, each study by itself.
+
+    Runs belong together by the name of their study. Two folders may hold studies of one name: those are kept apart, named
+    with their folder.
+
+    Returns:
+        name -> measurements, in the order of the folders, then by name; and a sentence per run that was left out and belongs
+        to none of them.
+
+    Raises:
+        XlingError: no such folder, or no complete run in it.
+    """
+    read = {directory: gather_study(directory) for directory in dict.fromkeys(map(str, directories))}
+    found = [(directory, name, own) for directory, all_runs in read.items() for name, own in _split(all_runs).items()]
+    names = [name for _, name, _ in found]
+    studies = {name if names.count(name) == 1 else f"{name} ({directory})": own for directory, name, own in found}
+    told = {path for own in studies.values() for path, _ in own.skipped}
+    skipped = dict(pair for all_runs in read.values() for pair in all_runs.skipped)
+    return studies, [f"Skipped {path}: {reason}." for path, reason in skipped.items() if path not in told]
+
+
+def _split(measured: Measurements) -> dict[str, Measurements]:
+    names = sorted(measured.transfer["study"].unique())
+    if len(names) == 1:
+        return {names[0]: measured}
+    return {name: _of_study(measured, name) for name in names}
+
+
+def _of_study(measured: Measurements, name: str) -> Measurements:
+    tables = {key: getattr(measured, key) for key in ("transfer", "impact", "alignment", "runs")}
+    own = {
+        key: None if table is None else table[table["study"] == name].reset_index(drop=True)
+        for key, table in tables.items()
+    }
+    skipped = tuple((path, reason) for path, reason in measured.skipped if name in Path(path).parts)
+    alignment = None if own["alignment"] is None or own["alignment"].empty else own["alignment"]
+    return replace(measured, **own | {"alignment": alignment}, skipped=skipped)
+
+
+def gather_csv(path: Path | str) -> tuple[Measurements, list[str]]:
+    """Read scores from a CSV, as yet without distances; see :func:`xling.analysis.inputs.external.read_transfer`."""
+    transfer, sentences = read_transfer(path)
+    return Measurements(transfer, None), sentences
+
+
+def add_distances(measured: Measurements, compute: Callable[..., Distances]) -> tuple[Measurements, list[str]]:
+    """Compute distances between all languages, leaving out those the source does not know.
+
+    Args:
+        measured: with transfer.
+        compute: ``compute(languages=[...])`` -> distances.
+
+    Returns:
+        The measurements with distances, and a sentence per warning and per language left out.
+
+    Raises:
+        XlingValueError: the source knows none of the languages, or was asked for something else it does not have.
+    """
+    distances, sentences = _leave_out_unknown(_languages(measured), compute, "distances")
+    return replace(measured, distances=distances.to_table(), distances_name=distances.source), sentences
+
+
+def add_controls(
+    measured: Measurements, names: Collection[str], pretraining_size: Path | str | None = None
+) -> tuple[Measurements, list[str]]:
+    """Look up controls for all languages, leaving out those that are not known.
+
+    Args:
+        measured: with transfer.
+        names: columns of :func:`xling.distances.controls.controls_table`; none = no controls.
+        pretraining_size: CSV with columns language and size; adds both languages' log size.
+
+    Returns:
+        The measurements with controls, and a sentence per language left out.
+
+    Raises:
+        XlingValueError: there is no such control.
+    """
+    if not names and pretraining_size is None:
+        return measured, []
+    table, sentences = _leave_out_unknown(
+        _languages(measured), lambda languages: controls_table(languages, pretraining_size), "controls"
+    )
+    sizes = [column for column in table if column.endswith("_size")]
+    for name in names:
+        if name not in table.columns.difference(LANGUAGE_PAIR):
+            known = ", ".join(table.columns.difference(LANGUAGE_PAIR))
+            raise XlingValueError(f"expected controls among {known}, got {name!r}{close_matches(name, table.columns)}")
+    return replace(measured, controls=table[[*LANGUAGE_PAIR, *dict.fromkeys([*names, *sizes])]]), sentences
+
+
+def _languages(measured: Measurements) -> list[str]:
+    return sorted(set(measured.transfer["source_language"]) | set(measured.transfer["target_language"]))
+
+
+def _leave_out_unknown(languages: list[str], compute: Callable[..., Table], what: str) -> tuple[Table, list[str]]:
+    try:
+        return _with_sentences(languages, compute)
+    except XlingValueError:
+        unknown = {language: reason for language in languages if (reason := _why_unknown(language, compute))}
+        if len(unknown) in (0, len(languages)):
+            raise
+    table, sentences = _with_sentences([language for language in languages if language not in unknown], compute)
+    return table, [f"No {what} for {language}: {reason}." for language, reason in unknown.items()] + sentences
+
+
+def _with_sentences(languages: list[str], compute: Callable[..., Table]) -> tuple[Table, list[str]]:
+    """Compute, turning the warnings of distances into sentences of the report."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", DistanceWarning)
+        table = compute(languages=languages)
+    sentences = []
+    for warning in caught:
+        if issubclass(warning.category, DistanceWarning):
+            text = str(warning.message)
+            sentences.append(f"{text[:1].upper()}{text[1:].rstrip('.')}.")
+        else:
+            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+    return table, sentences
+
+
+def _why_unknown(language: str, compute: Callable[..., Table]) -> str:
+    try:
+        _with_sentences([language], compute)
+    except XlingValueError as error:
+        return str(error)
+    return ""

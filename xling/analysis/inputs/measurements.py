@@ -1,0 +1,65 @@
+"""What an analysis is given: measurements and settings."""
+
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+
+@dataclass(frozen=True)
+class Resampling:
+    """How much to resample, and from which seed.
+
+    Attributes:
+        permutations: QAP draws; all n! are enumerated where that is no more.
+        bootstraps: replicates of the language-level bootstrap.
+        seed: of both generators.
+    """
+
+    permutations: int = 10_000
+    bootstraps: int = 2_000
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to analyse.
+
+    Attributes:
+        mode: ``default``, ``paper`` or ``both``.
+        strategy: whose runs enter the correlations; None = the study's baseline (`none`, else `word_embeddings`).
+        epoch: take the last validation within this epoch instead of the run's last.
+        step: take the validation at this step.
+        resampling: numbers of permutations and bootstraps, and their seed.
+    """
+
+    mode: str = "both"
+    strategy: str | None = None
+    epoch: int | None = None
+    step: int | None = None
+    resampling: Resampling = field(default_factory=Resampling)
+
+
+@dataclass(frozen=True)
+class Measurements:
+    """What is analysed.
+
+    Attributes:
+        transfer: columns of :data:`xling.runs.tables.TRANSFER`.
+        distances: source_language, target_language, and per kind ``<kind>`` and ``<kind>_coverage``, for all ordered
+            pairs of the languages; None = not yet known.
+        impact: columns of :data:`xling.runs.tables.IMPACT`, or None.
+        controls: source_language, target_language and a numeric column per control, or None.
+        alignment: columns of :data:`xling.runs.tables.ALIGNMENT`, or None.
+        runs: one row per run, for training times and recipes, or None.
+        skipped: (path, reason) of runs that were left out.
+        distances_name: name of the distance source, for the report.
+    """
+
+    transfer: pd.DataFrame
+    distances: pd.DataFrame | None
+    impact: pd.DataFrame | None = None
+    controls: pd.DataFrame | None = None
+    alignment: pd.DataFrame | None = None
+    runs: pd.DataFrame | None = None
+    skipped: tuple[tuple[str, str], ...] = ()
+    distances_name: str = ""

@@ -1,0 +1,90 @@
+"""Distances measured on a study itself: from its probe sets' sub-words, or from the base model's representations."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from xling.distances import Distances
+from xling.errors import XlingValueError
+from xling.runs.directory import CONFIG_FILE, ENVIRONMENT_FILE
+from xling.storage.atomic import read_json
+
+# torch, transformers and what needs them are imported where they are used: most analyses do without
+
+
+def supply_probes(compute: Callable[..., Distances], run: Path | str | None) -> Callable[..., Distances]:
+    """Give a measured distance what it measures; leave other distances as they are.
+
+    Args:
+        compute: as configured; its parameters tell what it needs: ``languages``, ``token_counts``, or
+            ``representations`` and ``ids``.
+        run: directory of a complete run of the study; its probe sets and base model are those of all runs.
+
+    Returns:
+        ``compute(languages=[...])``.
+
+    Raises:
+        XlingValueError: a measured distance without a study, or a language without a probe set.
+    """
+    needs = inspect.signature(compute).parameters
+    if "languages" in needs:
+        return compute
+    if run is None:
+        raise XlingValueError("distances measured on probe sets need a study: give runs=DIR, or choose other distances")
+    read = _count_tokens if "token_counts" in needs else _read_base
+
+    def measure(languages: list[str]) -> Distances:
+        return compute(**read(*_load_probes(Path(run), languages)))
+
+    return measure
+
+
+def _load_probes(run: Path, languages: list[str]) -> tuple[Path, dict[str, Any], Any, list[str]]:
+    """Load the run's configuration and its :class:`~xling.data.datamodule.TransferDataModule`."""
+    from xling.models.spec import EncoderSpec
+    from xling.training.parts import build_data
+
+    config = yaml.safe_load((run / CONFIG_FILE).read_text(encoding="utf-8"))
+    missing = [language for language in languages if language not in config["target_languages"]]
+    if missing:
+        raise XlingValueError(f"{run} has probe sets of {', '.join(config['target_languages'])}, not of {missing[0]!r}")
+    return run, config, build_data(config, EncoderSpec(**config["model"])), languages
+
+
+def _count_tokens(run: Path, config: Mapping[str, Any], data: Any, languages: list[str]) -> dict:
+    """Count how often each token id occurs in the probe sets; special tokens count as 0."""
+    counts = {}
+    for language in languages:
+        ids = np.concatenate([np.asarray(row) for row in data.probes[language].rows["input_ids"]])
+        counts[language] = np.bincount(ids, minlength=len(data.tokenizer))
+        counts[language][data.tokenizer.all_special_ids] = 0
+    return {"token_counts": counts}
+
+
+def _read_base(run: Path, config: Mapping[str, Any], data: Any, languages: list[str]) -> dict:
+    """Read the representations from before training, which the runs stored."""
+    import torch
+
+    from xling.machine.precision import probe_precision
+    from xling.models.spec import EncoderSpec
+    from xling.probing.base_store import shared_store
+
+    probe, spec = config["probe"], EncoderSpec(**config["model"])
+    store = shared_store(
+        Path(config["cache_dir"]) / "base",
+        model_hash=read_json(run / ENVIRONMENT_FILE)["model"]["content_hash"],
+        layers=probe["layers"] or spec.layers,
+        pooling=probe["pooling"],
+        precision=probe_precision(config["trainer"]["precision"], probe["autocast"]),
+        fingerprints=data.probe_fingerprints,
+    )
+    bases = {language: store.load(language, torch.device("cpu")) for language in languages}
+    stacked = {language: torch.stack([*base.layers.values()]).float().numpy() for language, base in bases.items()}
+    return {
+        "representations": stacked,
+        "ids": {language: base.example_ids.tolist() for language, base in bases.items()},
+    }

@@ -1,0 +1,252 @@
+"""Freezing strategies against a baseline and against random sets of equal size, paired over source language and seed.
+
+A run of a strategy is paired with the run of the reference that has the same source language and seed, over the target
+languages that both measured. The change is the mean of these paired differences, its interval a t interval over them.
+It speaks of the sources that were run: differences between sources count as noise, so it is wider than seeds alone
+would ask for, but it promises nothing for a source that was not run. ``docs/freezing.md`` explains the verdicts.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from xling.analysis.inputs.pairs import LANGUAGE_PAIR, check_columns, select_validation
+from xling.analysis.questions.verdicts import add_verdicts
+from xling.analysis.schema import distance_kinds
+from xling.errors import XlingValueError
+from xling.runs import tables
+
+BASELINE = "none"
+RANDOM_PREFIX = "random_"
+RANDOM_REFERENCE = "random sets of equal size"
+N_WORST = 3
+RUN = ["study", "source_language", "seed"]
+CELL = [*RUN, "target_language"]
+
+METRICS = {
+    "source_score": "score on the source language, a fraction",
+    "mean_target_score": "mean zero-shot score over the targets, a fraction",
+    "transfer_gap": "source score - mean target score, positive = loss",
+    "worst_score": f"mean score of the run's own {N_WORST} worst targets, a fraction",
+    "train_seconds": "training time, seconds",
+}
+"""Beside these: ``slope_<kind>``, the least-squares slope of score over that distance, per unit of distance."""
+
+COMPARISON = {
+    "strategy": "name of the freezing strategy",
+    "reference": f"the baseline ('{BASELINE}' unless told otherwise) or '{RANDOM_REFERENCE}'",
+    "metric": "see METRICS",
+    "strategy_mean": "mean of the metric over the paired runs of the strategy",
+    "reference_mean": "the same for the reference",
+    "change": "mean paired difference, strategy - reference",
+    "low": "lower end of its t interval",
+    "high": "upper end of its t interval",
+    "n_pairs": "paired (study, source language, seed) differences",
+    "n_sources": "source languages among them",
+    "n_seeds": "seeds among them",
+    "n_reference_sets": "strategies averaged on the reference's side; 1 for the baseline",
+    "reason": "why there is no interval, else empty",
+    "verdict": "the change in one sentence (:mod:`xling.analysis.questions.verdicts`)",
+}
+"""Columns of ``freezing``."""
+
+
+def count_frozen_layers(impact: pd.DataFrame) -> dict[str, tuple[int, int]]:
+    """What each strategy froze, from the `is_frozen` column of the runs' impact tables.
+
+    Args:
+        impact: rows with `strategy`, `layer`, `is_frozen`.
+
+    Returns:
+        strategy -> (1 if the embeddings, layer 0, were frozen, else 0; number of frozen blocks). Sets are of equal size
+        where both agree: the embeddings hold too many parameters to count as one layer among others.
+    """
+    frozen = impact[impact["is_frozen"].astype(bool)]
+    layers = {strategy: set(rows["layer"]) for strategy, rows in frozen.groupby("strategy")}
+    sizes = {strategy: (int(0 in found), len(found - {0})) for strategy, found in layers.items()}
+    return {strategy: sizes.get(strategy, (0, 0)) for strategy in impact["strategy"].unique()}
+
+
+def _compute_slope(run: pd.DataFrame, kind: str) -> float:
+    known = run[["score", kind]].to_numpy(float)
+    score, distance = known[np.isfinite(known).all(axis=1)].T
+    if len(distance) < 3 or np.ptp(distance) == 0:
+        return np.nan
+    return float(np.cov(distance, score)[0, 1] / distance.var(ddof=1))
+
+
+def _mean_of_worst(score: pd.Series) -> float:
+    return float(score.nsmallest(N_WORST).mean()) if len(score) >= N_WORST else np.nan
+
+
+def compute_run_metrics(transfer: pd.DataFrame, kinds: tuple[str, ...] = ()) -> pd.DataFrame:
+    """Metrics of single runs of one strategy.
+
+    Args:
+        transfer: one row per study, source_language, seed and target_language with `score`, `is_in_language` and a
+            column per entry of `kinds`; S = T gives the source score and enters nothing else.
+        kinds: distance columns to take the slope over.
+
+    Returns:
+        One row per (study, source_language, seed), the columns of `METRICS` but for the time; NaN = nothing to measure.
+    """
+    measured = transfer.dropna(subset="score")
+    in_language = measured["is_in_language"].astype(bool)
+    runs = measured[~in_language].groupby(RUN)
+    metrics = runs["score"].mean().to_frame("mean_target_score")
+    metrics["worst_score"] = runs["score"].agg(lambda a: a.nsmallest(N_WORST).mean() if len(a) >= N_WORST else np.nan)
+    metrics = metrics.join(measured[in_language].groupby(RUN)["score"].mean().rename("source_score"), how="outer")
+    metrics["transfer_gap"] = metrics["source_score"] - metrics["mean_target_score"]
+    for kind in kinds:
+        slopes = {run: _compute_slope(group, kind) for run, group in runs}
+        metrics[f"slope_{kind}"] = pd.Series(slopes, dtype=float).reindex(metrics.index)
+    return metrics
+
+
+def compute_paired_interval(differences: pd.Series, confidence: float = 0.95) -> tuple[float, float]:
+    """t interval of a mean of paired differences.
+
+    Args:
+        differences: finite numbers, one per pair of runs.
+        confidence: probability, 0..1.
+
+    Returns:
+        (low, high), NaN where there are fewer than two differences.
+
+    >>> low, high = compute_paired_interval(pd.Series([0.1, 0.2, 0.3]))
+    >>> round(low, 3), round(high, 3)
+    (-0.048, 0.448)
+    """
+    n = len(differences)
+    if n < 2:
+        return np.nan, np.nan
+    half = stats.t.ppf((1 + confidence) / 2, n - 1) * differences.std(ddof=1) / np.sqrt(n)
+    return float(differences.mean() - half), float(differences.mean() + half)
+
+
+def _common_cells(transfer: pd.DataFrame, strategy: str, reference: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    measured = transfer.dropna(subset="score")
+    ours, theirs = (measured[measured["strategy"] == name].set_index(CELL) for name in (strategy, reference))
+    common = ours.index.intersection(theirs.index)
+    return ours.loc[common].reset_index(), theirs.loc[common].reset_index()
+
+
+def _run_metrics(cells: pd.DataFrame, runs: pd.DataFrame | None, strategy: str, kinds: tuple[str, ...]) -> pd.DataFrame:
+    metrics = compute_run_metrics(cells, kinds)
+    if runs is not None and "train_seconds" in runs:
+        seconds = runs[runs["strategy"] == strategy].set_index(RUN)["train_seconds"]
+        metrics["train_seconds"] = seconds.reindex(metrics.index)
+    return metrics
+
+
+def _paired_metrics(
+    transfer: pd.DataFrame, runs: pd.DataFrame | None, strategy: str, references: list[str], kinds: tuple[str, ...]
+) -> pd.DataFrame:
+    """Columns `ours`, `theirs`, indexed by metric, source_language, seed; the references of one run are averaged."""
+    sides = []
+    for reference in references:
+        ours, theirs = _common_cells(transfer, strategy, reference)
+        metrics = [_run_metrics(ours, runs, strategy, kinds), _run_metrics(theirs, runs, reference, kinds)]
+        stacked = [
+            side.melt(ignore_index=False, var_name="metric").set_index("metric", append=True) for side in metrics
+        ]
+        sides.append(pd.concat(stacked, axis=1, keys=["ours", "theirs"]).droplevel(1, axis=1).dropna())
+    return pd.concat(sides).groupby(["metric", *RUN])[["ours", "theirs"]].mean()
+
+
+def _summarise_pairs(paired: pd.DataFrame, confidence: float) -> dict:
+    differences = paired["ours"] - paired["theirs"]
+    low, high = compute_paired_interval(differences, confidence)
+    reason = {0: "no source and seed measured under both", 1: "a single pair of runs; two seeds or sources are needed"}
+    return {
+        "strategy_mean": paired["ours"].mean(),
+        "reference_mean": paired["theirs"].mean(),
+        "change": differences.mean(),
+        "low": low,
+        "high": high,
+        "n_pairs": len(paired),
+        "n_sources": paired.index.get_level_values("source_language").nunique(),
+        "n_seeds": paired.index.get_level_values("seed").nunique(),
+        "reason": reason.get(len(paired), ""),
+    }
+
+
+def _references(
+    strategy: str, strategies: list[str], sizes: Mapping[str, tuple[int, int]], baseline: str
+) -> dict[str, list[str]]:
+    size = sizes.get(strategy)
+    equal = [s for s in strategies if s.startswith(RANDOM_PREFIX) and s != strategy and sizes.get(s) == size]
+    references = {baseline: [baseline]}
+    return references | {RANDOM_REFERENCE: equal} if equal and size is not None else references
+
+
+def compare_strategies(
+    transfer: pd.DataFrame,
+    kinds: tuple[str, ...] = (),
+    sizes: Mapping[str, tuple[int, int]] | None = None,
+    runs: pd.DataFrame | None = None,
+    baseline: str = BASELINE,
+    confidence: float = 0.95,
+) -> pd.DataFrame:
+    """Compare every freezing strategy with the baseline and with random sets of as many layers.
+
+    Args:
+        transfer: transfer rows of all runs, one per cell: study, source_language, target_language, strategy, seed,
+            is_in_language, score and a column per entry of `kinds`.
+        kinds: distance columns for the slopes.
+        sizes: strategy -> what it froze, from `count_frozen_layers`; None = no comparison with random sets.
+        runs: one row per run with study, source_language, strategy, seed and, where known, train_seconds.
+        baseline: the strategy to compare with; where the word-piece table is frozen throughout, `word_embeddings`.
+        confidence: of the intervals, 0..1.
+
+    Returns:
+        One row per strategy, reference and metric, columns of `COMPARISON`; empty where there is but the baseline.
+
+    Raises:
+        XlingValueError: no run of the baseline.
+    """
+    strategies = sorted(transfer["strategy"].unique())
+    if baseline not in strategies:
+        raise XlingValueError(
+            f"a freezing comparison needs runs of strategy '{baseline}', found {strategies}; run freeze={baseline} too"
+        )
+    rows = []
+    for strategy in [s for s in strategies if s != baseline]:
+        for reference, names in _references(strategy, strategies, sizes or {}, baseline).items():
+            paired = _paired_metrics(transfer, runs, strategy, names, kinds)
+            for metric in [*METRICS, *(f"slope_{kind}" for kind in kinds)]:
+                of_metric = paired[paired.index.get_level_values("metric") == metric]
+                key = {"strategy": strategy, "reference": reference, "metric": metric, "n_reference_sets": len(names)}
+                rows.append(key | _summarise_pairs(of_metric, confidence))
+    return add_verdicts(pd.DataFrame(rows, columns=list(COMPARISON)))
+
+
+def compute_freezing(
+    transfer: pd.DataFrame,
+    impact: pd.DataFrame | None,
+    distances: pd.DataFrame,
+    runs: pd.DataFrame | None = None,
+    baseline: str = BASELINE,
+) -> pd.DataFrame:
+    """Compare the strategies of a study as its runs left them: last validations, distances joined, layers counted.
+
+    Args:
+        transfer: columns of :data:`xling.runs.tables.TRANSFER`.
+        impact: columns of :data:`xling.runs.tables.IMPACT`; without it there is no comparison with random sets.
+        distances: source_language, target_language, and per kind ``<kind>`` and ``<kind>_coverage``.
+        runs: as in `compare_strategies`.
+        baseline: as in `compare_strategies`.
+
+    Returns:
+        Columns of `COMPARISON`.
+
+    Raises:
+        XlingValueError: no run of the baseline, or a column is missing.
+    """
+    kinds = tuple(distance_kinds(distances))
+    cells = select_validation(check_columns(transfer, tables.TRANSFER, "transfer"))
+    cells = cells.merge(distances[[*LANGUAGE_PAIR, *kinds]], on=LANGUAGE_PAIR, how="left", validate="many_to_one")
+    sizes = None if impact is None or impact.empty else count_frozen_layers(impact)
+    return compare_strategies(cells, kinds, sizes, runs, baseline)

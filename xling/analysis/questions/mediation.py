@@ -1,0 +1,219 @@
+"""Is the association of distance with transfer carried by impact? Product-of-coefficients mediation over pairs S != T.
+
+The total effect of distance on transfer is split into a direct one and an indirect one, by way of impact
+(:mod:`xling.analysis.questions.mediation_paths`); ``share = indirect / total``.
+
+These are associations: nothing was randomised, impact and transfer come from the same fine-tuning, and a common cause
+of both (pre-training size, say) shows up as an indirect effect. Pairs that share a language are dependent, so intervals
+resample languages and p-values permute languages (:mod:`xling.analysis.inference.qap`). The indirect effect needs both of its
+paths, so its p-value is the larger of theirs (joint significance, MacKinnon et al. 2002, Psychological Methods 7).
+Permuting distance alone and looking at the product would not do: where distance moves impact but impact carries
+nothing, that rejects in about 30 % of simulated data sets at 5 % (see the tests).
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+
+from xling.analysis.inference.correlations import missing_patterns
+from xling.analysis.inference.intervals import percentile_interval
+from xling.analysis.inference.qap import MIN_LANGUAGES, Permutations, draw_permutations, permutation_p
+from xling.analysis.questions.mediation_paths import (
+    MIN_PAIRS,
+    Cells,
+    Paths,
+    compute_paths,
+    path_b_p,
+    permute_paths,
+    resample_paths,
+)
+from xling.analysis.schema import distance_kinds
+
+MIN_TOTAL = 0.1
+"""Below this standardised total effect (a small one, Cohen 1988) a share of it says nothing."""
+
+MEDIATION = {
+    "strategy": "name of the freezing strategy",
+    "outcome": "score, score_relative, transfer_gap or rank_within_source",
+    "predictor": "distance kind",
+    "layer": "Int64; <NA> for the mean over layers",
+    "layer_label": "'00', '01', ... or 'mean'",
+    "n_pairs": "ordered pairs S != T with distance, impact and outcome",
+    "n_languages": "languages in these pairs",
+    "path_a": "impact ~ distance, in standard deviations",
+    "path_b": "outcome ~ impact given distance, in standard deviations",
+    "total": "outcome ~ distance, in standard deviations",
+    "direct": "outcome ~ distance given impact, in standard deviations",
+    "indirect": "path_a * path_b = total - direct, in standard deviations",
+    "total_raw": "total in units of the outcome per unit of distance",
+    "direct_raw": "direct in these units",
+    "indirect_raw": "indirect in these units",
+    "indirect_low": "lower end of the 95 % language-level bootstrap interval of indirect",
+    "indirect_high": "upper end of it",
+    "share": "indirect / total; outside 0..1 where direct and indirect effect have opposite signs",
+    "share_low": "lower end of its 95 % language-level bootstrap interval",
+    "share_high": "upper end of it",
+    "p_qap_total": "two-sided permutation p-value of total (QAP)",
+    "p_qap_path_a": "the same for path_a; as for total, the labels of the distance matrix are permuted",
+    "p_qap_path_b": "the same for path_b, languages permuted jointly in the largest complete square",
+    "p_qap_indirect": "the larger of p_qap_path_a and p_qap_path_b",
+    "n_permutations": "permutations behind p_qap_total and p_qap_path_a: those that leave distance a slope",
+    "exact": "all of these were enumerated",
+    "n_square": "languages of the square behind p_qap_path_b",
+    "n_bootstraps": "bootstrap draws in which all regressions exist",
+    "reason": "why a number is NaN, else empty",
+}
+"""Columns of ``mediation``."""
+
+
+def _share(paths: Paths) -> np.ndarray:
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(paths.total == 0, np.nan, paths.indirect / paths.total)
+
+
+def _reason(n_pairs: int, n_languages: int, n_square: int, total: float) -> str:
+    if n_pairs < MIN_PAIRS:
+        return f"{n_pairs} pairs with distance, impact and outcome; at least {MIN_PAIRS} are needed"
+    if np.isnan(total):
+        return "distance, impact or outcome is constant over the pairs, or impact is a function of distance"
+    reasons = []
+    if n_languages < MIN_LANGUAGES:
+        reasons.append(f"no p-value: {n_languages} languages; at least {MIN_LANGUAGES} are needed")
+    elif n_square < MIN_LANGUAGES:
+        reasons.append(
+            f"no p-value of path_b and indirect: {n_square} languages measured in all directions among them; "
+            f"at least {MIN_LANGUAGES} are needed"
+        )
+    if abs(total) < MIN_TOTAL:
+        reasons.append(f"no share: the total effect is near 0 (|standardised| < {MIN_TOTAL})")
+    return "; ".join(reasons)
+
+
+def mediate(matrix: np.ndarray, cells: Cells, n_permutations: int, n_bootstraps: int, seed: int) -> list[dict]:
+    """Estimate, resample and permute the effects of one distance for all layers of `cells`.
+
+    Args:
+        matrix: float64 ``[n, n]`` over the languages of `cells` alone, NaN = missing.
+        cells: the observed pairs, all with a distance.
+        n_permutations: draws of QAP; fewer languages are enumerated.
+        n_bootstraps: draws of the bootstrap.
+        seed: of both.
+
+    Returns:
+        One dict per layer: the columns of `MEDIATION` from `n_pairs` on.
+    """
+    distance = matrix[cells.sources, cells.targets]
+    n_pairs = len(distance)
+    if n_pairs < MIN_PAIRS:
+        known = {"n_pairs": n_pairs, "n_languages": len(matrix), "reason": _reason(n_pairs, len(matrix), 0, np.nan)}
+        return [known for _ in cells.impact]
+    observed = compute_paths(distance[None], cells.impact, cells.outcome, np.ones((1, 1)))
+    permutations = draw_permutations(len(matrix), n_permutations, seed)
+    columns = _effects(observed, cells.outcome.std() / distance.std() if distance.std() > 0 else np.nan)
+    columns |= _intervals(resample_paths(matrix, cells, n_bootstraps, seed), columns["share"])
+    path_b, n_square = path_b_p(matrix, cells, n_permutations, seed)
+    columns |= _p_values(observed, permute_paths(matrix, cells, permutations), permutations, path_b)
+    if len(matrix) < MIN_LANGUAGES:
+        columns |= {name: np.full(len(cells.impact), np.nan) for name in columns if name.startswith("p_qap")}
+    rows = [{name: values[i] for name, values in columns.items()} for i in range(len(cells.impact))]
+    shared = {
+        "n_pairs": n_pairs,
+        "n_languages": len(matrix),
+        "exact": permutations.exact,
+        "n_square": n_square,
+    }
+    return [shared | row | {"reason": _reason(n_pairs, len(matrix), n_square, row["total"])} for row in rows]
+
+
+def _effects(observed: Paths, raw_scale: float) -> dict[str, np.ndarray]:
+    effects = {name: getattr(observed, name)[0] for name in ("path_a", "path_b", "total", "direct", "indirect")}
+    raw = {f"{name}_raw": effects[name] * raw_scale for name in ("total", "direct", "indirect")}
+    share = np.where(np.abs(effects["total"]) >= MIN_TOTAL, _share(observed)[0], np.nan)
+    return effects | raw | {"share": share}
+
+
+def _intervals(boot: Paths, share: np.ndarray) -> dict[str, np.ndarray]:
+    indirect_low, indirect_high = percentile_interval(boot.indirect)
+    share_low, share_high = (np.where(np.isnan(share), np.nan, end) for end in percentile_interval(_share(boot)))
+    n_bootstraps = np.isfinite(boot.indirect).sum(axis=0)
+    return {
+        "indirect_low": indirect_low,
+        "indirect_high": indirect_high,
+        "share_low": share_low,
+        "share_high": share_high,
+        "n_bootstraps": n_bootstraps,
+    }
+
+
+def _p_values(observed: Paths, null: Paths, permutations: Permutations, path_b: np.ndarray) -> dict[str, np.ndarray]:
+    total, path_a = (
+        permutation_p(getattr(observed, name)[0], getattr(null, name), permutations.exact)
+        for name in ("total", "path_a")
+    )
+    path_b = np.where(np.isfinite(observed.path_b[0]), path_b, np.nan)
+    return {
+        "p_qap_total": total,
+        "p_qap_path_a": path_a,
+        "p_qap_path_b": path_b,
+        "p_qap_indirect": np.maximum(path_a, path_b),
+        "n_permutations": np.isfinite(null.path_a).sum(axis=0),
+    }
+
+
+def _layers_by_pattern(
+    study: pd.DataFrame, table: pd.DataFrame, outcome: str
+) -> Iterator[tuple[pd.Index, np.ndarray, Cells]]:
+    """Yield (layer labels, square distance matrix, cells) for layers measured over the same pairs."""
+    study = study[~study["is_in_language"].astype(bool)]
+    wide = study.pivot(index=["source_language", "target_language"], columns="layer_label", values="impact").astype(
+        float
+    )
+    transfer = study.drop_duplicates(["source_language", "target_language"]).set_index(wide.index.names)[outcome]
+    sources, targets = (wide.index.get_level_values(level).to_numpy(str) for level in wide.index.names)
+    everybody, positions = np.unique([sources, targets], return_inverse=True)
+    matrix = table.reindex(index=everybody, columns=everybody).to_numpy(float)
+    positions = positions.reshape(2, -1)
+    distance = matrix[positions[0], positions[1]]
+    transfer = transfer.reindex(wide.index).to_numpy(float)
+    impact = np.where(np.isfinite(distance) & np.isfinite(transfer), wide.to_numpy().T, np.nan)  # [n_layers, n_pairs]
+    for rows, columns in missing_patterns(impact):
+        languages, own = np.unique(positions[:, columns], return_inverse=True)
+        cells = Cells(*own.reshape(2, -1), impact[np.ix_(rows, columns)], transfer[columns])
+        yield wide.columns[rows], matrix[np.ix_(languages, languages)], cells
+
+
+def compute_mediation(
+    pairs: pd.DataFrame,
+    distances: pd.DataFrame,
+    outcome: str = "score",
+    n_permutations: int = 10_000,
+    n_bootstraps: int = 2_000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Mediation of every distance by the impact at every layer and by the mean over layers.
+
+    Args:
+        pairs: columns of :data:`xling.analysis.schema.PAIRS`.
+        distances: source_language, target_language, and per kind ``<kind>`` and ``<kind>_coverage``, for all pairs of
+            the study's languages: permutation needs the distances between targets too.
+        outcome: column of `pairs` that stands for transfer.
+        n_permutations: draws of QAP.
+        n_bootstraps: draws of the bootstrap.
+        seed: of both.
+
+    Returns:
+        One row per strategy, distance and layer, columns of `MEDIATION`.
+    """
+    layers = pairs.drop_duplicates("layer_label").set_index("layer_label")["layer"]
+    rows = []
+    for strategy, study in pairs.groupby("strategy"):
+        for kind in distance_kinds(distances):
+            table = distances.pivot(index="source_language", columns="target_language", values=kind)
+            for labels, matrix, cells in _layers_by_pattern(study, table, outcome):
+                key = {"strategy": strategy, "outcome": outcome, "predictor": kind}
+                effects = mediate(matrix, cells, n_permutations, n_bootstraps, seed)
+                rows += [key | {"layer_label": label} | row for label, row in zip(labels, effects, strict=True)]
+    table = pd.DataFrame(rows, columns=list(MEDIATION))
+    table["layer"] = table["layer_label"].map(layers).astype("Int64")
+    return table.sort_values(["strategy", "predictor", "layer_label"], ignore_index=True)

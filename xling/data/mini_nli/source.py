@@ -1,0 +1,38 @@
+"""The embedded data set as an example source."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from xling.data.mini_nli.pairs import available_languages, generate
+from xling.errors import XlingValueError, close_matches
+
+
+class MiniNliSource:
+    """Generates one language and split of ``mini_nli``; see ``docs/mini_nli.md``.
+
+    Args:
+        n_premises: split -> number of premises; each has three pairs.
+        language_dir: folder with further ``<language>.yaml`` files.
+        seed: of the draw.
+    """
+
+    def __init__(self, n_premises: dict[str, int], language_dir: str | Path | None = None, seed: int = 0) -> None:
+        self.n_premises, self.language_dir, self.seed = dict(n_premises), language_dir, seed
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """Every language that has a file."""
+        return tuple(available_languages(self.language_dir))
+
+    def __call__(self, language: str, split: str) -> pd.DataFrame:
+        """Generate examples, groups being premises; see :data:`xling.data.protocols.ExampleSource`.
+
+        Raises:
+            XlingValueError: unknown language or split.
+        """
+        if split not in self.n_premises:
+            hint = close_matches(split, self.n_premises)
+            raise XlingValueError(f"mini_nli has no split {split!r}; it has {', '.join(self.n_premises)}{hint}")
+        frame = generate(language, self.n_premises[split], split=split, seed=self.seed, language_dir=self.language_dir)
+        return frame.rename(columns={"premise_id": "group_id", "premise": "text", "hypothesis": "text_pair"})

@@ -1,0 +1,109 @@
+"""Freezing strategies as data: from plain settings to a named list of layers.
+
+Layer 0 is the whole embedding module, layer i the i-th block (see :mod:`xling.models.layers`). Each strategy is a small
+function in :mod:`xling.freezing.strategies`.
+"""
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from xling.errors import XlingValueError, close_matches
+from xling.freezing.strategies import STRATEGIES, marked
+from xling.models.spec import DROPOUT
+
+
+@dataclass(frozen=True)
+class FreezePlan:
+    """A strategy with its settings; made by :func:`plan_freezing`. It becomes layers where an encoder's depth is known.
+
+    Attributes:
+        name: for run directories, e.g. ``bottom_3``.
+        strategy: key of ``STRATEGIES``.
+        dropout: ``active`` inside frozen layers, as in the paper, or ``off``.
+        options: what the strategy takes.
+    """
+
+    name: str
+    strategy: str
+    dropout: str = "active"
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def word_embeddings(self) -> bool:
+        """Whether the word-piece table is frozen alone; that is no layer."""
+        return STRATEGIES[self.strategy].word_embeddings
+
+    @property
+    def adapts(self) -> bool:
+        """Whether the encoder is frozen as a whole and low-rank adapters inside it train, see :mod:`xling.freezing.lora`."""
+        return STRATEGIES[self.strategy].adapts
+
+    def layers_of(self, n_layers: int) -> tuple[int, ...]:
+        """Frozen layers of an encoder of `n_layers` blocks, ascending.
+
+        Raises:
+            XlingValueError: a layer or count that such an encoder does not have.
+        """
+        return tuple(STRATEGIES[self.strategy].layers(n_layers, **self.options))
+
+
+def plan_freezing(strategy: str, dropout: str = "active", **options: Any) -> FreezePlan:
+    """Check the settings of ``conf/freeze`` and name them; needs no encoder.
+
+    Args:
+        strategy: key of ``STRATEGIES``.
+        dropout: ``active`` or ``off``, inside frozen layers.
+        options: what the strategy takes.
+
+    Raises:
+        XlingValueError: no such strategy, or settings that it does not take or that are missing.
+
+    >>> plan = plan_freezing("bottom_k", k=3, embeddings=False)
+    >>> plan.name, plan.layers_of(12)
+    ('bottom_3_no_embeddings', (1, 2, 3))
+    """
+    if strategy not in STRATEGIES:
+        raise XlingValueError(
+            f"unknown freezing strategy {strategy!r}; expected {', '.join(STRATEGIES)}"
+            f"{close_matches(strategy, STRATEGIES)}"
+        )
+    if dropout not in DROPOUT:
+        raise XlingValueError(f"expected freeze.dropout to be {' or '.join(DROPOUT)}, got {dropout!r}")
+    name = STRATEGIES[strategy].name
+    try:
+        inspect.signature(name).bind(**options)
+    except TypeError as error:
+        takes = ", ".join(inspect.signature(name).parameters) or "no settings"
+        raise XlingValueError(f"freezing strategy {strategy} takes {takes}, got {', '.join(options)}") from error
+    return FreezePlan(marked(name(**options), "dropout_off", dropout == "off"), strategy, dropout, options)
+
+
+def saves_no_backward(plan: FreezePlan, n_layers: int) -> bool:
+    """Whether blocks are frozen above something that trains: autograd then still walks through every one of them.
+
+    >>> saves_no_backward(plan_freezing("layers", layers=[1, 2]), 12)
+    True
+    >>> saves_no_backward(plan_freezing("bottom_k", k=2), 12)
+    False
+    """
+    layers = plan.layers_of(n_layers)
+    return any(layer > 0 for layer in layers) and not {0, 1} <= set(layers)
+
+
+def describe_plan(plan: FreezePlan, n_layers: int) -> str:
+    """One sentence for the log: what is frozen, and where that saves no computing.
+
+    >>> describe_plan(plan_freezing("top_k", k=1), 12)
+    'frozen: layers 12 of 0..12, dropout inside active; saves no backward pass, since layer 0 below trains'
+    """
+    layers = plan.layers_of(n_layers)
+    if plan.adapts:
+        return f"frozen: the encoder but for low-rank adapters ({plan.name}) in its layers 1..{n_layers}"
+    if not layers:
+        return "frozen: the word embeddings alone" if plan.word_embeddings else "frozen: nothing"
+    text = f"frozen: layers {', '.join(map(str, layers))} of 0..{n_layers}, dropout inside {plan.dropout}"
+    if saves_no_backward(plan, n_layers):
+        text += f"; saves no backward pass, since layer {0 if 0 not in layers else 1} below trains"
+    return text

@@ -1,0 +1,153 @@
+"""What each freezing strategy takes: one function of the encoder's depth, and one rule that names it with its settings.
+
+A new strategy is a function here, an entry of ``STRATEGIES`` and a file in ``conf/freeze``.
+"""
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from xling.errors import CorruptArtefactError, XlingValueError, close_matches
+from xling.models.layers import check_layer
+from xling.storage.atomic import read_json
+
+
+def no_layers(n_layers: int) -> list[int]:
+    """Nothing."""
+    return []
+
+
+def embeddings_alone(n_layers: int) -> list[int]:
+    """Layer 0."""
+    return [0]
+
+
+def bottom_k(n_layers: int, k: int, embeddings: bool = True) -> list[int]:
+    """The lowest `k` blocks, and layer 0 unless `embeddings` is False.
+
+    >>> bottom_k(12, 2), bottom_k(12, 2, embeddings=False)
+    ([0, 1, 2], [1, 2])
+    """
+    _check_count(k, n_layers)
+    return list(range(0 if embeddings else 1, k + 1))
+
+
+def top_k(n_layers: int, k: int) -> list[int]:
+    """The highest `k` blocks.
+
+    >>> top_k(12, 2)
+    [11, 12]
+    """
+    _check_count(k, n_layers)
+    return list(range(n_layers - k + 1, n_layers + 1))
+
+
+def named_layers(n_layers: int, layers: Sequence[int]) -> list[int]:
+    """The layers given, each once, in ascending order."""
+    for layer in layers:
+        check_layer(layer, n_layers)
+    return sorted(set(layers))
+
+
+def random_k(n_layers: int, k: int, seed: int, embeddings: bool = False) -> list[int]:
+    """`k` blocks drawn without replacement, and layer 0 if `embeddings`; the same `seed` gives the same set everywhere.
+
+    >>> len(set(random_k(12, 3, seed=1))), random_k(12, 3, seed=1) == random_k(12, 3, seed=1)
+    (3, True)
+    """
+    _check_count(k, n_layers)
+    blocks = random.Random(seed).sample(range(1, n_layers + 1), k)
+    return sorted([*([0] if embeddings else []), *blocks])
+
+
+def guided(n_layers: int, suggestion: str, distance: str = "genetic") -> list[int]:
+    """The layers that an analysis suggested for one distance.
+
+    Args:
+        n_layers: blocks of the encoder.
+        suggestion: JSON file ``{"distances": {"genetic": {"layers": [1, 2], "reason": "..."}}}``, see
+            :mod:`xling.analysis.questions.suggestion`.
+        distance: key in it.
+
+    Raises:
+        XlingValueError: the file has no such distance, suggests no layer for it, or a layer does not exist.
+        MissingFileError: no such file.
+        CorruptArtefactError: it has another layout.
+    """
+    if not suggestion:
+        raise XlingValueError("expected freeze.suggestion to be the suggestion file of an analysis, got nothing")
+    try:
+        entries = read_json(suggestion)["distances"]
+        layers = {kind: list(entry["layers"]) for kind, entry in entries.items()}
+    except (TypeError, KeyError, AttributeError) as error:
+        raise CorruptArtefactError(
+            f'{suggestion} is no suggestion file: expected {{"distances": {{KIND: {{"layers": [...], "reason": ...}}}}}}'
+        ) from error
+    if distance not in layers:
+        raise XlingValueError(
+            f"{suggestion} suggests layers by {', '.join(layers) or 'no distance'}, not by {distance!r}"
+            f"{close_matches(distance, layers)}; set freeze.distance to one of these"
+        )
+    if not layers[distance]:
+        raise XlingValueError(
+            f"{suggestion} suggests no layer by {distance} ({entries[distance].get('reason') or 'no reason given'}): that "
+            "would train as freeze=none does; use that, or another freeze.distance"
+        )
+    return named_layers(n_layers, layers[distance])
+
+
+def adapted_layers(n_layers: int, **options: Any) -> list[int]:
+    """None: with adapters every layer's weights are frozen, and yet what it computes may change."""
+    return []
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """Which layers a strategy takes, and how it is named with its settings."""
+
+    layers: Callable[..., list[int]]
+    name: Callable[..., str]
+    word_embeddings: bool = False
+    adapts: bool = False
+
+
+def marked(name: str, mark: str, is_marked: bool) -> str:
+    """Append `mark` to a strategy's name where a setting departs from its usual value."""
+    return f"{name}_{mark}" if is_marked else name
+
+
+def _name_lora(
+    r: int = 8,
+    alpha: float | None = None,
+    target_modules: Sequence[str] | str | None = None,
+    adapter_dropout: float = 0.0,
+) -> str:
+    """E.g. ``lora_r8``; what differs from the usual choice (alpha = 2 r, queries and values, no dropout) follows."""
+    if isinstance(r, bool) or not isinstance(r, int) or r < 1:
+        raise XlingValueError(f"expected freeze.r, the rank of the adapters, to be a whole number from 1, got {r!r}")
+    targets = [target_modules] if isinstance(target_modules, str) else sorted(target_modules or [])
+    parts = [f"lora_r{r}", *([] if alpha in (None, 2 * r) else [f"alpha{alpha:g}"]), *targets]
+    return "_".join([*parts, *([f"dropout{adapter_dropout:g}"] if adapter_dropout else [])])
+
+
+STRATEGIES = {
+    "none": Strategy(no_layers, lambda: "none"),
+    "embeddings": Strategy(embeddings_alone, lambda: "embeddings"),
+    "word_embeddings": Strategy(no_layers, lambda: "word_embeddings", word_embeddings=True),
+    "bottom_k": Strategy(bottom_k, lambda k, embeddings=True: marked(f"bottom_{k}", "no_embeddings", not embeddings)),
+    "top_k": Strategy(top_k, lambda k: f"top_{k}"),
+    "layers": Strategy(named_layers, lambda layers: "_".join(map(str, ["layers", *sorted(set(layers))]))),
+    "random_k": Strategy(
+        random_k, lambda k, seed, embeddings=False: marked(f"random_{k}_seed{seed}", "embeddings", embeddings)
+    ),
+    "guided": Strategy(guided, lambda suggestion, distance="genetic": f"guided_{distance}"),
+    "lora": Strategy(adapted_layers, _name_lora, adapts=True),
+}
+
+
+def _check_count(k: int, n_layers: int) -> None:
+    if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= n_layers:
+        raise XlingValueError(
+            f"expected freeze.k to be a whole number from 1 to {n_layers}, the number of blocks; got {k!r}"
+        )

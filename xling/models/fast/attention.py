@@ -1,0 +1,89 @@
+"""Attention with dropout on a processor: torch's fused kernel has none there and gives way to a slow one.
+
+Registered with transformers under :data:`ATTENTION`. In evaluation, on a GPU, in compiled code and for whatever is not plain
+attention it is transformers' own call of torch's scaled dot product, to the bit.
+"""
+
+import torch
+from torch import Tensor, nn
+from transformers import AttentionInterface
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
+
+from xling.models.fast.dropout import dropout as drop
+
+ATTENTION = "xling"
+_SPECIAL = ("position_bias", "cache", "softcap")
+"""What changes transformers' attention if it is given; whatever else comes along does not."""
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, dropout: float, scale: float) -> Tensor:
+    """Scaled dot product attention, softmax(query key^T scale) value, with dropout on the weights.
+
+    Args:
+        query: [batch, heads, n, size].
+        key: [batch, heads, m, size].
+        value: the same.
+        mask: bool, true where a key counts, broadcastable to [batch, heads, n, m]; every query has one. None: all count.
+        dropout: probability on the weights.
+        scale: of the scores.
+
+    Returns:
+        [batch, heads, n, size] in the dtype of `value`; computed in float32 at least, as torch's kernels do.
+    """
+    if not _has_slow_kernel(query, dropout):
+        return nn.functional.scaled_dot_product_attention(query, key, value, mask, dropout, scale=scale)
+    with torch.autocast(query.device.type, enabled=False):
+        wide_query, wide_key, wide_value = (_widened(states) for states in (query, key, value))
+        scores = (wide_query * scale) @ wide_key.transpose(-1, -2)
+        if mask is not None:
+            scores += torch.zeros((), dtype=scores.dtype).masked_fill(~mask, -torch.inf)
+        return (drop(scores.softmax(-1), dropout) @ wide_value).to(value.dtype)
+
+
+def _widened(states: Tensor) -> Tensor:
+    """In float32 at least and contiguous, in one pass: a product of four axes would copy what is not."""
+    wide = torch.promote_types(states.dtype, torch.float32)
+    return states.to(wide, memory_format=torch.contiguous_format)
+
+
+def attention_forward(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    dropout: float = 0.0,
+    scaling: float | None = None,
+    **others,
+) -> tuple[Tensor, None]:
+    """Attention as transformers calls it; arguments and result as of its ``sdpa_attention_forward``."""
+    if not (_has_slow_kernel(query, dropout) and _is_plain(module, attention_mask, scaling, others)):
+        return sdpa_attention_forward(module, query, key, value, attention_mask, dropout, scaling, **others)
+    return attend(query, key, value, attention_mask, dropout, scaling).transpose(1, 2).contiguous(), None
+
+
+def _is_plain(module: nn.Module, mask: Tensor | None, scaling: float | None, others: dict) -> bool:
+    """Whether nothing is asked of transformers' function beyond scores, mask and dropout: no causality, bias, cache, groups."""
+    is_causal = others.get("is_causal")
+    is_causal = getattr(module, "is_causal", True) if is_causal is None else is_causal
+    return (
+        (not is_causal if mask is None else mask.dtype == torch.bool)
+        and scaling is not None
+        and getattr(module, "num_key_value_groups", 1) == 1
+        and all(others.get(name) is None for name in _SPECIAL)
+    )
+
+
+def use_processor_attention(encoder: nn.Module) -> None:
+    """Let a Hugging Face encoder that uses torch's scaled dot product attention use this one."""
+    if encoder.config._attn_implementation == "sdpa":
+        encoder.set_attn_implementation(ATTENTION)
+
+
+def _has_slow_kernel(query: Tensor, dropout: float) -> bool:
+    return query.device.type == "cpu" and dropout > 0 and not torch.compiler.is_compiling()
+
+
+AttentionInterface.register(ATTENTION, attention_forward)
+AttentionMaskInterface.register(ATTENTION, sdpa_mask)

@@ -1,0 +1,172 @@
+"""Starting an encoder in the middle: where the lowest layers are frozen and draw no dropout, their output never changes.
+
+It is computed once per example, kept on disk, and later epochs and seeds start from it.
+"""
+
+import logging
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from filelock import FileLock
+from torch import Tensor, nn
+
+from xling.errors import UnreachableError, XlingValueError
+from xling.models.fast.prefixed_examples import PrefixStates, prefix_bytes
+from xling.models.layers import ARCHITECTURES, Architecture
+from xling.storage.atomic import atomic_path
+from xling.storage.cache_marks import hold
+from xling.storage.hashing import content_key
+
+log = logging.getLogger(__name__)
+
+STARTS_INSIDE = ("bert", "roberta", "xlm-roberta", "distilbert")
+"""transformers' ``config.model_type`` of encoders whose blocks take nothing but hidden states and mask."""
+
+Batch = dict[str, Tensor]
+
+
+def prefix_layer(frozen: Iterable[int]) -> int | None:
+    """The highest layer of an unbroken run of frozen ones from the embeddings up; None if these are not frozen.
+
+    >>> prefix_layer([0, 1, 2, 5]), prefix_layer([0]), prefix_layer([1, 2])
+    (2, 0, None)
+    """
+    frozen = set(frozen)
+    return next((layer - 1 for layer in range(1, len(frozen) + 2) if layer not in frozen), 0) if 0 in frozen else None
+
+
+@contextmanager
+def blocks_after(encoder: nn.Module, layer: int, hidden_states: Tensor) -> Iterator[None]:
+    """Inside, the encoder ignores its tokens and runs the blocks above `layer` on `hidden_states`.
+
+    Args:
+        encoder: a Hugging Face encoder of a type in `STARTS_INSIDE`.
+        layer: 0 = the embeddings alone are left out, i = the lowest i blocks too.
+        hidden_states: output of `layer`, [batch, sequence, hidden].
+
+    Raises:
+        XlingValueError: an architecture that cannot start inside.
+    """
+    with (
+        _replaced(encoder, _architecture(encoder).embeddings, _Given(hidden_states)),
+        _some_blocks(encoder, layer, None),
+    ):
+        yield
+
+
+@contextmanager
+def blocks_up_to(encoder: nn.Module, layer: int) -> Iterator[None]:
+    """Inside, the encoder ends after block `layer`; its output 0 is ``hidden_states[layer]``."""
+    with _some_blocks(encoder, 0, layer):
+        yield
+
+
+class _Given(nn.Module):
+    def __init__(self, hidden_states: Tensor) -> None:
+        super().__init__()
+        self.hidden_states = hidden_states
+
+    def forward(self, *args: Any, **kwargs: Any) -> Tensor:
+        return self.hidden_states
+
+
+def _architecture(encoder: nn.Module) -> Architecture:
+    model_type = encoder.config.model_type
+    if model_type not in STARTS_INSIDE:
+        raise XlingValueError(
+            f"cache_frozen=true works for {', '.join(STARTS_INSIDE)}, not for {model_type}; set cache_frozen=false"
+        )
+    return ARCHITECTURES[model_type]
+
+
+@contextmanager
+def _some_blocks(encoder: nn.Module, start: int, stop: int | None) -> Iterator[None]:
+    path = _architecture(encoder).blocks
+    with _replaced(encoder, path, nn.ModuleList(list(encoder.get_submodule(path))[start:stop])):
+        yield
+
+
+@contextmanager
+def _replaced(encoder: nn.Module, path: str, substitute: nn.Module) -> Iterator[None]:
+    parent, _, name = path.rpartition(".")
+    owner = encoder.get_submodule(parent)
+    original = getattr(owner, name)
+    setattr(owner, name, substitute)
+    try:
+        yield
+    finally:
+        setattr(owner, name, original)
+
+
+def store_prefix(
+    encoder: nn.Module,
+    layer: int,
+    lengths: Sequence[int],
+    batches: Iterable[tuple[Sequence[int], Batch]],
+    folder: Path,
+    key: Sequence[Any],
+) -> PrefixStates:
+    """Compute the output of `layer` for every example, unless it is stored, and open it.
+
+    Args:
+        encoder: its layers up to `layer` draw no dropout; it is left in the mode it was in.
+        layer: see :func:`blocks_after`.
+        lengths: tokens per example, [n].
+        batches: (rows, inputs of the encoder) covering every example once; padding follows the real tokens.
+        folder: of all stored prefixes; several processes may ask at once, one computes.
+        key: what the content depends on: weights, layer and examples.
+
+    Raises:
+        CorruptArtefactError: what is stored has another size.
+        UnreachableError: the disk has too little space.
+        XlingValueError: an architecture that cannot start inside.
+    """
+    hidden_size = encoder.config.hidden_size
+    path = folder / f"{content_key(*key, layer)}.f32"
+    folder.mkdir(parents=True, exist_ok=True)
+    hold(path)
+    with FileLock(f"{path}.lock"):
+        if not path.is_file():
+            _check_space(folder, prefix_bytes(lengths, hidden_size), layer, len(lengths))
+            with atomic_path(path) as temporary:
+                states = PrefixStates(temporary, lengths, hidden_size, is_new=True)
+                _fill(states, encoder, layer, lengths, batches)
+                states.flush()
+    return PrefixStates(path, lengths, hidden_size)
+
+
+def _check_space(folder: Path, n_bytes: int, layer: int, n_examples: int) -> None:
+    free = shutil.disk_usage(folder).free
+    size, there = f"{n_bytes / 1e9:.2f} GB", f"{free / 1e9:.2f} GB"
+    if n_bytes > free:
+        raise UnreachableError(
+            f"the output of layer {layer} for {n_examples} examples needs {size} in {folder}, which has {there} free; "
+            "set cache_frozen=false or another cache_dir"
+        )
+    log.info(
+        "storing the output of layer %d for %d examples, %s, in %s (%s free)", layer, n_examples, size, folder, there
+    )
+
+
+@torch.no_grad()
+def _fill(
+    states: PrefixStates,
+    encoder: nn.Module,
+    layer: int,
+    lengths: Sequence[int],
+    batches: Iterable[tuple[Sequence[int], Batch]],
+) -> None:
+    was_training, device = encoder.training, next(encoder.parameters()).device
+    encoder.eval()
+    try:
+        for rows, inputs in batches:
+            with blocks_up_to(encoder, layer):
+                output = encoder(**{name: value.to(device) for name, value in inputs.items()})[0].float().cpu().numpy()
+            for row, hidden_states in zip(rows, output, strict=True):
+                states.put(row, hidden_states[: lengths[row]])
+    finally:
+        encoder.train(was_training)

@@ -1,0 +1,70 @@
+"""Where the representations from before the first optimiser step are kept."""
+
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+
+from xling.probing.representations import Representations, load_representations, save_representations
+from xling.storage.hashing import content_key
+
+
+class BaseStore:
+    """One file per validation loader under a folder.
+
+    Args:
+        folder: of this model, these layers and this pooling.
+        fingerprints: loader name -> fingerprint of its probe set; loaders without one are not shared between fits.
+    """
+
+    def __init__(self, folder: Path, fingerprints: dict[str, str] | None = None) -> None:
+        self.folder, self.fingerprints = folder, fingerprints or {}
+
+    def path(self, loader: str) -> Path:
+        """File of one loader; another probe set, another file."""
+        fingerprint = self.fingerprints.get(loader, "")
+        return self.folder / f"{loader}{'-' if fingerprint else ''}{fingerprint[:16]}.safetensors"
+
+    def has(self, loader: str) -> bool:
+        """Whether the loader's base is there."""
+        return self.path(loader).is_file()
+
+    def save(self, loader: str, representations: Representations) -> None:
+        """Keep a loader's base."""
+        save_representations(representations, self.path(loader))
+
+    def load(self, loader: str, device: torch.device) -> Representations:
+        """Read a loader's base; see :func:`xling.probing.representations.load_representations` for errors."""
+        return load_representations(self.path(loader), self.expected(loader), device)
+
+    def expected(self, loader: str) -> dict[str, str]:
+        """Facts that a file of this loader must agree with."""
+        return {"fingerprint": self.fingerprints[loader]} if loader in self.fingerprints else {}
+
+
+def shared_store(
+    root: Path,
+    *,
+    model_hash: str,
+    layers: Any,
+    pooling: str,
+    precision: str,
+    fingerprints: dict[str, str],
+) -> BaseStore:
+    """A store that runs share: keyed by the content of model and probe, not by names or times.
+
+    Args:
+        root: folder of all shared bases.
+        model_hash: of the encoder's weights before training.
+        layers: which layers are compared; None for all.
+        pooling: name of the pooling.
+        precision: of the validation's forward pass.
+        fingerprints: loader name -> fingerprint of its examples and their tokens.
+    """
+    return BaseStore(root / content_key(model_hash, layers, pooling, precision), fingerprints)
+
+
+def own_store(trainer: pl.Trainer) -> BaseStore:
+    """A store of one fit alone, below the trainer's ``default_root_dir``, kept for resuming."""
+    return BaseStore(Path(trainer.default_root_dir) / "base_representations")

@@ -1,0 +1,113 @@
+"""Pooled representations on disk: one safetensors file with ids, fingerprint and checksum inside."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from xling.errors import CorruptArtefactError, MissingFileError, XlingValueError
+from xling.storage.atomic import atomic_path
+
+_IDS = "example_ids"
+_FACTS = "xling"
+
+
+@dataclass(frozen=True)
+class Representations:
+    """One vector per example and layer.
+
+    Attributes:
+        layers: label (``layer_07`` or a module's name) -> [n_examples, hidden]; widths may differ between layers.
+        example_ids: [n_examples] int64, ascending and unique; row r of every layer belongs to ``example_ids[r]``.
+        facts: what they were made from and how, e.g. fingerprint, pooling; strings.
+    """
+
+    layers: dict[str, Tensor]
+    example_ids: Tensor
+    facts: dict[str, str] = field(default_factory=dict)
+
+    def to(self, device: torch.device | str) -> "Representations":
+        """The same on another device."""
+        layers = {label: layer.to(device) for label, layer in self.layers.items()}
+        return Representations(layers, self.example_ids.to(device), self.facts)
+
+    def find(self, example_ids: Tensor) -> tuple[Tensor, Tensor]:
+        """Look up `example_ids`, [b] int64 on the same device: (rows [b], whether the id is there [b])."""
+        rows = torch.searchsorted(self.example_ids, example_ids).clamp_(max=len(self.example_ids) - 1)
+        return rows, self.example_ids[rows] == example_ids
+
+    def rows(self, example_ids: Tensor) -> Tensor:
+        """Find the rows that hold `example_ids`, [b] int64 on the same device.
+
+        Raises:
+            XlingValueError: an id is not among them.
+        """
+        index, is_known = self.find(example_ids)
+        if not is_known.all():
+            raise XlingValueError(
+                f"example {example_ids[~is_known][0].item()} has no base representation: the probe set differs from the one "
+                "seen before training; use the same probe, or another cache or output folder"
+            )
+        return index
+
+
+def save_representations(representations: Representations, path: Path | str) -> None:
+    """Write `representations` to `path`, atomically."""
+    tensors = {label: tensor.contiguous().cpu() for label, tensor in representations.layers.items()}
+    tensors[_IDS] = representations.example_ids.cpu()
+    facts = representations.facts | {"layers": json.dumps(list(representations.layers)), "sha256": _checksum(tensors)}
+    with atomic_path(path) as temporary:
+        save_file(tensors, temporary, metadata={_FACTS: json.dumps(facts)})
+
+
+def load_representations(
+    path: Path | str, expected: Mapping[str, str] | None = None, device: torch.device | str = "cpu"
+) -> Representations:
+    """Read what :func:`save_representations` wrote.
+
+    Args:
+        path: the file.
+        expected: facts that must agree, e.g. ``{"fingerprint": ...}``.
+        device: where the tensors go.
+
+    Raises:
+        MissingFileError: there is no file.
+        CorruptArtefactError: it is truncated, altered, or was made from something else.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise MissingFileError(f"expected representations at {path}, found no file; run the base pass again")
+    try:
+        with safe_open(path, framework="pt") as file:
+            facts = json.loads((file.metadata() or {})[_FACTS])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (not a dict)
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise CorruptArtefactError(
+            f"{path} is not a whole representations file ({error}); delete it and run again"
+        ) from error
+    if _checksum(tensors) != facts.pop("sha256", None):
+        raise CorruptArtefactError(
+            f"{path} has changed since it was written (checksum differs); delete it and run again"
+        )
+    for name, value in (expected or {}).items():
+        if facts.get(name) != value:
+            raise CorruptArtefactError(
+                f"{path} was made with {name} = {facts.get(name)}, expected {value}; delete it or use another folder"
+            )
+    labels = json.loads(facts.pop("layers"))
+    return Representations({label: tensors[label].to(device) for label in labels}, tensors[_IDS].to(device), facts)
+
+
+def _checksum(tensors: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.contiguous().view(torch.uint8).numpy())
+    return digest.hexdigest()

@@ -1,0 +1,79 @@
+"""Reads layers while somebody else's forward pass runs."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from xling.errors import XlingValueError
+from xling.models.layers import output_of
+
+Pooling = Callable[[Tensor, Tensor | None], Tensor]
+
+
+class LayerTap:
+    """Forward hooks that pool each layer's output at once, so that no hidden state outlives its layer.
+
+    Args:
+        modules: layer label -> module whose output is that layer.
+        pooling: (hidden states, mask) -> [batch, features].
+        dtype: of what is kept; pooling runs in it too.
+    """
+
+    def __init__(self, modules: Mapping[Any, nn.Module], pooling: Pooling, dtype: torch.dtype = torch.float32) -> None:
+        self.modules, self.pooling, self.dtype = dict(modules), pooling, dtype
+        self._handles: list[torch.utils.hooks.RemovableHandle] = []
+        self._mask: Tensor | None = None
+        self._pooled: dict[Any, Tensor] | None = None
+
+    def attach(self) -> None:
+        """Register the hooks (once)."""
+        if not self._handles:
+            self._handles = [module.register_forward_hook(self._hook(label)) for label, module in self.modules.items()]
+
+    def detach(self) -> None:
+        """Remove the hooks and forget what they hold."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles, self._mask, self._pooled = [], None, None
+
+    def start(self, mask: Tensor | None) -> None:
+        """Expect one forward pass whose padding `mask` is [batch, sequence], or None."""
+        self._mask, self._pooled = mask, {}
+
+    def take(self) -> list[Tensor]:
+        """The representations of the pass since :meth:`start`: one [batch, features] per layer, in the layers' order.
+
+        Raises:
+            XlingValueError: a layer did not run.
+        """
+        pooled, self._pooled = self._pooled or {}, None
+        silent = [label for label in self.modules if label not in pooled]
+        if silent:
+            raise XlingValueError(
+                f"layer {silent[0]} did not run in this validation batch (or runs where hooks are lost, e.g. compiled); "
+                "choose layers that the validation step calls"
+            )
+        return [pooled[label] for label in self.modules]
+
+    def _hook(self, label: Any) -> Callable:
+        def keep(module: nn.Module, inputs: tuple, output: Any) -> None:
+            if self._pooled is None:
+                return
+            if label in self._pooled:
+                raise XlingValueError(
+                    f"layer {label} ran twice in one validation batch, so a row has two representations; choose another layer"
+                )
+            hidden_states = output_of(output).detach().to(self.dtype)
+            mask = self._mask if hidden_states.dim() == 3 else None
+            with torch.autocast(hidden_states.device.type, enabled=False):  # it would lower the mean's product again
+                self._pooled[label] = _of_its_own(self.pooling(hidden_states, mask), hidden_states)
+
+        return keep
+
+
+def _of_its_own(pooled: Tensor, hidden_states: Tensor) -> Tensor:
+    """`pooled` in memory of its own: a view of the hidden states would keep all of them alive, or change with them in place."""
+    is_view = pooled.untyped_storage().data_ptr() == hidden_states.untyped_storage().data_ptr()
+    return pooled.clone(memory_format=torch.contiguous_format) if is_view else pooled

@@ -1,0 +1,155 @@
+"""The three relations, pair by pair: impact, transfer and distance."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from xling.report.figures import style
+from xling.report.figures.label_places import place_labels
+from xling.report.words import frames
+
+AXIS = {
+    "impact": "impact (1 − debiased CKA)",
+    "transfer_gap": "transfer gap",
+    "score_relative": "score relative to in-language",
+}
+LABELS_ON_ONE_PANEL = 60
+
+
+def axis_label(pairs: pd.DataFrame, column: str) -> str:
+    """Name a column of `pairs` with its unit or range."""
+    if column == "score":
+        return f"zero-shot {frames.metric_name(pairs)}"
+    return AXIS.get(column, f"{column} distance (0 = same)")
+
+
+@style.styled
+def plot_pairs(
+    pairs: pd.DataFrame, x: str, y: str, ax: Axes | None = None, layer: int | None = None, has_labels: bool = True
+) -> Axes:
+    """Scatter two columns over all pairs with S != T, marker and colour by source, labelled by target language.
+
+    The line is the least-squares fit, a guide for the eye; it has no band because pairs that share a language are
+    not independent. Labels that would overlap are left out, those far from the line are placed first.
+
+    Args:
+        pairs: table ``pairs``.
+        x: column on the horizontal axis.
+        y: column on the vertical axis.
+        ax: where to draw; a new figure by default.
+        layer: the layer whose impact is shown; mean over layers by default.
+        has_labels: write the labels now; they need the final layout of the figure.
+
+    Returns:
+        The axes.
+    """
+    rows = select_points(pairs, x, y, layer)
+    ax = ax or style.new_axes(style.COLUMN, 2.6)
+    looks = style.source_looks(rows["source_language"].unique())
+    for source, own in rows.groupby("source_language"):
+        colour, marker = looks[source]
+        ax.scatter(own[x], own[y], s=13, color=colour, marker=marker, alpha=0.85, linewidths=0, label=source)
+    ax.margins(0.08)
+    ax.set(xlabel=axis_label(pairs, x), ylabel=axis_label(pairs, y))
+    _draw_fit(ax, rows, x, y)
+    if has_labels:
+        style.freeze_layout(ax.figure)  # positions are final only after the layout ran
+        label_points(ax, rows, x, y)
+    return ax
+
+
+def select_points(pairs: pd.DataFrame, x: str, y: str, layer: int | None = None) -> pd.DataFrame:
+    """Keep one row per pair with S != T and both values present, from the main strategy and one layer."""
+    rows = frames.cross_language(frames.one_strategy(pairs))
+    rows = frames.layer_mean(rows) if layer is None else rows[(rows["layer"] == layer).fillna(False)]
+    return rows.dropna(subset=[x, y])
+
+
+def _fit(rows: pd.DataFrame, x: str, y: str) -> np.ndarray | None:
+    """Coefficients of the least-squares line, or None where it is not determined."""
+    return np.polyfit(rows[x].astype(float), rows[y].astype(float), 1) if rows[x].nunique() > 1 else None
+
+
+def _draw_fit(ax: Axes, rows: pd.DataFrame, x: str, y: str) -> None:
+    line = _fit(rows, x, y)
+    if line is not None:
+        ends = np.array([rows[x].min(), rows[x].max()], float)
+        ax.plot(ends, np.polyval(line, ends), color=style.MUTED, linewidth=0.9, zorder=0)
+
+
+def label_points(ax: Axes, rows: pd.DataFrame, x: str, y: str) -> None:
+    """Label the points of ``rows`` on a panel whose layout is final, those furthest from the fitted line first."""
+    line = _fit(rows, x, y)
+    residual = rows[y] - (np.polyval(line, rows[x].astype(float)) if line is not None else rows[y].mean())
+    rows = rows.loc[residual.abs().sort_values(ascending=False, kind="stable").index[:LABELS_ON_ONE_PANEL]]
+    many = rows["source_language"].nunique() > len(style.PALETTE)
+    texts = rows["source_language"] + "→" + rows["target_language"] if many else rows["target_language"]
+    place_labels(ax, rows[x].to_numpy(float), rows[y].to_numpy(float), texts.tolist(), fontsize=5.5)
+
+
+@style.styled
+def plot_impact_vs_distance(
+    pairs: pd.DataFrame, ax: Axes | None = None, distance: str = "genetic", layer: int | None = None
+) -> Axes:
+    """Scatter impact against one distance; see :func:`plot_pairs`."""
+    return plot_pairs(pairs, distance, "impact", ax, layer)
+
+
+@style.styled
+def plot_impact_vs_transfer(pairs: pd.DataFrame, ax: Axes | None = None, layer: int | None = None) -> Axes:
+    """Scatter the zero-shot score against impact; see :func:`plot_pairs`."""
+    return plot_pairs(pairs, "impact", "score", ax, layer)
+
+
+@style.styled
+def plot_transfer_vs_distance(pairs: pd.DataFrame, ax: Axes | None = None, distance: str = "genetic") -> Axes:
+    """Scatter the zero-shot score against one distance; see :func:`plot_pairs`."""
+    return plot_pairs(pairs, distance, "score", ax)
+
+
+@style.styled
+def draw_distance_panels(pairs: pd.DataFrame, y: str, notes: dict[str, str] | None = None) -> Figure:
+    """Scatter `y` (``impact`` or ``score``) against every distance, one panel each on a shared vertical scale.
+
+    Args:
+        pairs: table ``pairs``.
+        y: column on the vertical axis.
+        notes: a line such as ``r = −.41, n = 56`` per distance, written above its panel.
+    """
+    kinds = frames.measured_distances(frames.cross_language(pairs))
+    panels = style.new_panels(len(kinds), 2, style.PAGE, 2.3, sharey=True)
+    for ax, kind in zip(panels, kinds, strict=True):
+        plot_pairs(pairs, kind, y, ax, has_labels=False)
+        ax.set_title((notes or {}).get(kind, ""))
+        if not ax.get_subplotspec().is_first_col():
+            ax.set_ylabel("")
+    add_source_legend(panels[0].figure, pairs)
+    style.freeze_layout(panels[0].figure)
+    for ax, kind in zip(panels, kinds, strict=True):
+        label_points(ax, select_points(pairs, kind, y), kind, y)
+    return panels[0].figure
+
+
+@style.styled
+def draw_impact_vs_transfer(pairs: pd.DataFrame, note: str = "") -> Figure:
+    """Scatter the zero-shot score against mean impact with its legend, `note` above."""
+    figure = style.new_figure(style.PAGE, 3.2)
+    ax = figure.add_subplot()
+    ax.set_title(note)
+    add_source_legend(figure, pairs)
+    plot_impact_vs_transfer(pairs, ax)
+    return figure
+
+
+@style.styled
+def add_source_legend(figure: Figure, pairs: pd.DataFrame) -> None:
+    """Explain colours and markers above all panels; nothing where sources share one look."""
+    looks = style.source_looks(frames.one_strategy(pairs)["source_language"].unique())
+    if 1 < len(looks) <= len(style.PALETTE):
+        handles = [
+            Line2D([], [], linestyle="", marker=marker, color=colour, markersize=4, label=source)
+            for source, (colour, marker) in looks.items()
+        ]
+        figure.legend(handles=handles, title="source language", loc="outside upper left", ncols=len(handles))

@@ -1,0 +1,47 @@
+"""What an analysis holds: the tables and rows that several sections ask for."""
+
+import pandas as pd
+
+from xling.analysis.schema import Analysis
+from xling.report.words import frames
+
+
+def has_rows(analysis: Analysis, name: str) -> bool:
+    """Say whether a table is there and holds something."""
+    return name in analysis.tables and not analysis.tables[name].empty
+
+
+def main_strategy(analysis: Analysis) -> str:
+    """Name the strategy of the main results."""
+    return str(analysis.facts.get("strategy") or frames.main_strategy(analysis.tables["pairs"]))
+
+
+def main_pairs(analysis: Analysis) -> pd.DataFrame:
+    """Take the rows of ``pairs`` that belong to the main strategy."""
+    return frames.one_strategy(analysis.tables["pairs"], main_strategy(analysis))
+
+
+def metric_name(analysis: Analysis) -> str:
+    """Name the study's transfer metric in words, e.g. ``accuracy``."""
+    return frames.metric_name(analysis.tables["pairs"]) if has_rows(analysis, "pairs") else "score"
+
+
+def has_impact(analysis: Analysis) -> bool:
+    """Say whether any impact was measured between different languages."""
+    return has_rows(analysis, "pairs") and bool(frames.cross_language(main_pairs(analysis))["impact"].notna().any())
+
+
+def tests_of(analysis: Analysis, name: str) -> pd.DataFrame:
+    """Take the rows of one correlation analysis; an empty frame where there are none."""
+    if not has_rows(analysis, "correlations"):
+        return pd.DataFrame()
+    return frames.select_analysis(analysis.tables["correlations"], name)
+
+
+def drop_blank_columns(frame: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
+    """Keep those of `columns` that hold anything at all."""
+    return frame[[name for name in columns if name in frame and not _is_blank(frame[name])]]
+
+
+def _is_blank(column: pd.Series) -> bool:
+    return bool((column.isna() | (column.astype(str) == "")).all())

@@ -1,0 +1,127 @@
+"""Sentences derived from the tables: each states its n and p, and says so where nothing is significant."""
+
+import pandas as pd
+
+from xling.analysis.schema import MEAN_LABEL
+from xling.report.words import numbers
+
+LEVEL = 0.05
+
+
+def layer_phrase(label: str) -> str:
+    """Name a layer in running text.
+
+    >>> layer_phrase("07"), layer_phrase("mean"), layer_phrase("")
+    ('layer 7', 'mean over layers', '')
+    """
+    return {MEAN_LABEL: "mean over layers", "": ""}.get(label, f"layer {label.lstrip('0') or '0'}")
+
+
+def predictor_phrase(predictor: str) -> str:
+    """Name a predictor in running text.
+
+    >>> predictor_phrase("genetic"), predictor_phrase("impact")
+    ('genetic distance', 'impact')
+    """
+    return predictor if predictor == "impact" else f"{predictor} distance"
+
+
+def range_of(counts: pd.Series) -> str:
+    r"""Phrase counts that may differ between rows.
+
+    >>> range_of(pd.Series([56, 56])), range_of(pd.Series([50, 56]))
+    ('n\xa0=\xa056', 'n\xa0=\xa050 to 56')
+    """
+    low, high = int(counts.min()), int(counts.max())
+    return f"n\xa0=\xa0{low}" if low == high else f"n\xa0=\xa0{low} to {high}"
+
+
+def describe_test(row: pd.Series) -> str:
+    """State one coefficient with everything needed to judge it."""
+    where = ", ".join(part for part in (predictor_phrase(row["predictor"]), layer_phrase(row["layer_label"])) if part)
+    figures = [f"r\xa0=\xa0{numbers.coefficient(row['pearson_r'])}", numbers.interval(row["ci_low"], row["ci_high"])]
+    figures.append(f"n\xa0=\xa0{int(row['n_pairs'])} pairs")
+    if row["n_pairs_permuted"] < row["n_pairs"]:
+        figures.append(f"permuted over {int(row['n_pairs_permuted'])} of them")
+    figures += [f"QAP {numbers.p_value(row['p_qap_pearson'])}", f"family-wise {numbers.p_value(row['p_max_t'])}"]
+    return f"{where}: {', '.join(part for part in figures if part)}"
+
+
+def strongest(tests: pd.DataFrame) -> pd.Series | None:
+    """Find the row with the largest |r|, or None where no coefficient exists."""
+    sizes = tests["pearson_r"].abs().dropna()
+    return None if sizes.empty else tests.loc[sizes.idxmax()]
+
+
+def count_significant(tests: pd.DataFrame) -> tuple[int, int, int]:
+    """Count coefficients tested, significant family-wise, and significant at a false discovery rate of 5 %."""
+    family, rate = tests["p_max_t"], tests["p_bh"]
+    return int(family.notna().sum()), int((family <= LEVEL).sum()), int((rate <= LEVEL).sum())
+
+
+def describe_family(tests: pd.DataFrame) -> list[str]:
+    """Say how much of one analysis survives correction, and what its strongest coefficient is."""
+    top = strongest(tests)
+    if top is None:
+        return [f"No coefficient could be computed: {reasons(tests) or 'no pair has both values'}."]
+    n_tested, family, rate = count_significant(tests)
+    if n_tested == 0:
+        verdict = f"No p-value is available ({reasons(tests) or 'no reason given'}), so nothing is claimed."
+    elif family == rate == 0:
+        verdict = (
+            f"{_none_of(n_tested)} significant after correction, neither family-wise (max-T) nor at a false discovery "
+            "rate of 5 % (Benjamini–Hochberg): these data do not show an association."
+        )
+    else:
+        verdict = (
+            f"Of {numbers.plural(n_tested, 'coefficient')} tested, {family} {_differ(family)} from 0 family-wise "
+            f"(max-T, "
+            f"p ≤ .05) and {rate} at a false discovery rate of 5 % (Benjamini–Hochberg)."
+        )
+    return [verdict, f"Strongest in size: {describe_test(top)}."]
+
+
+def _none_of(count: int) -> str:
+    return "The single coefficient tested is not" if count == 1 else f"None of the {count} coefficients tested is"
+
+
+def _differ(count: int) -> str:
+    return "differs" if count == 1 else "differ"
+
+
+def describe_signs(tests: pd.DataFrame) -> str:
+    """Count the directions of the family-wise significant coefficients; empty where there is none."""
+    kept = tests[tests["p_max_t"] <= LEVEL]
+    negative, positive = int((kept["pearson_r"] < 0).sum()), int((kept["pearson_r"] > 0).sum())
+    if kept.empty:
+        return ""
+    predictors = numbers.listing([f"{name} ({count})" for name, count in _counts(kept["predictor"])])
+    return (
+        f"Signs of those significant family-wise: {negative} negative, {positive} positive. By predictor: {predictors}."
+    )
+
+
+def _counts(names: pd.Series) -> list[tuple[str, int]]:
+    counts = names.value_counts()
+    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+
+
+def reasons(tests: pd.DataFrame) -> str:
+    """List the distinct reasons given for missing numbers, with the layers they concern; empty where there is none."""
+    given = tests[tests["reason"].fillna("") != ""]
+    phrases = []
+    for reason, rows in given.groupby("reason", sort=False):
+        labels = sorted({layer_phrase(label) for label in rows["layer_label"]} - {""})
+        where = f"{numbers.listing(labels)}: " if 0 < len(labels) <= 3 else ""
+        phrases.append(f"{where}{reason}")
+    return "; ".join(phrases)
+
+
+def note_per_predictor(tests: pd.DataFrame) -> dict[str, str]:
+    """Write the line above each scatter panel: coefficient, n and corrected p-value."""
+    return {
+        row["predictor"]: f"r = {numbers.coefficient(row['pearson_r'])}, n = {int(row['n_pairs'])}, "
+        f"family-wise {numbers.p_value(row['p_max_t'])}"
+        for _, row in tests.iterrows()
+        if not numbers.is_missing(row["pearson_r"])
+    }

@@ -1,0 +1,48 @@
+"""Which studies use what in the cache: every run's record says what it was made from."""
+
+from pathlib import Path
+
+import yaml
+
+from xling.errors import MissingFileError
+from xling.machine.precision import probe_precision
+from xling.probing.base_store import shared_store
+from xling.runs.directory import CONFIG_FILE, DATA_FILE, ENVIRONMENT_FILE
+from xling.storage.atomic import read_json
+
+
+def find_users(runs: Path, cache_dir: Path) -> dict[Path, set[str]]:
+    """Map entries of the cache to the studies below `runs` that use them, complete or not.
+
+    Args:
+        runs: folder of one study or of several.
+        cache_dir: absolute path of the cache.
+
+    Raises:
+        MissingFileError: there is no such folder.
+    """
+    if not runs.is_dir():
+        raise MissingFileError(f"expected a folder of runs at {runs}, found none; give --runs FOLDER")
+    users: dict[Path, set[str]] = {}
+    for config_file in runs.rglob(CONFIG_FILE):
+        run = config_file.parent
+        if all((run / name).is_file() for name in (ENVIRONMENT_FILE, DATA_FILE)):
+            config = yaml.safe_load(config_file.read_text(encoding="utf-8"))
+            for entry in entries_of(config, read_json(run / ENVIRONMENT_FILE), read_json(run / DATA_FILE), cache_dir):
+                users.setdefault(entry, set()).add(config["study"])
+    return users
+
+
+def entries_of(config: dict, environment: dict, data: dict, cache_dir: Path) -> list[Path]:
+    """Cache entries of one run, from what its directory records."""
+    model, probe = environment["model"], config["probe"]
+    base = shared_store(
+        cache_dir / "base",
+        model_hash=model["content_hash"],
+        layers=probe["layers"] or config["model"]["layers"],
+        pooling=probe["pooling"],
+        precision=probe_precision(config["trainer"]["precision"], probe["autocast"]),
+        fingerprints={},
+    )
+    tokenised = [cache_dir / "tokenised" / facts["fingerprint"][:24] for facts in data.values()]
+    return [base.folder, *tokenised, cache_dir / "models" / model["revision"]]

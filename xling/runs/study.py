@@ -1,0 +1,89 @@
+"""All complete runs of a study as tidy tables."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from xling.errors import MissingFileError, XlingError
+from xling.runs.directory import CONFIG_FILE, MANIFEST_FILE, RunDirectory
+from xling.runs.tables import ALIGNMENT, ALIGNMENT_FILE, IMPACT_FILE, TRANSFER_FILE
+
+
+@dataclass(frozen=True)
+class Study:
+    """What :func:`load_study` found.
+
+    Attributes:
+        impact: rows of all runs, columns of :data:`xling.runs.tables.IMPACT`.
+        transfer: rows of all runs, columns of :data:`xling.runs.tables.TRANSFER`.
+        alignment: rows of the runs that measured it, columns of :data:`xling.runs.tables.ALIGNMENT`; may be empty.
+        runs: one row per complete run: path, the manifest's facts and recipe, its settings in words.
+        skipped: (directory, reason) of what was left out.
+    """
+
+    impact: pd.DataFrame
+    transfer: pd.DataFrame
+    alignment: pd.DataFrame
+    runs: pd.DataFrame
+    skipped: list[tuple[str, str]]
+
+
+def load_study(directory: Path | str) -> Study:
+    """Read every complete run below `directory`.
+
+    Args:
+        directory: a study's folder, or any folder above or below.
+
+    Raises:
+        MissingFileError: there is no such folder, or no complete run in it.
+    """
+    directory = Path(directory)
+    if not directory.is_dir():
+        raise MissingFileError(f"expected a folder with runs at {directory}, found none; give the study's folder")
+    tables, runs, skipped = [], [], []
+    for path in sorted({file.parent for file in _markers(directory)}):
+        try:
+            manifest, frames = _load_run(RunDirectory(path))
+        except XlingError as error:
+            skipped.append((str(path), str(error)))
+            continue
+        tables.append(frames)
+        facts = {key: value for key, value in manifest.items() if key != "files"}
+        runs.append({"path": str(path), "recipe": RunDirectory(path).recipe()} | facts)
+    if not tables:
+        reasons = "".join(f"; {path}: {reason}" for path, reason in skipped[:3])
+        raise MissingFileError(f"expected at least one complete run below {directory}, found none{reasons}")
+    impact, transfer, alignment = (_concat(frames) for frames in zip(*tables, strict=True))
+    return Study(impact, transfer, alignment, pd.DataFrame(runs), skipped)
+
+
+def _concat(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    filled = [frame for frame in frames if not frame.empty]
+    return pd.concat(filled, ignore_index=True) if filled else frames[0]
+
+
+def _markers(directory: Path) -> Iterable[Path]:
+    yield from directory.rglob(MANIFEST_FILE)
+    yield from directory.rglob(CONFIG_FILE)
+
+
+def _load_run(run: RunDirectory) -> tuple[dict, list[pd.DataFrame]]:
+    if not run.is_complete:
+        raise MissingFileError("the run is not complete (no manifest)")
+    manifest = run.read_manifest()
+    impact, transfer = (pd.read_parquet(run.path / name) for name in (IMPACT_FILE, TRANSFER_FILE))
+    alignment = run.path / ALIGNMENT_FILE
+    return manifest, [
+        impact,
+        _with_score(transfer),
+        pd.read_parquet(alignment) if alignment.is_file() else pd.DataFrame(columns=list(ALIGNMENT)),
+    ]
+
+
+def _with_score(transfer: pd.DataFrame) -> pd.DataFrame:
+    """Read a table from before tasks named their metric."""
+    if "accuracy" in transfer and "score" not in transfer:
+        return transfer.rename(columns={"accuracy": "score"}).assign(metric="accuracy")
+    return transfer

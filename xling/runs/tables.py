@@ -1,0 +1,60 @@
+"""The tables a run writes and the analysis reads: names of files and columns, in one place.
+
+One row of ``transfer`` is one target language at one validation; one row of ``impact`` is one layer of it.
+A missing number is NaN and its row says why in `reason`.
+"""
+
+IMPACT_FILE = "impact.parquet"
+TRANSFER_FILE = "transfer.parquet"
+ALIGNMENT_FILE = "alignment.parquet"
+
+KEYS = {
+    "study": "name of the study, shared by all its runs",
+    "source_language": "language fine-tuned on",
+    "target_language": "language evaluated; none of its labels are used",
+    "strategy": "name of the freezing strategy, e.g. none, bottom_3, random_3_seed1",
+    "seed": "seed of initialisation, order and dropout",
+    "epoch": "epochs completed when measured; 0 = before training",
+    "step": "optimiser steps completed when measured; 0 = before training",
+    "is_in_language": "source_language == target_language",
+}
+"""Columns shared by both tables."""
+
+TRANSFER = KEYS | {
+    "metric": "name of the task's transfer metric: accuracy, macro_f1, f1 (of entities, or of answers)",
+    "score": "its value on the target, 0..1",
+    "n_examples": "number of examples (of words, where words are classified) evaluated",
+}
+"""Further metrics of the task follow by their own name, e.g. macro_f1, exact_match. Tables written before 2026-11-22 hold a
+column accuracy instead of metric and score; :func:`xling.runs.study.load_study` reads both."""
+
+
+IMPACT = KEYS | {
+    "layer": "0 = embedding output, i = hidden_states[i] = output of encoder block i",
+    "is_frozen": "the layer's parameters received no gradient",
+    "n_examples": "number of probe examples compared",
+    "impact": "1 - debiased linear CKA between base and fine-tuned representations",
+    "impact_biased": "1 - biased linear CKA, the paper's estimator",
+    "reason": "why impact is NaN, else empty",
+}
+"""Further columns follow: measures by their own name (similarity, not impact); with probe.uncertainty impact_se, impact_low,
+impact_high (95 % jackknife interval over premises), null_cka_mean, null_cka_q95, null_p_value, influence_group, influence."""
+
+ALIGNMENT = KEYS | {
+    "layer": IMPACT["layer"],
+    "n_examples": "number of parallel examples compared",
+    "reason": "why a measure is NaN, else empty",
+}
+"""Similarity of the source's and the target's representations of the same examples; measures follow by name."""
+
+
+RESTORED = {
+    "restored_layers": "layers with base weights, joined by '+'; '' for the fine-tuned model as it is",
+    "weight": "1 = base weights, 0 = fine-tuned weights, between = interpolated",
+    "source_language": "language fine-tuned on",
+    "target_language": "language evaluated",
+    "is_in_language": "source_language == target_language",
+    "score": "the task's transfer metric with the layers restored, 0..1",
+    "change": "score - score of the fine-tuned model",
+}
+"""Columns of ``restored``; a column per distance kind follows."""

@@ -1,0 +1,154 @@
+"""What a sweep would do: its runs, what is done already, what the rest will cost. Nothing is trained, fetched or written."""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+from rich.console import Console
+
+from xling.errors import XlingError
+from xling.runs.directory import CONFIG_FILE, MANIFEST_FILE, RunDirectory
+from xling.runs.plan import RunKey, run_key, study_folder
+from xling.runs.status import RunStatus, read_status
+from xling.storage.atomic import read_json
+from xling.sweeps.cost import CPU_RATE, GPU_RATE, TOKENS
+from xling.sweeps.estimate import (
+    estimate_checkpoint,
+    estimate_representations,
+    estimate_seconds,
+    estimate_shared,
+    flop_rate,
+    free_bytes,
+)
+from xling.sweeps.status_table import phrase_counts, phrase_duration, run_table
+
+_MACHINE_SETTINGS = (("trainer", "precision"), ("model", "weights"))
+"""``auto`` there is resolved when a run starts."""
+
+
+def print_dry_run(configs: Sequence[dict[str, Any]]) -> None:
+    """Print the runs that `configs` ask for, by study, and the estimates for what is not done."""
+    console = Console(soft_wrap=True)
+    studies: dict[Path, dict[RunKey, dict[str, Any]]] = {}
+    for config in configs:
+        studies.setdefault(study_folder(config), {})[run_key(config)] = config
+    for folder, runs in studies.items():
+        states = {key: planned_state(folder, key, config) for key, config in runs.items()}
+        console.print(run_table(f"{folder} (dry run)", list(states.values())))
+        for key, state in states.items():
+            if state.reason:
+                console.print(f"{state.state}  {key.folder}: {state.reason}", markup=False)
+        console.print(phrase_counts(list(states.values())))
+        left = [runs[key] for key, state in states.items() if state.state not in ("done", "running", "refused")]
+        for sentence in [phrase_hours(folder, left), *phrase_disk(left)]:
+            console.print(sentence, markup=False, highlight=False)
+    n_runs = sum(len(runs) for runs in studies.values())
+    if n_runs < len(configs):
+        console.print(f"{len(configs) - n_runs} of {len(configs)} jobs ask for a run that another one asks for too")
+
+
+def planned_state(folder: Path, key: RunKey, config: dict[str, Any]) -> RunStatus:
+    """State of a run as it would be met: ``to do`` where there is nothing, ``refused`` where its folder holds another."""
+    path = folder / key.folder
+    try:
+        RunDirectory(path).check_config(_as_recorded(path / CONFIG_FILE, config))
+    except XlingError as error:
+        return RunStatus(*key, "refused", reason=str(error))
+    status = read_status(folder, key)
+    return replace(status, state="to do") if status.state == "missing" else status
+
+
+def _as_recorded(path: Path, config: dict[str, Any]) -> dict[str, Any]:
+    """Take what was recorded for settings that mean "what this machine has"."""
+    if not path.is_file():
+        return config
+    recorded = yaml.safe_load(path.read_text(encoding="utf-8"))
+    for group, name in _MACHINE_SETTINGS:
+        if config[group][name] == "auto":
+            config = config | {group: config[group] | {name: recorded[group][name]}}
+    return config
+
+
+def measured_seconds(folder: Path) -> dict[str, list[float]]:
+    """Seconds of the study's finished runs, by strategy; of a resumed run at least its training over all starts."""
+    seconds: dict[str, list[float]] = {}
+    for path in folder.glob(f"*/*/seed_*/{MANIFEST_FILE}"):
+        manifest = read_json(path)
+        seconds.setdefault(manifest["strategy"], []).append(max(manifest["seconds"], manifest["train_seconds"]))
+    return seconds
+
+
+def phrase_hours(folder: Path, left: Sequence[Mapping[str, Any]]) -> str:
+    """Say how long the runs that are left will take, one after another, and what says so."""
+    if not left:
+        return "Time: nothing is left to do"
+    measured = measured_seconds(folder)
+    if measured:
+        every = [seconds for runs in measured.values() for seconds in runs]
+        each = [statistics.mean(measured.get(run_key(config).strategy, every)) for config in left]
+        basis = f"the mean of {len(every)} finished runs of this study, per strategy where it has any"
+    else:
+        each = [estimate_seconds(config) for config in left]
+        basis = _phrase_rule(left[0])
+    unknown = sum(seconds is None for seconds in each)
+    if unknown:
+        return f"Time: unknown for {unknown} of {len(left)} runs: encoder or data are not on this machine"
+    return f"Time: about {phrase_duration(sum(each))} for {len(left)} runs, one after another; by {basis}"
+
+
+def _phrase_rule(config: Mapping[str, Any]) -> str:
+    rate = flop_rate(config["trainer"]["accelerator"])
+    source = "assumed, not measured" if rate == GPU_RATE else f"{CPU_RATE:.0e} a core, measured with e5_small"
+    return (
+        f"rule of thumb: 2 operations a weight and token forward, up to 4 backward, {TOKENS} tokens an example, "
+        f"{rate:.0e} operations a second ({source}); a factor of 3 either way on an idle machine, more for tiny models"
+    )
+
+
+def phrase_disk(left: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Say what the runs that are left will keep on disk, and what is free there."""
+    if not left:
+        return []
+    checkpoints = [estimate_checkpoint(config) for config in left]
+    written = [estimate_representations(config) for config in left]
+    shared: dict[str, int] = {}
+    for config in left:
+        shared |= estimate_shared(config)
+    if None in checkpoints or None in written:
+        return ["Disk: unknown: encoder or data are not on this machine"]
+    kept = [size * bool(config["keep_checkpoint"]) for size, config in zip(checkpoints, left, strict=True)]
+    passing = 2 * max(checkpoints)
+    representations = f", {_gigabytes(sum(written))} of representations" if sum(written) else ""
+    return [
+        f"Disk, runs: {_gigabytes(sum(kept))} of checkpoints{representations}; while a run trains {_gigabytes(passing)} more (a "
+        "new checkpoint is written before the old one goes)",
+        _phrase_free(Path(left[0]["output_dir"]), sum(kept) + sum(written) + passing),
+        f"Disk, cache: {_gigabytes(sum(shared.values()))} at most, shared by all runs: {_phrase_shared(shared)}",
+        _phrase_free(Path(left[0]["cache_dir"]), sum(shared.values())),
+    ]
+
+
+def _phrase_shared(shared: Mapping[str, int]) -> str:
+    kinds: dict[str, int] = {}
+    for name, size in shared.items():
+        kind = " ".join(name.split()[:2])
+        kinds[kind] = kinds.get(kind, 0) + size
+    return ", ".join(f"{_gigabytes(size)} of {kind}" for kind, size in kinds.items())
+
+
+def _phrase_free(folder: Path, need: int) -> str:
+    free = free_bytes(folder)
+    verdict = "" if free > need else ": NOT ENOUGH; see keep_checkpoint=false, xling-cache prune, output_dir, cache_dir"
+    return f"  free where {folder} is: {_gigabytes(free)}{verdict}"
+
+
+def _gigabytes(n_bytes: int) -> str:
+    """Phrase a size.
+
+    >>> _gigabytes(1_234_000_000), _gigabytes(5_600_000)
+    ('1.2 GB', '0.006 GB')
+    """
+    return f"{n_bytes / 1e9:.3f} GB" if n_bytes < 5e7 else f"{n_bytes / 1e9:.1f} GB"

@@ -1,0 +1,53 @@
+"""The runs that a command line asks for, known before the first of them starts."""
+
+import sys
+from typing import Any
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import DictConfig, OmegaConf, open_dict
+from rich.progress import track
+
+from xling.errors import XlingValueError
+
+
+def expand_sweep(config: DictConfig) -> list[dict[str, Any]]:
+    """Compose every job of a sweep as Hydra's basic sweeper will.
+
+    Args:
+        config: what Hydra gives to ``on_multirun_start``, its own node included.
+
+    Returns:
+        One plain configuration per job, in order.
+
+    Raises:
+        XlingValueError: another sweeper chooses the jobs while it goes.
+    """
+    sweeper = config.hydra.sweeper
+    if not sweeper["_target_"].endswith(BasicSweeper.__name__):
+        raise XlingValueError(
+            f"the runs of hydra.sweeper={sweeper['_target_']} cannot be known beforehand; use hydra/sweeper=basic"
+        )
+    loader = GlobalHydra.instance().config_loader()
+    arguments = [f"{key}={value}" for key, value in (sweeper.get("params") or {}).items()]
+    arguments += OmegaConf.to_container(config.hydra.overrides.task, resolve=False)
+    overrides = OverridesParser.create(config_loader=loader).parse_overrides(arguments)
+    (jobs,) = BasicSweeper.split_arguments(overrides, max_batch_size=None)
+    shown = track(jobs, "composing the runs", transient=True, disable=not sys.stdout.isatty())
+    return [plain_config(loader.load_sweep_config(config, job)) for job in shown]
+
+
+def plain_config(config: DictConfig) -> dict[str, Any]:
+    """Resolve a composed configuration as a job would see it, without Hydra's own node."""
+    hydra_config = HydraConfig.instance()
+    before, hydra_config.cfg = hydra_config.cfg, None
+    try:
+        hydra_config.set_config(config)
+        config = config.copy()
+        with open_dict(config):
+            del config["hydra"]
+        return OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    finally:
+        hydra_config.cfg = before

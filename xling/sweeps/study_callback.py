@@ -1,0 +1,78 @@
+"""Hydra's callback that notes, before a sweep's first job, which runs were asked for."""
+
+import logging
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from hydra.errors import HydraException
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig
+
+from xling.errors import UnreachableError, XlingError
+from xling.runs.plan import RunKey, record_plan, run_key, study_folder
+from xling.storage.atomic import write_text
+from xling.sweeps.expand import expand_sweep, plain_config
+
+log = logging.getLogger(__name__)
+
+
+class StudyCallback(Callback):
+    """Before a sweep's first job: notes in the study what was asked for; with ``dry_run=true`` prints that and ends.
+
+    Runs where the command was typed, before a launcher is made, so that a dry run submits nothing to a cluster.
+    """
+
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """A single run."""
+        if config.dry_run:
+            do_instead(_print_dry_run, lambda: [plain_config(config)])
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """A sweep."""
+        if config.dry_run:
+            do_instead(_print_dry_run, lambda: expand_sweep(config))
+        try:
+            _check_writable(Path(config.hydra.sweep.dir))
+            _record(expand_sweep(config))
+        except UnreachableError as error:  # Hydra would write next, and show a traceback
+            log.error("error: %s", error)
+            sys.exit(1)
+        except (XlingError, OSError) as error:  # the jobs say themselves what is wrong with a setting or a folder
+            log.warning("the study keeps no list of its runs: %s", error)
+        except HydraException:
+            return  # Hydra validates every job next, and says it
+
+
+def _check_writable(folder: Path) -> None:
+    probe = folder / ".writable"
+    write_text(probe, " " * 2**16)  # a full disk takes an empty file
+    probe.unlink(missing_ok=True)  # another sweep may start in this moment
+
+
+def do_instead(action: Callable[[Sequence[dict]], None], configs: Callable[[], Sequence[dict]]) -> NoReturn:
+    """Act on all jobs of a command at once and end it: status 0, or 1 and one sentence.
+
+    Hydra turns what a callback raises into a warning, so that it must end here.
+    """
+    try:
+        action(configs())
+    except (XlingError, HydraException) as error:
+        log.error("error: %s", error)
+        sys.exit(1)
+    sys.exit(0)
+
+
+def _print_dry_run(configs: Sequence[dict[str, Any]]) -> None:
+    from xling.sweeps.dry_run import print_dry_run  # builds on this module
+
+    print_dry_run(configs)
+
+
+def _record(configs: Sequence[Mapping[str, Any]]) -> None:
+    studies: dict[Path, list[RunKey]] = {}
+    for config in configs:
+        studies.setdefault(study_folder(config), []).append(run_key(config))
+    for folder, runs in studies.items():
+        record_plan(folder, runs)

@@ -1,0 +1,101 @@
+"""The LightningModule of extractive question answering, and its scores."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torchmetrics import Metric
+from torchmetrics.utilities import dim_zero_cat
+
+from xling.tasks.answers import answer_f1, exact_match
+from xling.tasks.heads import TokenHead
+from xling.tasks.transfer_module import TransferModule
+
+METRICS = ("f1", "exact_match")
+
+
+class AnswerScores(Metric):
+    """Exact match and F1 of each question's best window; a question's windows may come in different batches."""
+
+    full_state_update = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        for name in ("questions", "certainty", "values"):
+            self.add_state(name, [], dist_reduce_fx="cat")
+
+    def update(self, questions: Tensor, certainty: Tensor, values: Tensor) -> None:
+        """Take windows: their questions' ids [n] int64, how good their best span is [n], and its F1 and exact match [n, 2]."""
+        self.questions.append(questions)
+        self.certainty.append(certainty)
+        self.values.append(values)
+
+    def compute(self) -> dict[str, Tensor]:
+        """f1 and exact_match, 0..1, and n_examples, which counts questions."""
+        states = (self.questions, self.certainty, self.values)
+        questions, certainty, values = (dim_zero_cat(state).cpu() for state in states)
+        order = certainty.argsort(descending=True, stable=True)
+        order = order[questions[order].argsort(stable=True)]  # by question, the surest window first
+        is_first = torch.ones(len(order), dtype=torch.bool)
+        is_first[1:] = questions[order][1:] != questions[order][:-1]
+        best = values[order][is_first].double()
+        scores = dict(zip(METRICS, best.mean(dim=0), strict=True))
+        return scores | {"n_examples": torch.tensor(len(best))}
+
+
+class SpanClassifier(TransferModule):
+    """An encoder with a score per token for being the first and the last of the answer.
+
+    Batches have start and end [batch], context_start and context_end [batch, sequence], question_id [batch], and the texts
+    context and answers.
+
+    Args:
+        encoder: see :class:`xling.tasks.transfer_module.TransferModule`, which takes `settings`.
+        max_answer_length: tokens of an answer at most.
+    """
+
+    def __init__(self, encoder: nn.Module, *, max_answer_length: int, **settings: Any) -> None:
+        head = TokenHead(encoder.config.hidden_size, 2)
+        super().__init__(encoder, head, metrics=METRICS, meter=AnswerScores(), **settings)
+        self.max_answer_length = max_answer_length
+
+    def loss(self, batch: dict[str, Any]) -> tuple[Tensor, int]:
+        """Summed cross-entropy of the first and the last token, their mean; and the number of windows."""
+        first, last = self(batch).masked_fill(batch["attention_mask"][..., None] == 0, -torch.inf).unbind(dim=-1)
+        total = nn.functional.cross_entropy(first, batch["start"], reduction="sum")
+        total = total + nn.functional.cross_entropy(last, batch["end"], reduction="sum")
+        return total / 2, len(batch["start"])
+
+    def score(self, meter: AnswerScores, outputs: Tensor, batch: dict[str, Any], language: str) -> None:
+        """Take each window's best span and its scores."""
+        first, last, certainty = best_spans(outputs.float(), batch["context_start"] >= 0, self.max_answer_length)
+        rows = torch.arange(len(first), device=first.device)
+        starts, ends = batch["context_start"][rows, first].tolist(), batch["context_end"][rows, last].tolist()
+        texts = [context[s:e] for context, s, e in zip(batch["context"], starts, ends, strict=True)]
+        values = [
+            [answer_f1(text, true, language), exact_match(text, true, language)]
+            for text, true in zip(texts, batch["answers"], strict=True)
+        ]
+        meter.update(batch["question_id"], certainty, certainty.new_tensor(values).view(-1, len(METRICS)))
+
+
+def best_spans(logits: Tensor, is_context: Tensor, max_length: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The span of at most `max_length` tokens of the context with the largest sum of both scores.
+
+    Args:
+        logits: [batch, sequence, 2], for the first and the last token.
+        is_context: [batch, sequence] bool; at least one in each row.
+        max_length: >= 1.
+
+    Returns:
+        First token, last token, and the sum, each [batch].
+
+    >>> logits = torch.tensor([[[9.0, 9.0], [1.0, 0.0], [0.0, 2.0]]])
+    >>> [x.tolist() for x in best_spans(logits, torch.tensor([[False, True, True]]), 2)]
+    [[1], [2], [3.0]]
+    """
+    first, last = logits.masked_fill(~is_context[..., None], -torch.inf).unbind(dim=-1)
+    sums = first[:, :, None] + last[:, None, :]
+    is_span = torch.ones(sums.shape[1:], dtype=torch.bool, device=sums.device).triu().tril(max_length - 1)
+    best, place = sums.masked_fill(~is_span, -torch.inf).flatten(start_dim=1).max(dim=1)
+    return place // sums.shape[-1], place % sums.shape[-1], best

@@ -1,0 +1,152 @@
+"""What fine-tuning of an encoder is, whatever the task: the optimiser, ids for callbacks, scores on every target language."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from contextlib import nullcontext
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+from torchmetrics import Metric
+from transformers import get_constant_schedule_with_warmup, get_linear_schedule_with_warmup
+
+from xling.machine.distributed import StepMeanLoss
+from xling.models.fast.packing import check_packs, encode_packed
+from xling.models.fast.prefix import blocks_after
+
+_INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+
+
+class TransferModule(StepMeanLoss, pl.LightningModule, ABC):
+    """An encoder with a head; a task's module says what the loss is and what is scored.
+
+    Batches are dicts with input_ids, attention_mask, (token_type_ids,) example_id and group_id. Validation takes one loader
+    per target language. Logs ``train/loss`` and ``val/<metric>/<language>`` for every metric.
+
+    Args:
+        encoder: a Hugging Face encoder; its output 0 is the last hidden state [batch, sequence, hidden].
+        head: maps (hidden states, mask) to what :meth:`loss` and :meth:`score` read.
+        metrics: names of the scores, 0..1, that `meter` computes; the first is the transfer metric.
+        meter: counts over one language's validation; ``compute()`` gives ``{metric: score, ..., "n_examples": n}``.
+        target_languages: names of the validation loaders, in any order.
+        learning_rate: peak of AdamW.
+        weight_decay: of AdamW.
+        warmup_fraction: share of all steps over which the rate rises from 0.
+        schedule: ``linear`` decay to 0 or ``constant``.
+        evaluation_autocast: False runs validation in float32 whatever the training precision; early layers' impact of
+            1e-4 to 1e-3 is below bfloat16's noise.
+        packed: train without padding, see :mod:`xling.models.fast.packing`; validation pads, since callbacks read layers there.
+
+    Raises:
+        XlingValueError: `packed` with an encoder that cannot.
+    """
+
+    def __init__(
+        self,
+        encoder: nn.Module,
+        head: nn.Module,
+        *,
+        metrics: Sequence[str],
+        meter: Metric,
+        target_languages: Sequence[str],
+        learning_rate: float,
+        weight_decay: float = 0.0,
+        warmup_fraction: float = 0.0,
+        schedule: str = "linear",
+        evaluation_autocast: bool = False,
+        packed: bool = False,
+    ) -> None:
+        super().__init__()
+        self.encoder, self.head = encoder, head
+        self.metrics, self.transfer_metric = tuple(metrics), metrics[0]
+        self.learning_rate, self.weight_decay = learning_rate, weight_decay
+        self.warmup_fraction, self.schedule = warmup_fraction, schedule
+        self.evaluation_autocast, self.packed = evaluation_autocast, packed
+        if packed:
+            check_packs(encoder)
+        self.prefix_layer: int | None = None
+        """Layer whose output training batches bring along as `prefix`."""
+        self.target_languages = tuple(target_languages)
+        self.meters = nn.ModuleList([meter.clone() for _ in target_languages])
+        self.transfer: dict[str, dict[str, float]] = {}
+        """Per target language of the last validation: every metric by name, and n_examples."""
+
+    @abstractmethod
+    def loss(self, batch: dict[str, Any]) -> tuple[Tensor, int | Tensor]:
+        """Summed loss of a batch, and over how many examples (or words) it is summed."""
+
+    @abstractmethod
+    def score(self, meter: Metric, outputs: Any, batch: dict[str, Any], language: str) -> None:
+        """Count the batch's predictions; `outputs` is what ``self(batch)`` gave."""
+
+    def forward(self, batch: dict[str, Any]) -> Tensor:
+        """What the head makes of the last hidden states."""
+        return self.head(self.encode(batch), batch["attention_mask"])
+
+    def encode(self, batch: dict[str, Any]) -> Tensor:
+        """Last hidden states, [batch, sequence, hidden]: in training from a stored prefix and without padding, if so set."""
+        inputs = {name: batch[name] for name in _INPUTS if name in batch}
+        prefix = (self.prefix_layer, batch["prefix"]) if "prefix" in batch else None
+        if self.packed and self.training:
+            return encode_packed(self.encoder, **inputs, prefix=prefix)
+        with blocks_after(self.encoder, *prefix) if prefix else nullcontext():
+            return self.encoder(**inputs)[0]
+
+    def example_ids(self, batch: dict[str, Any]) -> Tensor:
+        """Stable ids of the batch's rows, [batch] int64, for callbacks that compare rows over time."""
+        return batch["example_id"]
+
+    def group_ids(self, batch: dict[str, Any]) -> Tensor:
+        """Ids [batch] int64 of groups of rows that are not independent, such as the pairs on one premise."""
+        return batch["group_id"]
+
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
+        """Mean loss of the whole step's batch, see :class:`xling.machine.distributed.StepMeanLoss`."""
+        total, count = self.loss(batch)
+        is_real = batch["example_id"][0] >= 0  # else it fills an empty share
+        loss = self.step_mean(total * is_real, count * is_real)
+        self.log("train/loss", loss, prog_bar=True, batch_size=len(batch["example_id"]))
+        return loss
+
+    def validation_step(self, batch: dict[str, Any], batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Count correct predictions; callbacks read the layers of this same forward pass."""
+        with torch.autocast(
+            self.device.type, enabled=self.evaluation_autocast and torch.is_autocast_enabled(self.device.type)
+        ):
+            outputs = self(batch)
+        language = list(self.trainer.val_dataloaders)[dataloader_idx]
+        if batch["example_id"][0] < 0:  # it fills an empty share; scored all the same, so that all processes hold alike
+            outputs, batch = outputs[:0], {name: column[:0] for name, column in batch.items()}
+        self.score(self.meters[self.target_languages.index(language)], outputs, batch, language)
+
+    def on_validation_epoch_start(self) -> None:
+        """Forget the counts of an earlier or interrupted validation."""
+        for meter in self.meters:
+            meter.reset()
+
+    def on_validation_epoch_end(self) -> None:
+        """Compute and log the scores on every target."""
+        self.transfer = {}
+        for language, meter in zip(self.target_languages, self.meters, strict=True):
+            if (
+                language in self.trainer.val_dataloaders
+            ):  # even if this process had none of its rows: a meter adds up over all
+                self.transfer[language] = {name: float(value) for name, value in meter.compute().items()}
+                for name in self.metrics:
+                    self.log(f"val/{name}/{language}", self.transfer[language][name], batch_size=1)
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """AdamW over what is not frozen, with the schedule stepped every optimiser step."""
+        trainable = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        is_fused = (
+            self.trainer.scaler is None
+        )  # a fused optimizer unscales float16 gradients itself, too late to clip them
+        optimizer = torch.optim.AdamW(trainable, lr=self.learning_rate, weight_decay=self.weight_decay, fused=is_fused)
+        n_steps = self.trainer.estimated_stepping_batches
+        warmup = round(self.warmup_fraction * n_steps)
+        if self.schedule == "linear":
+            scheduler = get_linear_schedule_with_warmup(optimizer, warmup, n_steps)
+        else:
+            scheduler = get_constant_schedule_with_warmup(optimizer, warmup)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}

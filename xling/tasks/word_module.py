@@ -1,0 +1,88 @@
+"""The LightningModule of word classification, and its scores."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torchmetrics import Metric
+from torchmetrics.utilities import dim_zero_cat
+
+from xling.data.collate import IGNORED
+from xling.tasks.entities import entity_f1
+from xling.tasks.heads import TokenHead
+from xling.tasks.transfer_module import TransferModule
+from xling.tasks.windows import WORD_BITS
+
+METRICS = ("accuracy", "entity_f1")
+
+
+class WordScores(Metric):
+    """Accuracy over words and F1 over entities, which may span windows and batches: words are kept with their ids.
+
+    Args:
+        labels: names of the classes.
+    """
+
+    full_state_update = False
+
+    def __init__(self, labels: Sequence[str]) -> None:
+        super().__init__()
+        self.labels = tuple(labels)
+        for name in ("words", "true", "predicted"):
+            self.add_state(name, [], dist_reduce_fx="cat")
+
+    def update(self, words: Tensor, predicted: Tensor, true: Tensor) -> None:
+        """Take words' ids (sentence and position) and labels, each [n] int64."""
+        self.words.append(words)
+        self.predicted.append(predicted)
+        self.true.append(true)
+
+    def compute(self) -> dict[str, Tensor]:
+        """accuracy and entity_f1, 0..1, and n_examples, which counts words."""
+        words, true, predicted = (dim_zero_cat(state).cpu() for state in (self.words, self.true, self.predicted))
+        order = words.argsort()
+        sizes = torch.unique_consecutive(words[order] >> WORD_BITS, return_counts=True)[1].tolist()
+        tags = (
+            [[self.labels[i] for i in s.tolist()] for s in labels[order].split(sizes)] for labels in (true, predicted)
+        )
+        return {
+            "accuracy": (true == predicted).double().mean(),
+            "entity_f1": torch.tensor(entity_f1(*tags), dtype=torch.float64),
+            "n_examples": torch.tensor(len(words)),
+        }
+
+
+class TokenClassifier(TransferModule):
+    """An encoder with a classifier on every word's first piece.
+
+    Batches have labels [batch, sequence] (-100: none), word [batch, sequence] (position in the sentence, -1: none) and
+    sentence_id [batch].
+
+    Args:
+        encoder: see :class:`xling.tasks.transfer_module.TransferModule`, which takes `settings`.
+        labels: names of the classes.
+        metric: transfer metric, one of :data:`METRICS`; entity_f1 is measured where it is the metric.
+    """
+
+    def __init__(self, encoder: nn.Module, *, labels: Sequence[str], metric: str, **settings: Any) -> None:
+        metrics = ["entity_f1", "accuracy"] if metric == "entity_f1" else ["accuracy"]
+        head = TokenHead(encoder.config.hidden_size, len(labels))
+        super().__init__(encoder, head, metrics=metrics, meter=WordScores(labels), **settings)
+
+    def word_ids(self, batch: dict[str, Any]) -> Tensor:
+        """Each token's word, unique over a set, [batch, sequence] int64; -1 where it belongs to none."""
+        ids = (batch["sentence_id"][:, None] << WORD_BITS) + batch["word"]
+        return ids.masked_fill(batch["word"] < 0, -1)
+
+    def loss(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
+        """Summed cross-entropy, and the number of words."""
+        logits, labels = self(batch).flatten(0, 1), batch["labels"].flatten()
+        return nn.functional.cross_entropy(logits, labels, ignore_index=IGNORED, reduction="sum"), (
+            labels != IGNORED
+        ).sum()
+
+    def score(self, meter: WordScores, outputs: Tensor, batch: dict[str, Any], language: str) -> None:
+        """Take each word's prediction, at its first piece."""
+        is_first = batch["labels"] != IGNORED
+        meter.update(self.word_ids(batch)[is_first], outputs.argmax(dim=-1)[is_first], batch["labels"][is_first])

@@ -1,0 +1,133 @@
+"""Classification of words: parts of speech, named entities."""
+
+import itertools
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pandas as pd
+from torch import nn
+from transformers import PreTrainedTokenizerBase
+
+from xling.data.collate import IGNORED
+from xling.data.examples import check_examples
+from xling.errors import XlingValueError, close_matches
+from xling.tasks.heads import refuse_pooler
+from xling.tasks.labels import check_labels, labels_of
+from xling.tasks.windows import WORD_BITS, Frame, pieces_of, window_id, windows
+from xling.tasks.word_module import METRICS, TokenClassifier
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TokenClassification:
+    """Columns: words and tags, lists of equal length. A word's label stands at its first piece.
+
+    Args:
+        labels: all tags; their order numbers the classes. None: those of the training examples, sorted.
+        metric: transfer metric, ``accuracy`` over words or ``entity_f1``, for tags O, B-TYPE and I-TYPE.
+
+    Raises:
+        XlingValueError: there is no such metric.
+    """
+
+    labels: Sequence[str] | None = None
+    metric: str = "accuracy"
+    fills: Mapping[str, int] = field(default_factory=lambda: {"labels": IGNORED, "word": -1}, init=False)
+
+    def __post_init__(self) -> None:
+        if self.metric not in METRICS:
+            raise XlingValueError(
+                f"unknown metric {self.metric!r}; expected {' or '.join(METRICS)}{close_matches(self.metric, METRICS)}"
+            )
+
+    def check(self, frame: pd.DataFrame, where: str) -> pd.DataFrame:
+        """Return `frame` if its examples fit.
+
+        Raises:
+            XlingValueError: no rows, a missing column, as many tags as words not, an unknown tag, an id that occurs twice.
+        """
+        frame = check_examples(frame, ("words", "tags"), where)
+        frame = frame.assign(
+            **{column: frame[column].map(list) for column in ("words", "tags")}
+        )  # parquet gives arrays
+        lengths, n_tags = frame["words"].map(len), frame["tags"].map(len)
+        if (lengths != n_tags).any() or (lengths == 0).any() or lengths.max() >= 1 << WORD_BITS:
+            row = frame[(lengths != n_tags) | (lengths == 0) | (lengths >= 1 << WORD_BITS)].iloc[0]
+            raise XlingValueError(
+                f"{where}: expected a tag for each of 1 to {(1 << WORD_BITS) - 1:,} words, found {len(row['tags'])} tags and "
+                f"{len(row['words'])} words in example {row['example_id']}"
+            )
+        tags = set(itertools.chain.from_iterable(frame["tags"]))
+        check_labels(tags, self.labels, where, "tag")
+        if self.metric == "entity_f1" and (other := sorted(t for t in tags if t != "O" and t[:2] not in ("B-", "I-"))):
+            raise XlingValueError(
+                f"{where}: entity_f1 needs tags O, B-TYPE and I-TYPE, found {other[0]!r}; use accuracy"
+            )
+        return frame
+
+    def fitted(self, frame: pd.DataFrame) -> "TokenClassification":
+        """The task with the tags of its training examples, unless they are given."""
+        tags = itertools.chain.from_iterable(frame["tags"])
+        return self if self.labels else replace(self, labels=labels_of(tags, "training examples"))
+
+    def columns(self, frame: pd.DataFrame) -> list[str]:
+        """Columns that are used, ids apart."""
+        return ["words", "tags"]
+
+    def key(self) -> list[Any]:
+        """What tokenised rows depend on beside the examples."""
+        return ["tokens", list(self.labels)]
+
+    def tokenise(self, frame: pd.DataFrame, tokenizer: PreTrainedTokenizerBase, max_length: int) -> dict[str, Sequence]:
+        """Encode sentences word by word; one longer than `max_length` tokens becomes several rows, cut between words.
+
+        Returns:
+            Columns of equal length. Per token: input_ids (and token_type_ids where the model has them), labels (at the first
+            piece of a word, else -100), word (position in the sentence; -1 around it). Per row: example_id (of the window),
+            sentence_id, group_id, length.
+        """
+        pieces = pieces_of(list(itertools.chain.from_iterable(frame["words"])), tokenizer)
+        around, number = Frame.of(tokenizer), {label: index for index, label in enumerate(self.labels)}
+        rows, n_cut = [], 0
+        for example in frame.itertuples(index=False):
+            sizes = [len(pieces[word]) for word in example.words]
+            spans = list(windows(sizes, around.room(max_length)))
+            n_cut += len(spans) > 1
+            for start, end in spans:
+                words = [pieces[word][: around.room(max_length)] for word in example.words[start:end]]
+                row = _row(words, [number[tag] for tag in example.tags[start:end]], start, around)
+                ids = {"sentence_id": example.example_id, "group_id": example.group_id}
+                rows.append(row | {"example_id": window_id(example.example_id, start)} | ids)
+        if n_cut:
+            log.info(
+                "%d of %d sentences are longer than %d tokens and are cut between words", n_cut, len(frame), max_length
+            )
+        columns = {name: [row[name] for row in rows] for name in rows[0]}
+        if "token_type_ids" in tokenizer.model_input_names:
+            columns["token_type_ids"] = [[0] * len(ids) for ids in columns["input_ids"]]
+        return columns
+
+    def module(
+        self, encoder: nn.Module, *, pooling: str, pooler: nn.Module | None = None, **settings: Any
+    ) -> TokenClassifier:
+        """The LightningModule; `settings` are those of :class:`xling.tasks.transfer_module.TransferModule`. `pooling` is not used.
+
+        Raises:
+            XlingValueError: a pooler, which reads one token alone.
+        """
+        refuse_pooler(pooler)
+        return TokenClassifier(encoder, labels=self.labels, metric=self.metric, **settings)
+
+
+def _row(words: list[list[int]], labels: list[int], start: int, around: Frame) -> dict[str, Any]:
+    ids, marks, positions = list(around.before), [IGNORED] * len(around.before), [-1] * len(around.before)
+    for offset, (pieces, label) in enumerate(zip(words, labels, strict=True)):
+        ids += pieces
+        marks += [label] + [IGNORED] * (len(pieces) - 1)
+        positions += [start + offset] * len(pieces)
+    n_after = len(around.after)
+    row = {"input_ids": ids + around.after, "labels": marks + [IGNORED] * n_after, "word": positions + [-1] * n_after}
+    return row | {"length": len(row["input_ids"])}

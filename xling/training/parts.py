@@ -1,0 +1,233 @@
+"""From plain settings to the parts of one run: data, module, callbacks, trainer."""
+
+import logging
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+
+from xling.callbacks.alignment import AlignmentMonitor
+from xling.callbacks.checkpoint import RunCheckpoint
+from xling.callbacks.freezing import LayerFreezing
+from xling.callbacks.impact import ImpactMonitor
+from xling.callbacks.progress_file import ProgressFile
+from xling.callbacks.representation_writer import RepresentationWriter
+from xling.callbacks.stop_on_divergence import StopOnDivergence
+from xling.callbacks.training_clock import TrainingClock
+from xling.callbacks.used_rows import TrainUsedRows
+from xling.data.datamodule import TransferDataModule
+from xling.errors import XlingError, XlingValueError
+from xling.freezing import plan_freezing, switch_off_dropout
+from xling.machine.precision import probe_precision, resolve_precision
+from xling.machine.processes import shards_parameters
+from xling.models.encoders import (
+    check_pooling,
+    describe_encoder,
+    lazy_tokenizer,
+    load_encoder,
+    resolve_weights,
+    take_pooler,
+)
+from xling.models.fast.attention import use_processor_attention
+from xling.models.fast.dropout import use_processor_dropout
+from xling.models.layers import find_layers
+from xling.models.pooling import WORD_POOLINGS
+from xling.models.spec import EncoderSpec
+from xling.probing.base_store import shared_store
+from xling.runs.directory import RunDirectory
+from xling.storage.fetched import FetchedFirst, data_folder
+from xling.tasks.transfer_module import TransferModule
+from xling.training.loggers import FinalFigures, check_packages, final_figures
+from xling.training.recorder import RunRecorder
+
+log = logging.getLogger(__name__)
+
+_DATA_ARGUMENTS = ("train_split", "probe_split", "train_limit", "probe_limit", "limit_seed", "max_length", "batch_size",
+                   "eval_batch_size", "eval_tokens", "num_workers")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The parts of one run."""
+
+    datamodule: TransferDataModule
+    module: TransferModule
+    monitor: ImpactMonitor
+    recorder: RunRecorder
+    clock: TrainingClock
+    callbacks: list[pl.Callback]
+    facts: dict[str, Any]
+
+    def data_facts(self) -> dict[str, Any]:
+        """Sizes and fingerprints of what is trained on and probed."""
+        sets = {"train": self.datamodule.train} | {f"probe.{t}": p for t, p in self.datamodule.probes.items()}
+        return {role: {"name": s.name, "n_examples": len(s), "fingerprint": s.fingerprint} for role, s in sets.items()}
+
+    def summary(self) -> dict[str, Any]:
+        """What the manifest says of the run beside its identity."""
+        return {
+            "transfer_metric": self.module.transfer_metric,
+            "n_train": len(self.datamodule.train),
+            "model": self.facts["model"]["name"],
+            "frozen_layers": sorted(self.recorder.frozen_layers),
+            "noise_floor": self.monitor.noise_floor(),
+            "alignment": self.facts["alignment"] or "measured",
+        }
+
+
+def resolve_settings(config: dict[str, Any]) -> dict[str, Any]:
+    """Replace settings that mean "what this machine has" by what it has, so that the record says what was used."""
+    trainer = config["trainer"] | {
+        "precision": resolve_precision(config["trainer"]["precision"], config["trainer"]["accelerator"])
+    }
+    check_packages(config["logger"])
+    cache_dir = str(Path(config["cache_dir"]).expanduser())
+    targets = config["target_languages"] or _languages_of(_made(config["data"]["source"]))
+    model = asdict(resolve_weights(EncoderSpec(**config["model"]), cache_dir))
+    return config | {"trainer": trainer, "cache_dir": cache_dir, "model": model, "target_languages": targets}
+
+
+def _made(settings: dict[str, Any]) -> Any:
+    """Instantiate, with a user's error as it is rather than as text inside Hydra's."""
+    try:
+        return instantiate(settings, _convert_="all")
+    except InstantiationException as error:
+        if isinstance(error.__cause__, XlingError):
+            raise error.__cause__ from None
+        raise
+
+
+def _languages_of(source: Any) -> list[str]:
+    languages = list(getattr(source, "languages", ()))
+    if not languages:
+        raise XlingValueError(
+            "expected target_languages: the data source does not say which languages it has; name them"
+        )
+    return languages
+
+
+def build_parts(config: dict[str, Any], identity: dict[str, Any], run: RunDirectory) -> Parts:
+    """Load data and model and put the callbacks together."""
+    if config["compile"] and config["packed"]:
+        raise XlingValueError(
+            "compile=true needs padded batches, and packed=true, which has none, compiles anew for every pattern of equal "
+            "lengths; set compile=false or packed=false"
+        )
+    spec, cache_dir = EncoderSpec(**config["model"]), Path(config["cache_dir"])
+    datamodule = build_data(config, spec)
+    encoder = load_encoder(spec, cache_dir)
+    facts = {"model": describe_encoder(spec, encoder, cache_dir), "precision": config["trainer"]["precision"]}
+    module = build_module(config, spec, datamodule, encoder)
+    if config["compile"]:
+        encoder.compile(dynamic=True)  # in place: names of parameters and modules stay
+    plan = plan_freezing(**config["freeze"])
+    monitor = build_monitor(config, spec, datamodule, module, facts["model"]["content_hash"])
+    layers = find_layers(module, spec.layers)
+    frozen_layers = plan.layers_of(layers.n_layers)
+    facts["alignment"] = why_not_aligned(config, datamodule)
+    alignment = None if facts["alignment"] else build_alignment(config, monitor)
+    recorder = RunRecorder(run, identity, monitor, frozen_layers, alignment)
+    clock = TrainingClock()
+    callbacks: list[pl.Callback] = [LayerFreezing(plan, spec.layers), monitor, recorder, clock]
+    if alignment is not None:
+        callbacks.insert(1, alignment)
+    if not (config["optimizer"]["weight_decay"] or plan.adapts or shards_parameters(config["trainer"])):
+        callbacks.insert(1, TrainUsedRows(lambda: datamodule.train.pieces, layers.word_embeddings))
+    if config["probe"]["write_representations"]:
+        callbacks.append(RepresentationWriter(run.path / "representations", spec.layers, config["probe"]["pooling"]))
+    callbacks.append(FinalFigures(config, lambda: final_figures(recorder.transfer, monitor.records)))
+    intervals = {name: config["checkpoint"][name] for name in ("every_seconds", "every_n_steps")}
+    callbacks += [StopOnDivergence(), ProgressFile(run.path)]
+    callbacks.append(RunCheckpoint(run.checkpoint, **intervals))  # last: it records what the others did
+    return Parts(datamodule, module, monitor, recorder, clock, callbacks, facts)
+
+
+def build_data(config: dict[str, Any], spec: EncoderSpec) -> TransferDataModule:
+    """The data module, loaded: bad data speaks up before a model is loaded."""
+    data = config["data"]
+    datamodule = TransferDataModule(
+        FetchedFirst(_made(data["source"]), data_folder(Path(config["cache_dir"]), data["source"])),
+        _made(data["task"]),
+        lazy_tokenizer(spec, config["cache_dir"]),
+        source_language=config["source_language"],
+        target_languages=config["target_languages"],
+        seed=config["seed"],
+        cache_dir=config["cache_dir"],
+        **{name: data[name] for name in _DATA_ARGUMENTS},
+    )
+    datamodule.setup()
+    return datamodule
+
+
+def build_module(
+    config: dict[str, Any], spec: EncoderSpec, datamodule: TransferDataModule, encoder: Any
+) -> TransferModule:
+    """Encoder and head as one LightningModule."""
+    check_pooling(spec, encoder)
+    module = datamodule.task.module(
+        encoder,
+        pooling=spec.pooling,
+        pooler=take_pooler(encoder) if spec.pooler else None,
+        target_languages=config["target_languages"],
+        evaluation_autocast=config["probe"]["autocast"],
+        packed=config["packed"],
+        **config["optimizer"],
+    )
+    if spec.dropout == "off":
+        switch_off_dropout(module)
+    use_processor_dropout(module)
+    use_processor_attention(encoder)
+    return module
+
+
+def build_monitor(
+    config: dict[str, Any],
+    spec: EncoderSpec,
+    datamodule: TransferDataModule,
+    module: TransferModule,
+    model_hash: str,
+) -> ImpactMonitor:
+    """The impact monitor with the base store that all runs share."""
+    probe = config["probe"]
+    layers = probe["layers"] or spec.layers
+    base = shared_store(
+        Path(config["cache_dir"]) / "base",
+        model_hash=model_hash,
+        layers=layers,
+        pooling=probe["pooling"],
+        precision=probe_precision(config["trainer"]["precision"], probe["autocast"]),
+        fingerprints=datamodule.probe_fingerprints,
+    )
+    return ImpactMonitor(layers, probe["pooling"], probe["similarity"], probe["uncertainty"], base)
+
+
+def why_not_aligned(config: dict[str, Any], datamodule: TransferDataModule) -> str:
+    """Say why source and targets are not compared example by example; empty where they are."""
+    probe, source = config["probe"], config["source_language"]
+    if not probe["alignment"]:
+        return "not asked for (probe.alignment)"
+    if source not in datamodule.probes:
+        return f"the source {source} is not among the targets"
+    if probe["pooling"] in WORD_POOLINGS:
+        reason = "words have no counterparts in another language; probe.pooling=mean compares sentences"
+    else:
+        others = [language for language in datamodule.probes if language != source]
+        unmatched = [language for language in others if not datamodule.is_parallel(source, language)]
+        for language in unmatched:
+            log.warning("no alignment of %s with %s: their probe sets have different example ids", source, language)
+        if not others or len(unmatched) < len(others):
+            return ""
+        reason = "no target's probe set has the source's example ids: the data are not parallel"
+    log.warning("alignment of source and targets is not measured: %s", reason)
+    return reason
+
+
+def build_alignment(config: dict[str, Any], monitor: ImpactMonitor) -> AlignmentMonitor:
+    """The monitor of source against target."""
+    probe = config["probe"]
+    return AlignmentMonitor(
+        config["source_language"], monitor.layers, probe["pooling"], probe["alignment"], monitor.base
+    )

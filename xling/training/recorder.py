@@ -1,0 +1,93 @@
+"""Carries what the module and the impact monitor measured into the run directory."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+import pytorch_lightning as pl
+
+from xling.callbacks._batches import epochs_completed
+from xling.callbacks.alignment import AlignmentMonitor
+from xling.callbacks.impact import ImpactMonitor
+from xling.runs.directory import RunDirectory
+from xling.runs.tables import ALIGNMENT, ALIGNMENT_FILE, IMPACT, IMPACT_FILE, TRANSFER, TRANSFER_FILE
+
+
+class RunRecorder(pl.Callback):
+    """Writes both tables of :mod:`xling.runs.tables` after every validation (process 0).
+
+    Runs on ``on_validation_end``; keeps its rows in checkpoints, so that a resumed run loses and doubles none.
+
+    Args:
+        directory: the run's directory.
+        identity: values of study, source_language, strategy and seed.
+        monitor: its records become the impact table.
+        frozen_layers: layers without gradient.
+        alignment: its records become the alignment table; None: there is none.
+    """
+
+    def __init__(
+        self,
+        directory: RunDirectory,
+        identity: dict[str, Any],
+        monitor: ImpactMonitor,
+        frozen_layers: Sequence[int],
+        alignment: AlignmentMonitor | None = None,
+    ) -> None:
+        self.alignment = alignment
+        self.directory, self.identity = directory, identity
+        self.monitor, self.frozen_layers = monitor, frozenset(frozen_layers)
+        self.transfer: list[dict[str, Any]] = []
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Add the validation's rows and write both tables."""
+        if trainer.sanity_checking or trainer.state.fn != "fit":
+            return
+        when = {"epoch": epochs_completed(trainer), "step": trainer.global_step}
+        metric = pl_module.transfer_metric
+        for language, scores in pl_module.transfer.items():
+            further = {name: scores[name] for name in pl_module.metrics if name != metric}
+            row = {"metric": metric, "score": scores[metric], "n_examples": int(scores["n_examples"])}
+            self.transfer.append(self._keys(language) | when | row | further)
+        if trainer.is_global_zero:
+            self.write()
+
+    def write(self) -> None:
+        """Write both tables as they are now."""
+        tables = {
+            IMPACT_FILE: self.impact_frame(),
+            TRANSFER_FILE: _documented_first(pd.DataFrame(self.transfer), TRANSFER),
+        }
+        if self.alignment is not None:
+            tables[ALIGNMENT_FILE] = self._frame(self.alignment.records, ALIGNMENT)
+        self.directory.write_tables(tables)
+
+    def impact_frame(self) -> pd.DataFrame:
+        """The monitor's records with this run's keys; columns of :data:`xling.runs.tables.IMPACT`, then other measures."""
+        frame = self._frame(self.monitor.records, IMPACT)
+        frame["is_frozen"] = frame["layer"].isin(self.frozen_layers)
+        return frame
+
+    def _frame(self, records: list[dict[str, Any]], documented: dict[str, str]) -> pd.DataFrame:
+        """Records under this run's keys: documented columns first, then measures by name."""
+        rows = [self._keys(record["loader"]) | record for record in records]
+        frame = pd.DataFrame(rows).drop(columns=["loader", "label", "reference"], errors="ignore")
+        return _documented_first(frame, documented)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The transfer rows so far."""
+        return {"transfer": self.transfer}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on after the rows of an interrupted run."""
+        self.transfer = list(state_dict["transfer"])
+
+    def _keys(self, language: str) -> dict[str, Any]:
+        return self.identity | {
+            "target_language": language,
+            "is_in_language": language == self.identity["source_language"],
+        }
+
+
+def _documented_first(frame: pd.DataFrame, documented: dict[str, str]) -> pd.DataFrame:
+    return frame.reindex(columns=[*documented, *(column for column in frame.columns if column not in documented)])

@@ -1,0 +1,36 @@
+"""Lightning's trainer with the settings of a run."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from hydra.utils import instantiate
+from pytorch_lightning.callbacks import TQDMProgressBar
+
+from xling.callbacks.checkpoint import RunCheckpoint
+from xling.callbacks.progress_log import ProgressLog
+from xling.machine.requeue import slurm_plugins
+from xling.training.checkpoints import VerifiedCheckpointIO
+from xling.training.loggers import build_loggers
+from xling.training.metrics_file import MetricsFile
+
+
+def build_trainer(
+    config: dict[str, Any], callbacks: list[pl.Callback], path: Path, *, is_resumed: bool = False
+) -> pl.Trainer:
+    """Lightning's trainer with the study's settings: a bar on a terminal, lines elsewhere."""
+    has_bar = config["trainer"]["enable_progress_bar"] and sys.stderr.isatty()
+    keeps_files = any(isinstance(callback, RunCheckpoint) for callback in callbacks)
+    return instantiate(
+        config["trainer"] | {"enable_progress_bar": has_bar},
+        callbacks=[*callbacks, TQDMProgressBar(refresh_rate=10) if has_bar else ProgressLog()],
+        logger=[MetricsFile(path), *build_loggers(config["logger"], config["study"], path)] if keeps_files else False,
+        enable_checkpointing=False,  # RunCheckpoint writes them
+        plugins=[VerifiedCheckpointIO(), *slurm_plugins()],
+        enable_model_summary=False,
+        default_root_dir=path,
+        use_distributed_sampler=False,  # our batches are dealt to processes by the data module
+        num_sanity_val_steps=0 if is_resumed else 1,  # one batch per target against the stored base: the noise floor
+        _convert_="all",
+    )
