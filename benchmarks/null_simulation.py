@@ -154,7 +154,7 @@ def _indirect_rates(distance, impacts, outcomes, cells, args) -> dict[str, float
     """Distance moves impact by half a standard deviation; impact moves nothing."""
     x = distance[cells]
     p_values = {"raw": [], "demeaned": []}
-    n = len(impacts) // 5
+    n = len(impacts) // 2
     for impact, outcome in zip(impacts[:n], outcomes[:n], strict=True):
         moved = impact - 1.0 * impact.std() * (x - x.mean()) / x.std()
         given = Cells(*cells, moved[None], outcome)
@@ -210,6 +210,7 @@ def _find_planted(matrix, noise, cells, permutations, form, rho, limit) -> list[
     low, high = invert_test(seen, null, own, permutations.exact)
     y_left = outcomes[:, known] - (columns @ np.linalg.lstsq(columns, outcomes[:, known].T, rcond=None)[0]).T
     true = slope * sd * np.linalg.norm(left) / np.linalg.norm(y_left, axis=1)  # the slope in the units of r
+    true = np.clip(true, -1, 1)  # as the interval
     found = ((p_values <= LEVEL) & (np.abs(seen) >= limit)).mean()
     return [f"{found:.2f}", f"{((low <= true) & (true <= high)).mean():.3f}"]
 

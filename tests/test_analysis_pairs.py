@@ -149,8 +149,41 @@ def test_fractions_and_gaps_are_read_as_they_stand(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("header", "metric"),
+    [
+        ("source,target,f1", "f1"),
+        ("Train_Lang,Test_Lang,Acc", "accuracy"),
+        ("src,tgt,las", "las"),
+        ("source_language,target_language,score", "score"),
+        ("source_lang,target_lang,my_measure", "my_measure"),
+    ],
+)
+def test_columns_are_found_under_the_names_of_the_field(tmp_path, header, metric):
+    transfer, _ = read_transfer(write(tmp_path, f"{header}\nen,de,0.7\nen,sw,0.6\n"))
+    assert transfer[["source_language", "target_language"]].to_numpy().tolist() == [["en", "de"], ["en", "sw"]]
+    assert transfer["score"].tolist() == [0.7, 0.6]
+    assert set(transfer["metric"]) == {metric}
+
+
+def test_the_reading_of_langranks_columns_is_told_and_can_be_swapped(tmp_path):
+    path = write(tmp_path, "task_lang,transfer_lang,accuracy\nde,en,0.7\n")
+    transfer, sentences = read_transfer(path)
+    assert transfer[["source_language", "target_language"]].to_numpy().tolist() == [["en", "de"]]
+    assert (
+        "'transfer_lang' was read as the source and 'task_lang' as the target (swap_languages=true reads"
+        in sentences[0]
+    )
+    swapped, sentences = read_transfer(path, swap=True)
+    assert swapped[["source_language", "target_language"]].to_numpy().tolist() == [["de", "en"]]
+    assert "as swap_languages=true asks" in sentences[0]
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
+        ("origin,target_language,accuracy\nen,de,0.5\n", r"needs a column 'source_language' \(or source, source_lang"),
+        ("source_language,target_language,f1,accuracy\nen,de,0.5,0.6\n", "one column of scores, found f1, accuracy"),
+        ("source_language,target_language,accuracy\nen,,0.5\n", "a language in column 'target_language'.*data row 1"),
         ("source_language,target_language\nen,de\n", "needs a column 'score'"),
         ("source_language,target_language,accuracy\n", "a header alone"),
         ("source_language,target_language,accuracy\nen,de,good\n", "needs numbers, found 'good' in data row 1"),

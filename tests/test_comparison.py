@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from analysis_factory import LANGUAGES, make_distances, make_measurements
+from scipy import stats
 
 from xling.analysis.inference.agreement import NO_PERMUTATION, compare_maps, compare_pairs
 from xling.analysis.inference.arrays import distance_arrays
@@ -15,7 +16,8 @@ from xling.analysis.inputs.gather import gather_studies
 from xling.analysis.inputs.measurements import Resampling, Settings
 from xling.analysis.inputs.pairs import compute_pairs
 from xling.analysis.pipeline import analyse
-from xling.analysis.questions.comparison import AnalysedStudy, compare_studies, find_everywhere, match_layers
+from xling.analysis.questions.comparison import TABLES, AnalysedStudy, compare_studies, find_everywhere, match_layers
+from xling.analysis.questions.pooling import POOLED, pool_correlations, pool_studies
 from xling.analysis.schema import IMPACT_VS_DISTANCE, Analysis
 from xling.analyze import analyze
 from xling.errors import XlingValueError
@@ -302,7 +304,7 @@ def test_the_command_writes_every_study_and_all_side_by_side(folders, tmp_path, 
     compared = analyze(lambda languages: Distances(), tmp_path, runs="two", settings=SETTINGS)
     assert compared.facts["studies"] == ["x", "y"]
     written = {path.stem for path in (tmp_path / "tables").glob("*.csv")}
-    assert written == {"comparison_studies", "comparison_maps", "comparison_agreement", "comparison_everywhere"}
+    assert written == set(TABLES)
     assert (tmp_path / "x" / "report.html").is_file()
     assert (tmp_path / "y" / "suggestion.json").is_file()
     assert not (tmp_path / "suggestion.json").exists()
@@ -318,3 +320,44 @@ def test_the_command_writes_every_study_and_all_side_by_side(folders, tmp_path, 
 def test_paper_mode_has_nothing_to_compare(folders, tmp_path):
     with pytest.raises(XlingValueError, match="mode=paper tests nothing that could be compared"):
         analyze(lambda languages: Distances(), tmp_path, runs=["one", "two"], settings=Settings("paper"))
+
+
+def test_pooling_agrees_with_a_random_effects_meta_analysis_by_hand():
+    r, se = np.array([-0.5, -0.2, -0.35]), np.array([0.1, 0.15, 0.12])
+    z = np.arctanh(r)
+    found = pool_correlations(r, np.tanh(z - 1.959964 * se), np.tanh(z + 1.959964 * se))
+    w = 1 / se**2
+    q = (w * (z - (w * z).sum() / w.sum()) ** 2).sum()
+    tau2 = max(0, (q - 2) / (w.sum() - (w**2).sum() / w.sum()))
+    v = 1 / (se**2 + tau2)
+    mean = (v * z).sum() / v.sum()
+    half = stats.t.ppf(0.975, 2) * np.sqrt(max(1, (v * (z - mean) ** 2).sum() / 2) / v.sum())
+    assert found["r"] == pytest.approx(np.tanh(mean), abs=1e-6)
+    assert (found["ci_low"], found["ci_high"]) == pytest.approx((np.tanh(mean - half), np.tanh(mean + half)), abs=1e-6)
+    assert found["tau"] == pytest.approx(np.sqrt(tau2), abs=1e-6)
+    assert found["i_squared"] == pytest.approx((q - 2) / q, abs=1e-6)
+
+
+def test_pooling_does_not_mind_order_and_keeps_equal_coefficients():
+    r, low, high = np.array([0.3, 0.3, 0.3]), np.array([0.1, 0.0, 0.2]), np.array([0.48, 0.55, 0.4])
+    found = pool_correlations(r, low, high)
+    assert found["r"] == pytest.approx(0.3)
+    assert found["tau"] == found["i_squared"] == 0
+    assert pool_correlations(r, low[::-1], high[::-1]) == pytest.approx(pool_correlations(r[::-1], low, high))
+
+
+def test_studies_are_pooled_cell_by_cell_and_say_why_they_are_not(comparison):
+    pooled = comparison.tables["comparison_pooled"]
+    assert list(pooled.columns) == list(POOLED)
+    syntactic = pooled.query("analysis == 'impact_vs_distance' and predictor == 'syntactic' and row == '03'").iloc[0]
+    assert syntactic["n_studies"] == 3
+    assert syntactic["r_low"] <= syntactic["r"] <= syntactic["r_high"]
+    tests = pd.DataFrame(
+        {
+            "analysis": "transfer_vs_distance", "predictor": "genetic", "row": "", "main": "demeaned",
+            "r": [-0.4], "ci_low": [-0.6], "ci_high": [-0.1], "p_max_t": [0.02],
+        }
+    )  # fmt: skip
+    assert pool_studies({"a": tests, "b": tests.assign(main="pearson")})["reason"].str.contains("raw in some").all()
+    assert pool_studies({"a": tests, "b": tests.assign(r=np.nan)})["reason"].str.contains("1 of the studies").all()
+    assert "Pooled" in dict(list_comparison_findings(comparison))

@@ -70,23 +70,31 @@ def describe_impact(pairs: pd.DataFrame, reasons: dict[str, str]) -> list[str]:
     return sentences
 
 
-def describe_distances(pairs: pd.DataFrame, kinds: list[str]) -> list[str]:
-    """Say which pairs S != T a distance leaves out, by language where a language has none at all."""
+def describe_distances(pairs: pd.DataFrame, kinds: list[str], distances: pd.DataFrame) -> list[str]:
+    """Say which pairs S != T a distance leaves out, by language where a language has none at all.
+
+    Args:
+        pairs: one strategy's rows.
+        kinds: distance columns.
+        distances: the distance table of all ordered pairs; a source without data leaves all its pairs out, but only it is the
+            cause.
+    """
     cells = pairs[(pairs["layer_label"] == MEAN_LABEL) & ~pairs["is_in_language"]]
     sentences = []
     for kind in kinds:
         missing = cells[cells[kind].isna()]
         if len(missing):
-            without = _languages_without(cells, kind)
+            without = _languages_without(cells, kind, distances)
             who = f" (no data for {_list(without)})" if without else ""
             sentences.append(f"The {kind} distance is missing for {len(missing)} of {len(cells)} pairs{who}.")
     return sentences
 
 
-def _languages_without(cells: pd.DataFrame, kind: str) -> list[str]:
-    known = cells[cells[kind].notna()]
-    with_data = set(known["source_language"]) | set(known["target_language"])
-    return sorted((set(cells["source_language"]) | set(cells["target_language"])) - with_data)
+def _languages_without(cells: pd.DataFrame, kind: str, distances: pd.DataFrame) -> list[str]:
+    measured = set(cells["source_language"]) | set(cells["target_language"])
+    between = distances[distances["source_language"] != distances["target_language"]]
+    known = between[between[kind].notna()]
+    return sorted(measured - set(known["source_language"]) - set(known["target_language"]))
 
 
 def describe_tests(correlations: pd.DataFrame) -> list[str]:

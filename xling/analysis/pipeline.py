@@ -43,7 +43,7 @@ def analyse(measured: Measurements, settings: Settings | None = None) -> Analysi
     _check_something_left(main, strategy)
     warnings = caveats.describe_study(main, list(measured.skipped))
     warnings += caveats.describe_impact(main, impact_reasons(measured.impact))
-    warnings += caveats.describe_distances(main, distance_kinds(main))
+    warnings += caveats.describe_distances(main, distance_kinds(main), measured.distances)
     tables = {"pairs": pairs}
     if settings.mode != "paper":
         tables |= compute_default_tables(measured, settings, pairs, main, kinds)

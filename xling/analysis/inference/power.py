@@ -16,8 +16,8 @@ LEVEL = 0.05
 SMALL = 0.3
 """A medium correlation by Cohen (1988); an interval within it excludes anything larger."""
 
-_N_DRAWS, _N_STUDIES = 400, 500
-_STEPS = 10
+_N_DRAWS, _N_STUDIES = 1_000, 500
+_STEPS = 9
 _LARGEST = 0.99
 _TIE = 1e-9
 

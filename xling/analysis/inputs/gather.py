@@ -71,10 +71,30 @@ def _of_study(measured: Measurements, name: str) -> Measurements:
     return replace(measured, **own | {"alignment": alignment}, skipped=skipped)
 
 
-def gather_csv(path: Path | str) -> tuple[Measurements, list[str]]:
+def gather_csv(path: Path | str, swap: bool = False) -> tuple[Measurements, list[str]]:
     """Read scores from a CSV, as yet without distances; see :func:`xling.analysis.inputs.external.read_transfer`."""
-    transfer, sentences = read_transfer(path)
+    transfer, sentences = read_transfer(path, swap)
     return Measurements(transfer, None), sentences
+
+
+def gather_csvs(paths: Sequence[Path | str], swap: bool = False) -> tuple[dict[str, Measurements], list[str]]:
+    """Read scores from several CSVs, each a study by itself, named after its file.
+
+    Returns:
+        name -> measurements, and sentences on what was read differently from how it stands.
+
+    Raises:
+        XlingError: as :func:`gather_csv`, or two files have one name.
+    """
+    names = [Path(path).stem for path in paths]
+    if len(set(names)) < len(names):
+        raise XlingValueError(f"expected files of different names, found {', '.join(names)}; rename one")
+    studies, sentences = {}, []
+    for name, path in zip(names, paths, strict=True):
+        measured, told = gather_csv(path, swap)
+        studies[name] = replace(measured, transfer=measured.transfer.assign(study=name))
+        sentences += [f"{name}: {sentence}" for sentence in told]
+    return studies, sentences
 
 
 def add_distances(measured: Measurements, compute: Callable[..., Distances]) -> tuple[Measurements, list[str]]:
@@ -163,7 +183,18 @@ def _leave_out_unknown(languages: list[str], compute: Callable[..., Table], what
         if len(unknown) in (0, len(languages)):
             raise
     table, sentences = _with_sentences([language for language in languages if language not in unknown], compute)
-    return table, [f"No {what} for {language}: {reason}." for language, reason in unknown.items()] + sentences
+    return table, _name_unknown(unknown, what) + sentences
+
+
+def _name_unknown(unknown: dict[str, str], what: str) -> list[str]:
+    """Name all languages that are left out for the same reason at once."""
+    together: dict[str, list[str]] = {}
+    for language, reason in unknown.items():
+        together.setdefault(reason.split(f", got {language!r}")[0], []).append(language)
+    return [
+        f"No {what} for {', '.join(languages)}: {unknown[languages[0]] if len(languages) == 1 else why}."
+        for why, languages in together.items()
+    ]
 
 
 def _with_sentences(languages: list[str], compute: Callable[..., Table]) -> tuple[Table, list[str]]:

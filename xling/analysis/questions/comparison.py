@@ -17,11 +17,12 @@ from xling.analysis.inference.agreement import compare_maps, compare_pairs
 from xling.analysis.inference.arrays import PairArrays, distance_arrays, list_languages, square
 from xling.analysis.inference.qap import benjamini_hochberg
 from xling.analysis.inputs.measurements import Measurements, Resampling
+from xling.analysis.questions.pooling import pool_studies
 from xling.analysis.schema import IMPACT_VS_DISTANCE, MEAN_LABEL, Analysis, distance_kinds
 from xling.errors import XlingValueError
 
 LEVEL = 0.05
-TABLES = ("comparison_studies", "comparison_maps", "comparison_agreement", "comparison_everywhere")
+TABLES = ("comparison_studies", "comparison_maps", "comparison_agreement", "comparison_everywhere", "comparison_pooled")
 
 MAPS = {
     "study": "name of the study",
@@ -107,6 +108,9 @@ def compare_studies(studies: Mapping[str, AnalysedStudy], resampling: Resampling
         "comparison_maps": maps,
         "comparison_agreement": _agreement(studies, rows, resampling),
         "comparison_everywhere": find_everywhere(maps, list(studies)),
+        "comparison_pooled": pool_studies(
+            {name: _matched_tests(study, rows.get(name)) for name, study in studies.items()}
+        ),
     }
     facts = {"studies": list(studies), "permutations": resampling.permutations, "seed": resampling.seed}
     return Analysis(tables, _what_differs(tables["comparison_studies"]), facts)
@@ -155,6 +159,13 @@ def _maps(studies: Mapping[str, AnalysedStudy], rows: Mapping[str, Mapping[str, 
         tables.append(matched.merge(tests, on="layer_label").assign(study=name))
     table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=list(MAPS))
     return table[list(MAPS)]
+
+
+def _matched_tests(study: AnalysedStudy, rows: Mapping[str, str] | None) -> pd.DataFrame:
+    """A study's tests with the row that their layer is matched with; those of other layers are left out."""
+    tests = study.analysis.tables["correlations"]
+    matched = {label: row for row, label in (rows or {}).items()} | {"": ""}
+    return tests.assign(row=tests["layer_label"].map(matched)).dropna(subset="row")
 
 
 def find_everywhere(maps: pd.DataFrame, studies: list[str]) -> pd.DataFrame:

@@ -8,7 +8,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from xling.analysis.questions.comparison import LEVEL
-from xling.analysis.schema import MEAN_LABEL, Analysis
+from xling.analysis.schema import MEAN_LABEL, TRANSFER_VS_DISTANCE, Analysis
 from xling.report.figures import style
 from xling.report.figures.matrix import add_colour_bar, draw_cells, label_cells, outline_cell
 from xling.report.save import write_page
@@ -35,13 +35,15 @@ def write_comparison(comparison: Analysis, output_dir: Path | str) -> Path:
     Returns:
         Path of the page.
     """
-    parts = [studies_section(comparison), maps_section(comparison), agreement_section(comparison), methods(comparison)]
+    build = (studies_section, maps_section, pooled_section, agreement_section, methods)
+    parts = [section(comparison) for section in build]
     return write_page(comparison, parts, output_dir, list_comparison_findings(comparison), TITLE)
 
 
 def list_comparison_findings(comparison: Analysis) -> list[tuple[str, str]]:
     """Say in a line each what holds in all studies and which of them agree."""
-    return [("In every study", describe_everywhere(comparison)), ("Agreement", describe_agreement(comparison))]
+    lines = [("In every study", describe_everywhere(comparison)), ("Pooled", describe_pooled(comparison))]
+    return [*lines, ("Agreement", describe_agreement(comparison))]
 
 
 def studies_section(comparison: Analysis) -> Section:
@@ -71,6 +73,39 @@ def maps_section(comparison: Analysis) -> Section | Absent:
     )
     references = ["mantel1967", "krackhardt1988", "westfall1993"]
     return Section("maps", "Impact and distance", [describe_everywhere(comparison)], [picture], [sheet], references)
+
+
+def pooled_section(comparison: Analysis) -> Section | Absent:
+    """Coefficients pooled over the studies."""
+    table = comparison.tables["comparison_pooled"]
+    if table.empty or table["r"].isna().all():
+        reasons = sorted(set(table["reason"])) if len(table) else ["no study has a coefficient"]
+        return Absent("Pooled over studies", "; ".join(reasons))
+    text = [
+        describe_pooled(comparison),
+        "Random effects over studies (DerSimonian–Laird, interval by Hartung–Knapp), of the main coefficients as Fisher’s z. "
+        "Studies of the same languages are not independent: what they share makes these intervals too short.",
+    ]
+    sheet = Sheet("comparison_pooled", table, "Every coefficient, pooled over the studies.", is_folded=len(table) > 15)
+    return Section("pooled", "Pooled over studies", text, sheets=[sheet])
+
+
+def describe_pooled(comparison: Analysis) -> str:
+    """Count the pooled coefficients whose interval excludes 0, and name those of transfer with distance."""
+    table = comparison.tables["comparison_pooled"]
+    known = table.dropna(subset="r") if len(table) else table
+    if known.empty:
+        return "No coefficient could be pooled over studies."
+    clear = known[(known["ci_low"] > 0) | (known["ci_high"] < 0)]
+    count = f"Of {numbers.plural(len(known), 'pooled coefficient')} {len(clear)} with a 95 % interval that excludes 0."
+    named = [_describe_pooled(row) for _, row in known[known["analysis"] == TRANSFER_VS_DISTANCE].iterrows()]
+    return f"{count} Transfer with distance: {'; '.join(named)}." if named else count
+
+
+def _describe_pooled(row: pd.Series) -> str:
+    interval = numbers.interval(row["ci_low"], row["ci_high"])
+    between = f"{numbers.coefficient(row['r_low'])} to {numbers.coefficient(row['r_high'])} in the studies"
+    return f"{row['predictor']} r\xa0=\xa0{numbers.coefficient(row['r'])}, {interval}, {between}"
 
 
 @style.styled
@@ -161,8 +196,8 @@ def methods(comparison: Analysis) -> Section:
         "Agreement of maps is the correlation of their cells (layers and distances that both have). Its p-value relabels the "
         f"languages in one study’s distances and computes that study’s map anew ({draws}); either study is relabelled in turn "
         "and the larger p-value is given. Agreement of impact and of scores is the correlation over language pairs S ≠ T, its "
-        "p-value relabels languages in one study: all of the largest complete square, or the targets that are no sources, "
-        "whichever keeps more pairs.",
+        "p-value relabels languages in one study, each within its role, in the largest part of the common design without gaps. "
+        "Source and target effects are removed where several sources allow it.",
         "A claim about all studies is as doubtful as in the most doubtful one: its p-value is the largest of theirs, each "
         "family-wise over its own map. Studies that share data, encoder or languages are not independent evidence.",
     ]
