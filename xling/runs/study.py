@@ -8,7 +8,7 @@ import pandas as pd
 
 from xling.errors import MissingFileError, XlingError
 from xling.runs.directory import CONFIG_FILE, MANIFEST_FILE, RunDirectory
-from xling.runs.tables import ALIGNMENT, ALIGNMENT_FILE, IMPACT_FILE, TRANSFER_FILE
+from xling.runs.tables import ALIGNMENT, ALIGNMENT_FILE, IMPACT_FILE, TRANSFER_FILE, with_estimation
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def _load_run(run: RunDirectory) -> tuple[dict, list[pd.DataFrame]]:
     impact, transfer = (pd.read_parquet(run.path / name) for name in (IMPACT_FILE, TRANSFER_FILE))
     alignment = run.path / ALIGNMENT_FILE
     return manifest, [
-        impact,
+        with_estimation(impact),
         _with_score(transfer),
         pd.read_parquet(alignment) if alignment.is_file() else pd.DataFrame(columns=list(ALIGNMENT)),
     ]

@@ -4,6 +4,8 @@ One row of ``transfer`` is one target language at one validation; one row of ``i
 A missing number is NaN and its row says why in `reason`.
 """
 
+import pandas as pd
+
 IMPACT_FILE = "impact.parquet"
 TRANSFER_FILE = "transfer.parquet"
 ALIGNMENT_FILE = "alignment.parquet"
@@ -29,23 +31,45 @@ TRANSFER = KEYS | {
 column accuracy instead of metric and score; :func:`xling.runs.study.load_study` reads both."""
 
 
-IMPACT = KEYS | {
-    "layer": "0 = embedding output, i = hidden_states[i] = output of encoder block i",
-    "is_frozen": "the layer's parameters received no gradient",
-    "n_examples": "number of probe examples compared",
-    "impact": "1 - debiased linear CKA between base and fine-tuned representations",
-    "impact_biased": "1 - biased linear CKA, the paper's estimator",
-    "reason": "why impact is NaN, else empty",
+ESTIMATION = {
+    "n_groups": "number of groups of dependent examples among them; as many as examples where nobody said any",
+    "estimator": "of impact: cka_grouped, debiased over groups, or cka_debiased, over single rows; one if n_groups = n_examples",
+    "impact_debiased": "1 - linear CKA debiased over single rows, which is right where they are independent",
 }
+"""Columns that runs before 0.2 did not write: their impact is that over single rows."""
+
+IMPACT = (
+    KEYS
+    | {
+        "layer": "0 = embedding output, i = hidden_states[i] = output of encoder block i",
+        "is_frozen": "the layer's parameters received no gradient",
+        "n_examples": "number of probe examples compared",
+        "impact": "1 - debiased linear CKA between base and fine-tuned representations, by the estimator named",
+        "impact_biased": "1 - biased linear CKA, the paper's estimator",
+        "reason": "why impact is NaN, else empty",
+    }
+    | ESTIMATION
+)
 """Further columns follow: measures by their own name (similarity, not impact); with probe.uncertainty impact_se, impact_low,
-impact_high (95 % jackknife interval over premises), null_cka_mean, null_cka_q95, null_p_value, influence_group, influence."""
+impact_high (95 % jackknife interval over groups), null_cka_mean, null_cka_q95, null_p_value, influence_group, influence."""
+
+
+def with_estimation(impact: pd.DataFrame) -> pd.DataFrame:
+    """The impact table with :data:`ESTIMATION`, filled where rows are from before they were written."""
+    impact = impact.reindex(columns=[*impact.columns, *(name for name in ESTIMATION if name not in impact)])
+    is_old = impact["estimator"].isna()
+    filled = impact["impact_debiased"].astype(float).mask(is_old, impact["impact"])
+    return impact.assign(estimator=impact["estimator"].mask(is_old, "cka_debiased"), impact_debiased=filled)
+
 
 ALIGNMENT = KEYS | {
     "layer": IMPACT["layer"],
     "n_examples": "number of parallel examples compared",
+    "n_groups": ESTIMATION["n_groups"],
     "reason": "why a measure is NaN, else empty",
 }
-"""Similarity of the source's and the target's representations of the same examples; measures follow by name."""
+"""Similarity of the source's and the target's representations of the same examples; measures follow by name: cka_grouped first
+where groups are known. Runs before 0.2 wrote neither it nor n_groups."""
 
 
 RESTORED = {

@@ -10,7 +10,7 @@ from xling.callbacks._batches import epochs_completed
 from xling.callbacks.alignment import AlignmentMonitor
 from xling.callbacks.impact import ImpactMonitor
 from xling.runs.directory import RunDirectory
-from xling.runs.tables import ALIGNMENT, ALIGNMENT_FILE, IMPACT, IMPACT_FILE, TRANSFER, TRANSFER_FILE
+from xling.runs.tables import ALIGNMENT, ALIGNMENT_FILE, IMPACT, IMPACT_FILE, TRANSFER, TRANSFER_FILE, with_estimation
 
 
 class RunRecorder(pl.Callback):
@@ -66,7 +66,7 @@ class RunRecorder(pl.Callback):
         """The monitor's records with this run's keys; columns of :data:`xling.runs.tables.IMPACT`, then other measures."""
         frame = self._frame(self.monitor.records, IMPACT)
         frame["is_frozen"] = frame["layer"].isin(self.frozen_layers)
-        return frame
+        return with_estimation(frame)  # a run resumed from before has rows without
 
     def _frame(self, records: list[dict[str, Any]], documented: dict[str, str]) -> pd.DataFrame:
         """Records under this run's keys: documented columns first, then measures by name."""
