@@ -21,7 +21,7 @@ def test_a_run_writes_documented_tables(make_config):
     run = train(make_config("source_language=de"))
     impact, transfer = (pd.read_parquet(run.path / f"{name}.parquet") for name in ("impact", "transfer"))
     assert run.path.parts[-4:] == ("test", "de", "none", "seed_42")
-    assert set(impact.columns) == {*IMPACT, "n_groups", "impact_se", "impact_low", "impact_high"}
+    assert set(impact.columns) == {*IMPACT, "impact_se", "impact_low", "impact_high"}
     assert set(transfer.columns) == {*TRANSFER, "macro_f1"}
     assert transfer["metric"].unique().tolist() == ["accuracy"]
     assert len(transfer) == 2 * 3  # epochs x targets
@@ -34,7 +34,7 @@ def test_a_run_writes_documented_tables(make_config):
 def test_alignment_of_source_and_targets_is_recorded_before_and_after(make_config):
     run = train(make_config("source_language=de"))
     alignment = pd.read_parquet(run.path / "alignment.parquet")
-    assert set(alignment.columns) == {*ALIGNMENT, "n_groups", "cka_grouped", "cka_debiased"}
+    assert set(alignment.columns) == {*ALIGNMENT, "cka_grouped", "cka_debiased"}
     assert alignment["step"].nunique() == 3
     assert set(alignment["target_language"]) == {"en", "sw"}
     assert alignment["cka_debiased"].between(-0.1, 1).all()

@@ -9,7 +9,7 @@ import pandas as pd
 from xling.analysis import caveats
 from xling.analysis.inputs.measurements import Measurements, Settings
 from xling.analysis.inputs.measures import choose_measure, one_measure
-from xling.analysis.inputs.pairs import LANGUAGE_PAIR, compute_pairs, impact_reasons
+from xling.analysis.inputs.pairs import LANGUAGE_PAIR, compute_pairs, impact_reasons, select_validation
 from xling.analysis.measures import compute_measures
 from xling.analysis.questions.paper import compute_paper_correlations
 from xling.analysis.schema import MEAN_LABEL, Analysis, distance_kinds
@@ -70,7 +70,9 @@ def _choose_measure(measured: Measurements, settings: Settings) -> tuple[Measure
         return measured, None, []
     if "measure" not in measured.impact:
         measured = replace(measured, impact=to_long(measured.impact))
-    return measured, *choose_measure(measured.impact, settings.measure)
+    return measured, *choose_measure(
+        select_validation(measured.impact, settings.epoch, settings.step), settings.measure
+    )
 
 
 def choose_strategy(pairs: pd.DataFrame, strategy: str | None = None) -> str:

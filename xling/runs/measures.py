@@ -34,13 +34,14 @@ def to_long(wide: pd.DataFrame, similarities: tuple[str, ...] = SIMILARITIES) ->
     """
     if wide.empty:
         return wide.reindex(columns=[*IMPACT])
-    estimator = wide["estimator"] if "estimator" in wide else pd.Series(DEBIASED, index=wide.index)
+    wide = wide.reindex(columns=list(dict.fromkeys([*wide.columns, "estimator", "n_groups"])))
+    estimator = wide["estimator"].astype(object).fillna(DEBIASED)
     present = [name for name in similarities if name in wide.columns]
     main = wide.assign(measure=estimator).drop(columns=[*_CKAS.values(), *present, "estimator"], errors="ignore")
     others = {name: wide[column] for name, column in _CKAS.items() if column in wide} | {
         name: 1.0 - wide[name] for name in present
     }
-    shared = [name for name in main.columns if name in (*IMPACT, "n_groups") and name not in ("impact", "measure")]
+    shared = [name for name in main.columns if name in IMPACT and name not in ("impact", "measure")]
     rows = [main]
     for name, impact in others.items():
         own = wide.loc[estimator != name, shared].assign(measure=name, impact=impact)

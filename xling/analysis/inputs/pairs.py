@@ -15,7 +15,7 @@ LANGUAGE_PAIR = ["source_language", "target_language"]
 CELL = ["strategy", *LANGUAGE_PAIR]
 RUN = ["study", "source_language", "strategy", "seed"]
 INTERVAL = ["impact_low", "impact_high"]
-_IMPACT = [*(name for name in tables.IMPACT if name != "measure"), "impact_biased"]
+_IMPACT = [*(name for name in tables.IMPACT if name not in ("measure", "n_groups")), "impact_biased"]
 
 
 def compute_pairs(
