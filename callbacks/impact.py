@@ -8,9 +8,10 @@ from typing import Any
 import pytorch_lightning as pl
 from torch import Tensor
 
-from xling.callbacks._batches import epochs_completed
+from xling.callbacks._batches import is_sanity_check_on_resume, moment
 from xling.callbacks._probe import ProbedBatch, RepresentationProbe
 from xling.errors import MissingFileError
+from xling.probing.axes import FeatureAxis
 from xling.probing.base_store import BaseStore, own_store
 from xling.probing.collect import RowCollector
 from xling.probing.compare import Comparison
@@ -42,6 +43,7 @@ class ImpactMonitor(RepresentationProbe):
         uncertainty: names in :data:`xling.probing.uncertainty.UNCERTAINTY`, e.g. ``jackknife``; holds one loader's rows.
             Groups of dependent rows come from the module's ``group_ids(batch)``, [batch] int64, where it has that method.
         base: where the base is kept; None: below the trainer's ``default_root_dir``, for this fit alone.
+        feature_axis: see :class:`RepresentationProbe`.
 
     Attributes:
         records: one dict per validation, loader and layer: loader, label, layer (index), epoch, step, n_examples, impact
@@ -59,8 +61,9 @@ class ImpactMonitor(RepresentationProbe):
         similarity: Sequence[str] = ALWAYS,
         uncertainty: Sequence[str] = (),
         base: BaseStore | None = None,
+        feature_axis: FeatureAxis = None,
     ) -> None:
-        super().__init__(layers, pooling)
+        super().__init__(layers, pooling, feature_axis)
         self.measures = {name: get_measure(name) for name in dict.fromkeys([*ALWAYS, *similarity])}
         for name in uncertainty:
             get_uncertainty(name)
@@ -115,7 +118,7 @@ class ImpactMonitor(RepresentationProbe):
             if trainer.is_global_zero:
                 self._store(trainer).save(loader, rows)
             trainer.strategy.barrier("base representations written")
-        elif self._comparison is not None:
+        elif self._comparison is not None and not is_sanity_check_on_resume(trainer):
             self._record(trainer, pl_module, loader)
         self._captured, self._comparison, self._before = None, None, None
 
@@ -138,7 +141,7 @@ class ImpactMonitor(RepresentationProbe):
         return max(values, default=math.nan)
 
     def _record(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loader: str) -> None:
-        when = {"epoch": epochs_completed(trainer), "step": trainer.global_step}
+        when = moment(trainer)
         for index, (label, row) in enumerate(zip(self.labels, self._comparison.compute(), strict=True)):
             self.records.append({"loader": loader, "label": label, "layer": index} | when | _impact(row))
             if not trainer.sanity_checking and not math.isnan(row["cka_debiased"]):

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from xling.callbacks._batches import probe_fingerprints
 from xling.callbacks._probe import ProbedBatch, RepresentationProbe
+from xling.probing.axes import FeatureAxis
 from xling.probing.collect import RowCollector
 from xling.probing.representations import save_representations
 from xling.probing.select import LayerChoice
@@ -25,6 +26,7 @@ class RepresentationWriter(RepresentationProbe):
         layers: see :class:`RepresentationProbe`.
         pooling: see :class:`RepresentationProbe`.
         dtype: of the stored numbers, ``float16`` or ``float32``.
+        feature_axis: see :class:`RepresentationProbe`.
     """
 
     def __init__(
@@ -33,8 +35,9 @@ class RepresentationWriter(RepresentationProbe):
         layers: LayerChoice = None,
         pooling: str = "mean",
         dtype: str = "float16",
+        feature_axis: FeatureAxis = None,
     ) -> None:
-        super().__init__(layers, pooling)
+        super().__init__(layers, pooling, feature_axis)
         self.dirpath = None if dirpath is None else Path(dirpath)
         self.dtype: torch.dtype = {"float16": torch.float16, "float32": torch.float32}[dtype]
         self._rows: RowCollector | None = None

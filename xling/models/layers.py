@@ -9,7 +9,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
+from transformers.utils import ModelOutput
 
 from xling.errors import XlingValueError
 
@@ -170,8 +172,34 @@ def is_causal(module: nn.Module) -> bool:
 
 
 def output_of(hook_output: Any) -> Tensor:
-    """The hidden states in a module's output: the tensor itself, or the first element of a tuple."""
-    return hook_output if isinstance(hook_output, Tensor) else hook_output[0]
+    """The hidden states in a module's output: the tensor itself, or the first element of a tuple or of transformers' output.
+
+    Raises:
+        XlingValueError: that is no dense tensor of real numbers.
+    """
+    if isinstance(hook_output, tuple | list | ModelOutput):
+        parts = hook_output.to_tuple() if isinstance(hook_output, ModelOutput) else hook_output
+        first, what = (parts[0] if parts else None), f"{type(hook_output).__name__} that begins with "
+    else:
+        first, what = hook_output, ""
+    if (
+        isinstance(first, Tensor)
+        and first.is_floating_point()
+        and first.layout == torch.strided
+        and not first.is_nested
+    ):
+        return first
+    if not isinstance(first, Tensor):
+        found = type(first).__name__
+    else:
+        found = (
+            f"nested {first.dtype}"
+            if first.is_nested
+            else f"{first.layout} {first.dtype}".replace("torch.strided ", "")
+        )
+    raise XlingValueError(
+        f"expected the output to be a dense tensor of real numbers, or to begin with one, got a {what}{found}"
+    )
 
 
 def _candidates(module: nn.Module, override: Mapping | None) -> Iterator[tuple[str, nn.Module, Architecture]]:

@@ -33,7 +33,7 @@ def select_layers(module: nn.Module, layers: LayerChoice = None) -> dict[str, nn
     Raises:
         XlingValueError: nothing matches, or there is no Hugging Face encoder and no pattern.
     """
-    if layers is None or isinstance(layers, Mapping):
+    if not is_by_name(layers):
         if layers is None and find_encoder(module) is None:
             raise XlingValueError(
                 f"{type(module).__name__} holds no Hugging Face encoder; name its layers, e.g. layers=['features.*']"
@@ -51,6 +51,11 @@ def select_layers(module: nn.Module, layers: LayerChoice = None) -> dict[str, nn
     return {
         name: part for name, part in named.items() if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
     }
+
+
+def is_by_name(layers: LayerChoice) -> bool:
+    """Whether `layers` names modules; otherwise they are an encoder's."""
+    return layers is not None and not isinstance(layers, Mapping)
 
 
 def layer_label(index: int) -> str:
