@@ -9,7 +9,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from xling.callbacks._batches import group_ids, loader_names, word_ids
+from xling.callbacks._batches import GroupChoice, group_ids, has_groups, loader_names, word_ids
 from xling.callbacks._masks import Masks, decoder_layers
 from xling.callbacks._rows import check_rows, row_ids
 from xling.errors import XlingValueError
@@ -47,12 +47,21 @@ class RepresentationProbe(pl.Callback):
             ``attention_mask`` counts, [batch, sequence] of 0 and 1), ``cls`` or ``flatten`` make one row per example; ``word``
             (first piece) and ``word_mean`` one per word of the module's ``word_ids(batch)``, [batch, sequence] int64, -1 where
             a token belongs to none; words of an example are then one group unless the module says otherwise.
+        groups: which examples are not independent: a key of the batch, or a function of it, giving [batch] integers; None: what
+            the module's ``group_ids(batch)`` says, if it has that method.
         feature_axis: which axis of a layer's output holds its features where its module does not say, e.g. -1 in [batch,
             sequence, hidden], 1 in [batch, channel, time]: one for all layers, or by pattern of their labels.
     """
 
-    def __init__(self, layers: LayerChoice = None, pooling: str = "mean", feature_axis: FeatureAxis = None) -> None:
-        self.layers, self.pooling, self.feature_axis = layers, pooling, feature_axis
+    def __init__(
+        self,
+        layers: LayerChoice = None,
+        pooling: str = "mean",
+        groups: GroupChoice = None,
+        feature_axis: FeatureAxis = None,
+    ) -> None:
+        self.layers, self.pooling = layers, pooling
+        self.groups, self.feature_axis = groups, feature_axis
         get_probe_pooling(pooling)
         self._has_words = pooling in WORD_POOLINGS
         self._tap: LayerTap | None = None
@@ -72,6 +81,10 @@ class RepresentationProbe(pl.Callback):
 
     def loader_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loader: str) -> None:
         """Called after the last batch of a loader."""
+
+    def knows_groups(self, pl_module: pl.LightningModule) -> bool:
+        """Whether the rows come with the ids of their groups."""
+        return self._has_words or has_groups(pl_module, self.groups)
 
     @property
     def labels(self) -> list[str]:
@@ -111,7 +124,7 @@ class RepresentationProbe(pl.Callback):
     ) -> None:
         """Hand over what the forward pass left, each example once."""
         ids = row_ids(trainer, pl_module, batch, self._rows_seen, dataloader_idx)
-        groups = group_ids(pl_module, batch)
+        groups = group_ids(pl_module, batch, len(ids), self.groups)
         self._rows_seen += len(ids)
         layers = self._tap.take()
         if not self._has_words:

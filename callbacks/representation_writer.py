@@ -37,7 +37,7 @@ class RepresentationWriter(RepresentationProbe):
         dtype: str = "float16",
         feature_axis: FeatureAxis = None,
     ) -> None:
-        super().__init__(layers, pooling, feature_axis)
+        super().__init__(layers, pooling, feature_axis=feature_axis)
         self.dirpath = None if dirpath is None else Path(dirpath)
         self.dtype: torch.dtype = {"float16": torch.float16, "float32": torch.float32}[dtype]
         self._rows: RowCollector | None = None
@@ -51,7 +51,7 @@ class RepresentationWriter(RepresentationProbe):
     ) -> None:
         """Keep a batch."""
         if self._rows is not None:
-            self._rows.add(rows.example_ids, layers)
+            self._rows.add(rows.example_ids, layers, rows.group_ids)
 
     def loader_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loader: str) -> None:
         """Write the file (process 0)."""

@@ -15,6 +15,7 @@ STAGES = (
     ("storage", "machine", "conf"),
     ("data", "similarity", "metrics"),
     ("models", "tasks", "freezing", "distances"),
+    ("settings",),
     ("probing",),
     ("runs",),
     ("callbacks",),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from xling.analysis.inference.associations import qap
+from xling.analysis.inference import qap
 from xling.analysis.inference.correlations import correlate
 from xling.analysis.inference.qap import (
     benjamini_hochberg,

@@ -63,12 +63,12 @@ IDENTITY = {"study": "test", "source_language": "en", "strategy": "none", "seed"
 def fit_weights(config, tmp_path, observers: bool):
     """Weights after a seeded fit, with all callbacks or with those alone that intervene."""
     config = resolve_settings(config)
-    pl.seed_everything(config["seed"], verbose=False)
+    pl.seed_everything(config.seed, verbose=False)
     parts = build_parts(config, IDENTITY, RunDirectory(tmp_path / f"run_{observers}"))
     parts.monitor.base = None
     interveners = [part for part in parts.callbacks if isinstance(part, LayerFreezing | TrainUsedRows)]
     callbacks = parts.callbacks if observers else interveners
-    pl.seed_everything(config["seed"], verbose=False)
+    pl.seed_everything(config.seed, verbose=False)
     build_trainer(config, callbacks, tmp_path / f"run_{observers}").fit(parts.module, parts.datamodule)
     return parts.module.state_dict()
 
@@ -127,7 +127,7 @@ def test_a_directory_of_another_configuration_is_refused(make_config):
 
 def test_a_directory_in_use_is_refused(make_config):
     config = make_config()
-    run = RunDirectory.of(config["output_dir"], "test", "en", "none", 42)
+    run = RunDirectory.of(config.output_dir, "test", "en", "none", 42)
     with run.lock(), pytest.raises(UnreachableError, match="in use by another process"):
         train(config)
 
@@ -191,7 +191,7 @@ def test_a_damaged_base_is_refused(make_config, tmp_path):
     content[-3] ^= 1
     base.write_bytes(content)
     with pytest.raises(CorruptArtefactError, match="checksum differs.*delete it"):
-        train(config | {"seed": 7})
+        train(config.changed(seed=7))
 
 
 def test_the_first_token_has_no_layer_0(make_config):
