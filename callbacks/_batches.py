@@ -21,13 +21,18 @@ def loader_names(trainer: pl.Trainer) -> list[str]:
     return [str(index) for index in range(len(loaders))] if isinstance(loaders, list | tuple) else ["0"]
 
 
+def is_fit(trainer: pl.Trainer) -> bool:
+    """Whether this is within ``Trainer.fit``, its sanity check and validations included."""
+    return trainer.state.fn == TrainerFn.FITTING
+
+
 def epochs_completed(trainer: pl.Trainer) -> float:
     """Epochs of training completed by Lightning's own count, e.g. 1.5 in the middle of the second; 0 before training.
 
     Batches are counted, so that it holds however a module optimises. NaN outside a fit, whose weights may come from anywhere,
     and within an epoch over a data set that does not know its length.
     """
-    if trainer.state.fn != TrainerFn.FITTING:
+    if not is_fit(trainer):
         return math.nan
     epochs, batches = trainer.fit_loop.epoch_progress.current, trainer.fit_loop.epoch_loop.batch_progress
     if epochs.started == epochs.processed:  # between two epochs
@@ -41,8 +46,7 @@ def epochs_completed(trainer: pl.Trainer) -> float:
 
 def moment(trainer: pl.Trainer) -> dict[str, float]:
     """When something is measured: epoch and step (optimiser steps completed); both NaN outside a fit."""
-    is_fit = trainer.state.fn == TrainerFn.FITTING
-    return {"epoch": epochs_completed(trainer), "step": trainer.global_step if is_fit else math.nan}
+    return {"epoch": epochs_completed(trainer), "step": trainer.global_step if is_fit(trainer) else math.nan}
 
 
 def is_sanity_check_on_resume(trainer: pl.Trainer) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor
 
 from xling.callbacks._batches import GroupChoice, group_ids, has_groups, loader_names, word_ids
@@ -37,8 +38,9 @@ class ProbedBatch:
 class RepresentationProbe(pl.Callback):
     """Base class: pools every layer in each validation batch and hands the rows to :meth:`observe`.
 
-    Runs on ``on_validation_start`` (hooks on), ``on_validation_batch_start``/``_end`` (pool, hand over),
-    ``on_validation_epoch_end`` (last loader done), ``on_validation_end``, ``on_exception`` and ``teardown`` (hooks off).
+    Runs on ``setup`` and ``on_train_end`` (one warning where nothing is measured), ``on_validation_start`` (hooks on),
+    ``on_validation_batch_start``/``_end`` (pool, hand over), ``on_validation_epoch_end`` (last loader done),
+    ``on_validation_end``, ``on_exception`` and ``teardown`` (hooks off).
     Adds no forward pass and draws no random number; compiled modules run uncompiled meanwhile, as hooks would be lost.
 
     Args:
@@ -68,6 +70,7 @@ class RepresentationProbe(pl.Callback):
         self._resources = ExitStack()
         self._loader: str | None = None
         self._rows_seen = 0
+        self._has_validated = False
         self._decoder: frozenset[str] = frozenset()
         self._widths: dict[str, int] = {}
 
@@ -91,8 +94,29 @@ class RepresentationProbe(pl.Callback):
         """Labels of the layers; known once a validation has started."""
         return list(self._tap.modules) if self._tap else []
 
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Say where nothing will be measured."""
+        self._has_validated = False
+        for name in ("test", "predict"):
+            if stage == name:
+                self._warn(f"Trainer.{name} runs no validation; use Trainer.validate, or fit")
+        if stage == "fit" and not trainer.enable_validation:
+            self._warn("this fit has no validation (no loader or validation_step for it, or limit_val_batches=0)")
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Say that nothing was measured."""
+        if trainer.enable_validation and not self._has_validated:
+            self._warn(
+                f"no validation ran up to step {trainer.global_step}, where training ended; lower check_val_every_n_epoch "
+                "or val_check_interval"
+            )
+
+    def _warn(self, why: str) -> None:
+        rank_zero_warn(f"{type(self).__name__} reads layers in validation alone and measures nothing: {why}")
+
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Put the hooks on."""
+        self._has_validated |= not trainer.sanity_checking
         self._release()
         modules = select_layers(pl_module, self.layers)
         self._decoder, self._widths = decoder_layers(pl_module, modules), {}

@@ -6,7 +6,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from xling.callbacks._batches import probe_fingerprints
+from xling.callbacks._batches import is_fit, probe_fingerprints
 from xling.callbacks._probe import ProbedBatch, RepresentationProbe
 from xling.probing.axes import FeatureAxis
 from xling.probing.collect import RowCollector
@@ -17,7 +17,8 @@ from xling.probing.select import LayerChoice
 class RepresentationWriter(RepresentationProbe):
     """Writes every layer's pooled representations of every validation loader, at each validation.
 
-    Files: ``<dirpath>/step_<global step, six digits>/<loader>.safetensors``, see :mod:`xling.probing.representations`. Costs host
+    Files: ``<dirpath>/step_<global step, six digits>/<loader>.safetensors``, see :mod:`xling.probing.representations`; outside a
+    fit, where the weights' step is not known, ``<dirpath>/validate/<loader>.safetensors``. Costs host
     memory for one loader's rows (n x layers x hidden x 2 bytes in float16) and that much disk per loader and
     validation. Logs nothing.
 
@@ -57,12 +58,9 @@ class RepresentationWriter(RepresentationProbe):
         """Write the file (process 0)."""
         if self._rows is None:
             return
-        facts = {
-            "loader": loader,
-            "pooling": self.pooling,
-            "step": str(trainer.global_step),
-            "epoch": str(trainer.current_epoch),
-        }
+        facts = {"loader": loader, "pooling": self.pooling}
+        if is_fit(trainer):
+            facts |= {"step": str(trainer.global_step), "epoch": str(trainer.current_epoch)}
         facts |= (
             {"fingerprint": fingerprints[loader]} if loader in (fingerprints := probe_fingerprints(trainer)) else {}
         )
@@ -70,4 +68,5 @@ class RepresentationWriter(RepresentationProbe):
         self._rows = None
         if trainer.is_global_zero:
             folder = self.dirpath or Path(trainer.default_root_dir) / "representations"
-            save_representations(rows, folder / f"step_{trainer.global_step:06d}" / f"{loader}.safetensors")
+            when = f"step_{trainer.global_step:06d}" if is_fit(trainer) else "validate"
+            save_representations(rows, folder / when / f"{loader}.safetensors")

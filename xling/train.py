@@ -156,7 +156,8 @@ def _capture_base(settings: RunSettings, parts: Parts, stop: StopOnSignal) -> No
             trainer = build_trainer(settings, [stop, parts.monitor], settings.cache_dir)
             # FSDP shards in place, for one trainer; another could not use what is left
             module = copy.deepcopy(parts.module) if shards_parameters(settings.trainer) else parts.module
-            trainer.validate(module, parts.datamodule, verbose=False)
+            with parts.monitor.capturing():
+                trainer.validate(module, parts.datamodule, verbose=False)
     together(lambda: _check_base(parts))
 
 
