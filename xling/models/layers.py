@@ -107,6 +107,34 @@ def find_layers(module: nn.Module, override: Mapping[str, str | None] | None = N
     return _name_layers(module, *_find(module, override))
 
 
+def find_layers_in_setup(module: nn.Module, who: str, override: Mapping[str, str | None] | None = None) -> Layers:
+    """:func:`find_layers` for `who` runs in a callback's ``setup``, when a module may not have built its encoder yet.
+
+    Raises:
+        XlingValueError: as there; the message says when the encoder must be there.
+    """
+    try:
+        return find_layers(module, override)
+    except XlingValueError as error:
+        builds = [name for name in ("setup", "configure_model") if _is_overridden(module, name)]
+        if not builds or any(_model_type(part) in ARCHITECTURES for part in module.modules()):
+            raise
+        raise XlingValueError(
+            f"{type(module).__name__} holds no encoder yet when {who} looks for it, before the module's own "
+            f"{' and '.join(builds)}; build it in __init__, or call xling.freezing.freeze_layers(self, plan) where it is built, "
+            f"before the optimiser is"
+        ) from error
+
+
+def _is_overridden(module: nn.Module, name: str) -> bool:
+    """Whether `module` has such a hook of its own, and not Lightning's empty one."""
+    return (
+        not getattr(type(module), name, None).__module__.startswith("pytorch_lightning.")
+        if hasattr(module, name)
+        else False
+    )
+
+
 def find_encoder(module: nn.Module, override: Mapping[str, str | None] | None = None) -> nn.Module:
     """The encoder that `module` is or holds; arguments and errors as of :func:`find_layers`."""
     return _find(module, override)[1]
