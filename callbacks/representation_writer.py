@@ -26,7 +26,8 @@ class RepresentationWriter(RepresentationProbe):
         dirpath: folder; None: ``representations`` in the trainer's ``default_root_dir``.
         layers: see :class:`RepresentationProbe`.
         pooling: see :class:`RepresentationProbe`.
-        dtype: of the stored numbers, ``float16`` or ``float32``.
+        dtype: of the stored numbers, ``float16`` or ``float32``. A layer whose numbers float16 does not hold (above 65,504, or
+            none above 6e-5) is stored in float32, which a line in the log says.
         feature_axis: see :class:`RepresentationProbe`.
     """
 
