@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from xling.errors import XlingValueError
 from xling.models.fast.used_rows import UsedRowsEmbedding, can_leave_out_rows
-from xling.models.layers import find_layers_in_setup
+from xling.models.layers import find_layers, looking_in_setup
 
 
 class TrainUsedRows(pl.Callback):
@@ -52,7 +52,10 @@ class TrainUsedRows(pl.Callback):
             _replace(pl_module, self._paths, self._table)
 
     def _find(self, pl_module: pl.LightningModule) -> nn.Module | None:
-        path = find_layers_in_setup(pl_module, "TrainUsedRows").word_embeddings if self.path is None else self.path
+        path = self.path
+        if path is None:
+            with looking_in_setup(pl_module, "TrainUsedRows"):
+                path = find_layers(pl_module).word_embeddings
         if not path:
             return None
         try:

@@ -6,6 +6,7 @@ and block index. The last layer is what leaves the final norm where an architect
 """
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -107,22 +108,23 @@ def find_layers(module: nn.Module, override: Mapping[str, str | None] | None = N
     return _name_layers(module, *_find(module, override))
 
 
-def find_layers_in_setup(module: nn.Module, who: str, override: Mapping[str, str | None] | None = None) -> Layers:
-    """:func:`find_layers` for `who` runs in a callback's ``setup``, when a module may not have built its encoder yet.
+@contextmanager
+def looking_in_setup(module: nn.Module, who: str) -> Iterator[None]:
+    """For `who` looks for layers in a callback's ``setup``, when a module may not have built them yet.
 
     Raises:
-        XlingValueError: as there; the message says when the encoder must be there.
+        XlingValueError: what the block raises; where the module may be unfinished, it says when its layers must be there.
     """
     try:
-        return find_layers(module, override)
+        yield
     except XlingValueError as error:
         builds = [name for name in ("setup", "configure_model") if _is_overridden(module, name)]
         if not builds or any(_model_type(part) in ARCHITECTURES for part in module.modules()):
             raise
         raise XlingValueError(
-            f"{type(module).__name__} holds no encoder yet when {who} looks for it, before the module's own "
-            f"{' and '.join(builds)}; build it in __init__, or call xling.freezing.freeze_layers(self, plan) where it is built, "
-            f"before the optimiser is"
+            f"{type(module).__name__} does not have its layers yet when {who} looks for them, before the module's own "
+            f"{' and '.join(builds)}; build them in __init__, or call xling.freezing.freeze_layers(self, plan) where they are "
+            "built, before the optimiser is"
         ) from error
 
 
