@@ -9,6 +9,7 @@ import pandas as pd
 IMPACT_FILE = "impact.parquet"
 TRANSFER_FILE = "transfer.parquet"
 ALIGNMENT_FILE = "alignment.parquet"
+PREDICTIONS_FILE = "predictions.parquet"
 
 KEYS = {
     "study": "name of the study, shared by all its runs",
@@ -26,9 +27,13 @@ TRANSFER = KEYS | {
     "metric": "name of the task's transfer metric: accuracy, macro_f1, f1 (of entities, or of answers)",
     "score": "its value on the target, 0..1",
     "n_examples": "number of examples (of words, where words are classified) evaluated",
+    "reason": "why score is NaN, else empty; runs before 0.2 did not say",
 }
 """Further metrics of the task follow by their own name, e.g. macro_f1, exact_match. Tables written before 2026-11-22 hold a
 column accuracy instead of metric and score; :func:`xling.runs.study.load_study` reads both."""
+
+TRANSFER_ALWAYS = tuple(name for name in TRANSFER if name != "reason")
+"""Columns that every analysis needs; runs before 0.2 wrote no others."""
 
 
 ESTIMATION = {
@@ -53,6 +58,9 @@ IMPACT = (
 """Further columns follow: measures by their own name (similarity, not impact); with probe.uncertainty impact_se, impact_low,
 impact_high (95 % jackknife interval over groups), null_cka_mean, null_cka_q95, null_p_value, influence_group, influence."""
 
+IMPACT_ALWAYS = tuple(name for name in IMPACT if name not in ESTIMATION)
+"""Columns that every analysis needs; runs before 0.2 wrote no others."""
+
 
 def with_estimation(impact: pd.DataFrame) -> pd.DataFrame:
     """The impact table with :data:`ESTIMATION`, filled where rows are from before they were written."""
@@ -71,6 +79,15 @@ ALIGNMENT = KEYS | {
 """Similarity of the source's and the target's representations of the same examples; measures follow by name: cka_grouped first
 where groups are known. Runs before 0.2 wrote neither it nor n_groups."""
 
+
+PREDICTIONS = KEYS | {
+    "example_id": "of the example, word or question, the same in every run",
+    "group_id": "examples that share one are not independent",
+    "gold": "true label; of a question, the list of its true answers",
+    "predicted": "predicted label, or the answer's text; missing where the model's output was not finite",
+}
+"""What a run's last validation predicted, a row per target and example. Probabilities follow as ``p_<label>`` (float32); of a
+question, certainty, the sum of its answer's two scores."""
 
 RESTORED = {
     "restored_layers": "layers with base weights, joined by '+'; '' for the fine-tuned model as it is",

@@ -41,13 +41,13 @@ def compute_pairs(
         XlingValueError: a column is missing, a cell was measured twice in one run, runs were measured by different metrics,
             their impact was estimated in different ways, or nothing is left.
     """
-    transfer = select_validation(check_columns(transfer, tables.TRANSFER, "transfer"), epoch, step)
+    transfer = select_validation(check_columns(transfer, tables.TRANSFER_ALWAYS, "transfer"), epoch, step)
     _check_one_metric(transfer)
     cells = _derive_outcomes(_average_score(_check_unique(transfer, [*RUN, "target_language"], "transfer")))
     pairs = cells.assign(layer=pd.NA, layer_label=MEAN_LABEL, impact=float("nan"))
     pairs = pairs.assign(**dict.fromkeys(["impact_biased", "impact_sd", *INTERVAL], float("nan")))
     if impact is not None and not impact.empty:
-        check_columns(impact, [name for name in tables.IMPACT if name not in tables.ESTIMATION], "impact")
+        check_columns(impact, tables.IMPACT_ALWAYS, "impact")
         measured = _impact_at(tables.with_estimation(impact), transfer)
         estimator_of(measured[measured["layer_label"] != MEAN_LABEL])
         layers = _average_impact(measured)
@@ -138,7 +138,10 @@ def _average_score(transfer: pd.DataFrame) -> pd.DataFrame:
     cells = transfer.groupby(CELL, as_index=False).agg(
         metric=("metric", "first"),
         n_seeds=("seed", "nunique"),
-        score=("score", "mean"),
+        score=(
+            "score",
+            lambda values: values.mean(skipna=False),
+        ),  # a mean over other seeds would not be that of the cell
         score_sd=("score", "std"),
         n_examples=("n_examples", "max"),
     )
