@@ -167,9 +167,10 @@ class ImpactMonitor(RepresentationProbe):
             self._captures_outside = False
 
     def noise_floor(self) -> float:
-        """Largest ``|impact|`` measured before the first step; NaN if none was."""
-        values = [abs(r["impact"]) for r in self.records if r["step"] == 0 and not math.isnan(r["impact"])]
-        return max(values, default=math.nan)
+        """Largest ``|impact|`` measured before the first step, over single rows where these are too few groups; NaN if none."""
+        before = [record for record in self.records if record["step"] == 0]
+        values = [r["impact_debiased"] if math.isnan(r["impact"]) else r["impact"] for r in before]
+        return max((abs(value) for value in values if not math.isnan(value)), default=math.nan)
 
     def _record(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loader: str) -> None:
         when = moment(trainer)

@@ -4,7 +4,7 @@ import pytest
 from analysis_factory import make_distances, make_runs
 
 from xling.analysis.inputs.external import read_transfer
-from xling.analysis.inputs.pairs import compute_pairs, impact_reasons, select_validation
+from xling.analysis.inputs.pairs import compute_pairs, estimator_of, impact_reasons, select_validation
 from xling.analysis.schema import PAIRS
 from xling.errors import CorruptArtefactError, MissingFileError, XlingValueError
 
@@ -170,3 +170,27 @@ def test_a_csv_that_is_none_says_so(tmp_path):
         (tmp_path / "broken.csv").write_bytes(content)
         with pytest.raises(CorruptArtefactError, match="expected a CSV in UTF-8"):
             read_transfer(tmp_path / "broken.csv")
+
+
+def estimated(impact, **columns):
+    return impact.assign(n_groups=200, estimator="cka_grouped", impact_debiased=impact["impact"], **columns)
+
+
+def test_runs_of_two_estimators_are_not_mixed_and_are_named():
+    transfer, impact = make(n_layers=2, seeds=(0, 1))
+    new = estimated(impact)
+    is_old = (impact["seed"] == 1) & (impact["source_language"] == "en")
+    mixed = new.assign(estimator=new["estimator"].mask(is_old), n_groups=new["n_groups"].mask(is_old))
+    with pytest.raises(
+        XlingValueError, match=r"estimated in different ways .*cka_debiased: simulated/en/none/seed_1; cka_gr"
+    ):
+        compute_pairs(transfer, mixed, DISTANCES)
+    assert estimator_of(new) == "cka_grouped"
+    assert estimator_of(impact) == "cka_debiased"
+
+
+def test_rows_that_are_groups_by_themselves_go_with_either_estimator():
+    transfer, impact = make(n_layers=2, seeds=(0, 1))
+    new = estimated(impact).assign(n_groups=impact["n_examples"])
+    mixed = new.assign(estimator=new["estimator"].where(impact["seed"] == 0))
+    assert len(compute_pairs(transfer, mixed, DISTANCES))

@@ -33,7 +33,7 @@ def test_a_run_writes_documented_tables(make_config):
 def test_alignment_of_source_and_targets_is_recorded_before_and_after(make_config):
     run = train(make_config("source_language=de"))
     alignment = pd.read_parquet(run.path / "alignment.parquet")
-    assert set(alignment.columns) == {*ALIGNMENT, "cka_debiased"}
+    assert set(alignment.columns) == {*ALIGNMENT, "cka_grouped", "cka_debiased"}
     assert alignment["step"].nunique() == 3
     assert set(alignment["target_language"]) == {"en", "sw"}
     assert alignment["cka_debiased"].between(-0.1, 1).all()

@@ -7,7 +7,7 @@ import pandas as pd
 
 from xling.analysis import caveats
 from xling.analysis.inputs.measurements import Measurements, Settings
-from xling.analysis.inputs.pairs import LANGUAGE_PAIR, compute_pairs, impact_reasons
+from xling.analysis.inputs.pairs import LANGUAGE_PAIR, compute_pairs, estimator_of, impact_reasons, select_validation
 from xling.analysis.questions.paper import compute_paper_correlations
 from xling.analysis.schema import MEAN_LABEL, Analysis, distance_kinds
 from xling.analysis.tables import compute_default_tables
@@ -84,6 +84,12 @@ def _check_something_left(main: pd.DataFrame, strategy: str) -> None:
         )
 
 
+def _estimator(measured: Measurements, settings: Settings) -> str:
+    if measured.impact is None or measured.impact.empty:
+        return ""
+    return estimator_of(select_validation(measured.impact, settings.epoch, settings.step))
+
+
 def _collect_facts(
     measured: Measurements, settings: Settings, pairs: pd.DataFrame, main: pd.DataFrame, kinds: list[str]
 ) -> dict[str, Any]:
@@ -105,6 +111,7 @@ def _collect_facts(
         "distances": measured.distances_name,
         "controls": controls,
         "missing_cells": caveats.missing_cells(cells),
+        "estimator": _estimator(measured, settings),
         "skipped": list(measured.skipped),
         "recipes": [] if "recipe" not in (runs := pd.DataFrame(measured.runs)) else sorted(runs["recipe"].unique()),
         "versions": {name: version(name) for name in _PACKAGES},

@@ -18,6 +18,7 @@ DEFAULTS = {
     "step": "0",
     "n_examples": "",
     "metric": "score",
+    "reason": "",
 }
 
 

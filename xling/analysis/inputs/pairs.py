@@ -39,15 +39,18 @@ def compute_pairs(
 
     Raises:
         XlingValueError: a column is missing, a cell was measured twice in one run, runs were measured by different metrics,
-            or nothing is left.
+            their impact was estimated in different ways, or nothing is left.
     """
-    transfer = select_validation(check_columns(transfer, tables.TRANSFER, "transfer"), epoch, step)
+    transfer = select_validation(check_columns(transfer, tables.TRANSFER_ALWAYS, "transfer"), epoch, step)
     _check_one_metric(transfer)
     cells = _derive_outcomes(_average_score(_check_unique(transfer, [*RUN, "target_language"], "transfer")))
     pairs = cells.assign(layer=pd.NA, layer_label=MEAN_LABEL, impact=float("nan"))
     pairs = pairs.assign(**dict.fromkeys(["impact_biased", "impact_sd", *INTERVAL], float("nan")))
     if impact is not None and not impact.empty:
-        layers = _average_impact(_impact_at(check_columns(impact, tables.IMPACT, "impact"), transfer))
+        check_columns(impact, tables.IMPACT_ALWAYS, "impact")
+        measured = _impact_at(tables.with_estimation(impact), transfer)
+        estimator_of(measured[measured["layer_label"] != MEAN_LABEL])
+        layers = _average_impact(measured)
         pairs = _complete_layers(cells, layers).merge(layers, on=[*CELL, "layer_label"], how="left")
         pairs = pairs.merge(cells, on=CELL, validate="many_to_one")
     pairs = pairs.merge(_check_unique(distances, LANGUAGE_PAIR, "distance"), on=LANGUAGE_PAIR, how="left")
@@ -95,6 +98,34 @@ def _check_one_metric(transfer: pd.DataFrame) -> None:
         )
 
 
+def estimator_of(impact: pd.DataFrame) -> str:
+    """The one estimator of CKA behind the impact of these rows: ``cka_grouped`` or ``cka_debiased``.
+
+    Where every group is a single row both are the same, so such rows go with either.
+
+    Raises:
+        XlingValueError: rows of both; names the runs.
+    """
+    impact = tables.with_estimation(impact)
+    differing = impact[impact["n_groups"] != impact["n_examples"]]
+    runs = {name: rows[RUN].drop_duplicates() for name, rows in differing.groupby("estimator")}
+    if len(runs) > 1:
+        each = "; ".join(f"{name}: {_named(rows)}" for name, rows in sorted(runs.items()))
+        raise XlingValueError(
+            f"the impact of these runs was estimated in different ways and is not on one scale ({each}); run those of "
+            "cka_debiased anew, or analyse them apart"
+        )
+    return next(iter(runs), str(impact["estimator"].iloc[0]))
+
+
+def _named(runs: pd.DataFrame) -> str:
+    names = [
+        "/".join(f"seed_{value}" if key == "seed" else str(value) for key, value in run.items())
+        for run in runs.to_dict("records")
+    ]
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
 def _check_unique(frame: pd.DataFrame, keys: list[str], what: str) -> pd.DataFrame:
     twice = frame[frame.duplicated(keys)]
     if len(twice):
@@ -107,7 +138,10 @@ def _average_score(transfer: pd.DataFrame) -> pd.DataFrame:
     cells = transfer.groupby(CELL, as_index=False).agg(
         metric=("metric", "first"),
         n_seeds=("seed", "nunique"),
-        score=("score", "mean"),
+        score=(
+            "score",
+            lambda values: values.mean(skipna=False),
+        ),  # a mean over other seeds would not be that of the cell
         score_sd=("score", "std"),
         n_examples=("n_examples", "max"),
     )
