@@ -28,6 +28,7 @@ from xling.sweeps.job import as_task, run_command
 from xling.training.frozen_prefix import start_after_frozen_layers
 from xling.training.parts import Parts, build_parts, resolve_settings
 from xling.training.trainer import build_trainer
+from xling.training.validations import check_validated
 
 log = logging.getLogger(__name__)
 
@@ -123,6 +124,7 @@ def _record_inputs(settings: RunSettings, parts: Parts, run: RunDirectory) -> No
 def _record_results(
     settings: RunSettings, identity: dict[str, Any], parts: Parts, run: RunDirectory, seconds: float
 ) -> None:
+    check_validated(len(parts.recorder.transfer), parts.module.global_step)
     parts.recorder.write()
     run.complete(identity | parts.summary() | {"seconds": seconds, "train_seconds": round(parts.clock.seconds, 1)})
     if not settings.keep_checkpoint:
