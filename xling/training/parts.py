@@ -41,6 +41,7 @@ from xling.tasks import TASKS
 from xling.tasks.transfer_module import TransferModule
 from xling.training.loggers import FinalFigures, check_packages, final_figures
 from xling.training.recorder import RunRecorder
+from xling.training.validations import check_validates
 
 log = logging.getLogger(__name__)
 
@@ -107,6 +108,7 @@ def build_parts(settings: RunSettings, identity: dict[str, Any], run: RunDirecto
         )
     spec, cache_dir = settings.model, settings.cache_dir
     datamodule = build_data(settings)
+    check_validates(settings, len(datamodule.train))
     encoder = load_encoder(spec, cache_dir)
     facts = {"model": describe_encoder(spec, encoder, cache_dir), "precision": settings.trainer.precision}
     module = build_module(settings, datamodule, encoder)
@@ -172,6 +174,7 @@ def build_module(settings: RunSettings, datamodule: TransferDataModule, encoder:
         packed=settings.packed,
         **vars(optimizer),
     )
+    module.keeps_predictions = settings.probe.predictions
     if spec.dropout == "off":
         switch_off_dropout(module)
     use_processor_dropout(module)
