@@ -74,7 +74,9 @@ def compute_default_tables(
     if pairs["strategy"].nunique() > 1:
         baseline = main["strategy"].iloc[0]
         transfer = select_validation(measured.transfer, settings.epoch, settings.step)
-        tables["freezing"] = compute_freezing(transfer, measured.impact, measured.distances, measured.runs, baseline)
+        tables["freezing"] = compute_freezing(
+            transfer, measured.impact, measured.distances, measured.runs, baseline, measured.predictions
+        )
     return tables
 
 
