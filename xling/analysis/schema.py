@@ -18,11 +18,12 @@ TABLES = (
     "mixed_models",
     "mediation",
     "ranking",
+    "source_choice",
     "held_out",
     "freezing",
     "alignment",
 )
-"""All tables an analysis may have; the columns of the last five stand in the modules of their names."""
+"""All tables an analysis may have; the columns of the last six stand in the modules of their names."""
 
 MEAN_LABEL = "mean"
 """`layer_label` of the mean over layers 1..n (the embedding output, layer 0, is not part of it)."""

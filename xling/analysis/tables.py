@@ -19,6 +19,7 @@ from xling.analysis.questions.freezing import compute_freezing
 from xling.analysis.questions.heldout import compute_held_out
 from xling.analysis.questions.mediation import compute_mediation
 from xling.analysis.questions.ranking import compute_ranking
+from xling.analysis.questions.source_choice import compute_source_choice
 from xling.analysis.schema import (
     CORRELATIONS,
     CORRELATIONS_OUTCOMES,
@@ -63,6 +64,7 @@ def compute_default_tables(
         "variance_shares": _share_variance(main),
         "mixed_models": _fit_models(analyses),
         "ranking": compute_ranking(pairs),
+        "source_choice": compute_source_choice(pairs),
         "held_out": compute_held_out(main),
     }
     between = main[~main["is_in_language"]]

@@ -19,6 +19,7 @@ SECTIONS: tuple[Callable[[Analysis], Section | Absent], ...] = (
     associations.transfer_distance_section,
     mediation.mediation_section,
     choice.ranking_section,
+    choice.source_choice_section,
     choice.held_out_section,
     freezing.freezing_section,
     choice.views_section,
