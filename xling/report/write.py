@@ -6,7 +6,19 @@ from pathlib import Path
 from xling.analysis.schema import Analysis
 from xling.report.save import _split, write_page
 from xling.report.section import Absent, Section
-from xling.report.sections import alignment, associations, choice, coverage, freezing, measured, mediation, study
+from xling.report.sections import (
+    alignment,
+    associations,
+    choice,
+    coverage,
+    freezing,
+    joint,
+    measured,
+    mediation,
+    reliability,
+    specifications,
+    study,
+)
 from xling.report.sections.findings import list_findings
 
 SECTIONS: tuple[Callable[[Analysis], Section | Absent], ...] = (
@@ -17,6 +29,9 @@ SECTIONS: tuple[Callable[[Analysis], Section | Absent], ...] = (
     associations.impact_distance_section,
     associations.impact_transfer_section,
     associations.transfer_distance_section,
+    joint.joint_section,
+    specifications.specifications_section,
+    reliability.reliability_section,
     mediation.mediation_section,
     choice.ranking_section,
     choice.source_choice_section,
