@@ -11,6 +11,8 @@ from xling.analysis.inference.arrays import PairArrays
 from xling.analysis.inference.dyadic import dyadic_errors
 from xling.analysis.inference.joint import JOINT, infer_joint
 from xling.analysis.inputs.measurements import Resampling
+from xling.analysis.schema import Analysis
+from xling.report.sections.joint import joint_section
 
 FEW = Resampling(200, 0, 0)
 
@@ -146,3 +148,19 @@ def test_a_language_without_data_in_one_predictor_leaves_the_model_and_keeps_its
     assert table["n_pairs"].tolist() == [42] * 3
     assert table["beta"].to_numpy() == pytest.approx(expected["beta"].to_numpy())
     assert table["p_qap"].to_numpy() == pytest.approx(expected["p_qap"].to_numpy(), abs=0.12)
+
+
+def test_the_section_names_what_adds_to_the_others_and_what_cannot_be_told_apart():
+    table = infer_joint(make_arrays(n=9), FEW)
+    section = joint_section(Analysis({"joint_models": table}))
+    assert "all 3 predictors together explain" in section.paragraphs[0]
+    assert "given all others genetic (β" in section.paragraphs[0]
+    alike = joint_section(Analysis({"joint_models": table.assign(vif=20.0, p_max_t=0.6)}))
+    assert "none differs from 0 family-wise" in alike.paragraphs[0]
+    assert (
+        "Too alike to be told apart (variance inflation above 10): genetic, syntactic and lexical"
+        in alike.paragraphs[0]
+    )
+    untested = joint_section(Analysis({"joint_models": table.assign(p_max_t=np.nan, reason="few")}))
+    assert "not tested (few)" in untested.paragraphs[0]
+    assert "at least two distances" in joint_section(Analysis({})).reason

@@ -1,9 +1,9 @@
 """Does a result hang on how it was computed? The main coefficient under every specification that the study recorded.
 
 A specification is an outcome (mean impact by each measure and estimator that the runs recorded; each way to express transfer), a
-distance, and whether source and target effects are removed. All are tested together: `p_max_t` compares each
-|r| with the largest over the whole curve in every relabelling of the distances, so that "some specification is significant" is no
-finding by itself (Simonsohn, Simmons & Nelson 2020, Nature Human Behaviour 4; Westfall & Young 1993).
+distance, and whether source and target effects are removed. All are tested together: `p_max_t` compares each |r|, in units of its
+spread by chance, with the largest over the curve in every relabelling of the distances, so that "some specification is significant"
+is no finding by itself (Simonsohn, Simmons & Nelson 2020, Nature Human Behaviour 4; Westfall & Young 1993).
 """
 
 from collections.abc import Iterator
@@ -44,14 +44,16 @@ _NO_MEASURES = (
     ),
 )
 
+NEGATED_GAP = "-transfer_gap"
+
 SPECIFICATIONS = {
     "question": "impact or transfer: the two are families of their own",
-    "outcome": "column that stands for it: impact, impact_biased, 1 - a recorded measure, score, transfer_gap, ...",
+    "outcome": "what stands for it: impact, impact_biased, 1 - a recorded measure, score, score_relative, -transfer_gap",
     "layer_label": "'mean', or '' for transfer",
     "predictor": "distance kind",
     "form": "raw, or demeaned: source and target effects removed",
     "n_pairs": "ordered pairs S != T",
-    "r": "Pearson correlation, with the sign that more distance goes with less transfer or less impact where it is negative",
+    "r": "Pearson correlation of distance with it; negative: distant pairs have less",
     "p_qap": "two-sided permutation p-value",
     "p_max_t": "family-wise over all specifications of the question",
     "loo_low": "smallest r with one language left out, as source or as target",
@@ -83,13 +85,11 @@ def compute_specifications(
         Columns of `SPECIFICATIONS`; empty without a distance.
     """
     tables = []
-    for question, outcomes in (
-        ("impact", _impact_outcomes(measured, main, epoch, step)),
-        (
-            "transfer",
-            {name: main[main["layer_label"] == MEAN_LABEL] for name in ("score", "score_relative", "transfer_gap")},
-        ),
-    ):
+    questions = {
+        "impact": _impact_outcomes(measured, main, epoch, step),
+        "transfer": _transfer_outcomes(main[main["layer_label"] == MEAN_LABEL]),
+    }
+    for question, outcomes in questions.items():
         frames = {name: cells.assign(impact=cells[name], layer_label=MEAN_LABEL) for name, cells in outcomes.items()}
         found = [
             (name, distance_arrays(cells, ["impact"], measured.distances, kinds, None))
@@ -101,6 +101,12 @@ def compute_specifications(
         )
     table = pd.concat(tables, ignore_index=True)
     return table.reindex(columns=list(SPECIFICATIONS))
+
+
+def _transfer_outcomes(mean: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Score, relative score and gap; the gap with its sign turned, so that more transfer is more of each."""
+    turned = mean.assign(**{NEGATED_GAP: -mean["transfer_gap"]})
+    return {name: turned for name in ("score", "score_relative", NEGATED_GAP)}
 
 
 def _impact_outcomes(
@@ -136,7 +142,10 @@ def _curve(outcomes: list[tuple[str, PairArrays]], resampling: Resampling) -> It
         # one relabelling of the languages for the whole family: an outcome of other languages or roles is not tested
         is_same = arrays.languages == first.languages and (arrays.roles == first.roles).all()
         testable = is_same and count_arrangements(first.roles) >= MIN_ARRANGEMENTS
-        forms = {"raw": None} | ({"demeaned": two_way_basis(*arrays.cells)} if leaves_pairs(*arrays.cells) else {})
+        both_forms = (
+            leaves_pairs(*arrays.cells) and name != NEGATED_GAP
+        )  # without source effects the gap is the score again
+        forms = {"raw": None} | ({"demeaned": two_way_basis(*arrays.cells)} if both_forms else {})
         for form, design in forms.items():
             r = correlate(arrays.cell_predictors, arrays.outcomes, design)
             left_out, without = leave_one_out(
@@ -154,7 +163,9 @@ def _curve(outcomes: list[tuple[str, PairArrays]], resampling: Resampling) -> It
                 nulls.append(_null(arrays, k, permutations, design) if testable else np.full(len(permutations), np.nan))
     null = np.stack(nulls, axis=1)
     p_values = permutation_p(np.array(observed), null, permutations.exact)
-    family = np.fmax(max_t_p(np.array(observed), null, permutations.exact), p_values)
+    # raw r varies more by chance
+    spread = np.array([np.nanstd(own) if np.isfinite(own).any() else 1.0 for own in nulls])
+    family = np.fmax(max_t_p(np.array(observed) / spread, null / spread, permutations.exact), p_values)
     for row, p, q in zip(rows, p_values, family, strict=True):
         yield row | {"p_qap": p, "p_max_t": q}
 

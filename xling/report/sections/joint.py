@@ -45,8 +45,9 @@ def _describe(rows: pd.DataFrame, metric: str) -> str:
         f"{numbers.p_value(row['p_max_t'])})"
         for _, row in kept.iterrows()
     )
+    verb = "differs" if len(kept) == 1 else "differ"
     adds = (
-        f"given all others {named} differs from 0" if len(kept) else "given all others none differs from 0 family-wise"
+        f"given all others {named} {verb} from 0" if len(kept) else "given all others none differs from 0 family-wise"
     )
     alike = known.loc[known["vif"] > HIGH_VIF, "predictor"].tolist()
     note = (

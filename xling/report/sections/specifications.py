@@ -35,7 +35,11 @@ def describe_curve(question: str, rows: pd.DataFrame) -> str:
         f"family-wise over all of them ({int((clear['r'] < 0).sum())} negative, {int((clear['r'] > 0).sum())} positive)."
     )
     carried = sorted(set(clear.loc[clear["carried_by"].fillna("") != "", "carried_by"]))
-    return f"{text} Of these, less than half is left without one language: {numbers.listing(carried)}." if carried else text
+    return (
+        f"{text} Of these, less than half is left without one language: {numbers.listing(carried)}."
+        if carried
+        else text
+    )
 
 
 def _picture(question: str, rows: pd.DataFrame) -> Picture:
