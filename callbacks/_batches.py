@@ -1,6 +1,7 @@
 """What a callback must know of a batch it has never seen: its name, its padding mask and which examples its rows are."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import pytorch_lightning as pl
@@ -9,6 +10,7 @@ from torch import Tensor
 from torch.utils.data import DistributedSampler, SequentialSampler
 
 from xling.errors import XlingValueError
+from xling.probing.representations import Representations
 
 
 def loader_names(trainer: pl.Trainer) -> list[str]:
@@ -108,10 +110,51 @@ def word_ids(pl_module: pl.LightningModule, batch: Any) -> Tensor:
     return own(batch)
 
 
-def group_ids(pl_module: pl.LightningModule, batch: Any) -> Tensor | None:
-    """Ids [batch] of groups of dependent rows, as the module's ``group_ids(batch)`` says; None without that method."""
-    own = getattr(pl_module, "group_ids", None)
-    return own(batch) if callable(own) else None
+GroupChoice = str | Callable[[Any], Tensor] | None
+"""Where the groups of dependent rows come from: a key of the batch, a function of it, or None: the module's ``group_ids``."""
+
+
+def has_groups(pl_module: pl.LightningModule, choice: GroupChoice = None) -> bool:
+    """Whether somebody says which rows of a batch are not independent."""
+    return choice is not None or callable(getattr(pl_module, "group_ids", None))
+
+
+def group_ids(pl_module: pl.LightningModule, batch: Any, choice: GroupChoice = None) -> Tensor | None:
+    """Ids [batch] of groups of dependent rows; None where nobody says any.
+
+    Raises:
+        XlingValueError: not one integer per row of the batch, or no such key in it.
+    """
+    if not has_groups(pl_module, choice):
+        return None
+    if isinstance(choice, str):
+        found = _entry(batch, choice)
+    else:
+        found = (choice or pl_module.group_ids)(batch)
+    ids = found if isinstance(found, Tensor) else torch.as_tensor(found)
+    if ids.shape != (n := _rows(pl_module, batch),) or ids.is_floating_point():
+        raise XlingValueError(
+            f"expected groups as one integer for each of {n} rows of the batch, got {ids.dtype} {tuple(ids.shape)}; give another "
+            "groups= or group_ids(batch)"
+        )
+    return ids.long()
+
+
+def _entry(batch: Any, key: str) -> Any:
+    try:
+        return batch[key]
+    except (KeyError, TypeError, IndexError, ValueError):
+        raise XlingValueError(
+            f"groups={key!r} names no entry of the batch, a {type(batch).__name__}; give a key that it has, or a function"
+        ) from None
+
+
+def in_known_groups(rows: Representations, trainer: pl.Trainer, loader: str) -> Representations:
+    """Stored representations with their groups: those of the file, else what the data module's ``probe_groups(loader)`` says."""
+    say = getattr(trainer.datamodule, "probe_groups", None)
+    if rows.group_ids is not None or not callable(say) or loader not in probe_fingerprints(trainer):
+        return rows
+    return rows.in_groups(*say(loader))
 
 
 def _own_ids(pl_module: pl.LightningModule, batch: Any) -> Tensor | None:

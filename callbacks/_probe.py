@@ -9,7 +9,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from xling.callbacks._batches import group_ids, loader_names, padding_mask, row_ids, word_ids
+from xling.callbacks._batches import GroupChoice, group_ids, has_groups, loader_names, padding_mask, row_ids, word_ids
 from xling.models.pooling import WORD_POOLINGS, first_piece, get_probe_pooling, words_of
 from xling.probing.select import LayerChoice, select_layers
 from xling.probing.tap import LayerTap
@@ -41,10 +41,12 @@ class RepresentationProbe(pl.Callback):
         pooling: ``mean`` (with the batch's ``attention_mask`` where it has one), ``cls`` or ``flatten`` make one row per
             example; ``word`` (first piece) and ``word_mean`` one per word of the module's ``word_ids(batch)``, [batch, sequence]
             int64, -1 where a token belongs to none; words of an example are then one group unless the module says otherwise.
+        groups: which examples are not independent: a key of the batch, or a function of it, giving [batch] integers; None: what
+            the module's ``group_ids(batch)`` says, if it has that method.
     """
 
-    def __init__(self, layers: LayerChoice = None, pooling: str = "mean") -> None:
-        self.layers, self.pooling = layers, pooling
+    def __init__(self, layers: LayerChoice = None, pooling: str = "mean", groups: GroupChoice = None) -> None:
+        self.layers, self.pooling, self.groups = layers, pooling, groups
         self._pool = get_probe_pooling(pooling)
         self._has_words = pooling in WORD_POOLINGS
         self._tap: LayerTap | None = None
@@ -62,6 +64,10 @@ class RepresentationProbe(pl.Callback):
 
     def loader_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loader: str) -> None:
         """Called after the last batch of a loader."""
+
+    def knows_groups(self, pl_module: pl.LightningModule) -> bool:
+        """Whether the rows come with the ids of their groups."""
+        return self._has_words or has_groups(pl_module, self.groups)
 
     @property
     def labels(self) -> list[str]:
@@ -99,7 +105,7 @@ class RepresentationProbe(pl.Callback):
     ) -> None:
         """Hand over what the forward pass left, each example once."""
         ids = row_ids(trainer, pl_module, batch, self._rows_seen, dataloader_idx)
-        groups = group_ids(pl_module, batch)
+        groups = group_ids(pl_module, batch, self.groups)
         self._rows_seen += len(ids)
         layers = self._tap.take()
         if self._has_words:

@@ -8,7 +8,7 @@ from typing import Any
 import pytorch_lightning as pl
 from torch import Tensor
 
-from xling.callbacks._batches import epochs_completed
+from xling.callbacks._batches import GroupChoice, epochs_completed, in_known_groups
 from xling.callbacks._probe import ProbedBatch, RepresentationProbe
 from xling.errors import XlingValueError
 from xling.probing.base_store import BaseStore
@@ -16,16 +16,20 @@ from xling.probing.collect import RowCollector
 from xling.probing.compare import Comparison
 from xling.probing.representations import Representations
 from xling.probing.select import LayerChoice
-from xling.similarity.registry import get_measure
+from xling.similarity.registry import MEASURES, Measure, get_measure
 
 log = logging.getLogger(__name__)
+
+GROUPED = "cka_grouped"
 
 
 class AlignmentMonitor(RepresentationProbe):
     """Similarity between the reference loader and every other one, per layer, at every validation: does alignment break?
 
     The loaders must be parallel: the same example ids, one content in several languages (or views). Where ids do not
-    match, the rows say so and hold NaN. With a `base`, the alignment before training is recorded too, from what is stored.
+    match, the rows say so and hold NaN. Where the module or `groups` says which rows are not independent, ``cka_debiased`` has
+    ``cka_grouped`` before it, which is debiased over groups, those of the reference. With a `base`, the alignment before
+    training is recorded too, from what is stored.
 
     Runs on ``on_fit_start`` and on the hooks of :class:`RepresentationProbe`. Logs ``alignment/<loader>/<layer>`` (the first
     measure). Writes nothing. Holds the reference loader's pooled rows; adds no forward pass.
@@ -36,6 +40,7 @@ class AlignmentMonitor(RepresentationProbe):
         pooling: ``mean``, ``cls`` or ``flatten``; not words, whose numbers mean nothing in another language.
         similarity: names in :data:`xling.similarity.registry.MEASURES`.
         base: store of an :class:`~xling.callbacks.ImpactMonitor` with the same layers and pooling.
+        groups: see :class:`RepresentationProbe`.
 
     Attributes:
         records: one dict per validation, loader and layer: loader, reference, label, layer (index), epoch, step,
@@ -52,8 +57,9 @@ class AlignmentMonitor(RepresentationProbe):
         pooling: str = "mean",
         similarity: Sequence[str] = ("cka_debiased",),
         base: BaseStore | None = None,
+        groups: GroupChoice = None,
     ) -> None:
-        super().__init__(layers, pooling)
+        super().__init__(layers, pooling, groups)
         self.reference, self.base = reference, base
         self.measures = {name: get_measure(name) for name in similarity}
         self.records: list[dict[str, Any]] = []
@@ -68,7 +74,7 @@ class AlignmentMonitor(RepresentationProbe):
         if trainer.global_step == 0 and not is_resumed:
             self.records = []
             if self.base is not None and self.base.has(self.reference):
-                self._record_base(pl_module)
+                self._record_base(trainer, pl_module)
 
     def loader_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loader: str) -> None:
         """Collect the reference, or begin to compare with it."""
@@ -82,14 +88,14 @@ class AlignmentMonitor(RepresentationProbe):
                 f"expected the reference loader {self.reference!r} first, found {loader!r}; reorder the loaders"
             )
         else:
-            self._comparison = Comparison(list(self._rows.layers.values()), self.measures)
+            self._comparison = self._against(self._rows, self._measures(pl_module))
 
     def observe(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, loader: str, rows: ProbedBatch, layers: list[Tensor]
     ) -> None:
         """Keep a batch of the reference, or compare a batch with it."""
         if self._collected is not None:
-            self._collected.add(rows.example_ids, layers)
+            self._collected.add(rows.example_ids, layers, rows.group_ids)
         elif self._comparison is not None:
             of_reference, is_known = self._rows.find(rows.example_ids.to(pl_module.device))
             self._comparison.n_unmatched += int((~is_known).sum())
@@ -118,13 +124,33 @@ class AlignmentMonitor(RepresentationProbe):
         """Go on after an interrupted fit."""
         self.records, self._is_resumed = list(state_dict["records"]), True
 
-    def _record_base(self, pl_module: pl.LightningModule) -> None:
-        reference = self.base.load(self.reference, pl_module.device)
+    def _measures(self, pl_module: pl.LightningModule) -> dict[str, Measure]:
+        """Those asked for; where groups are known, that over groups before that over rows."""
+        if not self.knows_groups(pl_module) or "cka_debiased" not in self.measures:
+            return self.measures
+        names = dict.fromkeys(
+            n for name in self.measures for n in ((GROUPED, name) if name == "cka_debiased" else (name,))
+        )
+        return {name: get_measure(name) for name in names}
+
+    @staticmethod
+    def _against(reference: Representations, measures: dict[str, Measure], **settings: Any) -> Comparison:
+        layers = list(reference.layers.values())
+        return Comparison(layers, measures, groups=reference.group_ids, **settings)
+
+    def _record_base(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        measures = self._measures(pl_module)
+        reference = in_known_groups(self.base.load(self.reference, pl_module.device), trainer, self.reference)
+        if GROUPED in measures and reference.group_ids is None:
+            measures = {name: measure for name, measure in measures.items() if name != GROUPED}
+            log.warning(
+                "the stored base does not say its groups: alignment before training is not measured over groups"
+            )
         for loader in self.base.fingerprints:
             if loader == self.reference or not self.base.has(loader):
                 continue
             other = self.base.load(loader, pl_module.device)
-            comparison = Comparison(list(reference.layers.values()), self.measures, is_distributed=False)
+            comparison = self._against(reference, measures, is_distributed=False)
             rows, is_known = reference.find(other.example_ids)
             comparison.n_unmatched = int((~is_known).sum())
             comparison.update(rows[is_known], [layer[is_known] for layer in other.layers.values()])
@@ -134,13 +160,14 @@ class AlignmentMonitor(RepresentationProbe):
         values = comparison.compute()
         if comparison.n_unmatched:
             reason = f"{comparison.n_unmatched} example ids are not among those of {self.reference}: the loaders are not parallel"
-            values = [value | {"reason": reason} | dict.fromkeys(self.measures, math.nan) for value in values]
+            named = [name for name in MEASURES if name in values[0]]
+            values = [value | {"reason": reason} | dict.fromkeys(named, math.nan) for value in values]
         for index, (label, value) in enumerate(zip(labels, values, strict=True)):
             names = {"loader": loader, "reference": self.reference, "label": label, "layer": index}
             self.records.append(names | when | value)
 
     def _log(self, pl_module: pl.LightningModule) -> None:
-        first = next(iter(self.measures))
+        first = next(iter(self._measures(pl_module)))
         for record in self.records[-len(self.labels) :]:
             if not math.isnan(record[first]):
                 key = f"alignment/{record['loader']}/{record['label']}"

@@ -8,7 +8,7 @@ from typing import Any
 import pytorch_lightning as pl
 from torch import Tensor
 
-from xling.callbacks._batches import epochs_completed
+from xling.callbacks._batches import GroupChoice, epochs_completed, in_known_groups
 from xling.callbacks._probe import ProbedBatch, RepresentationProbe
 from xling.errors import MissingFileError
 from xling.probing.base_store import BaseStore, own_store
@@ -22,16 +22,20 @@ from xling.similarity.registry import get_measure
 log = logging.getLogger(__name__)
 
 ALWAYS = ("cka_debiased", "cka_biased")
+GROUPED = "cka_grouped"
 
 
 class ImpactMonitor(RepresentationProbe):
     """Impact = 1 - CKA(base, now), per layer and validation loader, at every validation.
 
+    CKA is debiased over groups of rows that are not independent (three hypotheses on one premise, the words of a sentence),
+    where the module or `groups` says which; else over single rows, which is right where they are independent.
+
     The base is what the layers gave before the first optimiser step: read from `base` where it is stored, otherwise
     captured before training in Lightning's sanity check, which this callback then extends to all batches. On resuming,
     the base stays the stored one. Statistics stream: memory does not grow with the number of examples beyond the base.
 
-    Runs on ``on_fit_start`` and on the hooks of :class:`RepresentationProbe`. Logs ``cka/<loader>/<layer>`` (debiased).
+    Runs on ``on_fit_start`` and on the hooks of :class:`RepresentationProbe`. Logs ``cka/<loader>/<layer>`` (1 - impact).
     Writes the base, one safetensors file per loader. Costs no forward pass; per batch one product of [b, hidden] with
     itself and one with the base per layer.
 
@@ -40,12 +44,13 @@ class ImpactMonitor(RepresentationProbe):
         pooling: ``mean``, ``cls``, ``flatten``, ``word`` or ``word_mean``, see :class:`RepresentationProbe`.
         similarity: names in :data:`xling.similarity.MEASURES`; debiased and biased CKA are always computed.
         uncertainty: names in :data:`xling.probing.uncertainty.UNCERTAINTY`, e.g. ``jackknife``; holds one loader's rows.
-            Groups of dependent rows come from the module's ``group_ids(batch)``, [batch] int64, where it has that method.
         base: where the base is kept; None: below the trainer's ``default_root_dir``, for this fit alone.
+        groups: see :class:`RepresentationProbe`.
 
     Attributes:
-        records: one dict per validation, loader and layer: loader, label, layer (index), epoch, step, n_examples, impact
-            (debiased), impact_biased, further measures by name, reason (why NaN, else empty).
+        records: one dict per validation, loader and layer: loader, label, layer (index), epoch, step, n_examples,
+            n_groups (as many where nobody said any), impact, estimator (of impact: ``cka_grouped`` or ``cka_debiased``),
+            impact_debiased (over single rows), impact_biased, further measures by name, reason (why NaN, else empty).
 
     Raises:
         XlingValueError: an unknown measure.
@@ -59,8 +64,9 @@ class ImpactMonitor(RepresentationProbe):
         similarity: Sequence[str] = ALWAYS,
         uncertainty: Sequence[str] = (),
         base: BaseStore | None = None,
+        groups: GroupChoice = None,
     ) -> None:
-        super().__init__(layers, pooling)
+        super().__init__(layers, pooling, groups)
         self.measures = {name: get_measure(name) for name in dict.fromkeys([*ALWAYS, *similarity])}
         for name in uncertainty:
             get_uncertainty(name)
@@ -86,9 +92,12 @@ class ImpactMonitor(RepresentationProbe):
         store = self._store(trainer)
         self._captured, self._comparison, self._before = None, None, None
         if self._has_base(store, loader):
-            self._before = store.load(loader, pl_module.device)
+            self._before = in_known_groups(store.load(loader, pl_module.device), trainer, loader)
+            measures, groups = self.measures, None
+            if self.knows_groups(pl_module):
+                measures, groups = {GROUPED: get_measure(GROUPED)} | measures, self._before.group_ids
             base = list(self._before.layers.values())
-            self._comparison = Comparison(base, self.measures, uncertainty=self.uncertainty)
+            self._comparison = Comparison(base, measures, uncertainty=self.uncertainty, groups=groups)
         elif trainer.global_step == 0:
             self._captured = RowCollector(self.labels)
         else:
@@ -102,7 +111,7 @@ class ImpactMonitor(RepresentationProbe):
     ) -> None:
         """Keep the batch as base, or compare it with the base."""
         if self._captured is not None:
-            self._captured.add(rows.example_ids, layers)
+            self._captured.add(rows.example_ids, layers, rows.group_ids)
             return
         of_base = self._before.rows(rows.example_ids.to(pl_module.device))
         self._comparison.update(of_base, layers, rows.group_ids)
@@ -133,18 +142,20 @@ class ImpactMonitor(RepresentationProbe):
         self._own_base_is_valid = self._is_resumed = True
 
     def noise_floor(self) -> float:
-        """Largest ``|impact|`` measured before the first step; NaN if none was."""
-        values = [abs(r["impact"]) for r in self.records if r["step"] == 0 and not math.isnan(r["impact"])]
-        return max(values, default=math.nan)
+        """Largest ``|impact|`` measured before the first step, over single rows where these are too few groups; NaN if none."""
+        before = [record for record in self.records if record["step"] == 0]
+        values = [r["impact_debiased"] if math.isnan(r["impact"]) else r["impact"] for r in before]
+        return max((abs(value) for value in values if not math.isnan(value)), default=math.nan)
 
     def _record(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loader: str) -> None:
         when = {"epoch": epochs_completed(trainer), "step": trainer.global_step}
+        estimator = GROUPED if self.knows_groups(pl_module) else ALWAYS[0]
         for index, (label, row) in enumerate(zip(self.labels, self._comparison.compute(), strict=True)):
-            self.records.append({"loader": loader, "label": label, "layer": index} | when | _impact(row))
-            if not trainer.sanity_checking and not math.isnan(row["cka_debiased"]):
+            self.records.append({"loader": loader, "label": label, "layer": index} | when | _impact(row, estimator))
+            if not trainer.sanity_checking and not math.isnan(row[estimator]):
                 pl_module.log(
                     f"cka/{loader}/{label}",
-                    row["cka_debiased"],
+                    row[estimator],
                     add_dataloader_idx=False,
                     rank_zero_only=True,
                     batch_size=1,
@@ -160,13 +171,16 @@ class ImpactMonitor(RepresentationProbe):
         return self.base is None or not all(self.base.has(loader) for loader in self.base.fingerprints)
 
 
-def _impact(row: dict[str, Any]) -> dict[str, Any]:
-    """Turn similarities into the record's columns; CKA itself stands there as impact."""
-    measures = {name: value for name, value in row.items() if name not in (*ALWAYS, "n_examples", "reason")}
+def _impact(row: dict[str, Any], estimator: str) -> dict[str, Any]:
+    """Turn similarities into the record's columns; the CKAs stand there as impact."""
+    known = (estimator, *ALWAYS, "n_examples", "n_groups", "reason")
     return {
         "n_examples": row["n_examples"],
-        "impact": 1.0 - row["cka_debiased"],
+        "n_groups": row.get("n_groups", row["n_examples"]),
+        "impact": 1.0 - row[estimator],
+        "estimator": estimator,
+        "impact_debiased": 1.0 - row["cka_debiased"],
         "impact_biased": 1.0 - row["cka_biased"],
         "reason": row["reason"],
-        **measures,
+        **{name: value for name, value in row.items() if name not in known},
     }

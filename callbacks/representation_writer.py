@@ -48,7 +48,7 @@ class RepresentationWriter(RepresentationProbe):
     ) -> None:
         """Keep a batch."""
         if self._rows is not None:
-            self._rows.add(rows.example_ids, layers)
+            self._rows.add(rows.example_ids, layers, rows.group_ids)
 
     def loader_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loader: str) -> None:
         """Write the file (process 0)."""

@@ -15,8 +15,8 @@ from omegaconf import OmegaConf
 
 from xling.machine.logs import configure_logging
 from xling.runs.directory import RunDirectory
-from xling.runs.plan import run_key
-from xling.sweeps.expand import RunKey
+from xling.runs.plan import RunKey, run_key
+from xling.settings import RunSettings
 
 SIZE = (
     "model=tiny_bert",
@@ -48,7 +48,7 @@ class Study:
     name: str = "faults"
     output_dir: Path = field(init=False)
     cache_dir: Path = field(init=False)
-    _configs: list[dict] | None = field(init=False, default=None)
+    _runs: list[RunSettings] | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         self.root.mkdir(parents=True, exist_ok=True)
@@ -81,23 +81,23 @@ class Study:
         Args:
             is_rest: leave out complete runs, which would take most of the time until the next kill.
         """
-        if self._configs is None:
-            self._configs = self._compose()
+        if self._runs is None:
+            self._runs = self._compose()
         from xling.train import train
 
-        configs = [c for c in self._configs if not (is_rest and self._is_complete(run_key(c)))]
-        return Forked(self.root, lambda: [train(config) for config in configs])
+        runs = [c for c in self._runs if not (is_rest and self._is_complete(run_key(c)))]
+        return Forked(self.root, lambda: [train(settings) for settings in runs])
 
     def _is_complete(self, key: RunKey) -> bool:
         return RunDirectory.of(self.output_dir, study=self.name, **key._asdict()).is_complete
 
-    def _compose(self) -> list[dict]:
+    def _compose(self) -> list[RunSettings]:
         places = [f"study={self.name}", f"output_dir={self.output_dir}", f"cache_dir={self.cache_dir}"]
         varied = [[f"{name}={value}" for value in values.split(",")] for name, values in
                   (override.split("=") for override in self.overrides)]  # fmt: skip
         with initialize_config_module("xling.conf", version_base="1.3"):
             composed = [compose("train", [*SIZE, *places, *settings]) for settings in itertools.product(*varied)]
-            return [OmegaConf.to_container(config, resolve=True) for config in composed]
+            return [RunSettings.from_plain(OmegaConf.to_container(config, resolve=True)) for config in composed]
 
     def command(self, environment: dict[str, str] | None = None) -> subprocess.Popen:
         """Start the sweep as a user does."""

@@ -11,6 +11,8 @@ import pytest
 from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
 
+from xling.settings import RunSettings
+
 THIRD_PARTY_ADVICE = (
     ".*does not have many workers.*",  # tokenised rows are cheap to read
     ".*isinstance.treespec, LeafSpec.* is deprecated.*",  # Lightning 2.6 under torch 2.13
@@ -38,7 +40,7 @@ def cache_dir(tmp_path_factory) -> Path:
 def make_config(tmp_path, cache_dir):
     """Compose the real configuration with the random tiny model, few examples and three languages."""
 
-    def make(*overrides: str) -> dict:
+    def make(*overrides: str) -> RunSettings:
         shrunk = [
             "model=tiny_bert",
             "study=test",
@@ -53,6 +55,7 @@ def make_config(tmp_path, cache_dir):
             f"cache_dir={cache_dir}",
         ]
         with initialize_config_module("xling.conf", version_base="1.3"):
-            return OmegaConf.to_container(compose("train", [*shrunk, *overrides]), resolve=True)
+            plain = OmegaConf.to_container(compose("train", [*shrunk, *overrides]), resolve=True)
+        return RunSettings.from_plain(plain)
 
     return make

@@ -6,6 +6,8 @@ from pathlib import Path
 from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
 
+from xling.settings import RunSettings
+
 COLOURS = {
     "en": ("red", "blue", "green", "white"),
     "de": ("rot", "blau", "grün", "weiß"),
@@ -64,7 +66,7 @@ def write_ner(folder: Path, languages: list[str], n: int = 24) -> None:
         (folder / f"train-{language}.tsv").write_text("\n\n".join(blocks) + "\n", encoding="utf-8")
 
 
-def make_task_config(root: Path, output_dir: Path, *overrides: str) -> dict:
+def make_task_config(root: Path, output_dir: Path, *overrides: str) -> RunSettings:
     """Compose the real configuration with the random tiny model on files below `root`."""
     shrunk = [
         *(
@@ -78,4 +80,5 @@ def make_task_config(root: Path, output_dir: Path, *overrides: str) -> dict:
         *("trainer.max_epochs=1", f"output_dir={output_dir}", f"cache_dir={output_dir}/cache", "data.batch_size=8"),
     ]
     with initialize_config_module("xling.conf", version_base="1.3"):
-        return OmegaConf.to_container(compose("train", [*overrides[:1], *shrunk, *overrides[1:]]), resolve=True)
+        plain = OmegaConf.to_container(compose("train", [*overrides[:1], *shrunk, *overrides[1:]]), resolve=True)
+    return RunSettings.from_plain(plain)

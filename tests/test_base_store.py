@@ -24,7 +24,7 @@ def start(tmp_path):
 
     def begin(config, name):
         file, log = tmp_path / f"{name}.json", tmp_path / f"{name}.log"
-        file.write_text(json.dumps(config))
+        file.write_text(json.dumps(config.to_plain()))
         with log.open("w") as output:
             command = [sys.executable, WORKER, file, tmp_path / "go"]
             started.append(subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT))
@@ -50,7 +50,7 @@ def base_files(cache):
 
 def test_four_processes_that_start_together_compute_the_base_once(make_config, tmp_path, start):
     config = make_config(f"cache_dir={tmp_path}/cache", "trainer.max_epochs=1", "data.source.n_premises.probe=60")
-    runs = [start(config | {"seed": seed}, f"run{seed}") for seed in range(4)]
+    runs = [start(config.changed(seed=seed), f"run{seed}") for seed in range(4)]
     for process, log in runs:
         wait_for(lambda log=log: "ready" in log.read_text(), process)
     (tmp_path / "go").touch()
@@ -81,9 +81,7 @@ def test_a_process_killed_while_it_computes_the_base_leaves_nothing_broken(make_
     again, log = start(config, "again")
     assert again.wait(900) == 0, log.read_text()
     assert "computing them once" in log.read_text()
-    undisturbed, _ = start(
-        config | {"cache_dir": str(tmp_path / "other"), "output_dir": str(tmp_path / "alone")}, "alone"
-    )
+    undisturbed, _ = start(config.changed(cache_dir=tmp_path / "other", output_dir=tmp_path / "alone"), "alone")
     assert undisturbed.wait(900) == 0
     tables = [pd.read_parquet(root / "test/en/none/seed_42/impact.parquet") for root in (tmp_path, tmp_path / "alone")]
     pd.testing.assert_frame_equal(*tables)

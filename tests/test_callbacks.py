@@ -338,6 +338,72 @@ def test_dependent_rows_widen_the_interval(tmp_path):
     assert monitor.records[-1]["impact_se"] > 0
 
 
+class Premised(Tagger):
+    """Rows of three on one premise, scattered; a key of the batch says which, the module does not."""
+
+    def data(self, n=40):
+        order = torch.randperm(n, generator=torch.Generator().manual_seed(2))
+        return [row | {"premise": order[i] // 3} for i, row in enumerate(super().data(n))]
+
+
+PREMISES = torch.tensor([int(row["premise"]) for row in Premised().data(26)])
+
+
+@pytest.mark.parametrize("groups", ["premise", lambda batch: batch["premise"].tolist(), "own method", None])
+@pytest.mark.parametrize("uncertainty", [[], ["jackknife"]])
+def test_impact_is_debiased_over_the_groups_that_somebody_names(groups, uncertainty, tmp_path):
+    class Says(Premised):
+        def group_ids(self, batch):
+            return batch["premise"]
+
+    pl.seed_everything(3, verbose=False)
+    module = Says() if groups == "own method" else Premised()
+    before = extract(module)
+    monitor = ImpactMonitor(uncertainty=uncertainty, groups=None if groups == "own method" else groups)
+    pl.seed_everything(3, verbose=False)
+    make_trainer(tmp_path, [monitor]).fit(module, *loaders(module))
+    ids = None if groups is None else PREMISES
+    last = [record for record in monitor.records if record["step"] == 10]
+    for record, x, y in zip(last, before, extract(module), strict=True):
+        expected = {"impact": ids, "impact_debiased": None}
+        for column, own in expected.items():
+            value = 1 - float(linear_cka(x.double(), y.double(), debiased=True, groups=own))
+            assert record[column] == pytest.approx(value, abs=2e-6)
+        assert record["estimator"] == ("cka_debiased" if ids is None else "cka_grouped")
+        assert record["n_groups"] == (26 if ids is None else 9)
+    assert groups is None or record["impact"] != record["impact_debiased"]
+    stored = load_representations(tmp_path / "base_representations" / "0.safetensors").group_ids
+    assert stored is None if groups is None else stored.tolist() == PREMISES.tolist()
+
+
+def test_alignment_is_debiased_over_the_references_groups(tmp_path):
+    pl.seed_everything(3, verbose=False)
+    module, monitor = Premised(), AlignmentMonitor("en", groups="premise")
+    rows = module.data(26)
+    other = [row | {"input_ids": (row["input_ids"] + 7) % 50} for row in rows]
+    validation = {"en": DataLoader(rows, 8), "de": DataLoader(other, 5)}
+    make_trainer(tmp_path, [monitor]).fit(module, loaders(module)[0], validation)
+    last = [record for record in monitor.records if record["step"] == 10]
+    english, german = (extract_from(module, loader) for loader in validation.values())
+    for record, x, y in zip(last, english, german, strict=True):
+        for measure, groups in (("cka_grouped", PREMISES), ("cka_debiased", None)):
+            value = linear_cka(x.double(), y.double(), debiased=True, groups=groups)
+            assert record[measure] == pytest.approx(float(value), abs=2e-6)
+
+
+@pytest.mark.parametrize(
+    ("groups", "match"),
+    [
+        ("premises", "groups='premises' names no entry of the batch, a dict"),
+        (lambda batch: batch["tags"], r"expected groups as one integer for each of 8 rows .* \(8, 7\)"),
+        (lambda batch: batch["premise"] / 2, "expected groups as one integer for each of 8 rows .* torch.float32"),
+    ],
+)
+def test_groups_that_are_no_ids_of_rows_are_refused(groups, match, tmp_path):
+    with pytest.raises(XlingValueError, match=match):
+        make_trainer(tmp_path, [ImpactMonitor(groups=groups)]).fit(module := Premised(), *loaders(module))
+
+
 def test_unknown_uncertainty_is_named():
     with pytest.raises(XlingValueError, match="unknown uncertainty 'jacknife'.*did you mean 'jackknife'"):
         ImpactMonitor(uncertainty=["jacknife"])

@@ -43,7 +43,7 @@ def test_memory_does_not_grow_with_the_examples():
         base = [torch.randn(n, 16)]
         comparison = Comparison(base, {"cka_debiased": get_measure("cka_debiased")})
         comparison.update(torch.arange(n), base)
-        return sum(t.numel() for moments in comparison._moments for t in moments.tensors().values()) + sum(
+        return sum(t.numel() for sums in comparison._sums for t in sums.moments.tensors().values()) + sum(
             layer.numel() for layers in comparison._held for layer in layers
         )
 
@@ -54,3 +54,63 @@ def test_three_rows_are_too_few_and_said_so():
     results, _, _ = compare(torch.arange(3))
     assert results[0]["cka_debiased"] != results[0]["cka_debiased"]
     assert "at least 4 are needed" in results[0]["reason"]
+
+
+def compare_groups(rows, groups, *, known=True, measures=("cka_grouped", "cka_debiased"), widths=(16, 16, 9), parts=1):
+    torch.manual_seed(0)
+    base = [torch.randn(600, width) + 5 for width in widths]
+    now = [layer + 0.3 * torch.randn_like(layer) for layer in base]
+    measures = {name: get_measure(name) for name in measures}
+    comparison = Comparison(base, measures, groups=groups if known else None)
+    for batch in rows.split(64):
+        comparison.update(batch, [layer[batch] for layer in now], groups[batch])
+    return comparison, base, now
+
+
+SOME_GROUPS = {"of three": torch.arange(600) // 3, "of many sizes": torch.arange(600).double().sqrt().long()}
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["summed", "held"])
+@pytest.mark.parametrize("groups", SOME_GROUPS.values(), ids=SOME_GROUPS)
+@pytest.mark.parametrize("n", [600, 400])
+def test_groups_whose_rows_are_scattered_over_batches_count_as_wholes(known, groups, n):
+    rows = torch.randperm(600, generator=torch.Generator().manual_seed(1))[:n]
+    comparison, base, now = compare_groups(rows, groups, known=known)
+    assert comparison._holds_rows != known
+    for result, x, y in zip(comparison.compute(), base, now, strict=True):
+        x, y = x[rows].double(), y[rows].double()
+        expected = linear_cka(x, y, debiased=True, groups=groups[rows])
+        assert result["cka_grouped"] == pytest.approx(float(expected), abs=1e-6)
+        assert result["cka_debiased"] == pytest.approx(float(linear_cka(x, y, debiased=True)), abs=1e-6)
+        assert result["n_groups"] == len(groups[rows].unique())
+
+
+def test_only_rows_of_open_groups_are_held():
+    groups = torch.arange(600) // 3
+    rows = torch.arange(600).view(-1, 60, 10).transpose(1, 2).flatten()  # a group's rows within 12 of each other
+    comparison, _, _ = compare_groups(rows, groups)
+    assert comparison._open._held[0].shape[1] <= 128
+    assert len(comparison._open.rest()[0]) == 0
+
+
+def test_groups_that_differ_from_the_bases_are_refused():
+    comparison, base, _ = compare_groups(torch.arange(600), torch.arange(600) // 3)
+    with pytest.raises(ValueError, match="the base's rows were stored in other groups"):
+        comparison.update(torch.arange(10), base, torch.arange(10))
+
+
+def test_processes_that_share_groups_are_put_together(monkeypatch):
+    groups = torch.arange(600) // 3
+    first, base, now = compare_groups(torch.arange(0, 600, 2), groups)
+    second, _, _ = compare_groups(torch.arange(1, 600, 2), groups)
+    third, _, _ = compare_groups(torch.arange(0), groups)
+    shards = []
+    monkeypatch.setattr("xling.probing.compare._gather", lambda state, device: shards.append(state) or [state])
+    for comparison in (second, third):
+        comparison.compute()
+    others = shards[:]
+    monkeypatch.setattr("xling.probing.compare._gather", lambda state, device: [others[1], state, others[0]])
+    for result, x, y in zip(first.compute(), base, now, strict=True):
+        expected = linear_cka(x.double(), y.double(), debiased=True, groups=groups)
+        assert result["cka_grouped"] == pytest.approx(float(expected), abs=1e-6)
+        assert result["n_examples"] == 600

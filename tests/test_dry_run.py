@@ -7,6 +7,7 @@ import pytest
 from transformers import AutoConfig
 
 from xling.errors import XlingValueError
+from xling.freezing import plan_freezing
 from xling.models.size import KNOWN, EncoderSize, count_parameters, encoder_size
 from xling.models.spec import EncoderSpec
 from xling.runs.plan import RunKey, read_plan, run_key
@@ -79,7 +80,7 @@ def test_the_base_is_as_large_as_reckoned(make_config, tmp_path):
     config = make_config(f"cache_dir={tmp_path}/cache")
     train(config)
     written = sum(path.stat().st_size for path in (tmp_path / "cache" / "base").rglob("*.safetensors"))
-    size = encoder_size(EncoderSpec(**config["model"]))
+    size = encoder_size(config.model)
     assert compute_base_bytes(size, read_workload(config)) == pytest.approx(written, rel=0.1)
 
 
@@ -96,7 +97,16 @@ def test_rows_are_counted_without_asking_a_hub(tmp_path):
     for label in ("entailment", "neutral"):
         (tmp_path / "test.en.tsv").write_text(f"pair_id\tpremise\thypothesis\tlabel\n1\ta\tb\t{label}\n")
     assert count_rows(json.dumps(xnli | {"root": str(tmp_path)}), "en", "test") == 1
-    assert count_rows(json.dumps({"_target_": "somewhere.Else"}), "en", "test") is None
+    assert (
+        count_rows(
+            json.dumps(
+                {"_target_": "xling.data.sources.hub_sets.HubSource", "name": "x/y", "columns": {}, "splits": {}}
+            ),
+            "en",
+            "test",
+        )
+        is None
+    )
 
 
 def test_a_gpu_is_reckoned_with_where_it_is_asked_for():
@@ -111,7 +121,7 @@ def test_time_is_measured_where_the_study_has_finished_runs(make_config, tmp_pat
     config = make_config()
     assert "rule of thumb" in phrase_hours(tmp_path / "test", [config])
     train(config)
-    other = config | {"freeze": {"strategy": "top_k", "k": 1, "dropout": "active"}}
+    other = config.changed(freeze=plan_freezing("top_k", k=1))
     assert "for 1 runs, one after another; by the mean of 1 finished runs" in phrase_hours(tmp_path / "test", [other])
     assert "nothing is left" in phrase_hours(tmp_path / "test", [])
 
@@ -130,7 +140,7 @@ def test_states_are_those_a_start_would_meet(make_config, tmp_path, capsys):
     assert planned_state(tmp_path / "test", key, config).state == "to do"
     train(config)
     assert planned_state(tmp_path / "test", key, config).state == "done"
-    other = config | {"optimizer": config["optimizer"] | {"learning_rate": 0.5}}
+    other = config.changed(optimizer={"learning_rate": 0.5})
     refused = planned_state(tmp_path / "test", key, other)
     assert refused.state == "refused"
     assert "learning_rate=0.001, now optimizer.learning_rate=0.5" in refused.reason

@@ -15,6 +15,7 @@ from xling.models.encoders import content_hash, load_encoder, load_tokenizer
 from xling.models.spec import EncoderSpec
 from xling.models.tiny import tiny_tokenizer
 from xling.runs.directory import RunDirectory
+from xling.settings import ObjectSettings
 from xling.storage.fetched import FetchedFirst, data_folder, find_fetched_model, read_record
 from xling.train import train
 
@@ -26,6 +27,8 @@ calls: list[tuple[str, str]] = []
 class FromAfar(MiniNliSource):
     """Stands for a source on a hub: counts what it is asked for."""
 
+    is_local = False
+
     def __init__(self, revision=None):
         super().__init__({"train": 30, "probe": 12})
 
@@ -34,7 +37,7 @@ class FromAfar(MiniNliSource):
         return super().__call__(language, split)
 
 
-FAR = {"_target_": f"{__name__}.FromAfar", "revision": "v1"}
+FAR = ObjectSettings(f"{__name__}.FromAfar", {"revision": "v1"})
 
 
 @pytest.fixture
@@ -98,11 +101,11 @@ def test_a_download_that_is_not_what_the_hub_said_is_refused(checkpoint, tmp_pat
 def test_data_are_fetched_once_and_then_read_from_the_folder(tmp_path):
     calls.clear()
     wanted = [("en", "train"), ("de", "probe")]
-    assert fetch_data({"source": FAR}, wanted, tmp_path)[0].state == "fetched, verified"
-    assert fetch_data({"source": FAR}, [*wanted, ("sw", "probe")], tmp_path)[0].state == "fetched, verified"
-    assert fetch_data({"source": FAR}, wanted, tmp_path)[0].state == "there, verified"
+    assert fetch_data(FAR, wanted, tmp_path)[0].state == "fetched, verified"
+    assert fetch_data(FAR, [*wanted, ("sw", "probe")], tmp_path)[0].state == "fetched, verified"
+    assert fetch_data(FAR, wanted, tmp_path)[0].state == "there, verified"
     assert calls == [*wanted, ("sw", "probe")]
-    source = FetchedFirst(FromAfar(), data_folder(tmp_path, FAR))
+    source = FetchedFirst(FromAfar(), data_folder(tmp_path, FAR.to_plain()))
     pd.testing.assert_frame_equal(source("de", "probe"), MiniNliSource({"probe": 12})("de", "probe"))
     assert len(calls) == 3
     source("ru", "probe")
@@ -110,19 +113,19 @@ def test_data_are_fetched_once_and_then_read_from_the_folder(tmp_path):
 
 
 def test_other_settings_of_a_source_are_other_data(tmp_path):
-    fetch_data({"source": FAR}, [("en", "probe")], tmp_path)
-    assert read_record(data_folder(tmp_path, FAR | {"revision": "v2"})) == {"files": {}}
+    fetch_data(FAR, [("en", "probe")], tmp_path)
+    assert read_record(data_folder(tmp_path, FAR.to_plain() | {"revision": "v2"})) == {"files": {}}
 
 
 def test_a_run_from_fetched_data_equals_one_from_the_source(make_config, tmp_path):
     config = make_config("trainer.max_epochs=1")
-    config |= {"data": config["data"] | {"source": FAR}}
+    config = config.changed(data={"source": FAR})
     first = train(config)
     dest = tmp_path / "dest"
-    items = fetch([config, config | {"source_language": "de"}], dest)
+    items = fetch([config, config.changed(source_language="de")], dest)
     assert [item.state for item in items] == ["", "fetched, verified"]
     calls.clear()
-    second = train(config | {"cache_dir": str(dest), "output_dir": str(tmp_path / "offline")})
+    second = train(config.changed(cache_dir=dest, output_dir=tmp_path / "offline"))
     assert calls == []
     first, second = (pd.read_parquet(RunDirectory(run.path).path / "impact.parquet") for run in (first, second))
     pd.testing.assert_frame_equal(first, second)

@@ -11,10 +11,11 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 STAGES = (
-    ("errors", "moved"),
+    ("errors", "moved", "registry"),
     ("storage", "machine", "conf"),
     ("data", "similarity", "metrics"),
     ("models", "tasks", "freezing", "distances"),
+    ("settings",),
     ("probing",),
     ("runs",),
     ("callbacks",),

@@ -11,7 +11,7 @@ from torchmetrics import MetricCollection
 
 from xling.errors import XlingValueError
 from xling.metrics import CKA, SimilarityMetric
-from xling.similarity import MEASURES, Marginal, Moments, get_measure, linear_cka
+from xling.similarity import MEASURES, GroupedMarginal, Marginal, Moments, get_measure, linear_cka
 
 CLOSE = {"atol": 1e-6, "rtol": 0}
 
@@ -252,3 +252,71 @@ def test_the_metric_holds_the_moments_it_accumulated(rows):
     metric = updated(CKA(), *rows)
     assert int(metric.moments.n) == 120
     assert torch.equal(metric.moments.yx, Moments.from_tensors(metric.moments.tensors()).yx)
+
+
+@pytest.mark.parametrize("batch", [1, 7, 16, 120])
+@pytest.mark.parametrize("with_base", [True, False])
+@pytest.mark.parametrize("size", [1, 3, 25])
+def test_groups_may_go_on_from_batch_to_batch(batch, with_base, size, rows):
+    groups = torch.arange(120) // size
+    base = GroupedMarginal.of(rows[0], groups) if with_base else None
+    metric = in_groups(CKA(groups=True, base=base), *rows, groups, batch)
+    expected = linear_cka(*rows, debiased=True, groups=groups)
+    torch.testing.assert_close(metric.compute(), expected, **CLOSE)
+    torch.testing.assert_close(pickle.loads(pickle.dumps(metric)).compute(), expected, **CLOSE)
+
+
+def in_groups(metric, x, y, groups, batch=16):
+    for start in range(0, x.shape[-2], batch):
+        part = slice(start, start + batch)
+        metric.update(x[..., part, :], y[..., part, :], groups[part])
+    return metric
+
+
+def test_evaluating_leaves_the_open_group_open(rows):
+    groups = torch.arange(120) // 3
+    metric = in_groups(CKA(groups=True), rows[0][:, :61], rows[1][:, :61], groups[:61])
+    metric.compute()
+    in_groups(metric, rows[0][:, 61:], rows[1][:, 61:], groups[61:])
+    torch.testing.assert_close(metric.compute(), linear_cka(*rows, debiased=True, groups=groups), **CLOSE)
+    metric.reset()
+    assert metric.open is None
+
+
+@pytest.mark.parametrize("as_states", [True, False])
+def test_merged_groups_equal_one_metric_and_none_counts_twice(as_states, rows):
+    groups = torch.arange(120) // 3
+    parts = [slice(0, 50), slice(51, 120)]
+    kept = torch.cat([torch.arange(120)[part] for part in parts])
+    first, second = (in_groups(CKA(groups=True), *(side[:, p] for side in rows), groups[p]) for p in parts)
+    first.merge_state(second.metric_state if as_states else second)
+    x, y = (side[:, kept] for side in rows)
+    torch.testing.assert_close(first.compute(), linear_cka(x, y, debiased=True, groups=groups[kept]), **CLOSE)
+    with pytest.raises(ValueError, match="the rows of group 17 are not together"):
+        first.merge_state(second)
+
+
+@pytest.mark.parametrize("with_base", [True, False])
+def test_ranks_that_hold_whole_groups_equal_one_process(with_base, rows):
+    groups = torch.arange(120) // 3
+    base = GroupedMarginal.of(rows[0], groups) if with_base else None
+    parts = [slice(0, 51), slice(51, 60), slice(0, 0), slice(60, 120)]
+    metrics = [in_groups(CKA(groups=True, base=base), *(s[:, p] for s in rows), groups[p]) for p in parts]
+    expected = linear_cka(*rows, debiased=True, groups=groups)
+    for result in over_threads(metrics):
+        torch.testing.assert_close(result.value, expected, **CLOSE)
+    in_groups(metrics[0], *(side[:, 51:] for side in rows), groups[51:])  # unsynced: each rank has its own rows again
+    torch.testing.assert_close(metrics[0].compute(), expected, **CLOSE)
+
+
+def test_a_group_that_two_ranks_share_is_refused(rows):
+    groups = torch.arange(120) // 3
+    metrics = [in_groups(CKA(groups=True), *(s[:, p] for s in rows), groups[p]) for p in (slice(0, 50), slice(50, 120))]
+    for result in over_threads(metrics):
+        with pytest.raises(ValueError, match="the rows of group 16 are not together"):
+            raise result
+
+
+def test_a_biased_metric_over_groups_is_refused():
+    with pytest.raises(ValueError, match="the biased estimator knows no groups"):
+        CKA(debiased=False, groups=True)

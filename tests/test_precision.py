@@ -52,4 +52,4 @@ def test_a_base_of_lowered_weights_is_not_taken_for_the_full_ones(make_config, t
 def test_what_auto_is_here_trains(make_config):
     config = make_config("trainer.precision=auto", "trainer.max_epochs=1")
     run = train(config)
-    assert f"precision: {resolve_settings(config)['trainer']['precision']}" in (run.path / "config.yaml").read_text()
+    assert f"precision: {resolve_settings(config).trainer.precision}" in (run.path / "config.yaml").read_text()

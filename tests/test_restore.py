@@ -229,14 +229,14 @@ def test_the_command_ends_with_one_sentence_on_a_folder_without_a_run(tmp_path, 
 
 
 def test_a_run_of_several_processes_is_measured_by_one(finished_run, monkeypatch):
-    def build_for_one(config, *rest):
-        assert (config["trainer"]["strategy"], config["trainer"]["devices"]) == ("auto", 1)  # else copies would start
-        return build_trainer(config, *rest)
+    def build_for_one(settings, *rest):
+        assert (settings.trainer.strategy, settings.trainer.devices) == ("auto", 1)  # else copies would start
+        return build_trainer(settings, *rest)
 
-    monkeypatch.setattr("xling.commands.restore.build_trainer", build_for_one)
+    monkeypatch.setattr("xling.training.restoring.build_trainer", build_for_one)
     run = load_run(finished_run)
     processes = {"strategy": "ddp", "devices": 2}
-    several = replace(run, config=run.config | {"trainer": run.config["trainer"] | processes})
+    several = replace(run, settings=run.settings.changed(trainer=processes))
     one, other = (restore_run(each, [([1], 1.0)], finished_run) for each in (run, several))
     pd.testing.assert_frame_equal(one, other)
 

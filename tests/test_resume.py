@@ -53,7 +53,7 @@ def train_with(monkeypatch):
             )
             with pytest.raises(Killed):
                 train(config)
-        return RunDirectory.of(config["output_dir"], "test", "en", "none", 42)
+        return RunDirectory.of(config.output_dir, "test", "en", "none", 42)
 
     return run
 

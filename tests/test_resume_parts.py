@@ -127,7 +127,7 @@ def test_a_preempted_run_goes_on_and_is_no_failure(make_config, monkeypatch, tmp
         )
         with pytest.raises(Preempted):
             train(config)
-    interrupted = RunDirectory.of(config["output_dir"], "test", "en", "none", 42)
+    interrupted = RunDirectory.of(config.output_dir, "test", "en", "none", 42)
     assert read_progress(interrupted.path).total_steps == 6
     assert read_failure(interrupted.path) is None
     run = train(config)
@@ -152,7 +152,7 @@ def test_a_loss_that_is_no_number_fails_the_run_with_one_sentence(make_config):
         DivergedError, match=r"finite training loss, found nan by step \d+ of 12; lower the learning rate"
     ):
         train(config)
-    run = RunDirectory.of(config["output_dir"], "test", "en", "none", 42)
+    run = RunDirectory.of(config.output_dir, "test", "en", "none", 42)
     assert not run.is_complete
     assert read_failure(run.path).reason.startswith("expected a finite training loss, found nan")
     assert "Traceback" in (run.path / "run.log").read_text()

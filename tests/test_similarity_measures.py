@@ -8,7 +8,7 @@ import scipy.stats
 import torch
 from similarity_reference import gram_hsic, related
 
-from xling.similarity import MAPS, MEASURES, Marginal, Moments, get_measure, linear_cka
+from xling.similarity import MAPS, MEASURES, GroupedMoments, Marginal, Moments, get_measure, linear_cka
 from xling.similarity.pairwise import BLOCK, average_ranks, mutual_knn, rbf_cka
 
 N, D = 150, 12
@@ -72,7 +72,7 @@ def test_related_rows_lie_strictly_between_nothing_and_one(name, rows):
     assert 0.1 < float(get_measure(name).of_rows(*rows).defined()) < 0.999
 
 
-@pytest.mark.parametrize("name", [name for name, measure in MEASURES.items() if not measure.needs_rows])
+@pytest.mark.parametrize("name", [name for name, m in MEASURES.items() if not m.needs_rows and not m.knows_groups])
 def test_moments_streamed_against_a_known_base_give_the_same(name, rows):
     x, y = rows
     base = Marginal.of(x)
@@ -99,7 +99,8 @@ def test_an_undefined_layer_is_nan_with_its_reason(name, spoil, reason, rows):
 def test_too_few_examples_are_nan_with_their_reason(name, n):
     result = get_measure(name).of_rows(torch.randn(2, n, 3), torch.randn(2, n, 3))
     assert result.value.isnan().all()
-    assert result.reason == [f"{n} examples, at least 4 are needed"] * 2
+    counted = "groups" if get_measure(name).knows_groups else "examples"
+    assert result.reason == [f"{n} {counted}, at least 4 are needed"] * 2
 
 
 def test_cka_names_agree_with_linear_cka(rows):
@@ -251,3 +252,10 @@ def test_unknown_measures_are_refused_with_the_close_ones():
 def test_measures_of_rows_refuse_moments(rows):
     with pytest.raises(ValueError, match="rsa needs the rows"):
         get_measure("rsa").of_moments(Moments.of(*rows))
+
+
+@pytest.mark.parametrize(("name", "wrong"), [("cka_grouped", "Moments"), ("procrustes", "GroupedMoments")])
+def test_sums_of_the_other_kind_are_refused(name, wrong, rows):
+    sums = Moments.of(*rows) if wrong == "Moments" else GroupedMoments.of(*rows, None)
+    with pytest.raises(ValueError, match=f"{name} is computed from .*Moments, got {wrong}$"):
+        get_measure(name).of_moments(sums)

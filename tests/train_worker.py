@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 from xling.machine.logs import configure_logging
+from xling.settings import RunSettings
 from xling.train import train
 
 if __name__ == "__main__":
@@ -14,4 +15,4 @@ if __name__ == "__main__":
     print("ready", flush=True)
     while not go.exists():
         time.sleep(0.01)
-    train(json.loads(config.read_text()))
+    train(RunSettings.from_plain(json.loads(config.read_text())))

@@ -151,7 +151,7 @@ def _task(config: DictConfig) -> None:
         _paths(config.transfer_csv),
         list(config.controls),
         config.pretraining_size,
-        Settings(config.mode, config.strategy, config.epoch, config.step, resampling),
+        Settings(config.mode, config.strategy, config.epoch, config.step, config.measure, resampling),
         dict(config.more_distances or {}),
         config.swap_languages,
     )

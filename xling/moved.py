@@ -48,7 +48,7 @@ import sys, warnings
 import {new} as _module
 warnings.warn("{old} is now {new}; the old name will go in version 0.3", DeprecationWarning, stacklevel=2)
 if __name__ == "__main__":
-    _module.main()
+    sys.exit(_module.main())
 else:
     sys.modules[__name__] = _module
 """

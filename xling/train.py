@@ -5,7 +5,6 @@ import gc
 import logging
 import time
 import warnings
-from pathlib import Path
 from typing import Any
 
 import hydra
@@ -16,12 +15,21 @@ from omegaconf import DictConfig, OmegaConf
 from xling.callbacks.stop_on_signal import Preempted, StopOnSignal
 from xling.errors import MissingFileError
 from xling.machine.logs import log_to_file
-from xling.machine.processes import first, is_first, joined_processes, only_first, rank, shards_parameters, together
+from xling.machine.processes import (
+    entered_on_rank_zero,
+    is_rank_zero,
+    joined_processes,
+    on_every_rank,
+    on_rank_zero,
+    rank,
+    shards_parameters,
+)
 from xling.machine.requeue import Requeue, find_requeue
 from xling.machine.resources import explaining_resources
 from xling.runs.directory import LOG_FILE, RunDirectory
-from xling.runs.plan import run_key
+from xling.runs.plan import identity_of
 from xling.runs.state import recording_failure
+from xling.settings import RunSettings
 from xling.storage.atomic import write_json
 from xling.storage.cache_marks import ABOUT_FILE, hold
 from xling.sweeps.job import as_task, run_command
@@ -35,13 +43,13 @@ _SEEDS_APART = 1_000_003
 
 
 @explaining_resources()
-def train(config: dict[str, Any]) -> RunDirectory:
+def train(settings: RunSettings) -> RunDirectory:
     """Fine-tune on one source language and measure impact and accuracy on every target.
 
     A run that is complete is not repeated; one that was interrupted after a checkpoint goes on from it.
 
     Args:
-        config: the composed configuration as plain values, see ``conf/train.yaml``.
+        settings: see ``conf/train.yaml``.
 
     Returns:
         The run's directory, complete.
@@ -50,114 +58,116 @@ def train(config: dict[str, Any]) -> RunDirectory:
         XlingError: a setting, file or directory that does not fit; its message names the remedy.
         Preempted: a signal asked to stop, and the run can go on from its checkpoint.
     """
-    with joined_processes(config["trainer"]):
-        run = _run(config)
+    with joined_processes(settings.trainer):
+        run = _run(settings)
     gc.collect()  # module, trainer and callbacks refer to each other; a sweep in one process would pile them up
     return run
 
 
-def _run(config: dict[str, Any]) -> RunDirectory:
-    config = first(lambda: resolve_settings(config))
-    identity = together(lambda: {"study": config["study"], **run_key(config)._asdict()})
-    run = RunDirectory.of(config["output_dir"], **identity)
-    first(lambda: run.check_config(config))
+def _run(settings: RunSettings) -> RunDirectory:
+    settings = on_rank_zero(lambda: resolve_settings(settings))
+    identity = identity_of(settings)
+    run = RunDirectory.of(settings.output_dir, **identity)
+    on_rank_zero(lambda: run.check_settings(settings))
     requeue = find_requeue()
-    stop = StopOnSignal([*config["checkpoint"]["stop_on"], *requeue.signals])
+    stop = StopOnSignal([*settings.checkpoint.stop_on, *requeue.signals])
     if not _is_done(run):
-        with only_first(run.lock()), only_first(log_to_file(run.path / LOG_FILE)), stop.listening():
-            _fit_once(config, identity, run, stop, requeue)
+        with entered_on_rank_zero(run.lock()), entered_on_rank_zero(log_to_file(run.path / LOG_FILE)), stop.listening():
+            _fit_once(settings, identity, run, stop, requeue)
     return run
 
 
 def _is_done(run: RunDirectory) -> bool:
-    is_complete = first(lambda: run.is_complete)
+    is_complete = on_rank_zero(lambda: run.is_complete)
     if is_complete:
-        first(run.read_manifest)  # a file that has changed since speaks up
+        on_rank_zero(run.read_manifest)  # a file that has changed since speaks up
         log.info("%s is complete; nothing to do", run.path)
     return is_complete
 
 
 def _fit_once(
-    config: dict[str, Any], identity: dict[str, Any], run: RunDirectory, stop: StopOnSignal, requeue: Requeue
+    settings: RunSettings, identity: dict[str, Any], run: RunDirectory, stop: StopOnSignal, requeue: Requeue
 ) -> None:
     """Fit unless another process has in the meantime; leave a record of a failure."""
     if _is_done(run):
         return
     try:
-        with only_first(recording_failure(run.path, LOG_FILE)), explaining_resources():
-            _fit(config, identity, run, stop)
+        with entered_on_rank_zero(recording_failure(run.path, LOG_FILE)), explaining_resources():
+            _fit(settings, identity, run, stop)
         stop.check("after this run was complete")  # the sweep does not begin the next
     except Preempted as preempted:
         log.warning("%s", preempted.message)
-        if is_first():
+        if is_rank_zero():
             requeue.after(stop.received)
         raise
 
 
-def _headline(config: dict[str, Any], identity: dict[str, Any]) -> tuple:
-    return identity["source_language"], len(config["target_languages"]), identity["strategy"], identity["seed"]
+def _headline(settings: RunSettings, identity: dict[str, Any]) -> tuple:
+    return settings.source_language, len(settings.target_languages), identity["strategy"], settings.seed
 
 
-def _fit(config: dict[str, Any], identity: dict[str, Any], run: RunDirectory, stop: StopOnSignal) -> None:
-    log.info("%s -> %d target languages, freezing %s, seed %d: %s", *_headline(config, identity), run.path)
+def _fit(settings: RunSettings, identity: dict[str, Any], run: RunDirectory, stop: StopOnSignal) -> None:
+    log.info("%s -> %d target languages, freezing %s, seed %d: %s", *_headline(settings, identity), run.path)
     started = time.monotonic()
-    pl.seed_everything(config["seed"], verbose=False)
+    pl.seed_everything(settings.seed, verbose=False)
     # bad settings and bad data speak up before anything is recorded
-    parts = together(lambda: build_parts(config, identity, run))
-    first(lambda: _record_inputs(config, parts, run))
-    _capture_base(config, parts, stop)
+    parts = on_every_rank(lambda: build_parts(settings, identity, run))
+    on_rank_zero(lambda: _record_inputs(settings, parts, run))
+    _capture_base(settings, parts, stop)
     # a run's weights must not depend on who captured the base; processes drop out different units
-    pl.seed_everything(config["seed"] + _SEEDS_APART * rank(), verbose=False)
-    _train(config, parts, run, stop)
+    pl.seed_everything(settings.seed + _SEEDS_APART * rank(), verbose=False)
+    _train(settings, parts, run, stop)
     seconds = round(time.monotonic() - started, 1)
-    first(lambda: _record_results(config, identity, parts, run, seconds))
+    on_rank_zero(lambda: _record_results(settings, identity, parts, run, seconds))
     _report(parts, identity, seconds)
 
 
-def _record_inputs(config: dict[str, Any], parts: Parts, run: RunDirectory) -> None:
-    run.write_config(config)
+def _record_inputs(settings: RunSettings, parts: Parts, run: RunDirectory) -> None:
+    run.write_settings(settings)
     run.write_environment(parts.facts)
     run.write_data_facts(parts.data_facts())
 
 
 def _record_results(
-    config: dict[str, Any], identity: dict[str, Any], parts: Parts, run: RunDirectory, seconds: float
+    settings: RunSettings, identity: dict[str, Any], parts: Parts, run: RunDirectory, seconds: float
 ) -> None:
     parts.recorder.write()
     run.complete(identity | parts.summary() | {"seconds": seconds, "train_seconds": round(parts.clock.seconds, 1)})
-    if not config["keep_checkpoint"]:
+    if not settings.keep_checkpoint:
         run.remove_checkpoints()  # after the manifest: a kill in between must not cost the whole run
 
 
-def _train(config: dict[str, Any], parts: Parts, run: RunDirectory, stop: StopOnSignal) -> None:
+def _train(settings: RunSettings, parts: Parts, run: RunDirectory, stop: StopOnSignal) -> None:
     """Fit, from the checkpoint on where there is one."""
-    is_resumed = first(run.checkpoint.is_file)
+    is_resumed = on_rank_zero(run.checkpoint.is_file)
     if is_resumed:
         log.info("going on from %s", run.checkpoint)
-    trainer = build_trainer(config, [stop, *parts.callbacks], run.path, is_resumed=is_resumed)
-    if config["cache_frozen"]:
-        together(lambda: start_after_frozen_layers(config, parts, trainer))
+    trainer = build_trainer(settings, [stop, *parts.callbacks], run.path, is_resumed=is_resumed)
+    if settings.cache_frozen:
+        on_every_rank(lambda: start_after_frozen_layers(settings, parts, trainer))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")  # our data module sees to it
         trainer.fit(parts.module, parts.datamodule, ckpt_path=run.checkpoint if is_resumed else None, weights_only=True)
 
 
-def _capture_base(config: dict[str, Any], parts: Parts, stop: StopOnSignal) -> None:
+def _capture_base(settings: RunSettings, parts: Parts, stop: StopOnSignal) -> None:
     """Store the representations from before training unless another run has; runs that start together wait for one."""
     store = parts.monitor.base
     hold(store.folder)
-    first(lambda: store.folder.mkdir(parents=True, exist_ok=True))
-    with only_first(FileLock(store.folder / ".lock")):
-        missing = first(lambda: [loader for loader in parts.datamodule.target_languages if not store.has(loader)])
+    on_rank_zero(lambda: store.folder.mkdir(parents=True, exist_ok=True))
+    with entered_on_rank_zero(FileLock(store.folder / ".lock")):
+        missing = on_rank_zero(
+            lambda: [loader for loader in parts.datamodule.target_languages if not store.has(loader)]
+        )
         if missing:
             log.info("base representations of %s: computing them once, into %s", ", ".join(missing), store.folder)
-            about = {"model": config["model"]["name"], "pooling": parts.monitor.pooling}
-            first(lambda: write_json(store.folder / ABOUT_FILE, about))
-            trainer = build_trainer(config, [stop, parts.monitor], Path(config["cache_dir"]))
+            about = {"model": settings.model.name, "pooling": parts.monitor.pooling}
+            on_rank_zero(lambda: write_json(store.folder / ABOUT_FILE, about))
+            trainer = build_trainer(settings, [stop, parts.monitor], settings.cache_dir)
             # FSDP shards in place, for one trainer; another could not use what is left
-            module = copy.deepcopy(parts.module) if shards_parameters(config["trainer"]) else parts.module
+            module = copy.deepcopy(parts.module) if shards_parameters(settings.trainer) else parts.module
             trainer.validate(module, parts.datamodule, verbose=False)
-    together(lambda: _check_base(parts))
+    on_every_rank(lambda: _check_base(parts))
 
 
 def _check_base(parts: Parts) -> None:
@@ -183,7 +193,7 @@ def _report(parts: Parts, identity: dict[str, Any], seconds: float) -> None:
 @hydra.main(version_base="1.3", config_path="pkg://xling.conf", config_name="train")
 @as_task
 def _task(config: DictConfig) -> None:
-    train(OmegaConf.to_container(config, resolve=True, throw_on_missing=True))
+    train(RunSettings.from_plain(OmegaConf.to_container(config, resolve=True, throw_on_missing=True)))
 
 
 def main() -> None:

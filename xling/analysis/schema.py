@@ -12,6 +12,7 @@ import pandas as pd
 TABLES = (
     "pairs",
     "correlations",
+    "correlations_measures",
     "correlations_outcomes",
     "correlations_paper",
     "variance_shares",
@@ -47,7 +48,8 @@ PAIRS = {
     "layer": "Int64; <NA> on the row of the mean over layers",
     "layer_label": "'00', '01', ... or 'mean'; the 'mean' row exists for every cell, with or without impact",
     "n_seeds": "number of seeds averaged in the cell; seeds are never counted as further languages",
-    "impact": "1 - debiased linear CKA, mean over seeds",
+    "measure": "of impact, e.g. cka_grouped; empty without impact",
+    "impact": "1 - this similarity of base and fine-tuned representations, mean over seeds",
     "impact_biased": "1 - biased linear CKA (the paper's), mean over seeds",
     "impact_sd": "standard deviation of impact over seeds (n - 1); NaN for one seed",
     "impact_low": "lower end of the run's 95 % jackknife interval over premises; NaN for several seeds and for the mean",
@@ -69,6 +71,7 @@ A cell is a strategy, source and target. One column per distance kind (``genetic
 """
 
 _TEST = {
+    "measure": "of impact, e.g. cka_grouped; empty where impact plays no part",
     "analysis": "impact_vs_distance, impact_vs_transfer or transfer_vs_distance",
     "predictor": "distance kind, or 'impact'",
     "layer": "Int64; <NA> for the mean over layers and for analyses without layer",

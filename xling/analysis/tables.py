@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterable
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 from rich.console import Console
 from rich.progress import track
@@ -60,6 +61,7 @@ def compute_default_tables(
     analyses = _build_analyses(measured, main, kinds)
     log.info("Testing associations (%s permutations)", f"{settings.resampling.permutations:,}")
     tests = _explain_layers(_test(analyses, settings.resampling), impact_reasons(measured.impact))
+    tests["measure"] = np.where(tests["analysis"] == TRANSFER_VS_DISTANCE, "", main["measure"].iloc[0])
     outcomes = tests["outcome"].isin(OUTCOMES[1:])
     log.info("Fitting crossed random effects")
     tables = {
@@ -91,6 +93,12 @@ def compute_default_tables(
             transfer, measured.impact, measured.distances, measured.runs, baseline, measured.predictions
         )
     return tables
+
+
+def infer_impact(measured: Measurements, main: pd.DataFrame, kinds: list[str], resampling: Resampling) -> pd.DataFrame:
+    """Test the two analyses in which impact takes part; columns of ``correlations`` but `measure`."""
+    analyses = _build_analyses(measured, main, kinds)
+    return _test({name: arrays for name, arrays in analyses.items() if name != TRANSFER_VS_DISTANCE}, resampling)
 
 
 def _build_analyses(measured: Measurements, main: pd.DataFrame, kinds: list[str]) -> dict[str, PairArrays]:

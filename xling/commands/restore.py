@@ -55,7 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _restore_and_write(path: Path, layer_sets: list[list[int]] | None, weights: list[float], source: str) -> None:
     run = load_run(path)
-    n_layers = find_layers(run.module, run.config["model"]["layers"]).n_layers
+    n_layers = find_layers(run.module, run.settings.model.layers).n_layers
     layer_sets = layer_sets or [[layer] for layer in range(n_layers + 1)]
     restorations = list(itertools.product(layer_sets, weights))
     for layers, weight in restorations:  # before the first evaluation, which takes a while
@@ -63,7 +63,7 @@ def _restore_and_write(path: Path, layer_sets: list[list[int]] | None, weights: 
         for layer in layers:
             check_layer(layer, n_layers)
     table = restore_run(run, restorations, path)
-    languages = list(dict.fromkeys([run.config["source_language"], *run.config["target_languages"]]))
+    languages = list(dict.fromkeys([run.settings.source_language, *run.settings.target_languages]))
     distances = distance_table(languages, source=source)[["source_language", "target_language", *KINDS]]
     table = table.merge(distances, on=["source_language", "target_language"], how="left")
     trend = compute_trend(table, KINDS)

@@ -11,7 +11,7 @@ FILLER = -1
 """Position of the row that fills a share without rows, since all processes take part in every batch. A data set gives its
 last row there with this as example_id; modules leave it out of losses and scores, callbacks out of what they observe."""
 
-FIRST_EVALUATION_BATCH = 8
+FIRST_EVALUATION_BATCH = 12
 """Examples, the shortest, in the first batch of an evaluation: Lightning's sanity check runs one per language."""
 
 

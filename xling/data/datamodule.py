@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytorch_lightning as pl
+import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 from transformers import PreTrainedTokenizerBase
@@ -109,6 +110,11 @@ class TransferDataModule(pl.LightningDataModule):
     def probe_fingerprints(self) -> dict[str, str]:
         """Target language -> fingerprint of its tokenised probe set; callbacks key stored representations by it."""
         return {language: probe.fingerprint for language, probe in self.probes.items()}
+
+    def probe_groups(self, language: str) -> tuple[Tensor, Tensor]:
+        """A probe set's example ids and the ids of their groups, both [n] int64; examples of a group are not independent."""
+        probe = self.probes[language]
+        return torch.from_numpy(probe.example_ids), torch.from_numpy(probe.group_ids)
 
     def is_parallel(self, language: str, other: str) -> bool:
         """Whether two probe sets hold the same example ids: the same content in two languages."""

@@ -1,9 +1,11 @@
 """What the data of a run ask of a source of examples and of a task."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import pandas as pd
+import pytorch_lightning as pl
+from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 
@@ -28,9 +30,40 @@ class TaskData(Protocol):
     def tokenise(self, frame: pd.DataFrame, tokenizer: PreTrainedTokenizerBase, max_length: int) -> dict[str, Sequence]:
         """Columns of equal length: input_ids, example_id, group_id, length and more; row ids unique."""
 
+    def module(self, encoder: nn.Module, **settings: Any) -> pl.LightningModule:
+        """A :class:`xling.tasks.transfer_module.TransferModule` with the task's head and scores around `encoder`."""
 
-ExampleSource = Callable[[str, str], pd.DataFrame]
-"""Maps (language, split) to a frame with :data:`IDS` and the columns of the task it feeds (see :mod:`xling.tasks`).
 
-The same example_id means the same content in every language of a parallel set.
-"""
+class ExampleSource(Protocol):
+    """Gives the examples of one language and split. A plain function will do; the optional members tell more.
+
+    Optional members:
+        languages: tuple of the languages that the source has; needed where ``target_languages`` are not named.
+        is_local: whether everything is on this machine, so that there is nothing to fetch.
+        count_rows(language, split): number of examples without a download, or None, for estimates.
+    """
+
+    def __call__(self, language: str, split: str, /) -> pd.DataFrame:
+        """Map (language, split) to examples: columns example_id and group_id, then the task's columns.
+
+        Row i means the same in every language exactly where example_id says so; rows that share a premise or a document
+        share group_id.
+        """
+
+
+def languages_of(source: ExampleSource) -> tuple[str, ...]:
+    """Languages that a source says it has; empty where it does not say."""
+    return tuple(getattr(source, "languages", ()))
+
+
+def is_local(source: ExampleSource) -> bool:
+    """Whether a source needs no hub; False where it does not say."""
+    return bool(getattr(source, "is_local", False))
+
+
+def count_rows(source: ExampleSource, language: str, split: str) -> int | None:
+    """Number of examples of one language and split; None where only a hub could tell, or the source does not say."""
+    count = getattr(source, "count_rows", None)
+    if count is not None:
+        return count(language, split)
+    return len(source(language, split)) if is_local(source) else None

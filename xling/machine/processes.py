@@ -9,7 +9,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import pytorch_lightning as pl
 import torch
@@ -29,26 +29,42 @@ T = TypeVar("T")
 _PLACES = ("accelerator", "devices", "num_nodes")
 
 
+class Placement(Protocol):
+    """Where a run trains; settings of the trainer are such."""
+
+    @property
+    def accelerator(self) -> str: ...
+
+    @property
+    def devices(self) -> Any: ...
+
+    @property
+    def num_nodes(self) -> int: ...
+
+    @property
+    def strategy(self) -> Any: ...
+
+
 @contextmanager
-def joined_processes(settings: dict[str, Any]) -> Iterator[None]:
-    """Start the processes that `settings` ask for, or join those that torchrun or srun has started; then connect them.
+def joined_processes(trainer: Placement) -> Iterator[None]:
+    """Start the processes that the trainer asks for, or join those that torchrun or srun has started; then connect them.
 
     Without torchrun or srun Lightning starts them by running this command again; they go through the same lines. An
     error that not all share ends them, as they would wait for ever.
 
     Args:
-        settings: of the trainer; accelerator, devices, num_nodes and strategy are read.
+        trainer: its settings.
 
     Raises:
         XlingValueError: settings that do not go together or with the number of processes started.
     """
-    strategy = _strategy(settings)
+    strategy = _strategy(trainer)
     if not isinstance(strategy, ParallelStrategy):
         _refuse_strangers()
         yield
         return
     _start(strategy)
-    _speak_from(logging.INFO if is_first() else logging.ERROR)
+    _speak_from(logging.INFO if is_rank_zero() else logging.ERROR)
     try:
         yield
     except BaseException as error:
@@ -56,7 +72,7 @@ def joined_processes(settings: dict[str, Any]) -> Iterator[None]:
             _end_others(strategy, error)
         raise
     finally:
-        if not is_first():  # how the run ended is for process 0 to say
+        if not is_rank_zero():  # how the run ended is for process 0 to say
             _speak_from(logging.CRITICAL)
 
 
@@ -70,12 +86,12 @@ def rank() -> int:
     return torch.distributed.get_rank() if _is_connected() else 0
 
 
-def is_first() -> bool:
+def is_rank_zero() -> bool:
     """Whether this process decides, writes and speaks."""
     return rank() == 0
 
 
-def first(function: Callable[[], T]) -> T:
+def on_rank_zero(function: Callable[[], T]) -> T:
     """Run `function` in process 0 and give its result, or raise its error, in every process.
 
     Args:
@@ -86,7 +102,7 @@ def first(function: Callable[[], T]) -> T:
     """
     if not _is_connected():
         return function()
-    outcome = [_attempt(function) if is_first() else None]
+    outcome = [_attempt(function) if is_rank_zero() else None]
     torch.distributed.broadcast_object_list(outcome)
     result, error = outcome[0]
     if error is not None:
@@ -94,7 +110,7 @@ def first(function: Callable[[], T]) -> T:
     return result
 
 
-def together(function: Callable[[], T]) -> T:
+def on_every_rank(function: Callable[[], T]) -> T:
     """Run `function` in every process; if it fails in any, raise the first such error in all.
 
     Raises:
@@ -112,10 +128,10 @@ def together(function: Callable[[], T]) -> T:
 
 
 @contextmanager
-def only_first(manager: AbstractContextManager) -> Iterator[None]:
+def entered_on_rank_zero(manager: AbstractContextManager) -> Iterator[None]:
     """Enter `manager` in process 0; if it cannot be entered there, all raise."""
     with ExitStack() as stack:
-        first(lambda: stack.enter_context(manager) and None)
+        on_rank_zero(lambda: stack.enter_context(manager) and None)
         yield
 
 
@@ -135,22 +151,22 @@ def _shared(error: XlingError) -> XlingError:
     return error
 
 
-def shards_parameters(settings: dict[str, Any]) -> bool:
-    """Whether `settings` of the trainer spread each parameter over the processes."""
-    return "fsdp" in str(settings["strategy"]).lower()
+def shards_parameters(trainer: Placement) -> bool:
+    """Whether the trainer's strategy spreads each parameter over the processes."""
+    return "fsdp" in str(trainer.strategy).lower()
 
 
-def _strategy(settings: dict[str, Any]) -> Any:
+def _strategy(trainer: Placement) -> Any:
     """The strategy as a trainer with these settings has it."""
-    if shards_parameters(settings) and not torch.cuda.is_available():
+    if shards_parameters(trainer) and not torch.cuda.is_available():
         raise XlingValueError(
             "trainer=fsdp spreads a model over GPUs, and this machine has none; use trainer=ddp, which runs on processors too"
         )
-    strategy = settings["strategy"]
+    strategy = trainer.strategy
     strategy = strategy if isinstance(strategy, str) else instantiate(strategy, _convert_="all")
     quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
     try:
-        places = {name: settings[name] for name in _PLACES}
+        places = {name: getattr(trainer, name) for name in _PLACES}
         return pl.Trainer(**places, strategy=strategy, **quiet).strategy
     except (ValueError, MisconfigurationException) as error:
         raise XlingValueError(f"the trainer's settings do not go together or not with this machine: {error}") from error

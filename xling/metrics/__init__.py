@@ -1,6 +1,7 @@
 """torchmetrics classes; the functions they are shells over are in :mod:`xling.similarity`."""
 
+from xling.metrics.grouped import GroupedMomentsMetric
 from xling.metrics.moments import MomentsMetric
 from xling.metrics.similarity import CKA, SimilarityMetric
 
-__all__ = ["CKA", "MomentsMetric", "SimilarityMetric"]
+__all__ = ["CKA", "GroupedMomentsMetric", "MomentsMetric", "SimilarityMetric"]

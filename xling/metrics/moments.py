@@ -33,42 +33,72 @@ class MomentsMetric(Metric):
 
     full_state_update = True
     is_differentiable = False
+    sums = Moments
+    merge = staticmethod(merged)
+    recentre = staticmethod(recentred)
 
     def __init__(self, base: Marginal | None = None, allow_tf32: bool = False, **kwargs: Any):
         super().__init__(**kwargs)
         self.base = base
         self.allow_tf32 = allow_tf32
         zero = torch.zeros(1, 1)
-        for name in Moments.empty((1,), zero, zero, light=base is not None).tensors():
+        for name in self.sums.empty((1,), zero, zero, light=base is not None).tensors():
             self.add_state(name, torch.zeros(0), dist_reduce_fx=_first if name.endswith("shift") else "sum")
 
     @property
     def moments(self) -> Moments | None:
         """What was accumulated; None before the first rows. Shares the metric's storage."""
-        if not self.x_n.numel():
-            return None
-        return Moments.from_tensors({name: getattr(self, name) for name in self._defaults})
+        states = {name: getattr(self, name) for name in self._own_states()}
+        return self._restored(states)
 
     @moments.setter
     def moments(self, moments: Moments) -> None:
         for name, value in moments.tensors().items():
             setattr(self, name, value)
 
-    def update(self, x: Tensor, y: Tensor) -> None:
+    def _own_states(self) -> list[str]:
+        """Names of the states that are sums."""
+        return list(self._defaults)
+
+    def _restored(self, states: dict[str, Tensor]) -> Moments | None:
+        is_empty = any(not value.numel() for name, value in states.items() if name.endswith("shift"))
+        return None if is_empty else self.sums.from_tensors(states)
+
+    def reset_sums(self) -> None:
+        """Forget what was accumulated."""
+        for name in self._own_states():
+            setattr(self, name, self._defaults[name].detach().clone().to(self.device))
+
+    def update(self, x: Tensor, y: Tensor, groups: Tensor | None = None) -> None:
         """Add paired rows ``[..., b, d_x]`` and ``[..., b, d_y]``, any floating dtype.
 
+        Args:
+            x: base rows.
+            y: other rows, the same examples in the same order.
+            groups: ids ``[b]``, integers, for a measure that knows groups; others leave them alone. None: each row is one.
+
         Raises:
-            XlingValueError: rows, layers or widths that do not fit each other or what was added before.
+            XlingValueError: rows, layers, widths or ids that do not fit each other or what was added before.
         """
         check_rows(x, y)
-        if not x.shape[-2]:
-            return
+        if x.shape[-2]:
+            self._add(x, y, groups)
+
+    def _started(self, x: Tensor, y: Tensor) -> Moments:
         moments = self.moments
         if moments is None:
             self.base = self.base and self.base.to(x.device)
-            moments = Moments.start(x, y, self.base)
+            moments = self.sums.start(x, y, self.base)
+        return moments
+
+    def _add(self, x: Tensor, y: Tensor, groups: Tensor | None) -> None:
+        moments = self._started(x, y)
         moments.update(x, y, allow_tf32=self.allow_tf32)
         self.moments = moments
+
+    def whole(self) -> Moments | None:
+        """All rows so far; None before the first ones."""
+        return self.moments
 
     def merge_state(self, incoming_state: "dict[str, Tensor] | MomentsMetric") -> None:
         """Add the rows of another metric, or of a dict of its states, to this one.
@@ -78,10 +108,10 @@ class MomentsMetric(Metric):
         """
         is_metric = isinstance(incoming_state, MomentsMetric)
         states = incoming_state.metric_state if is_metric else incoming_state
-        if not states["x_n"].numel():
+        incoming = self._restored({name: states[name].clone() for name in self._own_states()})
+        if incoming is None:
             return
-        incoming = Moments.from_tensors({name: states[name].clone() for name in self._defaults})
-        self.moments = incoming if self.moments is None else merged(self.moments, incoming)
+        self.moments = incoming if self.moments is None else self.merge(self.moments, incoming)
         self._update_count += incoming_state.update_count if is_metric else 1
         self._computed = None
 
@@ -109,12 +139,12 @@ class MomentsMetric(Metric):
         if moments is None:
             zeros = torch.zeros(torch.Size(layers).numel(), max(d_x, d_y), device=self.device)
             zeros = zeros.double() if is_double else zeros
-            moments = Moments.empty(tuple(layers), zeros[:, :d_x], zeros[:, :d_y], light=self.base is not None)
+            moments = self.sums.empty(tuple(layers), zeros[:, :d_x], zeros[:, :d_y], light=self.base is not None)
         n, shifts = sum(gather(moments.n)), []
-        for side in (moments.x, moments.y):
+        for side in moments.sides:
             total = sum(gather(side.n * side.shift.double() + side.total))
             shifts.append((total / n).to(side.shift.dtype))
-        self.moments = recentred(moments, *shifts)
+        self.moments = self.recentre(moments, *shifts)
 
     def _common_layout(self, gather: Callable[[Tensor], list[Tensor]]) -> list[int] | None:
         """[whether float64, d_x, d_y, layers...] of the processes that met rows; None if none did."""
@@ -128,5 +158,5 @@ class MomentsMetric(Metric):
 
 
 def _layout(moments: Moments) -> list[int]:
-    is_double = int(moments.yx.dtype == torch.float64)
-    return [is_double, moments.x.shift.shape[-1], moments.y.shift.shape[-1], *moments.n_changed.shape]
+    x, y = moments.sides
+    return [int(y.shift.dtype == torch.float64), x.shift.shape[-1], y.shift.shape[-1], *moments.layers]

@@ -7,7 +7,10 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
+from xling.errors import XlingValueError
+from xling.metrics.grouped import GroupedMomentsMetric
 from xling.metrics.moments import MomentsMetric
+from xling.similarity.grouped_moments import GroupedMarginal
 from xling.similarity.marginal import Marginal
 from xling.similarity.moments import check_layers, check_rows
 from xling.similarity.registry import get_measure
@@ -19,7 +22,8 @@ class SimilarityMetric(Metric):
 
     ``update(x, y)`` takes rows ``[..., b, d]`` (leading dimensions: layers), ``compute()`` gives float64 ``[...]``, NaN
     where the similarity of a layer is undefined; `reason` says why. Measures of moments keep sums of constant size;
-    those that need the rows (``rbf_cka``, ``rsa``, ``mutual_knn``) keep the rows. In a
+    those that need the rows (``rbf_cka``, ``rsa``, ``mutual_knn``) keep the rows. ``cka_grouped`` takes ``update(x, y, groups)``,
+    see :class:`CKA`. In a
     :class:`torchmetrics.MetricCollection` several measures of moments share one set of sums.
 
     Args:
@@ -44,7 +48,14 @@ class SimilarityMetric(Metric):
     def __new__(cls, measure: str = "cka_debiased", *args: Any, **kwargs: Any) -> "SimilarityMetric":
         """The subclass that keeps what `measure` needs (unpickling passes further positional arguments)."""
         if cls is SimilarityMetric:
-            cls = _RowsSimilarity if get_measure(measure).needs_rows else _MomentsSimilarity
+            found = get_measure(measure)
+            cls = (
+                _RowsSimilarity
+                if found.needs_rows
+                else _GroupedSimilarity
+                if found.knows_groups
+                else _MomentsSimilarity
+            )
         return super().__new__(cls)
 
     def __init__(self, measure: str = "cka_debiased", **kwargs: Any):
@@ -67,24 +78,42 @@ class SimilarityMetric(Metric):
         """Values and reasons from the states."""
 
 
-class _MomentsSimilarity(MomentsMetric, SimilarityMetric):
+class _OfSums(SimilarityMetric):
+    def _evaluate(self) -> Result:
+        sums = self.whole()
+        return _nothing() if sums is None else get_measure(self.measure).of_moments(sums, self.base)
+
+
+class _MomentsSimilarity(MomentsMetric, _OfSums):
     def __init__(
         self, measure: str = "cka_debiased", *, base: Marginal | None = None, allow_tf32: bool = False, **kwargs: Any
     ):
         super().__init__(base=base, allow_tf32=allow_tf32, measure=measure, **kwargs)
 
-    def _evaluate(self) -> Result:
-        if self.moments is None:
-            return _nothing()
-        return get_measure(self.measure).of_moments(self.moments, self.base)
+
+class _GroupedSimilarity(GroupedMomentsMetric, _OfSums):
+    def __init__(
+        self,
+        measure: str = "cka_grouped",
+        *,
+        base: GroupedMarginal | None = None,
+        allow_tf32: bool = False,
+        **kwargs: Any,
+    ):
+        super().__init__(base=base, allow_tf32=allow_tf32, measure=measure, **kwargs)
 
 
-class CKA(_MomentsSimilarity):
+class CKA(SimilarityMetric):
     """Linear centred kernel alignment, streaming and exact: any split of the rows gives the value of all at once.
+
+    With ``groups=True`` it is debiased over groups of rows that are not independent: ``update(x, y, groups)`` then takes an
+    id per row ``[b]``, and the rows of a group must follow one another on one process, over as many batches as they like.
 
     Args:
         debiased: unbiased HSIC (Song 2012) in place of the biased one.
-        base: ``Marginal.of(x)`` where the base is known: X'X is then not accumulated.
+        groups: debias over groups of rows.
+        base: ``Marginal.of(x)`` where the base is known, with groups ``GroupedMarginal.of(x, groups)``: X'X is then not
+            accumulated.
         allow_tf32: multiply in TF32 on a GPU that can.
         kwargs: of :class:`torchmetrics.Metric`.
 
@@ -100,8 +129,24 @@ class CKA(_MomentsSimilarity):
         tensor([1., 1., 1.], dtype=torch.float64)
     """
 
-    def __init__(self, debiased: bool = True, **kwargs: Any):
-        super().__init__("cka_debiased" if debiased else "cka_biased", **kwargs)
+    def __new__(cls, debiased: bool = True, groups: bool = False, *args: Any, **kwargs: Any) -> "CKA":
+        """The subclass that keeps what is needed (unpickling passes further positional arguments)."""
+        if cls is CKA:
+            cls = _GroupedCKA if groups else _RowwiseCKA
+        return Metric.__new__(cls)
+
+
+class _RowwiseCKA(CKA, _MomentsSimilarity):
+    def __init__(self, debiased: bool = True, groups: bool = False, **kwargs: Any):
+        _MomentsSimilarity.__init__(self, "cka_debiased" if debiased else "cka_biased", **kwargs)
+        self.debiased = debiased
+
+
+class _GroupedCKA(CKA, _GroupedSimilarity):
+    def __init__(self, debiased: bool = True, groups: bool = True, **kwargs: Any):
+        if not debiased:
+            raise XlingValueError("the biased estimator knows no groups; expected debiased=True with groups=True")
+        _GroupedSimilarity.__init__(self, "cka_grouped", **kwargs)
         self.debiased = debiased
 
 

@@ -1,12 +1,14 @@
 """Where the representations from before the first optimiser step are kept."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pytorch_lightning as pl
 import torch
 
+from xling.machine.precision import probe_precision
 from xling.probing.representations import Representations, load_representations, save_representations
+from xling.settings import RunSettings
 from xling.storage.hashing import content_key
 
 
@@ -43,26 +45,17 @@ class BaseStore:
         return {"fingerprint": self.fingerprints[loader]} if loader in self.fingerprints else {}
 
 
-def shared_store(
-    root: Path,
-    *,
-    model_hash: str,
-    layers: Any,
-    pooling: str,
-    precision: str,
-    fingerprints: dict[str, str],
-) -> BaseStore:
-    """A store that runs share: keyed by the content of model and probe, not by names or times.
+def shared_store(settings: RunSettings, model_hash: str, fingerprints: Mapping[str, str] | None = None) -> BaseStore:
+    """The store that runs share: keyed by the content of model and probe, not by names or times.
 
     Args:
-        root: folder of all shared bases.
+        settings: of a run; its cache, layers, pooling and precision are read.
         model_hash: of the encoder's weights before training.
-        layers: which layers are compared; None for all.
-        pooling: name of the pooling.
-        precision: of the validation's forward pass.
-        fingerprints: loader name -> fingerprint of its examples and their tokens.
+        fingerprints: target language -> fingerprint of its examples and their tokens.
     """
-    return BaseStore(root / content_key(model_hash, layers, pooling, precision), fingerprints)
+    precision = probe_precision(settings.trainer.precision, settings.probe.autocast)
+    key = content_key(model_hash, settings.representation_layers, settings.probe.pooling, precision)
+    return BaseStore(settings.cache_dir / "base" / key, dict(fingerprints or {}))
 
 
 def own_store(trainer: pl.Trainer) -> BaseStore:

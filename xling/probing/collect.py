@@ -18,11 +18,14 @@ class RowCollector:
     def __init__(self, labels: list[str], dtype: torch.dtype = torch.float32) -> None:
         self.labels, self.dtype = labels, dtype
         self._ids: list[Tensor] = []
+        self._groups: list[Tensor] = []
         self._layers: list[list[Tensor]] = []
 
-    def add(self, example_ids: Tensor, layers: list[Tensor]) -> None:
-        """Take one batch: ids [b] and per layer [b, hidden]."""
+    def add(self, example_ids: Tensor, layers: list[Tensor], group_ids: Tensor | None = None) -> None:
+        """Take one batch: ids [b], per layer [b, hidden], and the ids [b] of their groups, in every batch or in none."""
         self._ids.append(example_ids.cpu())
+        if group_ids is not None:
+            self._groups.append(group_ids.cpu())
         self._layers.append([layer.to("cpu", self.dtype) for layer in layers])
 
     def result(self, facts: dict[str, str]) -> Representations:
@@ -31,7 +34,7 @@ class RowCollector:
         Raises:
             XlingValueError: no rows, or an id that occurs twice.
         """
-        ids, columns = self._gathered()
+        ids, groups, columns = self._gathered()
         if not len(ids):
             raise XlingValueError("the validation loader gave no rows; expected at least one batch")
         ids, order = ids.sort(stable=True)
@@ -41,18 +44,19 @@ class RowCollector:
                 f"example id {ids[1:][twice][0].item()} occurs twice in a validation loader; ids must be unique"
             )
         layers = {label: column[order] for label, column in zip(self.labels, columns, strict=True)}
-        return Representations(layers, ids, facts)
+        return Representations(layers, ids, facts, groups[order] if len(groups) == len(ids) else None)
 
-    def _gathered(self) -> tuple[Tensor, list[Tensor]]:
-        ids = torch.cat(self._ids) if self._ids else torch.empty(0, dtype=torch.int64)
+    def _gathered(self) -> tuple[Tensor, Tensor, list[Tensor]]:
+        ids, groups = (
+            torch.cat(parts) if parts else torch.empty(0, dtype=torch.int64) for parts in (self._ids, self._groups)
+        )
         columns = [torch.cat(batches) for batches in zip(*self._layers, strict=True)]
         if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-            return ids, columns
+            return ids, groups, columns
         shards: list = [None] * torch.distributed.get_world_size()
-        torch.distributed.all_gather_object(shards, (ids, columns))
+        torch.distributed.all_gather_object(shards, (ids, groups, columns))
         shards = [shard for shard in shards if len(shard[0])]
         if not shards:
-            return ids, columns
-        return torch.cat([shard[0] for shard in shards]), [
-            torch.cat(parts) for parts in zip(*(s[1] for s in shards), strict=True)
-        ]
+            return ids, groups, columns
+        ids, groups = (torch.cat([shard[which] for shard in shards]) for which in range(2))
+        return ids, groups, [torch.cat(parts) for parts in zip(*(shard[2] for shard in shards), strict=True)]

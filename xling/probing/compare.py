@@ -2,16 +2,18 @@
 
 import functools
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from xling.errors import XlingValueError
+from xling.probing.open_groups import OpenGroups
+from xling.probing.stack_sums import StackSums
 from xling.probing.uncertainty import evaluate_uncertainty
-from xling.similarity import Marginal, Moments, Result, merged
-from xling.similarity.marginal import ROWS_AT_ONCE
+from xling.similarity import Result, merged, merged_groups
 from xling.similarity.registry import Measure, similarities_of_rows
 
 
@@ -19,13 +21,16 @@ class Comparison:
     """Accumulates paired rows of base and present, then computes measures per layer.
 
     Memory does not grow with the number of examples: layers of equal width are one stack of sums, about ``2 d^2`` numbers
-    a layer. Rows ``[n, d]`` are held instead where they take less (n below twice the width), and where a measure or an
-    uncertainty needs them; then every layer is summed on its own at the end. Both give the same values up to rounding.
+    a layer, and ``3.2 d^2`` more for a measure that knows groups, whose open groups' rows are held too. Rows ``[n, d]`` are held
+    instead where they take less (n below twice the width), where a measure or an uncertainty needs them, and where a measure
+    knows groups that the base does not say; then every layer is summed on its own at the end. All give the same values up to
+    rounding.
 
     Args:
         base: per layer, all rows of the base, [n, hidden] on the device.
         measures: by name.
         uncertainty: names in :data:`xling.probing.uncertainty.UNCERTAINTY`; they need the rows.
+        groups: id of the base's rows, [n] int64, where it is known beforehand; rows that share one are not independent.
         is_distributed: processes hold different rows, to be put together (where there are several processes).
 
     Attributes:
@@ -38,16 +43,23 @@ class Comparison:
         measures: Mapping[str, Measure],
         *,
         uncertainty: Sequence[str] = (),
+        groups: Tensor | None = None,
         is_distributed: bool = True,
     ) -> None:
-        self._base, self._measures, self._is_distributed = base, measures, is_distributed
-        self._uncertainty = list(uncertainty)
-        needs_rows = bool(uncertainty) or any(measure.needs_rows for measure in measures.values())
+        self._base, self._is_distributed = base, is_distributed
+        self._measures, self._uncertainty = list(measures.values()), list(uncertainty)
+        self._knows_groups = any(measure.knows_groups for measure in self._measures)
+        needs_rows = bool(uncertainty) or any(measure.needs_rows for measure in self._measures)
+        needs_rows |= self._knows_groups and groups is None
         self._holds_rows = needs_rows or len(base[0]) < 2 * min(layer.shape[-1] for layer in base)
         self.n_unmatched = 0
-        self._stacks = [] if self._holds_rows else _by_width(base)
-        self._self_terms = [self._self_term(stack, torch.arange(len(base[0]))) for stack in self._stacks]
-        self._moments: list[Moments] = []
+        all_rows = torch.arange(len(base[0]))
+        self._known_groups = None if groups is None else groups.to(base[0].device)
+        stacks = [] if self._holds_rows else _by_width(base)
+        self._sums = [StackSums([base[index] for index in stack], stack, self._measures, groups) for stack in stacks]
+        self._open = OpenGroups(groups) if self._sums and self._knows_groups else None
+        for sums in self._sums:
+            sums.start(all_rows)
         self._seen: list[Tensor] = []
         self._groups: list[Tensor] = []
         self._held: list[list[Tensor]] = []
@@ -58,42 +70,65 @@ class Comparison:
         Args:
             rows: which rows of the base, [b] int64.
             layers: per layer, the representations of the same examples now, [b, hidden].
-            groups: id per row, [b] int64; rows that share one are not independent. None: every row its own.
+            groups: id per row, [b] int64; rows that share one are not independent. None: as the base says, else every row
+                its own.
+
+        Raises:
+            XlingValueError: other groups than those of the base.
         """
         if not len(rows):  # none of the batch was paired
             return
         self._seen.append(rows)
+        self._groups.append(self._groups_of(rows, groups))
         if self._holds_rows:
             self._held.append(layers)
-            self._groups.append(rows if groups is None else groups.to(rows.device))
-        else:
-            self._sum(rows, layers)
+            return
+        now = [torch.stack([layers[index] for index in sums.stack]) for sums in self._sums]
+        for sums, stack in zip(self._sums, now, strict=True):
+            sums.add(rows, stack)
+        if self._open is not None:
+            self._add_groups(*self._open.add(rows, now))
 
-    def _sum(self, rows: Tensor, layers: list[Tensor]) -> None:
-        before = [self._rows(stack, rows) for stack in self._stacks]
-        now = [torch.stack([layers[index] for index in stack]) for stack in self._stacks]
-        if not self._moments:
-            self._moments = [Moments.start(*pair) for pair in zip(before, now, self._self_terms, strict=True)]
-        for moments, x, y in zip(self._moments, before, now, strict=True):
-            moments.update(x, y)
+    def _groups_of(self, rows: Tensor, groups: Tensor | None) -> Tensor:
+        if self._known_groups is None:
+            return rows if groups is None else groups.to(rows.device)
+        known = self._known_groups[rows]
+        if groups is not None and not torch.equal(known, groups.to(known.device)):
+            raise XlingValueError(
+                "the base's rows were stored in other groups than the probe's; delete the stored base, or give the same groups"
+            )
+        return known
+
+    def _add_groups(self, rows: Tensor, stacks: list[Tensor]) -> None:
+        for sums, stack in zip(self._sums, stacks, strict=True):
+            if len(rows):
+                sums.add_groups(rows, stack)
 
     def compute(self) -> list[dict[str, Any]]:
-        """Per layer, over the rows of all processes: every measure by name, n_examples, and reason (why NaN, else empty)."""
-        state = (self._seen, self._moments, self._held, self._groups, self.n_unmatched)
+        """Per layer, over the rows of all processes: every measure by name, n_examples, n_groups where a measure knows them, and
+        reason (why NaN, else empty)."""
+        rest = None if self._open is None else self._open.rest()
+        sums = [(each.moments, each.grouped) for each in self._sums]
+        state = (self._seen, self._groups, self._held, sums, rest, self.n_unmatched)
         shards = _gather(state, self._base[0].device) if self._is_distributed else [state]
-        self.n_unmatched = sum(shard[4] for shard in shards)
-        shards = [shard[:4] for shard in shards if shard[0]]
+        self.n_unmatched = sum(shard[-1] for shard in shards)
+        shards = [shard for shard in shards if shard[0]]
         if not shards:
-            nothing = {"n_examples": 0, "reason": "no rows to compare"} | dict.fromkeys(self._measures, math.nan)
+            nothing = {"n_examples": 0, "reason": "no rows to compare"} | dict.fromkeys(self._names, math.nan)
             return [nothing] * len(self._base)
-        seen, moments, held, groups = ([part for shard in shards for part in shard[which]] for which in range(4))
-        seen = torch.cat(seen)
-        results: list[dict[str, Any]] = [{"n_examples": len(seen), "reason": ""} for _ in self._base]
+        seen, groups, held = ([part for shard in shards for part in shard[which]] for which in range(3))
+        seen, groups = torch.cat(seen), torch.cat(groups)
+        counts = {"n_examples": len(seen)} | ({"n_groups": len(groups.unique())} if self._knows_groups else {})
+        results: list[dict[str, Any]] = [counts | {"reason": ""} for _ in self._base]
         if self._holds_rows:
-            self._enter_held(results, seen, held, torch.cat(groups))
+            self._enter_held(results, seen, held, groups)
         else:
-            self._enter_summed(results, seen, moments)
+            self._enter_summed(results, seen, [shard[3] for shard in shards], [shard[4] for shard in shards])
         return results
+
+    @property
+    def _names(self) -> list[str]:
+        return [measure.name for measure in self._measures]
 
     def _enter_held(
         self, results: list[dict[str, Any]], seen: Tensor, held: list[list[Tensor]], groups: Tensor
@@ -102,27 +137,26 @@ class Comparison:
         seen, groups = seen[order], groups[order]
         for index, base in enumerate(self._base):
             before, now = base[seen], torch.cat([layers[index] for layers in held])[order]
-            for name, found in similarities_of_rows(self._measures.values(), before, now).items():
+            for name, found in similarities_of_rows(self._measures, before, now, groups).items():
                 _enter(results, [index], name, found)
             results[index] |= evaluate_uncertainty(self._uncertainty, before, now, groups)
 
-    def _enter_summed(self, results: list[dict[str, Any]], seen: Tensor, moments: list[Moments]) -> None:
-        for number, stack in enumerate(self._stacks):
-            of_stack = functools.reduce(merged, moments[number :: len(self._stacks)])
-            for measure in self._measures.values():
-                _enter(results, stack, measure.name, measure.of_moments(of_stack, self._self_term_of(number, seen)))
+    def _enter_summed(self, results: list[dict[str, Any]], seen: Tensor, sums: list, rests: list) -> None:
+        for number, own in enumerate(self._sums):
+            own.moments = _reduced(merged, [shard[number][0] for shard in sums])
+            own.grouped = _reduced(merged_groups, [shard[number][1] for shard in sums])
+            if self._open is not None:  # groups of which some rows are on other processes, or did not come at all
+                waiting = [(rows, stacks[number]) for rows, stacks in rests if len(rows)]
+                if waiting:
+                    rows, stacks = zip(*waiting, strict=True)
+                    own.add_groups(torch.cat(rows).to(seen.device), torch.cat(stacks, 1))
+            for measure in self._measures:
+                _enter(results, own.stack, measure.name, own.evaluate(measure, seen))
 
-    def _self_term(self, stack: list[int], rows: Tensor) -> Marginal:
-        """The base's self-term over `rows`, without a copy of them all."""
-        return Marginal.of_batches(self._rows(stack, some) for some in rows.split(ROWS_AT_ONCE))
 
-    def _self_term_of(self, number: int, seen: Tensor) -> Marginal:
-        """The base's self-term over the rows seen: the one at hand if these are all."""
-        known = self._self_terms[number]
-        return known if int(known.n) == len(seen) else self._self_term(self._stacks[number], seen)
-
-    def _rows(self, stack: list[int], rows: Tensor | slice) -> Tensor:
-        return torch.stack([self._base[index][rows] for index in stack])
+def _reduced(merge: Callable, parts: list) -> Any:
+    parts = [part for part in parts if part is not None]
+    return functools.reduce(merge, parts) if parts else None
 
 
 def _enter(results: list[dict[str, Any]], stack: list[int], name: str, result: Result) -> None:
@@ -150,6 +184,6 @@ def _gather(state: Any, device: torch.device) -> list[Any]:
 def _moved(value: Any, device: torch.device) -> Any:
     if isinstance(value, Tensor):
         return value.to(device)
-    if isinstance(value, Moments | Marginal):
+    if is_dataclass(value):
         return replace(value, **{field.name: _moved(getattr(value, field.name), device) for field in fields(value)})
     return type(value)(_moved(part, device) for part in value) if isinstance(value, list | tuple) else value

@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -14,7 +14,7 @@ from torch import Tensor
 from xling.errors import CorruptArtefactError, MissingFileError, XlingValueError
 from xling.storage.atomic import atomic_path
 
-_IDS = "example_ids"
+_IDS, _GROUPS = "example_ids", "group_ids"
 _FACTS = "xling"
 
 
@@ -26,16 +26,27 @@ class Representations:
         layers: label (``layer_07`` or a module's name) -> [n_examples, hidden]; widths may differ between layers.
         example_ids: [n_examples] int64, ascending and unique; row r of every layer belongs to ``example_ids[r]``.
         facts: what they were made from and how, e.g. fingerprint, pooling; strings.
+        group_ids: [n_examples] int64, rows that share one are not independent; None where nobody said.
     """
 
     layers: dict[str, Tensor]
     example_ids: Tensor
     facts: dict[str, str] = field(default_factory=dict)
+    group_ids: Tensor | None = None
 
     def to(self, device: torch.device | str) -> "Representations":
         """The same on another device."""
         layers = {label: layer.to(device) for label, layer in self.layers.items()}
-        return Representations(layers, self.example_ids.to(device), self.facts)
+        groups = None if self.group_ids is None else self.group_ids.to(device)
+        return Representations(layers, self.example_ids.to(device), self.facts, groups)
+
+    def in_groups(self, example_ids: Tensor, group_ids: Tensor) -> "Representations":
+        """The same with the groups of these examples, both [m] int64, unless some example is not among them."""
+        order = example_ids.argsort()
+        place = torch.searchsorted(example_ids[order], self.example_ids.cpu()).clamp_(max=len(order) - 1)
+        if not torch.equal(example_ids[order][place], self.example_ids.cpu()):
+            return self
+        return replace(self, group_ids=group_ids[order][place].to(self.example_ids.device))
 
     def find(self, example_ids: Tensor) -> tuple[Tensor, Tensor]:
         """Look up `example_ids`, [b] int64 on the same device: (rows [b], whether the id is there [b])."""
@@ -61,6 +72,8 @@ def save_representations(representations: Representations, path: Path | str) -> 
     """Write `representations` to `path`, atomically."""
     tensors = {label: tensor.contiguous().cpu() for label, tensor in representations.layers.items()}
     tensors[_IDS] = representations.example_ids.cpu()
+    if representations.group_ids is not None:
+        tensors[_GROUPS] = representations.group_ids.cpu()
     facts = representations.facts | {"layers": json.dumps(list(representations.layers)), "sha256": _checksum(tensors)}
     with atomic_path(path) as temporary:
         save_file(tensors, temporary, metadata={_FACTS: json.dumps(facts)})
@@ -101,7 +114,8 @@ def load_representations(
                 f"{path} was made with {name} = {facts.get(name)}, expected {value}; delete it or use another folder"
             )
     labels = json.loads(facts.pop("layers"))
-    return Representations({label: tensors[label].to(device) for label in labels}, tensors[_IDS].to(device), facts)
+    layers = {label: tensors[label] for label in labels}
+    return Representations(layers, tensors[_IDS], facts, tensors.get(_GROUPS)).to(device)
 
 
 def _checksum(tensors: Mapping[str, Tensor]) -> str:

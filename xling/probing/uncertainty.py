@@ -1,4 +1,7 @@
-"""What the rows of one layer say about how far its impact can be trusted."""
+"""What the rows of one layer say about how far its impact can be trusted.
+
+The impact is 1 - CKA debiased over groups; where every row is a group by itself, that is Song's debiased CKA.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from xling.errors import XlingValueError, close_matches
+from xling.registry import Registry
 from xling.similarity import jackknife_cka, shuffled_null
 from xling.similarity.result import UndefinedSimilarityError
 
@@ -14,15 +17,15 @@ Columns = dict[str, float | int]
 
 
 def jackknife(x: Tensor, y: Tensor, groups: Tensor) -> Columns:
-    """Delete-group jackknife of the debiased impact: impact_se, and a 95 % interval impact_low..impact_high."""
-    result = jackknife_cka(x, y, groups, debiased=True)
+    """Delete-group jackknife of the impact: impact_se, and a 95 % interval impact_low..impact_high."""
+    result = jackknife_cka(x, y, groups, debiased=True, over_groups=True)
     low, high = result.interval
     return {"impact_se": float(result.standard_error), "impact_low": 1 - high, "impact_high": 1 - low}
 
 
 def shuffled(x: Tensor, y: Tensor, groups: Tensor) -> Columns:
-    """Debiased CKA of 100 random pairings: null_cka_mean (0 in expectation), null_cka_q95, and the true pairing's p."""
-    result = shuffled_null(x, y, debiased=True, n_permutations=100)
+    """CKA of 100 random pairings of whole groups: null_cka_mean (0 in expectation), null_cka_q95, and the true pairing's p."""
+    result = shuffled_null(x, y, debiased=True, n_permutations=100, groups=groups, over_groups=True)
     return {
         "null_cka_mean": float(result.draws.mean()),
         "null_cka_q95": float(result.quantile),
@@ -32,29 +35,26 @@ def shuffled(x: Tensor, y: Tensor, groups: Tensor) -> Columns:
 
 def influence(x: Tensor, y: Tensor, groups: Tensor) -> Columns:
     """The group whose absence changes the impact most: influence_group, and influence = impact with it minus without."""
-    group, value = jackknife_cka(x, y, groups, debiased=True).most_influential(1)[0]
+    group, value = jackknife_cka(x, y, groups, debiased=True, over_groups=True).most_influential(1)[0]
     return {"influence_group": group, "influence": -value}
 
 
-UNCERTAINTY: dict[str, Callable[[Tensor, Tensor, Tensor], Columns]] = {
-    "jackknife": jackknife,
-    "shuffled": shuffled,
-    "influence": influence,
-}
-"""Name -> function of base rows [n, hidden], present rows [n, hidden] and a group id per row [n]."""
+Uncertainty = Callable[[Tensor, Tensor, Tensor], Columns]
+"""Function of base rows [n, hidden], present rows [n, hidden] and a group id per row [n]."""
+
+UNCERTAINTY: Registry[Uncertainty] = Registry(
+    "uncertainty", "xling.uncertainties", {"jackknife": jackknife, "shuffled": shuffled, "influence": influence}
+)
+"""By name; other packages add theirs as entry points of the group ``xling.uncertainties``."""
 
 
-def get_uncertainty(name: str) -> Callable[[Tensor, Tensor, Tensor], Columns]:
-    """Find one by name.
+def get_uncertainty(name: str | Uncertainty) -> Uncertainty:
+    """Find one by name, by ``package.module:name``, or give the function itself.
 
     Raises:
         XlingValueError: there is none of that name.
     """
-    if name not in UNCERTAINTY:
-        raise XlingValueError(
-            f"unknown uncertainty {name!r}; expected {', '.join(UNCERTAINTY)}{close_matches(name, UNCERTAINTY)}"
-        )
-    return UNCERTAINTY[name]
+    return UNCERTAINTY.find(name)
 
 
 def evaluate_uncertainty(names: list[str], x: Tensor, y: Tensor, groups: Tensor) -> dict[str, Any]:
@@ -68,7 +68,7 @@ def evaluate_uncertainty(names: list[str], x: Tensor, y: Tensor, groups: Tensor)
     columns: dict[str, Any] = {}
     for name in names:
         try:
-            columns |= UNCERTAINTY[name](x, y, groups)
+            columns |= get_uncertainty(name)(x, y, groups)
         except UndefinedSimilarityError:
             return {}
     return columns

@@ -1,13 +1,12 @@
 """Which studies use what in the cache: every run's record says what it was made from."""
 
+from dataclasses import replace
 from pathlib import Path
 
-import yaml
-
 from xling.errors import MissingFileError
-from xling.machine.precision import probe_precision
 from xling.probing.base_store import shared_store
-from xling.runs.directory import CONFIG_FILE, DATA_FILE, ENVIRONMENT_FILE
+from xling.runs.directory import CONFIG_FILE, DATA_FILE, ENVIRONMENT_FILE, read_settings
+from xling.settings import RunSettings
 from xling.storage.atomic import read_json
 
 
@@ -27,22 +26,15 @@ def find_users(runs: Path, cache_dir: Path) -> dict[Path, set[str]]:
     for config_file in runs.rglob(CONFIG_FILE):
         run = config_file.parent
         if all((run / name).is_file() for name in (ENVIRONMENT_FILE, DATA_FILE)):
-            config = yaml.safe_load(config_file.read_text(encoding="utf-8"))
-            for entry in entries_of(config, read_json(run / ENVIRONMENT_FILE), read_json(run / DATA_FILE), cache_dir):
-                users.setdefault(entry, set()).add(config["study"])
+            settings = read_settings(run)
+            for entry in entries_of(settings, read_json(run / ENVIRONMENT_FILE), read_json(run / DATA_FILE), cache_dir):
+                users.setdefault(entry, set()).add(settings.study)
     return users
 
 
-def entries_of(config: dict, environment: dict, data: dict, cache_dir: Path) -> list[Path]:
+def entries_of(settings: RunSettings, environment: dict, data: dict, cache_dir: Path) -> list[Path]:
     """Cache entries of one run, from what its directory records."""
-    model, probe = environment["model"], config["probe"]
-    base = shared_store(
-        cache_dir / "base",
-        model_hash=model["content_hash"],
-        layers=probe["layers"] or config["model"]["layers"],
-        pooling=probe["pooling"],
-        precision=probe_precision(config["trainer"]["precision"], probe["autocast"]),
-        fingerprints={},
-    )
+    model = environment["model"]
+    base = shared_store(replace(settings, cache_dir=cache_dir), model["content_hash"])
     tokenised = [cache_dir / "tokenised" / facts["fingerprint"][:24] for facts in data.values()]
     return [base.folder, *tokenised, cache_dir / "models" / model["revision"]]

@@ -20,9 +20,9 @@ import yaml
 from filelock import FileLock, Timeout
 
 from xling.errors import CorruptArtefactError, UnreachableError, XlingValueError
-from xling.moved import current_paths
 from xling.runs.recipe import describe_recipe
 from xling.runs.state import LOCK_FILE, clear_state
+from xling.settings import RunSettings
 from xling.storage.atomic import TEMPORARY_PREFIX, atomic_path, read_json, write_json, write_text
 
 CONFIG_FILE = "config.yaml"
@@ -94,15 +94,15 @@ class RunDirectory:
         for path in self.path.rglob(f"{TEMPORARY_PREFIX}*"):
             shutil.rmtree(path, ignore_errors=True)
 
-    def check_config(self, config: Mapping[str, Any]) -> None:
-        """Refuse a directory that holds a run of another configuration; writes nothing.
+    def check_settings(self, settings: RunSettings) -> None:
+        """Refuse a directory that holds a run of other settings; writes nothing.
 
         Raises:
             XlingValueError: a setting differs.
         """
         if not (self.path / CONFIG_FILE).is_file():
             return
-        old, new = _flatten(read_config(self.path)), _flatten(current_paths(config))
+        old, new = _flatten(read_settings(self.path).to_plain()), _flatten(settings.to_plain())
         keys = [key for key in sorted(old.keys() | new.keys()) if not key.startswith(NOT_IDENTITY)]
         differing = [key for key in keys if old.get(key) != new.get(key)]
         if differing:
@@ -113,9 +113,10 @@ class RunDirectory:
                 "choose another study name or delete that folder"
             )
 
-    def write_config(self, config: Mapping[str, Any]) -> None:
-        """Write the composed configuration."""
-        write_text(self.path / CONFIG_FILE, yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
+    def write_settings(self, settings: RunSettings) -> None:
+        """Write the settings as config.yaml."""
+        plain = settings.to_plain()
+        write_text(self.path / CONFIG_FILE, yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
 
     def write_environment(self, facts: Mapping[str, Any]) -> None:
         """Write versions of what computes, with further `facts` such as the model's revision and hash."""
@@ -156,8 +157,9 @@ class RunDirectory:
 
     def recipe(self) -> str:
         """The run's settings in words, see :func:`xling.runs.recipe.describe_recipe`."""
-        config = read_config(self.path)
-        return describe_recipe(config, *(read_json(self.path / name) for name in (ENVIRONMENT_FILE, DATA_FILE)))
+        return describe_recipe(
+            read_settings(self.path), *(read_json(self.path / name) for name in (ENVIRONMENT_FILE, DATA_FILE))
+        )
 
     def remove_checkpoints(self) -> None:
         """Delete the checkpoints of a run that keeps none."""
@@ -185,17 +187,23 @@ def _digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def read_config(folder: Path) -> dict[str, Any]:
-    """Read the settings that a run recorded, class paths as they are today.
+def read_settings(folder: Path) -> RunSettings:
+    """Read the settings that a run recorded in `folder`.
 
     Raises:
-        CorruptArtefactError: the file is no YAML, or holds no settings.
+        CorruptArtefactError: the file is no YAML, or holds no settings of a run.
     """
     path = folder / CONFIG_FILE
     try:
-        return current_paths(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except yaml.YAMLError as error:
+        plain = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise CorruptArtefactError(f"{path} is not valid YAML; delete its folder and run again") from error
+    try:
+        return RunSettings.from_plain(plain)
+    except (XlingValueError, TypeError, ValueError) as error:
+        raise CorruptArtefactError(
+            f"{path} holds no settings of a run ({error}); delete its folder and run again"
+        ) from error
 
 
 def _flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -1,13 +1,13 @@
 """Which runs a study is to have: the list that its sweeps keep in its folder."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from filelock import FileLock
 
 from xling.errors import CorruptArtefactError
-from xling.freezing import plan_freezing
+from xling.settings import RunSettings
 from xling.storage.atomic import read_json, write_json
 
 PLAN_FILE = "plan.json"
@@ -50,11 +50,16 @@ def read_plan(folder: Path) -> set[RunKey]:
         raise CorruptArtefactError(f"{path} is not a list of runs; delete it, the next sweep writes it anew") from error
 
 
-def study_folder(config: Mapping[str, Any]) -> Path:
+def study_folder(settings: RunSettings) -> Path:
     """The folder of a run's study."""
-    return Path(config["output_dir"]) / config["study"]
+    return settings.output_dir / settings.study
 
 
-def run_key(config: Mapping[str, Any]) -> RunKey:
-    """Which run of its study a composed configuration describes."""
-    return RunKey(config["source_language"], plan_freezing(**config["freeze"]).name, config["seed"])
+def run_key(settings: RunSettings) -> RunKey:
+    """Which run of its study the settings describe."""
+    return RunKey(settings.source_language, settings.freeze.name, settings.seed)
+
+
+def identity_of(settings: RunSettings) -> dict[str, Any]:
+    """The columns that every table of a run begins with: study, source_language, strategy and seed."""
+    return {"study": settings.study, **run_key(settings)._asdict()}

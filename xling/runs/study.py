@@ -8,6 +8,7 @@ import pandas as pd
 
 from xling.errors import MissingFileError, XlingError
 from xling.runs.directory import CONFIG_FILE, MANIFEST_FILE, RunDirectory
+from xling.runs.measures import to_long
 from xling.runs.tables import ALIGNMENT, ALIGNMENT_FILE, IMPACT_FILE, TRANSFER_FILE
 
 
@@ -74,6 +75,7 @@ def _load_run(run: RunDirectory) -> tuple[dict, list[pd.DataFrame]]:
         raise MissingFileError("the run is not complete (no manifest)")
     manifest = run.read_manifest()
     impact, transfer = (pd.read_parquet(run.path / name) for name in (IMPACT_FILE, TRANSFER_FILE))
+    impact = impact if "measure" in impact else to_long(impact)
     alignment = run.path / ALIGNMENT_FILE
     return manifest, [
         impact,

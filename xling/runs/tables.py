@@ -1,6 +1,6 @@
 """The tables a run writes and the analysis reads: names of files and columns, in one place.
 
-One row of ``transfer`` is one target language at one validation; one row of ``impact`` is one layer of it.
+One row of ``transfer`` is one target language at one validation; one row of ``impact`` is one layer of it by one measure.
 A missing number is NaN and its row says why in `reason`.
 """
 
@@ -32,20 +32,25 @@ column accuracy instead of metric and score; :func:`xling.runs.study.load_study`
 IMPACT = KEYS | {
     "layer": "0 = embedding output, i = hidden_states[i] = output of encoder block i",
     "is_frozen": "the layer's parameters received no gradient",
+    "measure": "the similarity that impact is made of, e.g. cka_grouped, cka_debiased, cka_biased, svcca",
     "n_examples": "number of probe examples compared",
-    "impact": "1 - debiased linear CKA between base and fine-tuned representations",
-    "impact_biased": "1 - biased linear CKA, the paper's estimator",
+    "n_groups": "number of groups of dependent examples among them; as many as examples where nobody said any; NaN in 0.1.0",
+    "impact": "1 - this similarity of base and fine-tuned representations",
     "reason": "why impact is NaN, else empty",
 }
-"""Further columns follow: measures by their own name (similarity, not impact); with probe.uncertainty impact_se, impact_low,
-impact_high (95 % jackknife interval over premises), null_cka_mean, null_cka_q95, null_p_value, influence_group, influence."""
+"""One row per layer and measure. Further columns follow on the rows of the main measure, the first of each layer: with
+probe.uncertainty impact_se, impact_low, impact_high (95 % jackknife interval over groups), null_cka_mean, null_cka_q95,
+null_p_value, influence_group, influence. Version 0.1.0 wrote measures side by side; :func:`xling.runs.study.load_study` reads
+both."""
 
 ALIGNMENT = KEYS | {
     "layer": IMPACT["layer"],
     "n_examples": "number of parallel examples compared",
+    "n_groups": IMPACT["n_groups"],
     "reason": "why a measure is NaN, else empty",
 }
-"""Similarity of the source's and the target's representations of the same examples; measures follow by name."""
+"""Similarity of the source's and the target's representations of the same examples; measures follow by name: cka_grouped first
+where groups are known."""
 
 
 RESTORED = {

@@ -4,6 +4,7 @@ Pure functions of tensors; the torchmetrics classes over them are in :mod:`xling
 """
 
 from xling.similarity.cka import cka_of_moments, linear_cka
+from xling.similarity.grouped_moments import GroupedMarginal, GroupedMoments, merged_groups
 from xling.similarity.marginal import Marginal
 from xling.similarity.moments import Moments
 from xling.similarity.null import ShuffledNull, shuffled_null
@@ -17,6 +18,8 @@ from xling.similarity.uncertainty import Jackknife, jackknife_cka
 __all__ = [
     "MAPS",
     "MEASURES",
+    "GroupedMarginal",
+    "GroupedMoments",
     "Jackknife",
     "Marginal",
     "Measure",
@@ -31,5 +34,6 @@ __all__ = [
     "jackknife_cka",
     "linear_cka",
     "merged",
+    "merged_groups",
     "shuffled_null",
 ]

@@ -88,21 +88,32 @@ class Centred:
         return HsicTerms(self.x.n, self.cross, self.x.sq, self.y.sq, self.sq_xy)
 
 
-def centred_layer(moments: Moments, layer: int, base: Marginal | None = None) -> Centred:
+def centred_layer(
+    moments: Moments,
+    layer: int,
+    base: Marginal | None = None,
+    *,
+    beside: tuple[Tensor | float, Tensor | float] = (0.0, 0.0),
+    of: str = "examples",
+) -> Centred:
     """Centre one layer of a comparison.
 
     Args:
         moments: the accumulated sums.
         layer: index into the flattened leading dimensions.
         base: the base's self-term, where `moments` was started with one.
+        beside: what x and y vary beside these rows, where the rows are means: then the means alone may be constant.
+        of: what the rows are called where they are too few.
 
     Raises:
         UndefinedSimilarityError: fewer than 4 rows, non-finite values or constant features.
         XlingValueError: the base's self-term is missing, or was computed from other rows.
     """
     x, y = moments.x, moments.y
-    for name, side in (("x", x), ("y", y)):
-        _check_side(side, layer, name)
+    for name, side, more in (("x", x, beside[0]), ("y", y, beside[1])):
+        mean = _mean(side, layer)
+        sq = moved_sums(int(side.n), mean, side.total[layer], side.sq[layer])[1]
+        check_defined(name, int(side.n), sq + more, side.shift[layer] + mean, of)
     if base is not None:
         _check_same_rows(x, base, layer)
     elif x.gram is None:
@@ -139,13 +150,7 @@ def _mean(side: Marginal, layer: int) -> Tensor:
     return side.total[layer] / side.n
 
 
-def _check_side(side: Marginal, layer: int, name: str) -> None:
-    n, mean = int(side.n), _mean(side, layer)
-    _, sq = moved_sums(n, mean, side.total[layer], side.sq[layer])
-    check_defined(name, n, sq, side.shift[layer] + mean)
-
-
-def check_defined(name: str, n: int, sq: Tensor, mean: Tensor) -> None:
+def check_defined(name: str, n: int, sq: Tensor, mean: Tensor, of: str = "examples") -> None:
     """Refuse representations between which no similarity exists.
 
     Args:
@@ -153,12 +158,13 @@ def check_defined(name: str, n: int, sq: Tensor, mean: Tensor) -> None:
         n: number of rows.
         sq: sum of squares of the centred rows.
         mean: mean of the rows.
+        of: what the reason calls what is counted.
 
     Raises:
         UndefinedSimilarityError: fewer than 4 rows, non-finite values or constant features.
     """
     if n < MINIMUM:
-        raise UndefinedSimilarityError(f"{n} examples, at least {MINIMUM} are needed")
+        raise UndefinedSimilarityError(f"{n} {of}, at least {MINIMUM} are needed")
     if not torch.isfinite(sq):
         raise UndefinedSimilarityError(f"{name} holds non-finite values")
     if sq <= n * CONSTANT**2 * mean.square().sum():

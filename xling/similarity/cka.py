@@ -3,7 +3,12 @@
 import torch
 from torch import Tensor
 
+from xling.errors import XlingValueError
 from xling.similarity.centred import Centred, centred_layer
+from xling.similarity.differentiable import differentiable_cka
+from xling.similarity.grouped import grouped_cka, grouped_pair
+from xling.similarity.grouped_moments import GroupedMarginal, GroupedMoments, grouped_layer_of_moments
+from xling.similarity.grouping import Grouping
 from xling.similarity.hsic import cka
 from xling.similarity.marginal import Marginal, flatten_layers
 from xling.similarity.moments import Moments, check_rows
@@ -47,28 +52,57 @@ def cka_of_rows(x: Tensor, y: Tensor, *, debiased: bool, allow_tf32: bool = Fals
         return collect(lambda i: centred_cka(centred_pair(flat_x[i], flat_y[i]), debiased=debiased), x.shape[:-2])
 
 
+def grouped_cka_of_moments(moments: GroupedMoments, *, base: GroupedMarginal | None = None) -> Result:
+    """Linear CKA debiased over groups, of every layer; NaN with a reason where undefined.
+
+    Raises:
+        XlingValueError: the base's self-term is missing or belongs to other rows.
+    """
+    shape = moments.means.n_changed.shape
+    return collect(lambda i: grouped_cka(grouped_layer_of_moments(moments, i, base)), shape)
+
+
+def grouped_cka_of_rows(x: Tensor, y: Tensor, groups: Tensor | None, *, allow_tf32: bool = False) -> Result:
+    """The same of ``[..., n, d]`` rows with group ids ``[n]``; cheaper than the route over moments where n < d."""
+    flat_x, flat_y, grouping = flatten_layers(x), flatten_layers(y), Grouping.for_rows(groups, x, y)
+    with similarity_precision(x.device.type, allow_tf32=allow_tf32):
+        return collect(lambda i: grouped_cka(grouped_pair(flat_x[i], flat_y[i], grouping)), x.shape[:-2])
+
+
 def linear_cka(
-    x: Tensor, y: Tensor, *, debiased: bool, base: Marginal | None = None, allow_tf32: bool = False
+    x: Tensor,
+    y: Tensor,
+    *,
+    debiased: bool,
+    groups: Tensor | None = None,
+    base: Marginal | GroupedMarginal | None = None,
+    allow_tf32: bool = False,
+    differentiable: bool = False,
 ) -> Tensor:
     """Linear centred kernel alignment between two representations of the same examples.
 
     ``HSIC(XX', YY') / sqrt(HSIC(XX', XX') HSIC(YY', YY'))`` (Kornblith 2019). Invariant to translation, orthogonal maps
-    and isotropic scaling; not to invertible linear maps. The biased estimator of independent data tends to d/(n+d), the
-    debiased one to 0 (Murphy 2024).
+    and isotropic scaling; not to invertible linear maps. On unrelated independent rows the biased estimator tends to d/(n+d),
+    the debiased one to 0 (Murphy 2024). Where rows depend on each other (three hypotheses on one premise, the words of a
+    sentence), both stay above 0 for unrelated data unless `groups` says which.
 
     Args:
         x: base, ``[..., n, d_x]`` floating; leading dimensions are layers.
         y: the other representation, ``[..., n, d_y]``, the same examples in the same order.
         debiased: which estimator of HSIC.
-        base: ``Marginal.of(x)``, where it is known from before.
+        groups: id per row ``[n]``, integers in any order: rows that share one are not independent. The debiased estimator is
+            then unbiased over groups, all of which count alike; None: every row is a group by itself.
+        base: ``Marginal.of(x)``, or with groups ``GroupedMarginal.of(x, groups)``, where it is known from before.
         allow_tf32: multiply in TF32 on a GPU that can.
+        differentiable: keep the graph, so that gradients flow into x and y; without it the result has none.
 
     Returns:
         float64 ``[...]``. Biased: 0..1; debiased: up to 1, slightly negative for unrelated data.
 
     Raises:
-        UndefinedSimilarityError: a layer with fewer than 4 examples, non-finite values or constant features.
-        XlingValueError: rows that cannot be paired.
+        UndefinedSimilarityError: a layer with fewer than 4 examples (groups), non-finite values or constant features.
+        XlingValueError: rows that cannot be paired, not one group id per row, groups with the biased estimator, or a base
+            with `differentiable`.
 
     References:
         Kornblith et al. 2019 (arXiv:1905.00414); Song et al. 2012 (JMLR 13); Murphy et al. 2024 (arXiv:2405.01012).
@@ -79,7 +113,17 @@ def linear_cka(
         tensor(1., dtype=torch.float64)
     """
     check_rows(x, y)
-    if x.shape[-2] < min(x.shape[-1], y.shape[-1]) and base is None:
-        return cka_of_rows(x, y, debiased=debiased, allow_tf32=allow_tf32).defined()
-    moments = Moments.of(x, y, base, allow_tf32=allow_tf32)
-    return cka_of_moments(moments, debiased=debiased, base=base).defined()
+    if groups is not None and not debiased:
+        raise XlingValueError("the biased estimator knows no groups; expected debiased=True with groups")
+    if differentiable:
+        if base is not None:
+            raise XlingValueError("a base's self-term has no gradient; leave out base, or differentiable")
+        return differentiable_cka(x, y, debiased=debiased, groups=groups)
+    is_few = x.shape[-2] < min(x.shape[-1], y.shape[-1]) and base is None
+    if groups is None:
+        if is_few:
+            return cka_of_rows(x, y, debiased=debiased, allow_tf32=allow_tf32).defined()
+        return cka_of_moments(Moments.of(x, y, base, allow_tf32=allow_tf32), debiased=debiased, base=base).defined()
+    if is_few:
+        return grouped_cka_of_rows(x, y, groups, allow_tf32=allow_tf32).defined()
+    return grouped_cka_of_moments(GroupedMoments.of(x, y, groups, base, allow_tf32=allow_tf32), base=base).defined()

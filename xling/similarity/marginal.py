@@ -61,10 +61,13 @@ class Marginal:
         for batch in batches:
             with similarity_precision(batch.device.type, allow_tf32=allow_tf32):
                 sums = sums or cls.empty(row_mean(batch))
-                rows = shifted(batch, sums.shift)
-                sq = squared_norms(rows)
-                sums.add(rows, sq, weighted_sums(rows, torch.ones_like(sq), sq))
+                sums.add_rows(shifted(batch, sums.shift))
         return sums
+
+    def add_rows(self, rows: Tensor) -> None:
+        """Add shifted rows ``[L, b, d]``."""
+        sq = squared_norms(rows)
+        self.add(rows, sq, weighted_sums(rows, torch.ones_like(sq), sq))
 
     def add(self, rows: Tensor, sq: Tensor, sums: Tensor) -> None:
         """Add shifted rows ``[L, b, d]``, given their ``|x|^2`` and ``[L, 2.., d]`` sums of x and ``|x|^2 x``."""

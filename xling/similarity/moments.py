@@ -111,6 +111,16 @@ class Moments:
         """Number of paired rows, int64 scalar."""
         return self.x.n
 
+    @property
+    def sides(self) -> tuple[Marginal, Marginal]:
+        """Sums over the rows of x and of y."""
+        return self.x, self.y
+
+    @property
+    def layers(self) -> torch.Size:
+        """The layers' own shape, which L flattens."""
+        return self.n_changed.shape
+
     def update(self, x: Tensor, y: Tensor, *, allow_tf32: bool = False) -> None:
         """Add paired rows.
 
@@ -122,17 +132,25 @@ class Moments:
         Raises:
             XlingValueError: rows, layers or widths that do not fit each other or what was added before.
         """
-        check_rows(x, y)
+        self.check(x, y)
         x, y = flatten_layers(x), flatten_layers(y)
-        for name, side, rows in (("x", self.x, x), ("y", self.y, y)):
-            check_layers(f"what {name} held before", side.shift.shape, (rows.shape[0], rows.shape[-1]))
         with similarity_precision(x.device.type, allow_tf32=allow_tf32):
             for rows_x, rows_y in zip(x.split(ROWS_AT_ONCE, -2), y.split(ROWS_AT_ONCE, -2), strict=True):
-                self._add(rows_x, rows_y)
+                self.count_changed(rows_x, rows_y)
+                self.add_shifted(shifted(rows_x, self.x.shift), shifted(rows_y, self.y.shift))
 
-    def _add(self, x: Tensor, y: Tensor) -> None:
-        self._compare(x, y)
-        x, y = shifted(x, self.x.shift), shifted(y, self.y.shift)
+    def check(self, x: Tensor, y: Tensor) -> None:
+        """Refuse rows ``[..., b, d]`` that do not fit each other or what was added before.
+
+        Raises:
+            XlingValueError: rows, layers or widths do not fit.
+        """
+        check_rows(x, y)
+        for name, side, rows in (("x", self.x, x), ("y", self.y, y)):
+            check_layers(f"what {name} held before", side.shift.shape, (rows.shape[:-2].numel(), rows.shape[-1]))
+
+    def add_shifted(self, x: Tensor, y: Tensor) -> None:
+        """Add paired rows ``[L, b, d]`` whose shifts are taken off, in the accumulators' dtype and precision."""
         sq_x, sq_y = squared_norms(x), squared_norms(y)
         one = torch.ones_like(sq_x)
         sums_x, sums_y = weighted_sums(x, one, sq_x, sq_y), weighted_sums(y, one, sq_y, sq_x)
@@ -143,8 +161,8 @@ class Moments:
         self.y_sq_x += sums_x[:, 2]
         self.x_sq_y += sums_y[:, 2]
 
-    def _compare(self, x: Tensor, y: Tensor) -> None:
-        """Count the rows that differ, while some layer has none: after training every layer has, in the first batch."""
+    def count_changed(self, x: Tensor, y: Tensor) -> None:
+        """Count the rows ``[L, b, d]`` that differ, while some layer has none: after training all have in the first batch."""
         if self.n_changed.all():
             return
         changed = (x != y).any(-1).sum(-1) if x.shape[-1] == y.shape[-1] else x.shape[-2]

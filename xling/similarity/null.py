@@ -1,11 +1,14 @@
 """CKA of rows paired at random: the value that no correspondence at all would give."""
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from xling.errors import XlingValueError
+from xling.similarity.grouped import grouped_cka, grouped_layer, grouped_rows, grouped_terms
+from xling.similarity.grouping import Grouping
 from xling.similarity.hsic import cka
 from xling.similarity.precision import similarity_precision
 from xling.similarity.rows import centred_rows, pair_terms
@@ -18,7 +21,8 @@ class ShuffledNull:
 
     Attributes:
         value: CKA of the true pairing.
-        mean: expectation over all pairings, exact where single rows are shuffled: 0 for debiased CKA.
+        mean: expectation over all pairings, exact where single rows are shuffled: 0 for debiased CKA. Where whole groups of
+            dependent rows are, it is that of `draws` which counts, unless CKA is debiased over groups.
         quantile: the requested quantile over the drawn pairings.
         draws: CKA of each drawn pairing, ``[n_permutations]`` float64.
         p_value: share of pairings at least as similar as the true one, which counts as one of them.
@@ -39,12 +43,14 @@ def shuffled_null(
     n_permutations: int = 100,
     quantile: float = 0.95,
     groups: Tensor | None = None,
+    over_groups: bool = False,
     seed: int = 0,
 ) -> ShuffledNull:
     """CKA between x and y in random order: what the estimator gives without any correspondence of rows.
 
-    Over all pairings the biased HSIC has mean ``tr(K) tr(L) / (n - 1)`` and the unbiased one 0. Each draw costs one
-    product Y'X; the self-terms do not change.
+    Over all pairings of single rows the biased HSIC has mean ``tr(K) tr(L) / (n - 1)`` and the unbiased one 0, whether or not
+    rows are independent; over pairings of whole groups of dependent rows only that debiased over groups has mean 0. Each draw
+    costs one product Y'X; the self-terms do not change.
 
     Args:
         x: base rows ``[n, d_x]``.
@@ -53,26 +59,50 @@ def shuffled_null(
         n_permutations: pairings drawn.
         quantile: which quantile of them to report.
         groups: ids ``[n]``; if given, whole groups change places with groups of the same size, their rows in order.
+        over_groups: debias over groups, as ``linear_cka(..., groups=groups)`` does.
         seed: of a generator of its own.
 
     Raises:
         UndefinedSimilarityError: CKA is undefined on these rows.
-        XlingValueError: not one group id per row, or no permutations.
+        XlingValueError: not one group id per row, the biased estimator over groups, or no permutations.
     """
+    if over_groups and not debiased:
+        raise XlingValueError("the biased estimator knows no groups; expected debiased=True with over_groups=True")
     groups = torch.arange(len(x)) if groups is None else groups
     check_groups(groups, len(x), len(y))
     if n_permutations < 1:
         raise XlingValueError(f"at least one permutation is needed, got {n_permutations}; 100 give a usable quantile")
     generator = torch.Generator().manual_seed(seed)
+    orders = (_shuffle_groups(groups.cpu(), generator).to(y.device) for _ in range(n_permutations))
     with similarity_precision(x.device.type):
-        x, y = centred_rows(x, "x"), centred_rows(y, "y")
-        xx, yy, xy = pair_terms(x, x), pair_terms(y, y), pair_terms(x, y)
-        orders = (_shuffle_groups(groups.cpu(), generator).to(y.device) for _ in range(n_permutations))
-        draws = torch.stack([cka(xx, yy, pair_terms(x, y[order]), debiased=debiased) for order in orders])
-    value = cka(xx, yy, xy, debiased=debiased)
-    mean = torch.zeros_like(value) if debiased else xx.sq_x * yy.sq_x / (len(x) - 1) / (xx.cross * yy.cross).sqrt()
+        if over_groups:
+            value, mean, draws = _over_groups(x, y, Grouping.of(groups.to(x.device)), orders)
+        else:
+            value, mean, draws = _over_rows(x, y, orders, debiased=debiased)
     p_value = (1 + int((draws >= value).sum())) / (1 + n_permutations)
     return ShuffledNull(value, mean, draws.quantile(quantile), draws, p_value)
+
+
+def _over_rows(x: Tensor, y: Tensor, orders: Iterable[Tensor], *, debiased: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """CKA, its exact mean over all pairings of single rows, and that of each drawn pairing."""
+    x, y = centred_rows(x, "x"), centred_rows(y, "y")
+    xx, yy, xy = pair_terms(x, x), pair_terms(y, y), pair_terms(x, y)
+    draws = torch.stack([cka(xx, yy, pair_terms(x, y[order]), debiased=debiased) for order in orders])
+    value = cka(xx, yy, xy, debiased=debiased)
+    mean = torch.zeros_like(value) if debiased else xx.sq_x * yy.sq_x / (len(x) - 1) / (xx.cross * yy.cross).sqrt()
+    return value, mean, draws
+
+
+def _over_groups(x: Tensor, y: Tensor, grouping: Grouping, orders: Iterable[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+    """The same, debiased over groups."""
+    of_x, of_y = grouped_rows(x, grouping, "x"), grouped_rows(y, grouping, "y")
+    layer = grouped_layer(of_x, of_y, grouping, is_identical=False)
+    draws = []
+    for order in orders:  # groups of one size have changed places, so a row's new group has as many rows as its old one
+        drawn = grouped_terms(of_x, grouped_rows(y[order], grouping, "y"), grouping)
+        draws.append(grouped_cka(replace(layer, xy=drawn)))
+    value = grouped_cka(layer)
+    return value, torch.zeros_like(value), torch.stack(draws)
 
 
 def _shuffle_groups(groups: Tensor, generator: torch.Generator) -> Tensor:

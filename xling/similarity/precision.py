@@ -1,7 +1,7 @@
 """Matrix products in the precision that similarity needs, whatever the surrounding training loop has set."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import torch
 
@@ -10,8 +10,8 @@ _BACKENDS = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)
 
 
 @contextmanager
-def similarity_precision(device_type: str, *, allow_tf32: bool = False) -> Iterator[None]:
-    """Run the body without autograd, autocast or reduced-precision float32 matrix products.
+def similarity_precision(device_type: str, *, allow_tf32: bool = False, gradients: bool = False) -> Iterator[None]:
+    """Run the body without autocast, reduced-precision float32 matrix products or, unless asked for, autograd.
 
     A bf16 autocast region or ``torch.set_float32_matmul_precision("medium")`` around a validation step would otherwise
     reach the accumulation, where 8 bits of mantissa drown an impact of 1e-4. Both settings are restored afterwards.
@@ -20,11 +20,16 @@ def similarity_precision(device_type: str, *, allow_tf32: bool = False) -> Itera
     Args:
         device_type: ``"cpu"``, ``"cuda"``, ...
         allow_tf32: let the GPU multiply in TF32 (10 bits of mantissa): about 1e-4 of error for much speed.
+        gradients: leave autograd as it is around the call.
     """
     before = [backend.fp32_precision for backend in _BACKENDS]
     _set(["tf32" if allow_tf32 else "ieee"] * len(_BACKENDS))
     try:
-        with torch.inference_mode(False), torch.no_grad(), torch.autocast(device_type, enabled=False):
+        with ExitStack() as stack:
+            stack.enter_context(torch.autocast(device_type, enabled=False))
+            if not gradients:
+                stack.enter_context(torch.inference_mode(False))
+                stack.enter_context(torch.no_grad())
             yield
     finally:
         _set(before)

@@ -80,14 +80,23 @@ def merged(first: Moments, second: Moments) -> Moments:
     Raises:
         XlingValueError: other layers or widths, or one started with the base's self-term and the other without.
     """
+    shifts = common_shifts(first, second)
+    return added(recentred(first, *shifts), recentred(second, *shifts))
+
+
+def common_shifts(first: Moments, second: Moments) -> tuple[Tensor, Tensor]:
+    """The means of x and of y over the rows of both.
+
+    Raises:
+        XlingValueError: other layers or widths, or one started with the base's self-term and the other without.
+    """
     for name, one, other in (("x", first.x, second.x), ("y", first.y, second.y)):
         check_layers(f"{name} of the first state", one.shift.shape, other.shift.shape)
     if (first.x.gram is None) != (second.x.gram is None):
         raise XlingValueError(
             "one of these states was started with the base's self-term and the other without; start both the same way"
         )
-    shifts = [common_shift([one, other]) for one, other in ((first.x, second.x), (first.y, second.y))]
-    return _sum(recentred(first, *shifts), recentred(second, *shifts))
+    return common_shift([first.x, second.x]), common_shift([first.y, second.y])
 
 
 def common_shift(sides: list[Marginal]) -> Tensor:
@@ -103,7 +112,9 @@ def dot(a: Tensor, b: Tensor) -> Tensor:
     return (a * b).sum(-1)
 
 
-def _sum(first: Moments, second: Moments) -> Moments:
+def added(first: Moments, second: Moments) -> Moments:
+    """Sums over the rows of both, which have the same shifts."""
+
     def add(one: Marginal, other: Marginal) -> Marginal:
         others = other.tensors()
         return replace(one, **{name: value + others[name] for name, value in one.tensors().items() if name != "shift"})

@@ -8,10 +8,14 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from xling.errors import XlingValueError, close_matches
+from xling.errors import XlingValueError
+from xling.registry import Registry
 from xling.similarity.centred import Centred, centred_layer
 from xling.similarity.cka import centred_cka
 from xling.similarity.correlation import anc, mean_cca, procrustes, pwcca, svcca
+from xling.similarity.grouped import GroupedLayer, grouped_cka, grouped_pair
+from xling.similarity.grouped_moments import GroupedMarginal, GroupedMoments, grouped_layer_of_moments
+from xling.similarity.grouping import Grouping
 from xling.similarity.marginal import Marginal, flatten_layers
 from xling.similarity.moments import Moments, check_rows
 from xling.similarity.pairwise import mutual_knn, rbf_cka, rsa
@@ -45,17 +49,24 @@ class Measure:
         ignores: names of :data:`MAPS` under which the value stays the same; it must change under the others.
         of_layer: function of one centred layer; None where the rows are needed.
         of_centred_rows: function of one layer's centred rows; None where their moments do.
+        of_groups: function of one layer's terms over groups; None where the measure knows no groups.
     """
 
     name: str
     ignores: frozenset[str]
     of_layer: Callable[[Centred], Tensor] | None = None
     of_centred_rows: Callable[[Tensor, Tensor], Tensor] | None = None
+    of_groups: Callable[[GroupedLayer], Tensor] | None = None
 
     @property
     def needs_rows(self) -> bool:
-        """Whether it cannot be computed from :class:`Moments`."""
-        return self.of_layer is None
+        """Whether it cannot be computed from sums, neither :class:`Moments` nor :class:`GroupedMoments`."""
+        return self.of_centred_rows is not None
+
+    @property
+    def knows_groups(self) -> bool:
+        """Whether it is debiased over groups of rows, and so is computed from :class:`GroupedMoments`."""
+        return self.of_groups is not None
 
     def of_centred(self, layer: Centred) -> Tensor:
         """Evaluate on one centred layer, which holds its rows if this measure needs them; float64 scalar.
@@ -66,46 +77,76 @@ class Measure:
         found = self.of_centred_rows(*layer.rows) if self.needs_rows else self.of_layer(layer)
         return torch.ones_like(found) if layer.is_identical else found
 
-    def of_moments(self, moments: Moments, base: Marginal | None = None) -> Result:
-        """Evaluate on every layer of accumulated moments, NaN with its reason where undefined.
+    def of_moments(self, moments: Moments | GroupedMoments, base: Marginal | GroupedMarginal | None = None) -> Result:
+        """Evaluate on every layer of accumulated sums, NaN with its reason where undefined.
 
         Args:
-            moments: sums over paired rows.
+            moments: sums over paired rows; over groups of them where the measure knows groups.
             base: the base's self-term, where `moments` was started with one.
 
         Raises:
-            XlingValueError: this measure needs the rows, or the base is missing or of other rows.
+            XlingValueError: this measure needs the rows or sums of the other kind, or the base is missing or of other rows.
         """
         if self.needs_rows:
             raise XlingValueError(f"{self.name} needs the rows, moments do not determine it; call of_rows")
+        if self.knows_groups != isinstance(moments, GroupedMoments):
+            kinds = (GroupedMoments, Moments) if self.knows_groups else (Moments, GroupedMoments)
+            raise XlingValueError(f"{self.name} is computed from {kinds[0].__name__}, got {kinds[1].__name__}")
+        if self.knows_groups:
+            shape = moments.means.n_changed.shape
+            with similarity_precision(moments.within.product.device.type):
+                return collect(lambda i: self.of_groups(grouped_layer_of_moments(moments, i, base)), shape)
         with similarity_precision(moments.yx.device.type):
             return collect(lambda i: self.of_centred(centred_layer(moments, i, base)), moments.n_changed.shape)
 
-    def of_rows(self, x: Tensor, y: Tensor) -> Result:
+    def of_rows(self, x: Tensor, y: Tensor, groups: Tensor | None = None) -> Result:
         """Evaluate on every layer of ``[..., n, d]`` rows, NaN with its reason where undefined.
 
+        Args:
+            x: base rows.
+            y: other rows.
+            groups: ids ``[n]``, integers; only a measure that knows groups heeds them. None: each row is one by itself.
+
         Raises:
-            XlingValueError: rows that cannot be paired.
+            XlingValueError: rows that cannot be paired, or not one group id per row.
         """
         check_rows(x, y)
         flat_x, flat_y = flatten_layers(x), flatten_layers(y)
         with similarity_precision(x.device.type):
+            if self.knows_groups:
+                grouping = Grouping.for_rows(groups, x, y)
+                return collect(lambda i: self.of_groups(grouped_pair(flat_x[i], flat_y[i], grouping)), x.shape[:-2])
             return collect(lambda i: self.of_centred(centred_pair(flat_x[i], flat_y[i])), x.shape[:-2])
 
 
-def similarities_of_rows(measures: Iterable[Measure], x: Tensor, y: Tensor) -> dict[str, Result]:
+def similarities_of_rows(
+    measures: Iterable[Measure], x: Tensor, y: Tensor, groups: Tensor | None = None
+) -> dict[str, Result]:
     """Several measures of one layer's rows ``[n, d]``, centred once: name -> ``[1]``, NaN with its reason.
 
+    Args:
+        measures: which.
+        x: base rows.
+        y: other rows.
+        groups: ids ``[n]`` for the measures that know groups; None: each row is one by itself.
+
     Raises:
-        XlingValueError: rows that cannot be paired.
+        XlingValueError: rows that cannot be paired, or not one group id per row.
     """
     check_rows(x, y)
     pair = functools.cache(lambda: centred_pair(x, y))
+    found = {}
     with similarity_precision(x.device.type):
-        return {measure.name: collect(lambda _, m=measure: m.of_centred(pair()), (1,)) for measure in measures}
+        for measure in measures:
+            if measure.knows_groups:
+                found[measure.name] = measure.of_rows(x[None], y[None], groups)
+            else:
+                found[measure.name] = collect(lambda _, m=measure: m.of_centred(pair()), (1,))
+    return found
 
 
 _ALL = (
+    Measure("cka_grouped", _ROTATIONAL, of_groups=grouped_cka),
     Measure("cka_debiased", _ROTATIONAL, of_layer=partial(centred_cka, debiased=True)),
     Measure("cka_biased", _ROTATIONAL, of_layer=partial(centred_cka, debiased=False)),
     Measure("anc", frozenset({"translation", "isotropic_scaling", "feature_scaling", "joint_row_permutation"}), anc),
@@ -118,17 +159,20 @@ _ALL = (
     Measure("mutual_knn", _ROTATIONAL, of_centred_rows=mutual_knn),
 )
 
-MEASURES: dict[str, Measure] = {measure.name: measure for measure in _ALL}
+MEASURES: Registry[Measure] = Registry(
+    "similarity measure",
+    "xling.measures",
+    {measure.name: measure for measure in _ALL},
+    lambda found: isinstance(found, Measure),
+    "a xling.similarity.Measure",
+)
+"""By name; other packages add theirs as entry points of the group ``xling.measures``."""
 
 
-def get_measure(name: str) -> Measure:
-    """The measure of that name.
+def get_measure(name: str | Measure) -> Measure:
+    """The measure of that name, of ``package.module:name``, or the one given.
 
     Raises:
         XlingValueError: no such measure.
     """
-    if name not in MEASURES:
-        raise XlingValueError(
-            f"unknown similarity measure {name!r}{close_matches(name, MEASURES)}; choose from {', '.join(MEASURES)}"
-        )
-    return MEASURES[name]
+    return MEASURES.find(name)

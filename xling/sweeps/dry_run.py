@@ -4,15 +4,14 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import yaml
 from rich.console import Console
 
 from xling.errors import XlingError
-from xling.runs.directory import CONFIG_FILE, MANIFEST_FILE, RunDirectory
+from xling.runs.directory import CONFIG_FILE, MANIFEST_FILE, RunDirectory, read_settings
 from xling.runs.plan import RunKey, run_key, study_folder
 from xling.runs.status import RunStatus, read_status
+from xling.settings import RunSettings
 from xling.storage.atomic import read_json
 from xling.sweeps.cost import CPU_RATE, GPU_RATE, TOKENS
 from xling.sweeps.estimate import (
@@ -25,18 +24,15 @@ from xling.sweeps.estimate import (
 )
 from xling.sweeps.status_table import phrase_counts, phrase_duration, run_table
 
-_MACHINE_SETTINGS = (("trainer", "precision"), ("model", "weights"))
-"""``auto`` there is resolved when a run starts."""
 
-
-def print_dry_run(configs: Sequence[dict[str, Any]]) -> None:
-    """Print the runs that `configs` ask for, by study, and the estimates for what is not done."""
+def print_dry_run(wanted: Sequence[RunSettings]) -> None:
+    """Print the runs that `wanted` ask for, by study, and the estimates for what is not done."""
     console = Console(soft_wrap=True)
-    studies: dict[Path, dict[RunKey, dict[str, Any]]] = {}
-    for config in configs:
-        studies.setdefault(study_folder(config), {})[run_key(config)] = config
+    studies: dict[Path, dict[RunKey, RunSettings]] = {}
+    for settings in wanted:
+        studies.setdefault(study_folder(settings), {})[run_key(settings)] = settings
     for folder, runs in studies.items():
-        states = {key: planned_state(folder, key, config) for key, config in runs.items()}
+        states = {key: planned_state(folder, key, settings) for key, settings in runs.items()}
         console.print(run_table(f"{folder} (dry run)", list(states.values())))
         for key, state in states.items():
             if state.reason:
@@ -46,30 +42,32 @@ def print_dry_run(configs: Sequence[dict[str, Any]]) -> None:
         for sentence in [phrase_hours(folder, left), *phrase_disk(left)]:
             console.print(sentence, markup=False, highlight=False)
     n_runs = sum(len(runs) for runs in studies.values())
-    if n_runs < len(configs):
-        console.print(f"{len(configs) - n_runs} of {len(configs)} jobs ask for a run that another one asks for too")
+    if n_runs < len(wanted):
+        console.print(f"{len(wanted) - n_runs} of {len(wanted)} jobs ask for a run that another one asks for too")
 
 
-def planned_state(folder: Path, key: RunKey, config: dict[str, Any]) -> RunStatus:
+def planned_state(folder: Path, key: RunKey, settings: RunSettings) -> RunStatus:
     """State of a run as it would be met: ``to do`` where there is nothing, ``refused`` where its folder holds another."""
     path = folder / key.folder
     try:
-        RunDirectory(path).check_config(_as_recorded(path / CONFIG_FILE, config))
+        RunDirectory(path).check_settings(_as_recorded(path, settings))
     except XlingError as error:
         return RunStatus(*key, "refused", reason=str(error))
     status = read_status(folder, key)
     return replace(status, state="to do") if status.state == "missing" else status
 
 
-def _as_recorded(path: Path, config: dict[str, Any]) -> dict[str, Any]:
+def _as_recorded(run: Path, settings: RunSettings) -> RunSettings:
     """Take what was recorded for settings that mean "what this machine has"."""
-    if not path.is_file():
-        return config
-    recorded = yaml.safe_load(path.read_text(encoding="utf-8"))
-    for group, name in _MACHINE_SETTINGS:
-        if config[group][name] == "auto":
-            config = config | {group: config[group] | {name: recorded[group][name]}}
-    return config
+    if not (run / CONFIG_FILE).is_file():
+        return settings
+    recorded = read_settings(run)
+    changes: dict[str, dict[str, str]] = {}
+    if settings.trainer.precision == "auto":
+        changes["trainer"] = {"precision": recorded.trainer.precision}
+    if settings.model.weights == "auto":
+        changes["model"] = {"weights": recorded.model.weights}
+    return settings.changed(**changes, target_languages=settings.target_languages or recorded.target_languages)
 
 
 def measured_seconds(folder: Path) -> dict[str, list[float]]:
@@ -81,17 +79,17 @@ def measured_seconds(folder: Path) -> dict[str, list[float]]:
     return seconds
 
 
-def phrase_hours(folder: Path, left: Sequence[Mapping[str, Any]]) -> str:
+def phrase_hours(folder: Path, left: Sequence[RunSettings]) -> str:
     """Say how long the runs that are left will take, one after another, and what says so."""
     if not left:
         return "Time: nothing is left to do"
     measured = measured_seconds(folder)
     if measured:
         every = [seconds for runs in measured.values() for seconds in runs]
-        each = [statistics.mean(measured.get(run_key(config).strategy, every)) for config in left]
+        each = [statistics.mean(measured.get(run_key(settings).strategy, every)) for settings in left]
         basis = f"the mean of {len(every)} finished runs of this study, per strategy where it has any"
     else:
-        each = [estimate_seconds(config) for config in left]
+        each = [estimate_seconds(settings) for settings in left]
         basis = _phrase_rule(left[0])
     unknown = sum(seconds is None for seconds in each)
     if unknown:
@@ -99,8 +97,8 @@ def phrase_hours(folder: Path, left: Sequence[Mapping[str, Any]]) -> str:
     return f"Time: about {phrase_duration(sum(each))} for {len(left)} runs, one after another; by {basis}"
 
 
-def _phrase_rule(config: Mapping[str, Any]) -> str:
-    rate = flop_rate(config["trainer"]["accelerator"])
+def _phrase_rule(settings: RunSettings) -> str:
+    rate = flop_rate(settings.trainer.accelerator)
     source = "assumed, not measured" if rate == GPU_RATE else f"{CPU_RATE:.0e} a core, measured with e5_small"
     return (
         f"rule of thumb: 2 operations a weight and token forward, up to 4 backward, {TOKENS} tokens an example, "
@@ -108,26 +106,26 @@ def _phrase_rule(config: Mapping[str, Any]) -> str:
     )
 
 
-def phrase_disk(left: Sequence[Mapping[str, Any]]) -> list[str]:
+def phrase_disk(left: Sequence[RunSettings]) -> list[str]:
     """Say what the runs that are left will keep on disk, and what is free there."""
     if not left:
         return []
-    checkpoints = [estimate_checkpoint(config) for config in left]
-    written = [estimate_representations(config) for config in left]
+    checkpoints = [estimate_checkpoint(settings) for settings in left]
+    written = [estimate_representations(settings) for settings in left]
     shared: dict[str, int] = {}
-    for config in left:
-        shared |= estimate_shared(config)
+    for settings in left:
+        shared |= estimate_shared(settings)
     if None in checkpoints or None in written:
         return ["Disk: unknown: encoder or data are not on this machine"]
-    kept = [size * bool(config["keep_checkpoint"]) for size, config in zip(checkpoints, left, strict=True)]
+    kept = [size * bool(settings.keep_checkpoint) for size, settings in zip(checkpoints, left, strict=True)]
     passing = 2 * max(checkpoints)
     representations = f", {_gigabytes(sum(written))} of representations" if sum(written) else ""
     return [
         f"Disk, runs: {_gigabytes(sum(kept))} of checkpoints{representations}; while a run trains {_gigabytes(passing)} more (a "
         "new checkpoint is written before the old one goes)",
-        _phrase_free(Path(left[0]["output_dir"]), sum(kept) + sum(written) + passing),
+        _phrase_free(left[0].output_dir, sum(kept) + sum(written) + passing),
         f"Disk, cache: {_gigabytes(sum(shared.values()))} at most, shared by all runs: {_phrase_shared(shared)}",
-        _phrase_free(Path(left[0]["cache_dir"]), sum(shared.values())),
+        _phrase_free(left[0].cache_dir, sum(shared.values())),
     ]
 
 

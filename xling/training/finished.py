@@ -3,18 +3,15 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import yaml
 from torch import Tensor
 
 from xling.data.datamodule import TransferDataModule
 from xling.errors import MissingFileError, XlingValueError
-from xling.freezing import plan_freezing
 from xling.freezing.lora import merge_adapters
 from xling.models.encoders import content_hash, load_encoder
-from xling.models.spec import EncoderSpec
-from xling.runs.directory import CONFIG_FILE, DATA_FILE, ENVIRONMENT_FILE, RunDirectory
+from xling.runs.directory import CONFIG_FILE, DATA_FILE, ENVIRONMENT_FILE, RunDirectory, read_settings
+from xling.settings import RunSettings
 from xling.storage.atomic import read_json
 from xling.tasks.transfer_module import TransferModule
 from xling.training.checkpoints import load_checkpoint
@@ -26,13 +23,13 @@ class FinishedRun:
     """A run's parts as they were before training, and its fine-tuned weights.
 
     Attributes:
-        config: the run's settings.
+        settings: the run's.
         datamodule: with the probe sets.
         module: encoder with base weights, under a fresh head.
         finetuned: state dict of the checkpoint, adapters merged into the weights.
     """
 
-    config: dict[str, Any]
+    settings: RunSettings
     datamodule: TransferDataModule
     module: TransferModule
     finetuned: Mapping[str, Tensor]
@@ -53,20 +50,20 @@ def load_run(path: Path) -> FinishedRun:
         raise MissingFileError(
             f"expected a run directory with {CONFIG_FILE} at {path}, found none; name a seed_* folder"
         )
-    config = yaml.safe_load((path / CONFIG_FILE).read_text(encoding="utf-8"))
+    settings = read_settings(path)
     finetuned = load_checkpoint(RunDirectory(path).checkpoint)["state_dict"]
-    spec = EncoderSpec(**config["model"])
-    encoder = load_encoder(spec, Path(config["cache_dir"]))
+    spec = settings.model
+    encoder = load_encoder(spec, settings.cache_dir)
     recorded = read_json(path / ENVIRONMENT_FILE)["model"]["content_hash"]
     _check_same(f"the base model {spec.name_or_path}", recorded, content_hash(encoder), path)
-    datamodule = build_data(config, spec)
+    datamodule = build_data(settings)
     data = read_json(path / DATA_FILE)
     for language, fingerprint in datamodule.probe_fingerprints.items():
         _check_same(f"the probe set of {language}", data[f"probe.{language}"]["fingerprint"], fingerprint, path)
-    module, plan = build_module(config, spec, datamodule, encoder), plan_freezing(**config["freeze"])
+    module, plan = build_module(settings, datamodule, encoder), settings.freeze
     if plan.adapts:
         finetuned = merge_adapters(module, finetuned, plan.options, spec.layers)
-    return FinishedRun(config, datamodule, module, finetuned)
+    return FinishedRun(settings, datamodule, module, finetuned)
 
 
 def _check_same(what: str, recorded: str, found: str, path: Path) -> None:

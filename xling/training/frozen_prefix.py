@@ -1,8 +1,5 @@
 """Training after the stored output of frozen layers: what ``cache_frozen=true`` does to the parts of a run."""
 
-from pathlib import Path
-from typing import Any
-
 import pytorch_lightning as pl
 
 from xling.errors import XlingValueError
@@ -10,10 +7,11 @@ from xling.machine.precision import probe_precision
 from xling.machine.processes import shards_parameters
 from xling.models.fast.prefix import prefix_layer, store_prefix
 from xling.models.fast.prefixed_examples import PrefixedExamples
+from xling.settings import RunSettings
 from xling.training.parts import Parts
 
 
-def start_after_frozen_layers(config: dict[str, Any], parts: Parts, trainer: pl.Trainer) -> None:
+def start_after_frozen_layers(settings: RunSettings, parts: Parts, trainer: pl.Trainer) -> None:
     """Have training start from the stored output of the frozen lowest layers (``cache_frozen=true``).
 
     It is computed in the precision of the weights, without autocast.
@@ -22,20 +20,20 @@ def start_after_frozen_layers(config: dict[str, Any], parts: Parts, trainer: pl.
         XlingValueError: the lowest layers are not frozen, draw dropout or are sharded.
         UnreachableError: the disk has too little space.
     """
-    if shards_parameters(config["trainer"]):
+    if shards_parameters(settings.trainer):
         raise XlingValueError(
             "cache_frozen=true needs whole blocks, and trainer=fsdp shards them; use trainer=ddp, or set cache_frozen=false"
         )
     layer = prefix_layer(parts.recorder.frozen_layers)
-    if layer is None or config["freeze"].get("dropout") != "off":
+    if layer is None or settings.freeze.dropout != "off":
         raise XlingValueError(
             "cache_frozen=true needs the embeddings and the blocks above them frozen, without dropout, e.g. "
             "freeze=bottom_k freeze.dropout=off; or set cache_frozen=false"
         )
     trainer.precision_plugin.convert_module(parts.module)  # as the fit will, where the weights are to be lowered
     encoder, datamodule = parts.module.encoder.to(trainer.strategy.root_device), parts.datamodule
-    examples, precision = datamodule.train, probe_precision(config["trainer"]["precision"], autocast=False)
+    examples, precision = datamodule.train, probe_precision(settings.trainer.precision, autocast=False)
     key = [parts.facts["model"]["content_hash"], examples.fingerprint, precision]
-    folder = Path(config["cache_dir"]) / "prefix"
+    folder = settings.cache_dir / "prefix"
     states = store_prefix(encoder, layer, examples.lengths, datamodule.encoder_inputs(examples), folder, key)
     datamodule.train, parts.module.prefix_layer = PrefixedExamples(examples, states), layer

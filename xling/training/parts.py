@@ -1,13 +1,10 @@
 """From plain settings to the parts of one run: data, module, callbacks, trainer."""
 
 import logging
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import pytorch_lightning as pl
-from hydra.errors import InstantiationException
-from hydra.utils import instantiate
 
 from xling.callbacks.alignment import AlignmentMonitor
 from xling.callbacks.checkpoint import RunCheckpoint
@@ -19,9 +16,10 @@ from xling.callbacks.stop_on_divergence import StopOnDivergence
 from xling.callbacks.training_clock import TrainingClock
 from xling.callbacks.used_rows import TrainUsedRows
 from xling.data.datamodule import TransferDataModule
-from xling.errors import XlingError, XlingValueError
-from xling.freezing import plan_freezing, switch_off_dropout
-from xling.machine.precision import probe_precision, resolve_precision
+from xling.data.protocols import ExampleSource, languages_of
+from xling.errors import XlingValueError
+from xling.freezing import switch_off_dropout
+from xling.machine.precision import resolve_precision
 from xling.machine.processes import shards_parameters
 from xling.models.encoders import (
     check_pooling,
@@ -35,9 +33,9 @@ from xling.models.fast.attention import use_processor_attention
 from xling.models.fast.dropout import use_processor_dropout
 from xling.models.layers import find_layers
 from xling.models.pooling import WORD_POOLINGS
-from xling.models.spec import EncoderSpec
 from xling.probing.base_store import shared_store
 from xling.runs.directory import RunDirectory
+from xling.settings import RunSettings
 from xling.storage.fetched import FetchedFirst, data_folder
 from xling.tasks.transfer_module import TransferModule
 from xling.training.loggers import FinalFigures, check_packages, final_figures
@@ -78,30 +76,20 @@ class Parts:
         }
 
 
-def resolve_settings(config: dict[str, Any]) -> dict[str, Any]:
+def resolve_settings(settings: RunSettings) -> RunSettings:
     """Replace settings that mean "what this machine has" by what it has, so that the record says what was used."""
-    trainer = config["trainer"] | {
-        "precision": resolve_precision(config["trainer"]["precision"], config["trainer"]["accelerator"])
-    }
-    check_packages(config["logger"])
-    cache_dir = str(Path(config["cache_dir"]).expanduser())
-    targets = config["target_languages"] or _languages_of(_made(config["data"]["source"]))
-    model = asdict(resolve_weights(EncoderSpec(**config["model"]), cache_dir))
-    return config | {"trainer": trainer, "cache_dir": cache_dir, "model": model, "target_languages": targets}
+    check_packages(settings.logger)
+    cache_dir = settings.cache_dir.expanduser()
+    return settings.changed(
+        trainer={"precision": resolve_precision(settings.trainer.precision, settings.trainer.accelerator)},
+        cache_dir=cache_dir,
+        target_languages=settings.target_languages or _languages_of(settings.data.source.make()),
+        model=vars(resolve_weights(settings.model, cache_dir)),
+    )
 
 
-def _made(settings: dict[str, Any]) -> Any:
-    """Instantiate, with a user's error as it is rather than as text inside Hydra's."""
-    try:
-        return instantiate(settings, _convert_="all")
-    except InstantiationException as error:
-        if isinstance(error.__cause__, XlingError):
-            raise error.__cause__ from None
-        raise
-
-
-def _languages_of(source: Any) -> list[str]:
-    languages = list(getattr(source, "languages", ()))
+def _languages_of(source: ExampleSource) -> tuple[str, ...]:
+    languages = languages_of(source)
     if not languages:
         raise XlingValueError(
             "expected target_languages: the data source does not say which languages it has; name them"
@@ -109,72 +97,72 @@ def _languages_of(source: Any) -> list[str]:
     return languages
 
 
-def build_parts(config: dict[str, Any], identity: dict[str, Any], run: RunDirectory) -> Parts:
+def build_parts(settings: RunSettings, identity: dict[str, Any], run: RunDirectory) -> Parts:
     """Load data and model and put the callbacks together."""
-    if config["compile"] and config["packed"]:
+    if settings.compile and settings.packed:
         raise XlingValueError(
             "compile=true needs padded batches, and packed=true, which has none, compiles anew for every pattern of equal "
             "lengths; set compile=false or packed=false"
         )
-    spec, cache_dir = EncoderSpec(**config["model"]), Path(config["cache_dir"])
-    datamodule = build_data(config, spec)
+    spec, cache_dir = settings.model, settings.cache_dir
+    datamodule = build_data(settings)
     encoder = load_encoder(spec, cache_dir)
-    facts = {"model": describe_encoder(spec, encoder, cache_dir), "precision": config["trainer"]["precision"]}
-    module = build_module(config, spec, datamodule, encoder)
-    if config["compile"]:
+    facts = {"model": describe_encoder(spec, encoder, cache_dir), "precision": settings.trainer.precision}
+    module = build_module(settings, datamodule, encoder)
+    if settings.compile:
         encoder.compile(dynamic=True)  # in place: names of parameters and modules stay
-    plan = plan_freezing(**config["freeze"])
-    monitor = build_monitor(config, spec, datamodule, module, facts["model"]["content_hash"])
+    plan = settings.freeze
+    monitor = build_monitor(settings, datamodule, facts["model"]["content_hash"])
     layers = find_layers(module, spec.layers)
     frozen_layers = plan.layers_of(layers.n_layers)
-    facts["alignment"] = why_not_aligned(config, datamodule)
-    alignment = None if facts["alignment"] else build_alignment(config, monitor)
+    facts["alignment"] = why_not_aligned(settings, datamodule)
+    alignment = None if facts["alignment"] else build_alignment(settings, monitor)
     recorder = RunRecorder(run, identity, monitor, frozen_layers, alignment)
     clock = TrainingClock()
     callbacks: list[pl.Callback] = [LayerFreezing(plan, spec.layers), monitor, recorder, clock]
     if alignment is not None:
         callbacks.insert(1, alignment)
-    if not (config["optimizer"]["weight_decay"] or plan.adapts or shards_parameters(config["trainer"])):
+    if not (settings.optimizer.weight_decay or plan.adapts or shards_parameters(settings.trainer)):
         callbacks.insert(1, TrainUsedRows(lambda: datamodule.train.pieces, layers.word_embeddings))
-    if config["probe"]["write_representations"]:
-        callbacks.append(RepresentationWriter(run.path / "representations", spec.layers, config["probe"]["pooling"]))
-    callbacks.append(FinalFigures(config, lambda: final_figures(recorder.transfer, monitor.records)))
-    intervals = {name: config["checkpoint"][name] for name in ("every_seconds", "every_n_steps")}
+    if settings.probe.write_representations:
+        callbacks.append(RepresentationWriter(run.path / "representations", spec.layers, settings.probe.pooling))
+    callbacks.append(FinalFigures(settings.to_plain(), lambda: final_figures(recorder.transfer, monitor.records)))
     callbacks += [StopOnDivergence(), ProgressFile(run.path)]
-    callbacks.append(RunCheckpoint(run.checkpoint, **intervals))  # last: it records what the others did
+    callbacks.append(
+        RunCheckpoint(run.checkpoint, settings.checkpoint.every_seconds, settings.checkpoint.every_n_steps)
+    )  # last: it records what the others did
     return Parts(datamodule, module, monitor, recorder, clock, callbacks, facts)
 
 
-def build_data(config: dict[str, Any], spec: EncoderSpec) -> TransferDataModule:
+def build_data(settings: RunSettings) -> TransferDataModule:
     """The data module, loaded: bad data speaks up before a model is loaded."""
-    data = config["data"]
+    data = settings.data
     datamodule = TransferDataModule(
-        FetchedFirst(_made(data["source"]), data_folder(Path(config["cache_dir"]), data["source"])),
-        _made(data["task"]),
-        lazy_tokenizer(spec, config["cache_dir"]),
-        source_language=config["source_language"],
-        target_languages=config["target_languages"],
-        seed=config["seed"],
-        cache_dir=config["cache_dir"],
-        **{name: data[name] for name in _DATA_ARGUMENTS},
+        FetchedFirst(data.source.make(), data_folder(settings.cache_dir, data.source.to_plain())),
+        data.task.make(),
+        lazy_tokenizer(settings.model, settings.cache_dir),
+        source_language=settings.source_language,
+        target_languages=settings.target_languages,
+        seed=settings.seed,
+        cache_dir=settings.cache_dir,
+        **{name: getattr(data, name) for name in _DATA_ARGUMENTS},
     )
     datamodule.setup()
     return datamodule
 
 
-def build_module(
-    config: dict[str, Any], spec: EncoderSpec, datamodule: TransferDataModule, encoder: Any
-) -> TransferModule:
+def build_module(settings: RunSettings, datamodule: TransferDataModule, encoder: Any) -> TransferModule:
     """Encoder and head as one LightningModule."""
+    spec, optimizer = settings.model, settings.optimizer
     check_pooling(spec, encoder)
     module = datamodule.task.module(
         encoder,
         pooling=spec.pooling,
         pooler=take_pooler(encoder) if spec.pooler else None,
-        target_languages=config["target_languages"],
-        evaluation_autocast=config["probe"]["autocast"],
-        packed=config["packed"],
-        **config["optimizer"],
+        target_languages=settings.target_languages,
+        evaluation_autocast=settings.probe.autocast,
+        packed=settings.packed,
+        **vars(optimizer),
     )
     if spec.dropout == "off":
         switch_off_dropout(module)
@@ -183,35 +171,21 @@ def build_module(
     return module
 
 
-def build_monitor(
-    config: dict[str, Any],
-    spec: EncoderSpec,
-    datamodule: TransferDataModule,
-    module: TransferModule,
-    model_hash: str,
-) -> ImpactMonitor:
+def build_monitor(settings: RunSettings, datamodule: TransferDataModule, model_hash: str) -> ImpactMonitor:
     """The impact monitor with the base store that all runs share."""
-    probe = config["probe"]
-    layers = probe["layers"] or spec.layers
-    base = shared_store(
-        Path(config["cache_dir"]) / "base",
-        model_hash=model_hash,
-        layers=layers,
-        pooling=probe["pooling"],
-        precision=probe_precision(config["trainer"]["precision"], probe["autocast"]),
-        fingerprints=datamodule.probe_fingerprints,
-    )
-    return ImpactMonitor(layers, probe["pooling"], probe["similarity"], probe["uncertainty"], base)
+    probe, layers = settings.probe, settings.representation_layers
+    base = shared_store(settings, model_hash, datamodule.probe_fingerprints)
+    return ImpactMonitor(layers, probe.pooling, probe.similarity, probe.uncertainty, base)
 
 
-def why_not_aligned(config: dict[str, Any], datamodule: TransferDataModule) -> str:
+def why_not_aligned(settings: RunSettings, datamodule: TransferDataModule) -> str:
     """Say why source and targets are not compared example by example; empty where they are."""
-    probe, source = config["probe"], config["source_language"]
-    if not probe["alignment"]:
+    probe, source = settings.probe, settings.source_language
+    if not probe.alignment:
         return "not asked for (probe.alignment)"
     if source not in datamodule.probes:
         return f"the source {source} is not among the targets"
-    if probe["pooling"] in WORD_POOLINGS:
+    if probe.pooling in WORD_POOLINGS:
         reason = "words have no counterparts in another language; probe.pooling=mean compares sentences"
     else:
         others = [language for language in datamodule.probes if language != source]
@@ -225,9 +199,7 @@ def why_not_aligned(config: dict[str, Any], datamodule: TransferDataModule) -> s
     return reason
 
 
-def build_alignment(config: dict[str, Any], monitor: ImpactMonitor) -> AlignmentMonitor:
+def build_alignment(settings: RunSettings, monitor: ImpactMonitor) -> AlignmentMonitor:
     """The monitor of source against target."""
-    probe = config["probe"]
-    return AlignmentMonitor(
-        config["source_language"], monitor.layers, probe["pooling"], probe["alignment"], monitor.base
-    )
+    probe = settings.probe
+    return AlignmentMonitor(settings.source_language, monitor.layers, probe.pooling, probe.alignment, monitor.base)

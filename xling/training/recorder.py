@@ -10,7 +10,8 @@ from xling.callbacks._batches import epochs_completed
 from xling.callbacks.alignment import AlignmentMonitor
 from xling.callbacks.impact import ImpactMonitor
 from xling.runs.directory import RunDirectory
-from xling.runs.tables import ALIGNMENT, ALIGNMENT_FILE, IMPACT, IMPACT_FILE, TRANSFER, TRANSFER_FILE
+from xling.runs.measures import to_long
+from xling.runs.tables import ALIGNMENT, ALIGNMENT_FILE, IMPACT_FILE, TRANSFER, TRANSFER_FILE
 
 
 class RunRecorder(pl.Callback):
@@ -63,10 +64,12 @@ class RunRecorder(pl.Callback):
         self.directory.write_tables(tables)
 
     def impact_frame(self) -> pd.DataFrame:
-        """The monitor's records with this run's keys; columns of :data:`xling.runs.tables.IMPACT`, then other measures."""
-        frame = self._frame(self.monitor.records, IMPACT)
-        frame["is_frozen"] = frame["layer"].isin(self.frozen_layers)
-        return frame
+        """The monitor's records with this run's keys, long; columns of :data:`xling.runs.tables.IMPACT` first."""
+        rows = [self._keys(record["loader"]) | record for record in self.monitor.records]
+        frame = pd.DataFrame(rows).drop(columns=["loader", "label"], errors="ignore")
+        if not frame.empty:
+            frame["is_frozen"] = frame["layer"].isin(self.frozen_layers)
+        return to_long(frame, tuple(name for name in self.monitor.measures if not name.startswith("cka_")))
 
     def _frame(self, records: list[dict[str, Any]], documented: dict[str, str]) -> pd.DataFrame:
         """Records under this run's keys: documented columns first, then measures by name."""

@@ -129,8 +129,8 @@ def restore_run(run: FinishedRun, restorations: Sequence[tuple[Sequence[int], fl
     """
     base = {name: tensor.clone() for name, tensor in run.module.state_dict().items()}
     alone = {"strategy": "auto", "devices": 1, "num_nodes": 1}  # however many processes trained it
-    trainer = build_trainer(run.config | {"trainer": run.config["trainer"] | alone}, [], path)
-    prefixes = find_layers(run.module, run.config["model"]["layers"]).owners
+    trainer = build_trainer(run.settings.changed(trainer=alone), [], path)
+    prefixes = find_layers(run.module, run.settings.model.layers).owners
 
     def evaluate(state: State) -> dict[str, float]:
         run.module.load_state_dict(state)
@@ -143,5 +143,5 @@ def restore_run(run: FinishedRun, restorations: Sequence[tuple[Sequence[int], fl
             log.info("restoring layers %s, weight %g (%d of %d)", layers, weight, done + 1, len(restorations))
             yield layers, weight
 
-    source_language = run.config["source_language"]
+    source_language = run.settings.source_language
     return compute_restorations(run.finetuned, base, prefixes, announced(), evaluate, source_language)

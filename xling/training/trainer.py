@@ -2,7 +2,6 @@
 
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytorch_lightning as pl
 from hydra.utils import instantiate
@@ -11,21 +10,23 @@ from pytorch_lightning.callbacks import TQDMProgressBar
 from xling.callbacks.checkpoint import RunCheckpoint
 from xling.callbacks.progress_log import ProgressLog
 from xling.machine.requeue import slurm_plugins
+from xling.settings import RunSettings
 from xling.training.checkpoints import VerifiedCheckpointIO
 from xling.training.loggers import build_loggers
 from xling.training.metrics_file import MetricsFile
 
 
 def build_trainer(
-    config: dict[str, Any], callbacks: list[pl.Callback], path: Path, *, is_resumed: bool = False
+    settings: RunSettings, callbacks: list[pl.Callback], path: Path, *, is_resumed: bool = False
 ) -> pl.Trainer:
     """Lightning's trainer with the study's settings: a bar on a terminal, lines elsewhere."""
-    has_bar = config["trainer"]["enable_progress_bar"] and sys.stderr.isatty()
+    has_bar = settings.trainer.enable_progress_bar and sys.stderr.isatty()
     keeps_files = any(isinstance(callback, RunCheckpoint) for callback in callbacks)
+    arguments = {"_target_": "pytorch_lightning.Trainer"} | settings.to_plain()["trainer"]
     return instantiate(
-        config["trainer"] | {"enable_progress_bar": has_bar},
+        arguments | {"enable_progress_bar": has_bar},
         callbacks=[*callbacks, TQDMProgressBar(refresh_rate=10) if has_bar else ProgressLog()],
-        logger=[MetricsFile(path), *build_loggers(config["logger"], config["study"], path)] if keeps_files else False,
+        logger=[MetricsFile(path), *build_loggers(settings.logger, settings.study, path)] if keeps_files else False,
         enable_checkpointing=False,  # RunCheckpoint writes them
         plugins=[VerifiedCheckpointIO(), *slurm_plugins()],
         enable_model_summary=False,

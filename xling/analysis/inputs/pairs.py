@@ -15,6 +15,7 @@ LANGUAGE_PAIR = ["source_language", "target_language"]
 CELL = ["strategy", *LANGUAGE_PAIR]
 RUN = ["study", "source_language", "strategy", "seed"]
 INTERVAL = ["impact_low", "impact_high"]
+_IMPACT = [*(name for name in tables.IMPACT if name not in ("measure", "n_groups")), "impact_biased"]
 
 
 def compute_pairs(
@@ -28,7 +29,8 @@ def compute_pairs(
 
     Args:
         transfer: columns of :data:`xling.runs.tables.TRANSFER`.
-        impact: columns of :data:`xling.runs.tables.IMPACT`; None or empty where only transfer was measured.
+        impact: of one measure, see :func:`xling.analysis.inputs.measures.one_measure`; None or empty where only transfer was
+            measured.
         distances: source_language, target_language, and per kind ``<kind>`` and ``<kind>_coverage``.
         epoch: take the last validation within this epoch instead of the run's last.
         step: take the validation at this step.
@@ -47,14 +49,14 @@ def compute_pairs(
     pairs = cells.assign(layer=pd.NA, layer_label=MEAN_LABEL, impact=float("nan"))
     pairs = pairs.assign(**dict.fromkeys(["impact_biased", "impact_sd", *INTERVAL], float("nan")))
     if impact is not None and not impact.empty:
-        layers = _average_impact(_impact_at(check_columns(impact, tables.IMPACT, "impact"), transfer))
+        layers = _average_impact(_impact_at(check_columns(impact, _IMPACT, "impact"), transfer))
         pairs = _complete_layers(cells, layers).merge(layers, on=[*CELL, "layer_label"], how="left")
         pairs = pairs.merge(cells, on=CELL, validate="many_to_one")
     pairs = pairs.merge(_check_unique(distances, LANGUAGE_PAIR, "distance"), on=LANGUAGE_PAIR, how="left")
     kinds = [column for kind in distance_kinds(distances) for column in (kind, f"{kind}_coverage")]
     for kind in distance_kinds(distances):  # 0 = same, whether or not the source of distances says so
         pairs[kind] = pairs[kind].mask(pairs["is_in_language"], 0.0)
-    pairs = pairs.astype({"layer": "Int64"})[[*PAIRS, *kinds]]
+    pairs = pairs.assign(measure="").astype({"layer": "Int64"})[[*PAIRS, *kinds]]
     return pairs.sort_values([*CELL, "layer"], na_position="last", ignore_index=True)
 
 

@@ -1,16 +1,16 @@
 """Distances measured on a study itself: from its probe sets' sub-words, or from the base model's representations."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from xling.distances import Distances
 from xling.errors import XlingValueError
-from xling.runs.directory import CONFIG_FILE, ENVIRONMENT_FILE
+from xling.runs.directory import ENVIRONMENT_FILE, read_settings
+from xling.settings import RunSettings
 from xling.storage.atomic import read_json
 
 # torch, transformers and what needs them are imported where they are used: most analyses do without
@@ -43,19 +43,18 @@ def supply_probes(compute: Callable[..., Distances], run: Path | str | None) -> 
     return measure
 
 
-def _load_probes(run: Path, languages: list[str]) -> tuple[Path, dict[str, Any], Any, list[str]]:
-    """Load the run's configuration and its :class:`~xling.data.datamodule.TransferDataModule`."""
-    from xling.models.spec import EncoderSpec
+def _load_probes(run: Path, languages: list[str]) -> tuple[Path, RunSettings, Any, list[str]]:
+    """Load the run's settings and its :class:`~xling.data.datamodule.TransferDataModule`."""
     from xling.training.parts import build_data
 
-    config = yaml.safe_load((run / CONFIG_FILE).read_text(encoding="utf-8"))
-    missing = [language for language in languages if language not in config["target_languages"]]
+    settings = read_settings(run)
+    missing = [language for language in languages if language not in settings.target_languages]
     if missing:
-        raise XlingValueError(f"{run} has probe sets of {', '.join(config['target_languages'])}, not of {missing[0]!r}")
-    return run, config, build_data(config, EncoderSpec(**config["model"])), languages
+        raise XlingValueError(f"{run} has probe sets of {', '.join(settings.target_languages)}, not of {missing[0]!r}")
+    return run, settings, build_data(settings), languages
 
 
-def _count_tokens(run: Path, config: Mapping[str, Any], data: Any, languages: list[str]) -> dict:
+def _count_tokens(run: Path, settings: RunSettings, data: Any, languages: list[str]) -> dict:
     """Count how often each token id occurs in the probe sets; special tokens count as 0."""
     counts = {}
     for language in languages:
@@ -65,23 +64,14 @@ def _count_tokens(run: Path, config: Mapping[str, Any], data: Any, languages: li
     return {"token_counts": counts}
 
 
-def _read_base(run: Path, config: Mapping[str, Any], data: Any, languages: list[str]) -> dict:
+def _read_base(run: Path, settings: RunSettings, data: Any, languages: list[str]) -> dict:
     """Read the representations from before training, which the runs stored."""
     import torch
 
-    from xling.machine.precision import probe_precision
-    from xling.models.spec import EncoderSpec
     from xling.probing.base_store import shared_store
 
-    probe, spec = config["probe"], EncoderSpec(**config["model"])
-    store = shared_store(
-        Path(config["cache_dir"]) / "base",
-        model_hash=read_json(run / ENVIRONMENT_FILE)["model"]["content_hash"],
-        layers=probe["layers"] or spec.layers,
-        pooling=probe["pooling"],
-        precision=probe_precision(config["trainer"]["precision"], probe["autocast"]),
-        fingerprints=data.probe_fingerprints,
-    )
+    model_hash = read_json(run / ENVIRONMENT_FILE)["model"]["content_hash"]
+    store = shared_store(settings, model_hash, data.probe_fingerprints)
     bases = {language: store.load(language, torch.device("cpu")) for language in languages}
     stacked = {language: torch.stack([*base.layers.values()]).float().numpy() for language, base in bases.items()}
     return {

@@ -38,7 +38,8 @@ def compute_alignment(alignment: pd.DataFrame, epoch: int | None = None, step: i
         XlingValueError: no run was validated then.
     """
     measures = [column for column in alignment.columns if column not in tables.ALIGNMENT]
-    long = alignment.melt(list(tables.ALIGNMENT), measures, "measure", "similarity")
+    known = [column for column in tables.ALIGNMENT if column in alignment]
+    long = alignment.melt(known, measures, "measure", "similarity")
     later = long[long["step"] > 0]
     if later.empty:
         return pd.DataFrame(columns=list(ALIGNMENT_CHANGE))

@@ -20,10 +20,16 @@ class MiniNliSource:
     def __init__(self, n_premises: dict[str, int], language_dir: str | Path | None = None, seed: int = 0) -> None:
         self.n_premises, self.language_dir, self.seed = dict(n_premises), language_dir, seed
 
+    is_local = True
+
     @property
     def languages(self) -> tuple[str, ...]:
         """Every language that has a file."""
         return tuple(available_languages(self.language_dir))
+
+    def count_rows(self, language: str, split: str) -> int | None:
+        """Number of examples, without generating them; None for a split that does not exist."""
+        return 3 * self.n_premises[split] if split in self.n_premises else None
 
     def __call__(self, language: str, split: str) -> pd.DataFrame:
         """Generate examples, groups being premises; see :data:`xling.data.protocols.ExampleSource`.

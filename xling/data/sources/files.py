@@ -58,6 +58,8 @@ class FileSource:
         if sum(self.parts.values()) > 1 + 1e-9:
             raise XlingValueError(f"the shares of data.parts must not exceed 1 together, found {self.parts}")
 
+    is_local = True
+
     @property
     def languages(self) -> tuple[str, ...]:
         """Languages that have a file, sorted."""

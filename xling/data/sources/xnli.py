@@ -14,6 +14,9 @@ from xling.errors import MissingFileError, XlingValueError, close_matches
 XNLI_LANGUAGES = ("ar", "bg", "de", "el", "en", "es", "fr", "hi", "ru", "sw", "th", "tr", "ur", "vi", "zh")
 """In the order the paper lists them. Other languages need no entry here."""
 
+HUB_ROWS = {"train": 392_702, "dev": 2_490, "test": 5_010}
+"""Of the data set on the hub, in every language."""
+
 HUB_NAME = "facebook/xnli"
 SPLITS = ("train", "dev", "test")
 _HUB_SPLITS = {"train": "train", "dev": "validation", "test": "test"}
@@ -37,6 +40,15 @@ class XnliSource:
         self.revision = revision
         if self.root is not None and not self.root.is_dir():
             raise MissingFileError(f"data.root={self.root}: expected a folder with XNLI's TSV files, found none there")
+
+    @property
+    def is_local(self) -> bool:
+        """Whether local files are read."""
+        return self.root is not None
+
+    def count_rows(self, language: str, split: str) -> int | None:
+        """Number of examples; of the hub's known splits without asking it."""
+        return HUB_ROWS.get(split) if self.root is None else len(self(language, split))
 
     def __call__(self, language: str, split: str) -> pd.DataFrame:
         """Load examples; see :data:`xling.data.protocols.ExampleSource`.

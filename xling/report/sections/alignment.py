@@ -87,9 +87,12 @@ def alignment_section(analysis: Analysis) -> Section | Absent:
     return Section("alignment", TITLE, [text], [picture], [sheet], ["kornblith2019"])
 
 
+_FIRST = ("cka_grouped", "cka_debiased")
+
+
 def _main_measure(rows: pd.DataFrame) -> pd.DataFrame:
     names = list(rows["measure"].unique())
-    return rows[rows["measure"] == ("cka_debiased" if "cka_debiased" in names else names[0])]
+    return rows[rows["measure"] == next((name for name in _FIRST if name in names), names[0])]
 
 
 def _describe(known: pd.DataFrame) -> str:

@@ -89,11 +89,17 @@ def impact_section(analysis: Analysis) -> Section | Absent:
         "impact_per_layer",
         draw_impact_curves(rows, distance),
         f"Line charts of impact against layer, one panel per source language, one line per target. {text}",
-        "Impact (1 − debiased linear CKA between base and fine-tuned representations of the target’s probe examples) "
+        f"Impact (1 − linear CKA, debiased {_over(analysis)}, between base and fine-tuned representations of the target’s "
+        "probe examples) "
         f"per layer; one line per target language, {colour}the source itself black and dashed. "
         f"{_describe_band(layers)}",
     )
     return Section("impact", "Impact per layer", [text], [picture], references=["kornblith2019", "murphy2024"])
+
+
+def _over(analysis: Analysis) -> str:
+    is_grouped = analysis.facts.get("measure") == "cka_grouped"
+    return "over groups of dependent examples" if is_grouped else "over single examples"
 
 
 def _describe_layers(layers: pd.DataFrame) -> str:

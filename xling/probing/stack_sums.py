@@ -1,0 +1,75 @@
+"""Sums over the rows of a stack of layers of one width, beside those of the base."""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from xling.similarity import GroupedMarginal, GroupedMoments, Marginal, Moments, Result
+from xling.similarity.grouping import Grouping, batches_of_groups
+from xling.similarity.marginal import ROWS_AT_ONCE
+from xling.similarity.registry import Measure
+
+
+class StackSums:
+    """What a comparison sums of one stack: over rows, over whole groups, or both, as its measures need.
+
+    Args:
+        base: the stack's layers of the base, each ``[n, d]``.
+        stack: their positions among all layers.
+        measures: which are evaluated.
+        groups: id of each of the base's rows, ``[n]``; None where no measure knows groups.
+
+    Attributes:
+        moments: sums over rows; None before the first ones, or where no measure needs them.
+        grouped: sums over whole groups; likewise.
+    """
+
+    def __init__(
+        self, base: list[Tensor], stack: list[int], measures: Sequence[Measure], groups: Tensor | None
+    ) -> None:
+        self.stack, self._base, self._groups = stack, base, None if groups is None else groups.to(base[0].device)
+        self._has_rows = any(not measure.knows_groups for measure in measures)
+        self._has_groups = any(measure.knows_groups for measure in measures)
+        self.moments: Moments | None = None
+        self.grouped: GroupedMoments | None = None
+        self._n_summed = 0
+        self._of_base: Marginal | None = None
+        self._of_groups: GroupedMarginal | None = None
+
+    def start(self, rows: Tensor) -> None:
+        """Sum the base over `rows`, without a copy of them all."""
+        self._n_summed = len(rows)
+        if self._has_rows:
+            self._of_base = Marginal.of_batches(self._rows(some) for some in rows.split(ROWS_AT_ONCE))
+        if self._has_groups:
+            self._of_groups = GroupedMarginal.of_batches(self._in_groups(rows))
+
+    def _in_groups(self, rows: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        groups = self._groups[rows.to(self._groups.device)]
+        for some in batches_of_groups(Grouping.of(groups), ROWS_AT_ONCE):
+            yield self._rows(rows[some.to(rows.device)]), groups[some]
+
+    def add(self, rows: Tensor, now: Tensor) -> None:
+        """Add a batch: which rows of the base ``[b]``, and the stack's present representations ``[L, b, d]``."""
+        if self._has_rows:
+            before = self._rows(rows)
+            self.moments = self.moments or Moments.start(before, now, self._of_base)
+            self.moments.update(before, now)
+
+    def add_groups(self, rows: Tensor, now: Tensor) -> None:
+        """Add rows of whole groups."""
+        before = self._rows(rows)
+        self.grouped = self.grouped or GroupedMoments.start(before, now, self._of_groups)
+        self.grouped.update(before, now, self._groups[rows])
+
+    def evaluate(self, measure: Measure, seen: Tensor) -> Result:
+        """A measure of every layer; `seen` are the rows added, over which the base is summed anew unless they are all."""
+        if len(seen) != self._n_summed:
+            self.start(seen)
+        if measure.knows_groups:
+            return measure.of_moments(self.grouped, self._of_groups)
+        return measure.of_moments(self.moments, self._of_base)
+
+    def _rows(self, rows: Tensor) -> Tensor:
+        return torch.stack([layer[rows] for layer in self._base])

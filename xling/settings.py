@@ -1,0 +1,306 @@
+"""The settings of one run, with types: made once from Hydra's configuration, or from what a finished run recorded.
+
+Every function further down takes a :class:`RunSettings` or the part of it that it needs; ``to_plain`` gives back what is written
+to config.yaml. A recorded configuration that lacks a setting is older than it, so that a default here is what was done before.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from xling.errors import XlingError, XlingValueError, close_matches
+from xling.freezing.plan import FreezePlan, plan_freezing
+from xling.models.spec import EncoderSpec
+from xling.moved import current_paths
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class ObjectSettings:
+    """A class or function of one's own choice with its arguments: what Hydra's ``instantiate`` takes.
+
+    Attributes:
+        target: ``package.module.Name``.
+        arguments: keyword arguments; nested ones may name further objects by ``_target_``.
+    """
+
+    target: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def from_plain(cls, values: Mapping[str, Any]) -> "ObjectSettings":
+        """Part plain values into ``_target_`` and the arguments."""
+        return cls(values.get("_target_", ""), {key: value for key, value in values.items() if key != "_target_"})
+
+    def to_plain(self) -> dict[str, Any]:
+        """Give ``_target_`` and the arguments as plain values."""
+        return {"_target_": self.target, **_plain(self.arguments)}
+
+    def make(self) -> Any:
+        """Instantiate it; a user's error comes as it is rather than as text inside Hydra's."""
+        from hydra.errors import InstantiationException  # slow to import, and settings alone need none of it
+        from hydra.utils import instantiate
+
+        try:
+            return instantiate(self.to_plain(), _convert_="all")
+        except InstantiationException as error:
+            if isinstance(error.__cause__, XlingError):
+                raise error.__cause__ from None
+            raise
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """What is trained on and probed, and in which batches (``conf/data``).
+
+    Attributes:
+        source: gives the examples of a language and split, see :data:`xling.data.protocols.ExampleSource`.
+        task: what is learnt from them, see :class:`xling.data.protocols.TaskData`.
+        languages: those of the data set; empty: the source says.
+        train_split, probe_split: names of splits.
+        train_limit, probe_limit: rows at most, whole groups; None: all.
+        limit_seed: of the choice of groups.
+        max_length: tokens of an example at most, 3 or more.
+        batch_size: examples per optimiser step, over all processes.
+        eval_batch_size: examples per batch of the probe; `eval_tokens`: as many as hold so many tokens, instead.
+        num_workers: processes that read.
+        named: settings that `source` and `task` refer to, such as ``root``.
+    """
+
+    source: ObjectSettings
+    task: ObjectSettings
+    languages: tuple[str, ...] = ()
+    train_split: str = "train"
+    probe_split: str = "test"
+    train_limit: int | None = None
+    probe_limit: int | None = None
+    limit_seed: int = 0
+    max_length: int = 128
+    batch_size: int = 32
+    eval_batch_size: int = 64
+    eval_tokens: int | None = None
+    num_workers: int = 0
+    named: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class OptimizerSettings:
+    """AdamW and its schedule (``conf/optimizer``)."""
+
+    learning_rate: float = 2e-5
+    weight_decay: float = 0.0
+    warmup_fraction: float = 0.0
+    schedule: str = "linear"
+
+
+@dataclass(frozen=True)
+class TrainerSettings:
+    """Arguments of ``pytorch_lightning.Trainer`` (``conf/trainer``); `named` holds those that are not listed."""
+
+    accelerator: str = "auto"
+    devices: int | str | Sequence[int] = 1
+    num_nodes: int = 1
+    strategy: str | Mapping[str, Any] = "auto"
+    precision: str | int = "auto"
+    max_epochs: int | None = 3
+    max_steps: int = -1
+    gradient_clip_val: float | None = 1.0
+    accumulate_grad_batches: int = 1
+    val_check_interval: int | float | None = None
+    check_val_every_n_epoch: int | None = 1
+    log_every_n_steps: int = 10
+    enable_progress_bar: bool = True
+    named: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ProbeSettings:
+    """How representations are read and compared (``conf/probe``)."""
+
+    pooling: str = "mean"
+    similarity: tuple[str, ...] = ("cka_debiased", "cka_biased")
+    uncertainty: tuple[str, ...] = ("jackknife",)
+    alignment: tuple[str, ...] = ("cka_debiased",)
+    layers: str | Sequence[str] | None = None
+    autocast: bool = False
+    write_representations: bool = False
+
+
+@dataclass(frozen=True)
+class CheckpointSettings:
+    """When a checkpoint is written, from which an interrupted run goes on."""
+
+    every_seconds: float | None = 300
+    every_n_steps: int | None = None
+    stop_on: tuple[str, ...] = ("SIGTERM",)
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """Everything that one run is told (``conf/train.yaml``).
+
+    Attributes:
+        data, model, freeze, optimizer, trainer, probe, checkpoint: the groups of settings.
+        study: runs of one study share a folder.
+        source_language: fine-tuned on.
+        target_languages: probed; empty: those that the data source has.
+        seed: of data order, head and dropout.
+        output_dir, cache_dir: folders of the studies, and of what all runs share.
+        logger: name of each further logger -> its settings (``conf/logger``).
+        dry_run, compile, packed, cache_frozen, keep_checkpoint: see ``conf/train.yaml``.
+        named: settings that others refer to, such as ``frozen_blocks`` of ``conf/experiment/freezing.yaml``.
+    """
+
+    data: DataSettings
+    model: EncoderSpec
+    freeze: FreezePlan
+    study: str
+    source_language: str
+    seed: int
+    output_dir: Path
+    cache_dir: Path
+    optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
+    trainer: TrainerSettings = field(default_factory=TrainerSettings)
+    probe: ProbeSettings = field(default_factory=ProbeSettings)
+    logger: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    target_languages: tuple[str, ...] = ()
+    dry_run: bool = False
+    compile: bool = False
+    packed: bool = False
+    cache_frozen: bool = False
+    keep_checkpoint: bool = True
+    checkpoint: CheckpointSettings = field(default_factory=CheckpointSettings)
+    named: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def from_plain(cls, config: Mapping[str, Any]) -> "RunSettings":
+        """Check plain settings and give them types.
+
+        Args:
+            config: a composed configuration as plain values, or the content of a run's config.yaml, class paths of
+                version 0.1.0 included.
+
+        Raises:
+            XlingValueError: a setting that is missing, unknown or of another type; its message names it.
+        """
+        config = current_paths(dict(config))
+        parts = {name: _make(kind, config.get(name) or {}, name) for name, kind in _PARTS.items()}
+        if "freeze" in config:
+            parts["freeze"] = plan_freezing(**config["freeze"])
+        return _make(cls, {**config, **parts}, "")
+
+    def to_plain(self) -> dict[str, Any]:
+        """Give the settings as plain values, as they are written to config.yaml; :meth:`from_plain` reads them."""
+        return _plain(self)
+
+    def changed(self, **values: Any) -> "RunSettings":
+        """Replace settings; those of a part by ``part=dict(name=value)``.
+
+        >>> settings.changed(seed=7, trainer={"max_epochs": 1}).trainer.max_epochs  # doctest: +SKIP
+        1
+        """
+        parts = {name: replace(getattr(self, name), **value) for name, value in values.items() if name in _PARTS}
+        return replace(self, **values | parts)
+
+    @property
+    def representation_layers(self) -> Any:
+        """Which layers are read: patterns of ``probe.layers``, else the encoder's own layers (None: found by architecture)."""
+        return self.probe.layers or self.model.layers
+
+
+_PARTS: dict[str, type] = {
+    "data": DataSettings,
+    "model": EncoderSpec,
+    "optimizer": OptimizerSettings,
+    "trainer": TrainerSettings,
+    "probe": ProbeSettings,
+    "checkpoint": CheckpointSettings,
+}
+_EMPTY_MEANS_NULL = ("languages", "target_languages")
+
+
+def _make(kind: type[T], values: Mapping[str, Any], group: str) -> T:
+    """Make a part of the settings from plain values."""
+    known = {item.name: item for item in fields(kind)}  # type: ignore[arg-type]
+    unknown = {name: value for name, value in values.items() if name not in known}
+    given = {name: value for name, value in values.items() if name in known}
+    if "named" in known:
+        given["named"] = dict(values.get("named", {})) | unknown
+    elif unknown:
+        name = next(iter(unknown))
+        raise XlingValueError(f"unknown setting {_dotted(group, name)}{close_matches(name, list(known))}")
+    required = [name for name, item in known.items() if item.default is MISSING and item.default_factory is MISSING]
+    for name in required:
+        if name not in given:
+            raise XlingValueError(f"expected the setting {_dotted(group, name)}, found none")
+    hints = get_type_hints(kind)
+    return kind(**{name: _typed(value, hints[name], _dotted(group, name)) for name, value in given.items()})
+
+
+def _typed(value: Any, kind: Any, name: str) -> Any:
+    """Check one value against its type, and turn plain containers into those of the dataclass."""
+    if kind is ObjectSettings and isinstance(value, Mapping):
+        return ObjectSettings.from_plain(value)
+    if kind is Path:
+        return Path(value)
+    if kind == tuple[str, ...]:
+        return _names(value, name)
+    if _fits(value, kind):
+        return value
+    raise XlingValueError(f"expected {name} to be {_phrase(kind)}, got {value!r}")
+
+
+def _names(value: Any, name: str) -> tuple[str, ...]:
+    if value is None and name.rpartition(".")[2] in _EMPTY_MEANS_NULL:
+        return ()
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        raise XlingValueError(f"expected {name} to be a list, e.g. [{value}], got {value!r}")
+    return tuple(value)
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    origin = get_origin(kind)
+    if kind is Any:
+        return True
+    if origin in (Union, UnionType):
+        return any(_fits(value, option) for option in get_args(kind))
+    if origin is Literal:
+        return value in get_args(kind)
+    if kind in (int, float):  # True is a number to Python, and a slip here
+        return isinstance(value, int | kind) and not isinstance(value, bool)
+    return isinstance(value, origin or kind)
+
+
+def _phrase(kind: Any) -> str:
+    """Say what a value of a type is.
+
+    >>> _phrase(int | None)
+    'a whole number or null'
+    """
+    if get_origin(kind) in (Union, UnionType):
+        return " or ".join(map(_phrase, get_args(kind)))
+    words = {int: "a whole number", float: "a number", bool: "true or false", str: "text", NoneType: "null"}
+    return words.get(kind, "a list" if get_origin(kind) is Sequence else "a group of settings")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, FreezePlan):
+        return {"strategy": value.strategy, "dropout": value.dropout, **_plain(value.options)}
+    if isinstance(value, ObjectSettings):
+        return value.to_plain()
+    if is_dataclass(value) and not isinstance(value, type):
+        plain = {item.name: _plain(getattr(value, item.name)) for item in fields(value)}
+        plain |= {name: None for name in _EMPTY_MEANS_NULL if plain.get(name) == []}
+        return plain | plain.pop("named", {})
+    if isinstance(value, Mapping):
+        return {key: _plain(entry) for key, entry in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(entry) for entry in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def _dotted(group: str, name: str) -> str:
+    return f"{group}.{name}" if group else name

@@ -1,0 +1,174 @@
+"""HSIC and CKA of rows that come in groups: a U-statistic over groups, since the rows of a group are not independent.
+
+Derivation in docs/similarity.md. With N the cross-product of the centred group means and D the sum over groups of the mean
+cross-product of what is left of a group's rows, everything is a handful of inner products of N, D and the groups' own D_a.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from xling.similarity.centred import check_defined
+from xling.similarity.grouping import Grouping
+from xling.similarity.hsic import HsicTerms, check_self_terms, hsic
+from xling.similarity.panels import frobenius_sq
+from xling.similarity.rows import cross_sq, pair_terms
+
+
+@dataclass(frozen=True)
+class GroupedTerms:
+    """What the grouped HSIC(K, L) needs; x_a and y_a are centred group means, D_a the mean of ``d_i e_i'`` over a group's
+    rows, e_i and d_i being what is left of x_i and y_i beside their group's mean.
+
+    Attributes:
+        between: of the group means; its n is the number of groups.
+        within: ``|D|_F^2``, D the sum of all D_a.
+        own: sum of ``|D_a|_F^2``.
+        mixed: ``<N, D>``, N the sum of ``y_a x_a'``.
+        mixed_own: sum of ``y_a' D_a x_a``.
+    """
+
+    between: HsicTerms
+    within: Tensor
+    own: Tensor
+    mixed: Tensor
+    mixed_own: Tensor
+
+    @property
+    def uncorrected(self) -> Tensor:
+        """``|N + D|_F^2``: what is left once nothing is taken off for pairs of a group."""
+        return self.between.cross + 2 * self.mixed + self.within
+
+
+def grouped_hsic(terms: GroupedTerms) -> Tensor:
+    """Unbiased HSIC over groups, up to the factor that CKA cancels; groups of one row give Song's.
+
+    ``A + B - 2 C`` with A the mean of ``K_ij L_ij`` over rows of two different groups, B of ``K_ij L_qr`` over four, C of
+    ``K_ij L_iq`` over three, every group counting alike. Needs at least 4 groups.
+    """
+    g = terms.between.n
+    within = (g - 3) / (g - 1) * (terms.within - terms.own)
+    mixed = (g - 3) / (g - 2) * (terms.mixed - g / (g - 1) * terms.mixed_own)
+    return hsic(terms.between, debiased=True) + within + 2 * mixed
+
+
+@dataclass(frozen=True)
+class GroupedLayer:
+    """One layer of a comparison in groups.
+
+    Attributes:
+        xx: terms of the base with itself.
+        yy: of the other side with itself.
+        xy: between them.
+        is_identical: every row of y equals its row of x bit by bit.
+    """
+
+    xx: GroupedTerms
+    yy: GroupedTerms
+    xy: GroupedTerms
+    is_identical: bool
+
+
+def grouped_cka(layer: GroupedLayer) -> Tensor:
+    """Linear CKA debiased over groups, scalar float64; up to 1, about 0 for groups paired at random, never clamped.
+
+    Raises:
+        UndefinedSimilarityError: an unbiased self-term is not positive.
+    """
+    of_x, of_y = grouped_hsic(layer.xx), grouped_hsic(layer.yy)
+    check_self_terms((of_x, layer.xx.uncorrected), (of_y, layer.yy.uncorrected))
+    value = grouped_hsic(layer.xy) / (torch.sqrt(of_x) * torch.sqrt(of_y))
+    return torch.ones_like(value) if layer.is_identical else value
+
+
+@dataclass(frozen=True)
+class GroupedRows:
+    """One side's rows, taken apart.
+
+    Attributes:
+        means: group means, their own mean taken off, ``[G, d]``.
+        left: what is left of each row over the root of its group's size, ``[n, d]``.
+    """
+
+    means: Tensor
+    left: Tensor
+
+
+def grouped_rows(rows: Tensor, grouping: Grouping, name: str) -> GroupedRows:
+    """Take rows ``[n, d]`` apart.
+
+    Raises:
+        UndefinedSimilarityError: fewer than 4 groups, non-finite values or constant features.
+    """
+    dtype = torch.promote_types(rows.dtype, torch.float32)
+    mean = rows.mean(0, dtype=torch.float64)
+    means, left = grouping.split(rows.to(dtype) - mean.to(dtype))
+    means = means - means.mean(0)
+    spread = frobenius_sq(means) + frobenius_sq(left)
+    check_defined(name, grouping.n, spread.detach(), mean.detach(), of="groups")
+    return GroupedRows(means, left)
+
+
+def grouped_terms(x: GroupedRows, y: GroupedRows, grouping: Grouping) -> GroupedTerms:
+    """Terms of the grouped HSIC between two sides; over n x n matrices where those are smaller than d x d ones."""
+    own = of_each_group(x.left, y.left, grouping).sum()
+    mixed_own = mixed_of_each_group(x, y, grouping).sum()
+    return GroupedTerms(pair_terms(x.means, y.means), cross_sq(x.left, y.left), own, _mixed(x, y), mixed_own)
+
+
+def of_each_group(left_x: Tensor, left_y: Tensor, grouping: Grouping) -> Tensor:
+    """``|D_a|_F^2`` of every group, ``[..., G]`` float64, from what is left of the rows ``[..., n, d]``."""
+
+    def of_size(groups: Tensor, rows: Tensor) -> Tensor:
+        grams = (_gathered(side, rows) for side in (left_x, left_y))
+        k, l = (side @ side.mT for side in grams)  # noqa: E741  (K and L in the field)
+        return (k.double() * l).sum((-2, -1))
+
+    return _by_size(of_size, grouping, left_x)
+
+
+def mixed_of_each_group(x: GroupedRows, y: GroupedRows, grouping: Grouping) -> Tensor:
+    """``y_a' D_a x_a`` of every group, ``[G]`` float64."""
+    along = (side.left * side.means.index_select(-2, grouping.which) for side in (x, y))
+    of_x, of_y = (products.sum(-1, dtype=torch.float64) for products in along)
+    return grouping.sums((of_x * of_y).unsqueeze(-1)).squeeze(-1)
+
+
+def _mixed(x: GroupedRows, y: GroupedRows) -> Tensor:
+    """``<N, D>``."""
+    g, n = len(x.means), len(x.left)
+    if g * n < x.means.shape[-1] * y.means.shape[-1]:
+        return ((x.means @ x.left.mT).double() * (y.means @ y.left.mT)).sum()
+    return ((y.means.mT @ x.means).double() * (y.left.mT @ x.left)).sum()
+
+
+def _gathered(rows: Tensor, which: Tensor) -> Tensor:
+    """Rows ``[..., n, d]`` of groups of one size ``[g, size]``: ``[..., g, size, d]``."""
+    return rows.index_select(-2, which.flatten()).unflatten(-2, which.shape)
+
+
+def _by_size(of_size: Callable[[Tensor, Tensor], Tensor], grouping: Grouping, like: Tensor) -> Tensor:
+    found = torch.zeros(*like.shape[:-2], grouping.n, dtype=torch.float64, device=like.device)
+    for groups, rows in grouping.by_size:
+        if rows.shape[-1] > 1:  # nothing is left of a row that is a group by itself
+            found = found.index_copy(-1, groups, of_size(groups, rows))
+    return found
+
+
+def grouped_pair(x: Tensor, y: Tensor, grouping: Grouping) -> GroupedLayer:
+    """One layer's paired rows ``[n, d_x]`` and ``[n, d_y]``.
+
+    Raises:
+        UndefinedSimilarityError: fewer than 4 groups, non-finite values or constant features.
+    """
+    return grouped_layer(
+        grouped_rows(x, grouping, "x"), grouped_rows(y, grouping, "y"), grouping, is_identical=torch.equal(x, y)
+    )
+
+
+def grouped_layer(x: GroupedRows, y: GroupedRows, grouping: Grouping, *, is_identical: bool) -> GroupedLayer:
+    """One layer's sides, taken apart."""
+    terms = (grouped_terms(*pair, grouping) for pair in ((x, x), (y, y), (x, y)))
+    return GroupedLayer(*terms, is_identical=is_identical)

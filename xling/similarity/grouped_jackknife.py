@@ -1,0 +1,98 @@
+"""Delete-group jackknife of the CKA debiased over groups: exact, at the cost of a few products of rows.
+
+Leaving out a group changes the sums over group means as leaving out a row does, and the sums within groups by its own.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from xling.similarity.deletion import GRAMS_BELOW, deleted_pairs, without
+from xling.similarity.grouped import GroupedRows, GroupedTerms, mixed_of_each_group, of_each_group
+from xling.similarity.grouping import Grouping
+from xling.similarity.hsic import HsicTerms
+
+
+@dataclass(frozen=True)
+class _Removed:
+    """What leaving out group a changes, ``[G]`` float64; symbols as in :class:`xling.similarity.grouped.GroupedTerms`.
+
+    Attributes:
+        own: ``|D_a|_F^2``.
+        within: ``<D, D_a>``.
+        mixed: ``<N, D_a>``.
+        across: ``y_a' D x_a``.
+        mixed_own: ``y_a' D_a x_a``.
+        on_mean: ``y_a`` times the sum of all ``D_b x_b``, plus ``x_a`` times the sum of all ``D_b' y_b``.
+    """
+
+    own: Tensor
+    within: Tensor
+    mixed: Tensor
+    across: Tensor
+    mixed_own: Tensor
+    on_mean: Tensor
+
+
+def without_each_group(
+    terms: list[GroupedTerms], x: GroupedRows, y: GroupedRows, grouping: Grouping
+) -> list[GroupedTerms]:
+    """Terms of (x, x), (y, y) and (x, y) once each group is left out; fields ``[G]`` float64."""
+    which = torch.arange(grouping.n, device=x.means.device)
+    means = deleted_pairs(x.means, y.means, which, torch.ones_like(which))
+    pairs = zip(terms, means, ((x, x), (y, y), (x, y)), strict=True)
+    return [
+        _without(whole, without(whole.between, of_means), _removed(*pair, grouping)) for whole, of_means, pair in pairs
+    ]
+
+
+def _without(terms: GroupedTerms, between: HsicTerms, removed: _Removed) -> GroupedTerms:
+    """The means that stay move by minus the removed one over G - 1, so N becomes ``N - G / (G - 1) y_a x_a'``."""
+    g = terms.between.n
+    factor = g / (g - 1)
+    mixed_own = terms.mixed_own - factor**2 * removed.mixed_own
+    return GroupedTerms(
+        between,
+        terms.within - 2 * removed.within + removed.own,
+        terms.own - removed.own,
+        terms.mixed - removed.mixed - factor * (removed.across - removed.mixed_own),
+        mixed_own + removed.on_mean / (g - 1) + removed.across / (g - 1) ** 2,
+    )
+
+
+def _removed(x: GroupedRows, y: GroupedRows, grouping: Grouping) -> _Removed:
+    is_few = len(x.left) < GRAMS_BELOW * min(x.left.shape[-1], y.left.shape[-1])
+    within, mixed, across = (_by_grams if is_few else _by_products)(x, y)
+    return _Removed(
+        own=of_each_group(x.left, y.left, grouping),
+        within=_by_group(within, grouping),
+        mixed=_by_group(mixed, grouping),
+        across=across,
+        mixed_own=mixed_of_each_group(x, y, grouping),
+        on_mean=_on_mean(x, y, grouping) + _on_mean(y, x, grouping),
+    )
+
+
+def _by_grams(x: GroupedRows, y: GroupedRows) -> tuple[Tensor, Tensor, Tensor]:
+    """``d_i' D e_i`` and ``d_i' N e_i`` per row ``[n]``, and ``y_a' D x_a`` per group ``[G]``, from products of rows."""
+    rows = (x.left @ x.left.mT) * (y.left @ y.left.mT)
+    both = (x.means @ x.left.mT) * (y.means @ y.left.mT)  # [G, n]
+    return (part.sum(axis, dtype=torch.float64) for part, axis in ((rows, 1), (both, 0), (both, 1)))
+
+
+def _by_products(x: GroupedRows, y: GroupedRows) -> tuple[Tensor, Tensor, Tensor]:
+    """The same from the d x d products D and N."""
+    d, n = y.left.mT @ x.left, y.means.mT @ x.means
+    pairs = ((y.left, d, x.left), (y.left, n, x.left), (y.means, d, x.means))
+    return (((one @ product) * other).sum(-1, dtype=torch.float64) for one, product, other in pairs)
+
+
+def _on_mean(x: GroupedRows, y: GroupedRows, grouping: Grouping) -> Tensor:
+    """``y_a`` times the sum of all ``D_b x_b``, ``[G]``."""
+    along = (x.left * x.means.index_select(0, grouping.which)).sum(-1, dtype=torch.float64)
+    return y.means.double() @ (along @ y.left.double())
+
+
+def _by_group(values: Tensor, grouping: Grouping) -> Tensor:
+    return grouping.sums(values.unsqueeze(-1)).squeeze(-1)

@@ -1,0 +1,265 @@
+"""Sums over whole groups of paired rows: what the CKA debiased over groups needs, additive over batches and processes.
+
+The group means are the rows of a :class:`xling.similarity.Moments`; what is left of the rows beside them adds
+:class:`xling.similarity.within.Within`. Both move with the shift exactly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from xling.errors import XlingValueError
+from xling.similarity.centred import centred_layer
+from xling.similarity.grouped import GroupedLayer, GroupedTerms
+from xling.similarity.grouping import Grouping, batches_of_groups
+from xling.similarity.hsic import HsicTerms
+from xling.similarity.marginal import ROWS_AT_ONCE, Marginal, flatten_layers, row_mean
+from xling.similarity.moments import Moments
+from xling.similarity.panels import dense, frobenius_sq
+from xling.similarity.precision import similarity_precision
+from xling.similarity.recentre import added, common_shifts, recentred
+from xling.similarity.within import Parts, Within
+
+
+@dataclass
+class GroupedMarginal:
+    """One side of a comparison in groups: what a stored base contributes to every later run.
+
+    Attributes:
+        means: sums over the group means.
+        within: sums over what is left of the rows.
+    """
+
+    means: Marginal
+    within: Within
+
+    @classmethod
+    def of(cls, x: Tensor, groups: Tensor | None, *, allow_tf32: bool = False) -> GroupedMarginal:
+        """The self-term of `x` ``[..., n, d]`` whose rows' groups are `groups` ``[n]``; None: each row is one."""
+        grouping, flat = Grouping.for_rows(groups, x, x), flatten_layers(x)
+        rows = ((flat[:, some], grouping.which[some]) for some in batches_of_groups(grouping, ROWS_AT_ONCE))
+        return cls.of_batches(rows, allow_tf32=allow_tf32)
+
+    @classmethod
+    def of_batches(cls, batches: Iterable[tuple[Tensor, Tensor]], *, allow_tf32: bool = False) -> GroupedMarginal:
+        """The same of batches of whole groups: rows ``[L, b, d]`` with their groups' ids ``[b]``; at least one."""
+        sums: GroupedMarginal | None = None
+        for batch, groups in batches:
+            grouping = Grouping.of(groups)
+            with similarity_precision(batch.device.type, allow_tf32=allow_tf32):
+                if sums is None:
+                    shift = row_mean(batch)
+                    sums = cls(Marginal.empty(shift), Within.of_side(shift))
+                parts = Parts.of(batch, sums.means.shift, grouping)
+                sums.means.add_rows(parts.means)
+                sums.within.add(parts, parts, grouping)
+        return sums
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The sums by name: what to store or send; :meth:`from_tensors` restores."""
+        return _named({"means": self.means, "within": self.within})
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, Tensor]) -> GroupedMarginal:
+        """Inverse of :meth:`tensors`; shares their storage."""
+        parts = _parts(tensors, ("means", "within"))
+        return cls(Marginal(**parts["means"]), Within(**parts["within"]))
+
+    def to(self, device: torch.device | str) -> GroupedMarginal:
+        """The same sums on `device`."""
+        return GroupedMarginal(self.means.to(device), self.within.to(device))
+
+
+@dataclass
+class GroupedMoments:
+    """Sums over whole groups of paired rows.
+
+    Attributes:
+        means: sums over pairs of group means; its n counts groups, its n_changed rows.
+        within: between the sides.
+        within_y: of the other side with itself.
+        within_x: of the base with itself; None where the base's self-term is given.
+
+    Example:
+        >>> x, premise = torch.randn(3, 90, 8), torch.arange(90) // 3  # 3 layers, 30 premises of 3 rows, 8 features
+        >>> moments = GroupedMoments.start(x[:, :60], x[:, :60])
+        >>> moments.update(x[:, :60], x[:, :60], premise[:60])  # whole groups in every batch
+        >>> moments.update(x[:, 60:], x[:, 60:], premise[60:])
+        >>> int(moments.n), moments.means.n_changed.tolist()
+        (30, [0, 0, 0])
+    """
+
+    means: Moments
+    within: Within
+    within_y: Within
+    within_x: Within | None = None
+
+    @classmethod
+    def start(cls, x: Tensor, y: Tensor, base: GroupedMarginal | None = None) -> GroupedMoments:
+        """No rows yet; shifts as in :meth:`xling.similarity.Moments.start`, whose errors it raises."""
+        return cls._around(Moments.start(x, y, base and base.means))
+
+    @classmethod
+    def empty(cls, layers: tuple[int, ...], shift_x: Tensor, shift_y: Tensor, *, light: bool) -> GroupedMoments:
+        """No rows yet, as :meth:`xling.similarity.Moments.empty`."""
+        return cls._around(Moments.empty(layers, shift_x, shift_y, light=light))
+
+    @classmethod
+    def _around(cls, means: Moments) -> GroupedMoments:
+        x, y = means.x.shift, means.y.shift
+        within_x = None if means.x.gram is None else Within.of_side(x)
+        return cls(means, Within.of_pair(x, y), Within.of_side(y), within_x)
+
+    @classmethod
+    def of(
+        cls,
+        x: Tensor,
+        y: Tensor,
+        groups: Tensor | None,
+        base: GroupedMarginal | None = None,
+        *,
+        allow_tf32: bool = False,
+    ) -> GroupedMoments:
+        """All rows ``[..., n, d]`` at once, in any order; any sequence of updates in whole groups gives the same."""
+        moments = cls.start(x[..., :ROWS_AT_ONCE, :], y[..., :ROWS_AT_ONCE, :], base)
+        moments.update(x, y, groups, allow_tf32=allow_tf32)
+        return moments
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything held, by name; :meth:`from_tensors` restores."""
+        sides = {"within_x": self.within_x, "within_y": self.within_y, "within": self.within, "means": self.means}
+        return _named({name: part for name, part in sides.items() if part is not None})
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, Tensor]) -> GroupedMoments:
+        """Inverse of :meth:`tensors`; shares their storage."""
+        parts = _parts(tensors, ("within_x", "within_y", "within", "means"))
+        sides = (Within(**parts[name]) if parts[name] else None for name in ("within", "within_y", "within_x"))
+        return cls(Moments.from_tensors(parts["means"]), *sides)
+
+    @property
+    def n(self) -> Tensor:
+        """Number of groups, int64 scalar."""
+        return self.means.n
+
+    @property
+    def sides(self) -> tuple[Marginal, Marginal]:
+        """Sums over the group means of x and of y."""
+        return self.means.sides
+
+    @property
+    def layers(self) -> torch.Size:
+        """The layers' own shape, which L flattens."""
+        return self.means.layers
+
+    def update(self, x: Tensor, y: Tensor, groups: Tensor | None, *, allow_tf32: bool = False) -> None:
+        """Add paired rows of whole groups: no other update may bring rows of theirs.
+
+        Args:
+            x: ``[..., b, d_x]`` any floating dtype, on the device of the sums.
+            y: ``[..., b, d_y]``, the same examples in the same order.
+            groups: ids ``[b]``, integers in any order; None: each row is a group by itself.
+            allow_tf32: multiply in TF32 on a GPU that can.
+
+        Raises:
+            XlingValueError: rows, layers, widths or ids that do not fit each other or what was added before.
+        """
+        self.means.check(x, y)
+        grouping = Grouping.for_rows(groups, x, y)
+        x, y = flatten_layers(x), flatten_layers(y)
+        with similarity_precision(x.device.type, allow_tf32=allow_tf32):
+            for some in batches_of_groups(grouping, ROWS_AT_ONCE):
+                self._add(x[:, some], y[:, some], Grouping.of(grouping.which[some]))
+
+    def _add(self, x: Tensor, y: Tensor, grouping: Grouping) -> None:
+        self.means.count_changed(x, y)
+        of_x = Parts.of(x, self.means.x.shift, grouping)
+        of_y = Parts.of(y, self.means.y.shift, grouping)
+        self.means.add_shifted(of_x.means, of_y.means)
+        self.within.add(of_x, of_y, grouping)
+        self.within_y.add(of_y, of_y, grouping)
+        if self.within_x is not None:
+            self.within_x.add(of_x, of_x, grouping)
+
+
+def recentred_groups(moments: GroupedMoments, shift_x: Tensor, shift_y: Tensor) -> GroupedMoments:
+    """The same groups with other shifts ``[L, d_x]`` and ``[L, d_y]`` taken off."""
+    m = shift_x.double() - moments.means.x.shift
+    k = shift_y.double() - moments.means.y.shift
+    with similarity_precision(shift_x.device.type):
+        return GroupedMoments(
+            means=recentred(moments.means, shift_x, shift_y),
+            within=moments.within.moved(m, k),
+            within_y=moments.within_y.moved(k, k),
+            within_x=moments.within_x and moments.within_x.moved(m, m),
+        )
+
+
+def merged_groups(first: GroupedMoments, second: GroupedMoments) -> GroupedMoments:
+    """Sums over the groups of both, which have none in common.
+
+    Raises:
+        XlingValueError: other layers or widths, or one started with the base's self-term and the other without.
+    """
+    shifts = common_shifts(first.means, second.means)
+    one, other = (recentred_groups(moments, *shifts) for moments in (first, second))
+    return GroupedMoments(
+        means=added(one.means, other.means),
+        within=one.within + other.within,
+        within_y=one.within_y + other.within_y,
+        within_x=one.within_x and one.within_x + other.within_x,
+    )
+
+
+def grouped_layer_of_moments(moments: GroupedMoments, layer: int, base: GroupedMarginal | None = None) -> GroupedLayer:
+    """The terms of one layer.
+
+    Raises:
+        UndefinedSimilarityError: fewer than 4 groups, non-finite values or constant features.
+        XlingValueError: the base's self-term is missing, or was computed from other rows.
+    """
+    means, n_layers = moments.means, len(moments.means.y.shift)
+    within_x = moments.within_x if base is None else base.within
+    if within_x is None:
+        raise XlingValueError("these statistics were started with the base's self-term; give it again to evaluate them")
+    products = (
+        dense(within_x.product, n_layers, means.x.shift.shape[-1], layer),
+        dense(moments.within_y.product, n_layers, means.y.shift.shape[-1], layer),
+        moments.within.product[layer].double(),
+    )
+    spread = tuple(product.diagonal().sum() for product in products[:2])
+    centred = centred_layer(means, layer, base and base.means, beside=spread, of="groups")
+    full_x = means.x if base is None else base.means
+    m, k = ((side.total[layer] / side.n) for side in (full_x, means.y))
+    own_m = means.x.total[layer] / means.n
+    return GroupedLayer(
+        _terms(centred.x.terms, products[0], within_x, layer, centred.x.gram, m, m),
+        _terms(centred.y.terms, products[1], moments.within_y, layer, centred.y.gram, k, k),
+        _terms(centred.terms, products[2], moments.within, layer, centred.yx, own_m, k),
+        is_identical=centred.is_identical,
+    )
+
+
+def _terms(
+    between: HsicTerms, product: Tensor, within: Within, layer: int, n: Tensor, m: Tensor, k: Tensor
+) -> GroupedTerms:
+    """Terms of one pair of sides: D is `product`, N is `n`; the means' own means m and k are taken off."""
+    on_x = within.on_x[layer]
+    on_y = on_x if within.on_y is None else within.on_y[layer]
+    mixed_own = within.mixed_own[layer] - k @ on_y - m @ on_x + k @ (product @ m)
+    return GroupedTerms(between, frobenius_sq(product), within.own[layer], (n * product).sum(), mixed_own)
+
+
+def _named(parts: Mapping[str, Marginal | Moments | Within]) -> dict[str, Tensor]:
+    return {f"{part}__{name}": value for part, own in parts.items() for name, value in own.tensors().items()}
+
+
+def _parts(tensors: Mapping[str, Tensor], names: tuple[str, ...]) -> dict[str, dict[str, Tensor]]:
+    return {
+        name: {key.removeprefix(f"{name}__"): value for key, value in tensors.items() if key.startswith(f"{name}__")}
+        for name in names
+    }
