@@ -25,6 +25,7 @@ from xling.report.write import build_sections
 PICTURES = {
     *("transfer_matrix", "impact_per_layer", "impact_vs_distance_heatmap", "impact_vs_distance", "impact_vs_transfer"),
     *("transfer_vs_distance", "mediation", "freezing", "paper_heatmap", "distance_coverage"),
+    *("specifications_impact", "specifications_transfer"),
 }
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 needs_browser = pytest.mark.skipif(

@@ -55,6 +55,7 @@ class Measurements:
         impact: columns of :data:`xling.runs.tables.IMPACT`, every measure; or None.
         controls: source_language, target_language and a numeric column per control, or None.
         alignment: columns of :data:`xling.runs.tables.ALIGNMENT`, or None.
+        predictions: of all runs that stored them, see :mod:`xling.analysis.questions.item_variance`, or None.
         runs: one row per run, for training times and recipes, or None.
         skipped: (path, reason) of runs that were left out.
         distances_name: name of the distance source, for the report.
@@ -66,5 +67,6 @@ class Measurements:
     controls: pd.DataFrame | None = None
     alignment: pd.DataFrame | None = None
     runs: pd.DataFrame | None = None
+    predictions: pd.DataFrame | None = None
     skipped: tuple[tuple[str, str], ...] = ()
     distances_name: str = ""
