@@ -3,19 +3,23 @@ import pytest
 from analysis_factory import LANGUAGES, make_distances, make_measurements
 
 from xling.analysis.inputs.measurements import Resampling, Settings
+from xling.analysis.inputs.measures import one_measure
 from xling.analysis.inputs.pairs import compute_pairs
 from xling.analysis.pipeline import analyse
 from xling.analysis.questions.specifications import SPECIFICATIONS, compute_specifications
 from xling.report.figures.specification_curve import draw_specification_curve
 from xling.report.sections.specifications import describe_curve
+from xling.runs.measures import to_long
 
 SMALL = LANGUAGES[:7]
 DRAWS = Resampling(300, 20, 0)
 
 
 def compute(measured, kinds=("genetic", "syntactic")):
-    main = compute_pairs(measured.transfer, measured.impact, measured.distances)
-    return compute_specifications(measured, main, list(kinds), DRAWS, None, None)
+    long = to_long(measured.impact)
+    main = compute_pairs(measured.transfer, one_measure(long, "cka_debiased"), measured.distances)
+    main = main.assign(measure="cka_debiased")
+    return compute_specifications(measured.distances, main, list(kinds), long, DRAWS, None, None)
 
 
 @pytest.fixture
@@ -31,7 +35,7 @@ def test_every_recorded_measure_form_and_distance_is_a_specification(measured):
     table = compute(measured)
     assert list(table.columns) == list(SPECIFICATIONS)
     impact, transfer = (table[table["question"] == name] for name in ("impact", "transfer"))
-    assert set(impact["outcome"]) == {"impact", "impact_biased", "1 - rbf_cka"}
+    assert set(impact["outcome"]) == {"cka_debiased", "cka_biased", "rbf_cka"}
     assert len(impact) == 3 * 2 * 2
     assert set(transfer["outcome"]) == {"score", "score_relative", "-transfer_gap"}
     assert len(transfer) == (2 + 2 + 1) * 2
@@ -54,7 +58,7 @@ def test_coefficients_are_those_of_the_main_table(measured):
         .query("analysis == 'impact_vs_distance' and layer_label == 'mean'")
         .set_index("predictor")
     )
-    curve = tables["specifications"].query("outcome == 'impact'")
+    curve = tables["specifications"].query("outcome == 'cka_debiased'")
     for form, column in (("demeaned", "demeaned_r"), ("raw", "pearson_r")):
         own = curve[curve["form"] == form].set_index("predictor")["r"]
         assert own.to_dict() == pytest.approx(tests[column].to_dict())
@@ -65,9 +69,9 @@ def test_an_outcome_of_other_languages_is_shown_and_not_tested(measured):
     gone |= measured.impact["source_language"] == SMALL[0]
     measured.impact.loc[gone, "impact_biased"] = np.nan
     table = compute(measured).query("question == 'impact'").set_index("outcome")
-    assert table.loc["impact_biased", "r"].notna().all()
-    assert table.loc["impact_biased", "p_max_t"].isna().all()
-    assert table.loc["impact", "p_max_t"].notna().all()
+    assert table.loc["cka_biased", "r"].notna().all()
+    assert table.loc["cka_biased", "p_max_t"].isna().all()
+    assert table.loc["cka_debiased", "p_max_t"].notna().all()
 
 
 def test_the_curve_is_drawn_in_order_and_told_with_its_carriers(measured):

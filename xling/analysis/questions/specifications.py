@@ -23,32 +23,18 @@ from xling.analysis.inference.permutations import (
     draw_permutations,
 )
 from xling.analysis.inference.qap import max_t_p, permutation_p
-from xling.analysis.inputs.measurements import Measurements, Resampling
+from xling.analysis.inputs.measurements import Resampling
 from xling.analysis.inputs.pairs import LANGUAGE_PAIR, RUN, select_validation
 from xling.analysis.schema import MEAN_LABEL
-from xling.runs.tables import IMPACT
 
 MAX_PERMUTATIONS = 2_000
 """The curve has many tests of one question; a p-value to .005 serves."""
-
-_NO_MEASURES = (
-    *(
-        "impact_se",
-        "impact_low",
-        "impact_high",
-        "null_cka_mean",
-        "null_cka_q95",
-        "null_p_value",
-        "influence_group",
-        "influence",
-    ),
-)
 
 NEGATED_GAP = "-transfer_gap"
 
 SPECIFICATIONS = {
     "question": "impact or transfer: the two are families of their own",
-    "outcome": "what stands for it: impact, impact_biased, 1 - a recorded measure, score, score_relative, -transfer_gap",
+    "outcome": "what stands for it: impact by the measure named, score, score_relative, -transfer_gap",
     "layer_label": "'mean', or '' for transfer",
     "predictor": "distance kind",
     "form": "raw, or demeaned: source and target effects removed",
@@ -64,9 +50,10 @@ SPECIFICATIONS = {
 
 
 def compute_specifications(
-    measured: Measurements,
+    distances: pd.DataFrame,
     main: pd.DataFrame,
     kinds: list[str],
+    impact: pd.DataFrame | None,
     resampling: Resampling,
     epoch: int | None,
     step: int | None,
@@ -74,9 +61,10 @@ def compute_specifications(
     """Compute the curve of impact and that of transfer.
 
     Args:
-        measured: the study's measurements, with distances.
+        distances: the distance table of all ordered pairs.
         main: one strategy's rows of the pair table.
         kinds: distances with a value for some pair.
+        impact: the long table with every measure, or None.
         resampling: permutations (at most 2,000 are drawn) and the seed.
         epoch: validation, as in :func:`xling.analysis.inputs.pairs.compute_pairs`.
         step: likewise.
@@ -86,15 +74,12 @@ def compute_specifications(
     """
     tables = []
     questions = {
-        "impact": _impact_outcomes(measured, main, epoch, step),
+        "impact": _impact_outcomes(impact, main, epoch, step),
         "transfer": _transfer_outcomes(main[main["layer_label"] == MEAN_LABEL]),
     }
     for question, outcomes in questions.items():
         frames = {name: cells.assign(impact=cells[name], layer_label=MEAN_LABEL) for name, cells in outcomes.items()}
-        found = [
-            (name, distance_arrays(cells, ["impact"], measured.distances, kinds, None))
-            for name, cells in frames.items()
-        ]
+        found = [(name, distance_arrays(cells, ["impact"], distances, kinds, None)) for name, cells in frames.items()]
         rows = list(_curve([(name, arrays) for name, arrays in found if len(arrays.sources) > 2], resampling))
         tables.append(
             pd.DataFrame(rows).assign(question=question, layer_label=MEAN_LABEL if question == "impact" else "")
@@ -110,24 +95,21 @@ def _transfer_outcomes(mean: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 
 def _impact_outcomes(
-    measured: Measurements, main: pd.DataFrame, epoch: int | None, step: int | None
+    impact: pd.DataFrame | None, main: pd.DataFrame, epoch: int | None, step: int | None
 ) -> dict[str, pd.DataFrame]:
-    """Mean over layers 1..n of impact, of its biased form, and of 1 - every similarity that the runs recorded besides."""
+    """Mean over layers 1..n of impact by every recorded measure, the main one first."""
     mean = main[main["layer_label"] == MEAN_LABEL]
-    outcomes = {name: mean for name in ("impact", "impact_biased") if mean[name].notna().any()}
-    if measured.impact is None or measured.impact.empty:
-        return outcomes
-    impact = measured.impact[measured.impact["strategy"].isin(mean["strategy"].unique())]
-    recorded = [name for name in impact if name not in IMPACT and name not in _NO_MEASURES]
-    recorded = [name for name in recorded if pd.api.types.is_float_dtype(impact[name]) and impact[name].notna().any()]
-    blocks = select_validation(impact[impact["layer"] >= 1], epoch, step)
-    for name in recorded:
-        runs = blocks.groupby([*RUN, "target_language"], as_index=False)[name].agg(
-            lambda values: values.mean(skipna=False)
-        )
-        cells = runs.groupby(LANGUAGE_PAIR, as_index=False)[name].mean()
-        changed = cells.assign(**{f"1 - {name}": 1 - cells[name]}).drop(columns=name)
-        outcomes[f"1 - {name}"] = mean.merge(changed, on=LANGUAGE_PAIR, how="left")
+    if impact is None or impact.empty:
+        return {}
+    own = impact[impact["strategy"].isin(mean["strategy"].unique()) & (impact["layer"] >= 1)]
+    blocks = select_validation(own, epoch, step)
+    outcomes = {}
+    for name in dict.fromkeys([mean["measure"].iloc[0], *sorted(blocks["measure"].unique())]):
+        by_run = blocks[blocks["measure"] == name].groupby([*RUN, "target_language"], as_index=False)["impact"]
+        runs = by_run.agg(lambda values: values.mean(skipna=False))
+        cells = runs.groupby(LANGUAGE_PAIR, as_index=False)["impact"].mean().rename(columns={"impact": name})
+        if cells[name].notna().any():
+            outcomes[name] = mean.merge(cells, on=LANGUAGE_PAIR, how="left")
     return outcomes
 
 
