@@ -3,11 +3,10 @@
 from collections.abc import Mapping, Sequence
 
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _NormBase
-from torch.nn.utils.parametrizations import _SpectralNorm
 
 from xling.freezing.lora import add_adapters
 from xling.freezing.plan import FreezePlan
+from xling.machine.private import NormBase, SpectralNorm
 from xling.models.layers import find_layers
 from xling.models.names import modules_named
 
@@ -61,8 +60,8 @@ def _freeze_statistics(module: nn.Module) -> None:
     and so is a module of somebody's own: :class:`xling.callbacks.LayerFreezing` finds those by what they change.
     """
     for part in module.modules():
-        gathers = isinstance(part, _NormBase) and part.running_mean is not None
-        if (gathers or isinstance(part, _SpectralNorm)) and _to_evaluation not in part._forward_pre_hooks.values():
+        gathers = isinstance(part, NormBase) and part.running_mean is not None
+        if (gathers or isinstance(part, SpectralNorm)) and _to_evaluation not in part._forward_pre_hooks.values():
             part.register_forward_pre_hook(_to_evaluation)
             part.register_forward_hook(_back, always_call=True)
 

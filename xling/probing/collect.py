@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from xling.errors import XlingValueError
+from xling.machine.distributed import gather_objects, is_distributed
 from xling.probing.representations import Representations
 
 log = logging.getLogger(__name__)
@@ -61,11 +62,9 @@ class RowCollector:
             torch.cat(parts) if parts else torch.empty(0, dtype=torch.int64) for parts in (self._ids, self._groups)
         )
         columns = [torch.cat(batches) for batches in zip(*self._layers, strict=True)]
-        if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        if not is_distributed():
             return ids, groups, columns
-        shards: list = [None] * torch.distributed.get_world_size()
-        torch.distributed.all_gather_object(shards, (ids, groups, columns))
-        shards = [shard for shard in shards if len(shard[0])]
+        shards = [shard for shard in gather_objects((ids, groups, columns)) if len(shard[0])]
         if not shards:
             return ids, groups, columns
         ids, groups = (torch.cat([shard[which] for shard in shards]) for which in range(2))

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from xling.errors import XlingValueError
+from xling.machine.distributed import gather_objects, is_distributed
 from xling.probing.open_groups import OpenGroups
 from xling.probing.stack_sums import StackSums
 from xling.probing.uncertainty import evaluate_uncertainty
@@ -175,11 +176,9 @@ def _by_width(layers: list[Tensor]) -> list[list[int]]:
 
 def _gather(state: Any, device: torch.device) -> list[Any]:
     """What every process has accumulated; this process's alone where there is one."""
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+    if not is_distributed():
         return [state]
-    shards: list[Any] = [None] * torch.distributed.get_world_size()
-    torch.distributed.all_gather_object(shards, _moved(state, torch.device("cpu")))
-    return _moved(shards, device)
+    return _moved(gather_objects(_moved(state, torch.device("cpu"))), device)
 
 
 def _moved(value: Any, device: torch.device) -> Any:
