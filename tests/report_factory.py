@@ -102,8 +102,9 @@ def _make_test(own, analysis, predictor, y, label, null, rng) -> dict:
     r = own[predictor].corr(own[y]) if len(own) > 2 else np.nan
     rho = own[predictor].corr(own[y], method="spearman") if len(own) > 2 else np.nan
     p = np.nan if np.isnan(r) else 0.2 + 0.7 * rng.random() if null else float(np.exp(-14 * abs(r)))
-    small = {"p_pearson": p / 10, "p_spearman": p / 9, "p_qap_pearson": p, "p_qap_spearman": p, "p_bh": min(p * 2, 1)}
-    width = 0.2 if not np.isnan(r) else np.nan
+    low, high = (np.nan, np.nan) if np.isnan(r) else (np.fmax(r - 0.2, -1), np.fmin(r + 0.2, 1))
+    tested = {"ci_low": low, "ci_high": high, "p_max_t": min(p * 5, 1), "p_bh": min(p * 2, 1), "p_qap": p}
+    per_kind = {f"{name}_{kind}": value for kind in ("pearson", "demeaned") for name, value in tested.items()}
     return {
         "analysis": analysis,
         "predictor": predictor,
@@ -112,16 +113,22 @@ def _make_test(own, analysis, predictor, y, label, null, rng) -> dict:
         "n_pairs": len(own),
         "n_sources": own["source_language"].nunique(),
         "n_targets": own["target_language"].nunique(),
-        "pearson_r": r,
-        "spearman_rho": rho,
-        **small,
-        "p_max_t": min(p * 5, 1),
-        "ci_low": np.fmax(r - width, -1) if not np.isnan(r) else r,
-        "ci_high": np.fmin(r + width, 1) if not np.isnan(r) else r,
+        "main": "demeaned",
+        "r": r,
+        **tested,
+        "detectable_r": 0.3,
+        "detectable_family_wise": 0.4,
+        "is_small": bool(low > -0.3 and high < 0.3),
         "loo_low": r - 0.05,
         "loo_high": r + 0.05,
-        "demeaned_r": r * 0.8,
-        "p_qap_demeaned": p,
+        "carried_by": "",
+        "pearson_r": r,
+        "spearman_rho": rho,
+        "demeaned_r": r,
+        **per_kind,
+        "p_pearson": p / 10,
+        "p_spearman": p / 9,
+        "p_qap_spearman": p,
         "partial_r": r * 0.7,
         "p_qap_partial": p,
         "controls": "same_script,same_family",

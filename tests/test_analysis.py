@@ -9,10 +9,10 @@ import pytest
 from analysis_factory import LANGUAGES, make_distances, make_measurements
 from scipy import stats
 
-from xling.analysis.inputs.gather import add_controls, add_distances, gather_csv
+from xling.analysis.inputs.gather import add_controls, add_distances, add_more_distances, gather_csv
 from xling.analysis.inputs.measurements import Measurements, Resampling, Settings
 from xling.analysis.pipeline import analyse, choose_strategy
-from xling.analysis.schema import CORRELATIONS, CORRELATIONS_OUTCOMES, CORRELATIONS_PAPER, MIXED_MODELS
+from xling.analysis.schema import CORRELATIONS, CORRELATIONS_OUTCOMES, CORRELATIONS_PAPER, MIXED_MODELS, VARIANCE_SHARES
 from xling.distances import compute_distances
 from xling.errors import XlingValueError
 
@@ -97,8 +97,10 @@ def test_coefficients_of_the_whole_pipeline_agree_with_scipy():
 
 def test_family_wise_and_false_discovery_p_values_are_at_least_the_single_ones():
     tests = planted()[1].tables["correlations"].dropna(subset="p_qap_pearson")
-    assert (tests["p_max_t"] >= tests["p_qap_pearson"]).all()
-    assert (tests["p_bh"] >= tests["p_qap_pearson"]).all()
+    assert (tests["p_max_t_pearson"] >= tests["p_qap_pearson"]).all()
+    assert (tests["p_bh_pearson"] >= tests["p_qap_pearson"]).all()
+    assert (tests["p_max_t_demeaned"] >= tests["p_qap_demeaned"]).all()
+    assert (tests["p_bh_demeaned"] >= tests["p_qap_demeaned"]).all()
 
 
 def test_outcomes_other_than_accuracy_stand_apart():
@@ -113,33 +115,71 @@ def test_the_same_seed_gives_the_same_tables():
     pd.testing.assert_frame_equal(first, second)
 
 
-def test_four_sources_are_tested_over_all_targets_and_in_their_square():
+def test_sources_and_other_targets_change_places_among_themselves():
     analysis = analyse(small(sources=SMALL[:4]), DEFAULT)
     tests = rows(analysis, "transfer_vs_distance")
     assert tests[["n_pairs", "n_pairs_permuted", "n_permuted"]].drop_duplicates().to_numpy().tolist() == [[20, 20, 6]]
-    square = rows(analysis, "impact_vs_transfer").dropna(subset="pearson_r")
-    assert square[["n_pairs", "n_pairs_permuted", "n_permuted"]].drop_duplicates().to_numpy().tolist() == [[20, 12, 4]]
-    assert square["exact"].all()
-    assert (square["n_permutations"] == 24).all()
-    assert any("complete square of languages, 12 of the 20 pairs" in text for text in analysis.warnings)
-    assert any("no p-value can fall below 0.042" in text for text in analysis.warnings)
+    measured = rows(analysis, "impact_vs_transfer").dropna(subset="pearson_r")
+    assert measured[["n_pairs", "n_pairs_permuted", "n_permuted"]].drop_duplicates().to_numpy().tolist() == [
+        [20, 20, 6]
+    ]
+    for table in (tests, measured):
+        assert table["exact"].all()
+        assert (table["n_permutations"] == 48).all()  # 4! x 2!
+    assert any(
+        "all 48 arrangements" in text and "no p-value can fall below 0.021" in text for text in analysis.warnings
+    )
 
 
-def test_three_sources_have_no_square_to_permute():
-    analysis = analyse(small(sources=SMALL[:3]), DEFAULT)
+@pytest.mark.parametrize("n_sources", [1, 3])
+def test_few_sources_are_tested_too(n_sources):
+    analysis = analyse(small(sources=SMALL[:n_sources]), DEFAULT)
+    for name in ("impact_vs_transfer", "transfer_vs_distance"):
+        tests = rows(analysis, name).dropna(subset="pearson_r")
+        assert tests["p_qap"].notna().all()
+        assert tests["ci_low"].notna().all()
+        assert (tests["main"] == ("pearson" if n_sources == 1 else "demeaned")).all()
+    fallen_back = any("the raw correlation stands in" in text for text in analysis.warnings)
+    assert fallen_back == (n_sources == 1)
+
+
+def test_measured_sides_with_gaps_are_permuted_in_the_complete_part():
+    measured = small()
+    gone = (measured.transfer["source_language"] == "en") & (measured.transfer["target_language"].isin(["ar", "bg"]))
+    analysis = analyse(replace(measured, transfer=measured.transfer[~gone]), DEFAULT)
     tests = rows(analysis, "impact_vs_transfer").dropna(subset="pearson_r")
-    assert tests["p_qap_pearson"].isna().all()
-    assert tests["reason"].str.contains("no complete square of at least 4 languages").all()
-    assert rows(analysis, "transfer_vs_distance")["p_qap_pearson"].notna().all()
+    assert tests[["n_pairs", "n_pairs_permuted"]].drop_duplicates().to_numpy().tolist() == [[28, 25]]
+    assert any("largest part of the design without gaps, 25 of the 28 pairs" in text for text in analysis.warnings)
 
 
-def test_fewer_than_four_languages_have_estimates_without_permutation():
+def test_the_main_coefficient_does_not_mind_how_hard_a_target_is():
+    """Easier near targets make a raw association of any size; what belongs to the pairs stays as it is."""
+    measured = small()
+    plain = rows(analyse(measured, DEFAULT), "transfer_vs_distance").set_index("predictor")
+    near = measured.distances.groupby("target_language")["genetic"].mean()
+    easier = measured.transfer.assign(score=measured.transfer["score"] - measured.transfer["target_language"].map(near))
+    found = rows(analyse(replace(measured, transfer=easier), DEFAULT), "transfer_vs_distance").set_index("predictor")
+    assert found.loc["genetic", "pearson_r"] < plain.loc["genetic", "pearson_r"] - 0.2
+    columns = ["r", "p_qap", "p_max_t", "p_bh", "ci_low", "ci_high"]
+    pd.testing.assert_frame_equal(found[columns], plain[columns], rtol=1e-9)
+
+
+def test_every_outcome_begins_with_the_shares_of_its_variance():
+    shares = planted()[1].tables["variance_shares"]
+    assert list(shares.columns) == list(VARIANCE_SHARES)
+    known = shares.dropna(subset="rest")
+    assert known[["source", "target", "rest"]].sum(axis=1).to_numpy() == pytest.approx(1)
+    assert set(shares["outcome"]) == {"impact", "score", "score_relative", "transfer_gap", "rank_within_source"}
+    assert shares.query("outcome == 'impact'")["layer_label"].tolist() == ["01", "02", "03", "04", "mean"]
+
+
+def test_languages_with_few_arrangements_have_estimates_without_permutation():
     analysis = analyse(small(SMALL[:3]), DEFAULT)
     tests = rows(analysis, "transfer_vs_distance")
     assert tests["pearson_r"].notna().all()
     assert tests["p_qap_pearson"].isna().all()
-    assert tests["reason"].str.contains("fewer than 4 languages to permute").all()
-    assert any("fewer than 4 languages to permute" in text for text in analysis.warnings)
+    assert tests["reason"].str.contains("fewer than 20 arrangements").all()
+    assert any("fewer than 20 arrangements" in text for text in analysis.warnings)
 
 
 def test_seeds_are_no_further_languages():
@@ -355,6 +395,25 @@ def test_controls_are_looked_up_by_name(tmp_path):
         XlingValueError, match=r"expected controls among .*got 'same_skript'.*did you mean 'same_script'"
     ):
         add_controls(measured, ["same_skript"])
+
+
+def test_further_distances_come_from_tables_of_their_own(tmp_path):
+    measured = make_measurements(make_distances(("de", "en", "ru")), sources=("en",), n_layers=1)
+    square = tmp_path / "any_name.csv"
+    square.write_text(",de,en\nde,0,0.4\nen,0.4,0\n", encoding="utf-8")
+    long = tmp_path / "long.csv"
+    long.write_text("source_language,target_language,script\nen,de,0\nen,ru,1\nde,ru,1\n", encoding="utf-8")
+    found, sentences = add_more_distances(measured, {"lexical": square, "script": long})
+    table = found.distances.set_index(["source_language", "target_language"])
+    assert len(table) == 9
+    assert table.loc[("en", "de"), ["lexical", "script"]].tolist() == [0.4, 0.0]
+    assert np.isnan(table.loc[("en", "ru"), "lexical"])
+    assert any(text.startswith("No lexical distances for ru") for text in sentences)
+    assert found.distances_name == "simulated, lexical, script"
+    with pytest.raises(XlingValueError, match="a name of its own for .*, found 'genetic'"):
+        add_more_distances(measured, {"genetic": square})
+    with pytest.raises(XlingValueError, match="expected a column 'lexical'"):
+        add_more_distances(measured, {"lexical": long})
 
 
 PUBLISHED = {  # method.md: English source, zero-shot accuracies of Wu & Dredze 2019 (arXiv:1904.09077), Pearson r

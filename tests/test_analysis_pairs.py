@@ -4,7 +4,7 @@ import pytest
 from analysis_factory import make_distances, make_runs
 
 from xling.analysis.inputs.external import read_transfer
-from xling.analysis.inputs.pairs import compute_pairs, estimator_of, impact_reasons, select_validation
+from xling.analysis.inputs.pairs import compute_pairs, impact_reasons, select_validation
 from xling.analysis.schema import PAIRS
 from xling.errors import CorruptArtefactError, MissingFileError, XlingValueError
 
@@ -149,8 +149,41 @@ def test_fractions_and_gaps_are_read_as_they_stand(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("header", "metric"),
+    [
+        ("source,target,f1", "f1"),
+        ("Train_Lang,Test_Lang,Acc", "accuracy"),
+        ("src,tgt,las", "las"),
+        ("source_language,target_language,score", "score"),
+        ("source_lang,target_lang,my_measure", "my_measure"),
+    ],
+)
+def test_columns_are_found_under_the_names_of_the_field(tmp_path, header, metric):
+    transfer, _ = read_transfer(write(tmp_path, f"{header}\nen,de,0.7\nen,sw,0.6\n"))
+    assert transfer[["source_language", "target_language"]].to_numpy().tolist() == [["en", "de"], ["en", "sw"]]
+    assert transfer["score"].tolist() == [0.7, 0.6]
+    assert set(transfer["metric"]) == {metric}
+
+
+def test_the_reading_of_langranks_columns_is_told_and_can_be_swapped(tmp_path):
+    path = write(tmp_path, "task_lang,transfer_lang,accuracy\nde,en,0.7\n")
+    transfer, sentences = read_transfer(path)
+    assert transfer[["source_language", "target_language"]].to_numpy().tolist() == [["en", "de"]]
+    assert (
+        "'transfer_lang' was read as the source and 'task_lang' as the target (swap_languages=true reads"
+        in sentences[0]
+    )
+    swapped, sentences = read_transfer(path, swap=True)
+    assert swapped[["source_language", "target_language"]].to_numpy().tolist() == [["de", "en"]]
+    assert "as swap_languages=true asks" in sentences[0]
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
+        ("origin,target_language,accuracy\nen,de,0.5\n", r"needs a column 'source_language' \(or source, source_lang"),
+        ("source_language,target_language,f1,accuracy\nen,de,0.5,0.6\n", "one column of scores, found f1, accuracy"),
+        ("source_language,target_language,accuracy\nen,,0.5\n", "a language in column 'target_language'.*data row 1"),
         ("source_language,target_language\nen,de\n", "needs a column 'score'"),
         ("source_language,target_language,accuracy\n", "a header alone"),
         ("source_language,target_language,accuracy\nen,de,good\n", "needs numbers, found 'good' in data row 1"),
@@ -170,27 +203,3 @@ def test_a_csv_that_is_none_says_so(tmp_path):
         (tmp_path / "broken.csv").write_bytes(content)
         with pytest.raises(CorruptArtefactError, match="expected a CSV in UTF-8"):
             read_transfer(tmp_path / "broken.csv")
-
-
-def estimated(impact, **columns):
-    return impact.assign(n_groups=200, estimator="cka_grouped", impact_debiased=impact["impact"], **columns)
-
-
-def test_runs_of_two_estimators_are_not_mixed_and_are_named():
-    transfer, impact = make(n_layers=2, seeds=(0, 1))
-    new = estimated(impact)
-    is_old = (impact["seed"] == 1) & (impact["source_language"] == "en")
-    mixed = new.assign(estimator=new["estimator"].mask(is_old), n_groups=new["n_groups"].mask(is_old))
-    with pytest.raises(
-        XlingValueError, match=r"estimated in different ways .*cka_debiased: simulated/en/none/seed_1; cka_gr"
-    ):
-        compute_pairs(transfer, mixed, DISTANCES)
-    assert estimator_of(new) == "cka_grouped"
-    assert estimator_of(impact) == "cka_debiased"
-
-
-def test_rows_that_are_groups_by_themselves_go_with_either_estimator():
-    transfer, impact = make(n_layers=2, seeds=(0, 1))
-    new = estimated(impact).assign(n_groups=impact["n_examples"])
-    mixed = new.assign(estimator=new["estimator"].where(impact["seed"] == 0))
-    assert len(compute_pairs(transfer, mixed, DISTANCES))

@@ -2,15 +2,16 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from xling.analysis.inference.correlations import correlate, missing_patterns, naive_tests
-from xling.analysis.inference.intervals import (
-    defined_range,
-    draw_languages,
-    leave_one_out,
-    percentile_interval,
-    resampled_correlations,
-)
+from xling.analysis.inference.correlations import correlate, missing_patterns, naive_tests, orthonormal_basis
+from xling.analysis.inference.demeaned import correlate_demeaned, leaves_pairs, variance_shares
+from xling.analysis.inference.influence import defined_range, leave_one_out, name_carriers
+from xling.analysis.inference.intervals import draw_languages, percentile_interval
+from xling.analysis.inference.inversion import invert_test
 from xling.analysis.inference.mixed_models import control_design, fit_mixed_model, remove_controls, two_way_design
+from xling.analysis.inference.null_correlations import null_correlations
+from xling.analysis.inference.permutations import draw_permutations, language_roles
+from xling.analysis.inference.power import SimulatedStudies
+from xling.analysis.inference.qap import permutation_p
 
 N = 8
 CELLS = np.nonzero(~np.eye(N, dtype=bool)[:5])
@@ -100,18 +101,6 @@ def test_controls_removed_over_the_square_change_no_partial_correlation():
     assert abs(np.corrcoef(residual[off_diagonal], controls[0][off_diagonal])[0, 1]) < 1e-12
 
 
-def test_resampling_equals_repeating_the_cells():
-    x, y = make_values(2, n_missing=4), make_values(2, seed=1)
-    counts = draw_languages(*CELLS, 20, seed=0)
-    found = resampled_correlations(x, y, *CELLS, counts)
-    for i, count in enumerate(counts):
-        times = count[CELLS[0]] * count[CELLS[1]]
-        for k, m in np.ndindex(2, 2):
-            known = np.isfinite(x[k]) & np.isfinite(y[m])
-            a, b = (np.repeat(v[known], times[known]) for v in (x[k], y[m]))
-            assert found[i, k, m] == pytest.approx(np.corrcoef(a, b)[0, 1])
-
-
 def test_bootstrap_keeps_the_numbers_of_sources_and_of_other_targets():
     counts = draw_languages(*CELLS, 50, seed=0)
     assert (counts[:, :5].sum(axis=1) == 5).all()
@@ -119,13 +108,143 @@ def test_bootstrap_keeps_the_numbers_of_sources_and_of_other_targets():
     assert counts.max() > 1
 
 
-def test_leaving_one_out_drops_its_cells_on_both_sides():
-    x, y = make_values(1), make_values(1, seed=1)
-    found = resampled_correlations(x, y, *CELLS, leave_one_out(*CELLS)).ravel()
-    for language in range(N):
-        left = (CELLS[0] != language) & (CELLS[1] != language)
-        assert found[language] == pytest.approx(np.corrcoef(x[0, left], y[0, left])[0, 1])
-    assert defined_range(found) == (found.min(), found.max())
+@pytest.mark.parametrize("n_missing", [0, 12])
+def test_demeaning_by_sums_equals_least_squares_on_indicators(n_missing):
+    x, y = make_values(3, n_missing), make_values(4, n_missing, seed=1)
+    np.testing.assert_allclose(correlate_demeaned(x, y, *CELLS), correlate(x, y, two_way_design(*CELLS)), atol=1e-12)
+
+
+def test_pairs_of_one_source_or_target_leave_nothing():
+    assert not leaves_pairs(np.zeros(6, dtype=int), np.arange(1, 7))
+    assert not leaves_pairs(np.arange(1, 7), np.zeros(6, dtype=int))
+    assert not leaves_pairs(np.array([0, 1]), np.array([1, 0]))
+    assert leaves_pairs(np.array([0] * 4 + [1] * 4), np.array([1, 2, 3, 4, 0, 2, 3, 4]))
+    assert np.isnan(correlate_demeaned(*make_values(2)[:, None, :5], np.zeros(5, dtype=int), np.arange(1, 6))).all()
+
+
+def test_shares_of_variance_over_a_rectangle_are_those_of_the_analysis_of_variance():
+    values = np.random.default_rng(0).normal(size=(4, 6)) + np.arange(4)[:, None]
+    total = values.var()
+    expected = values.mean(axis=1).var() / total, values.mean(axis=0).var() / total
+    source, target, rest = variance_shares(values.ravel(), *np.indices((4, 6)).reshape(2, -1))
+    assert (source, target) == pytest.approx(expected)
+    assert source + target + rest == pytest.approx(1)
+
+
+def test_shares_of_variance_leave_gaps_out_and_need_variance():
+    values = make_values(1)[0]
+    gappy = np.append(values, np.nan)
+    cells = [np.append(side, 0) for side in CELLS]
+    assert variance_shares(gappy, *cells) == pytest.approx(variance_shares(values, *CELLS))
+    assert np.isnan(variance_shares(np.full(len(values), 0.1), *CELLS)).all()
+    assert np.isnan(variance_shares(np.empty(0), np.empty(0, int), np.empty(0, int))).all()
+
+
+@pytest.mark.parametrize("demeaned", [False, True])
+def test_leaving_one_out_drops_the_cells_of_one_role(demeaned):
+    x, y = make_values(2), make_values(3, seed=1)
+    left_out, found = leave_one_out(x, y, *CELLS, demeaned)
+    assert len(left_out) == 5 + 8
+    for (language, role), r in zip(left_out, found, strict=True):
+        kept = CELLS[0 if role == "source" else 1] != language
+        cells = tuple(side[kept] for side in CELLS)
+        np.testing.assert_allclose(r, correlate(x[:, kept], y[:, kept], two_way_design(*cells) if demeaned else None))
+    assert defined_range(found)[0] == pytest.approx(found.min(axis=0))
+
+
+def test_a_language_that_carries_a_coefficient_is_named():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(2, 1, len(CELLS[0])))
+    y[0, CELLS[0] == 3] += 20 * x[0, CELLS[0] == 3]
+    left_out, without = leave_one_out(x, y, *CELLS, demeaned=False)
+    names = name_carriers(correlate(x, y), left_out, without, tuple("abcdefgh"))
+    assert names.tolist() == [["d as source"]]
+    shared = name_carriers(correlate(x, x + y / 100), *leave_one_out(x, x + y / 100, *CELLS, False), tuple("abcdefgh"))
+    assert shared.tolist() == [[""]]
+
+
+@pytest.mark.parametrize("n_draws", [47, 100_000])
+def test_an_interval_holds_the_effects_that_the_test_does_not_reject(n_draws):
+    """By trying effects on a grid: relabel x, correlate with y - b x, and count."""
+    matrix = np.random.default_rng(3).random((6, 6))
+    cells = np.nonzero(~np.eye(6, dtype=bool)[:4])
+    x = matrix[cells]
+    y = np.random.default_rng(4).normal(size=len(x)) - 3 * x
+    permutations = draw_permutations(language_roles(*cells, 6), n_draws, 0)
+    assert permutations.exact == (n_draws > 47)
+    x_unit, y_unit = ((v - v.mean()) / np.linalg.norm(v - v.mean()) for v in (x, y))
+    moved = matrix[permutations.labels[:, cells[0]], permutations.labels[:, cells[1]]]
+    grid = np.linspace(-1, 1, 401)
+
+    def p_value(b):
+        left = y_unit - b * x_unit
+        observed, null = (correlate(v, left[None])[:, 0] for v in (x[None], moved))
+        return permutation_p(observed, null[:, None], permutations.exact).item()
+
+    kept = grid[[p_value(b) > 0.05 for b in grid]]
+    null = null_correlations(matrix, np.stack([y, x]), cells, permutations)
+    low, high = invert_test(correlate(x[None], y[None])[0], null[:, :1], null[:, 1:], permutations.exact)
+    assert (low[0], high[0]) == pytest.approx((kept.min(), kept.max()), abs=0.006)
+    is_significant = permutation_p(correlate(x[None], y[None])[0], null[:, :1], permutations.exact)[0] <= 0.05
+    assert is_significant == (low[0] > 0 or high[0] < 0)
+
+
+def test_an_undefined_coefficient_has_no_interval():
+    low, high = invert_test(np.array([np.nan, 0.5]), np.full((50, 2), np.nan), np.full((50, 1), 0.1), exact=False)
+    assert np.isnan([low, high]).all()
+
+
+def test_intervals_from_three_given_sources_cover_at_their_level():
+    """The bootstrap of languages that this replaces covers .72 to .81 there."""
+    rng = np.random.default_rng(0)
+    matrix = make_places(12)
+    cells = np.nonzero(~np.eye(12, dtype=bool)[:3])
+    x, true = matrix[cells], -0.5
+    permutations = draw_permutations(language_roles(*cells, 12), 199, 0)
+    covered, n_sets = 0, 200
+    for _ in range(n_sets):
+        y = true * x / x.std() + rng.normal(size=12)[cells[0]] + rng.normal(size=12)[cells[1]] + rng.normal(size=len(x))
+        null = null_correlations(matrix, np.stack([y, x]), cells, permutations)
+        low, high = invert_test(correlate(x[None], y[None])[0], null[:, :1], null[:, 1:], exact=False)
+        covered += low[0] <= true / y.std() <= high[0]
+    assert covered >= 0.91 * n_sets  # 190 expected; below 182 has probability .01
+
+
+def make_places(n, seed=0):
+    at = np.random.default_rng(seed).random((n, 2))
+    return np.linalg.norm(at[:, None] - at[None], axis=-1)
+
+
+@pytest.mark.parametrize(("n_sources", "demeaned"), [(10, True), (3, True), (1, False)])
+def test_a_planted_effect_of_detectable_size_is_found_in_four_of_five_studies(n_sources, demeaned):
+    rng = np.random.default_rng(1)
+    matrix, cells = make_places(10), np.nonzero(~np.eye(10, dtype=bool)[:n_sources])
+    roles = language_roles(*cells, 10)
+    rho = SimulatedStudies(matrix, cells, roles, demeaned).detectable()
+    assert 0.1 < rho < 0.95
+    design = two_way_design(*cells) if demeaned else None
+    permutations = draw_permutations(roles, 199, 5)
+    x = matrix[cells]
+    x_left = x - orthonormal_basis(np.ones((len(x), 1)) if design is None else design) @ (
+        orthonormal_basis(np.ones((len(x), 1)) if design is None else design).T @ x
+    )
+    spare = len(x) - (np.linalg.matrix_rank(design) if demeaned else 1)
+    size = rho / np.sqrt(1 - rho**2) * np.sqrt(spare) / np.linalg.norm(x_left)
+    outcomes = size * x + rng.normal(size=(300, len(x)))
+    if demeaned:
+        outcomes += rng.normal(size=(300, 10))[:, cells[0]] + rng.normal(size=(300, 10))[:, cells[1]]
+    null = null_correlations(matrix, outcomes, cells, permutations, design, follows_labels=True)
+    observed = correlate(x[None], outcomes, design)[0]
+    assert (permutation_p(observed, null, permutations.exact) <= 0.05).mean() == pytest.approx(0.8, abs=0.075)
+
+
+def test_a_stricter_test_detects_only_larger_effects_and_a_constant_none():
+    cells = np.nonzero(~np.eye(8, dtype=bool))
+    studies = SimulatedStudies(make_places(8), cells, np.zeros(8, dtype=int), demeaned=True)
+    assert studies.detectable(0.5) > studies.detectable() + 0.05
+    assert studies.power(0.0) == pytest.approx(0.05, abs=0.03)
+    constant = SimulatedStudies(np.ones((8, 8)), cells, np.zeros(8, dtype=int), demeaned=True)
+    assert np.isnan(constant.detectable())
 
 
 def test_intervals_need_half_of_the_draws():
@@ -136,12 +255,6 @@ def test_intervals_need_half_of_the_draws():
     assert (low[0], high[0]) == pytest.approx((2.475, 96.525))
     assert np.isnan([low[1], high[1]]).all()
     assert np.isnan(defined_range(np.full((3, 1), np.nan))).all()
-
-
-def test_a_replicate_with_one_value_is_undefined():
-    counts = np.zeros((1, N), dtype=int)
-    counts[0, :2] = 4  # two cells, many times each
-    assert np.isnan(resampled_correlations(make_values(1), make_values(1, seed=1), *CELLS, counts)).all()
 
 
 def test_mixed_model_finds_planted_slope_and_effects():

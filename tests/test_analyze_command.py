@@ -1,8 +1,10 @@
 import functools
+import html
 import json
 import sys
 from dataclasses import replace
 
+import numpy as np
 import pandas as pd
 import pytest
 from analysis_factory import make_alignment, make_distances, make_measurements
@@ -147,3 +149,57 @@ def test_measured_distances_need_a_study():
     with pytest.raises(XlingValueError, match="measured on probe sets need a study: give runs=DIR"):
         supply_probes(vocabulary_overlap_distances, None)
     assert supply_probes(compute_distances, None) is compute_distances
+
+
+def test_several_matrices_are_set_side_by_side_and_pooled(tmp_path, monkeypatch):
+    languages = ("de", "en", "fr", "ru", "sw", "tr")
+    rng = np.random.default_rng(0)
+    for name in ("one", "two"):
+        rows = [f"{s},{t},{rng.uniform(0.5, 0.8):.3f}" for s in languages for t in languages]
+        (tmp_path / f"{name}.csv").write_text("\n".join(["source,target,f1", *rows]), encoding="utf-8")
+    out = tmp_path / "out"
+    files = ",".join(str(tmp_path / f"{name}.csv") for name in ("one", "two"))
+    run(monkeypatch, f"transfer_csv=[{files}]", f"output_dir={out}", "distances=individual", *FAST)
+    pooled = pd.read_csv(out / "tables" / "comparison_pooled.csv")
+    assert set(pooled["predictor"]) == set(KINDS)
+    assert (pooled["n_studies"] == 2).all()
+    assert pooled["r"].between(pooled["r_low"] - 1e-9, pooled["r_high"] + 1e-9).all()
+    assert (out / "one" / "report.html").is_file()
+    assert "Pooled over studies" in (out / "report.html").read_text(encoding="utf-8")
+    with pytest.raises(SystemExit, match="1"):
+        run(monkeypatch, f"transfer_csv=[{tmp_path}/one.csv,{tmp_path}/one.csv]", f"output_dir={out}", *FAST)
+
+
+def test_unknown_codes_are_named_at_once_and_left_out(tmp_path, monkeypatch, capsys):
+    path = tmp_path / "codes.csv"
+    languages = ["en", "de_Latn", "fr", "ru", "qqx", "qqy", "nah"]
+    rows = [f"en,{language},0.{50 + i}" for i, language in enumerate(languages)]
+    path.write_text("\n".join(["source,target,accuracy", *rows]), encoding="utf-8")
+    run(
+        monkeypatch,
+        f"transfer_csv={path}",
+        f"output_dir={tmp_path / 'out'}",
+        "distances=individual",
+        "controls=[]",
+        *FAST,
+    )
+    page = html.unescape((tmp_path / "out" / "report.html").read_text(encoding="utf-8"))
+    assert "No distances for qqx, qqy: expected an ISO 639-1" in page
+    assert "'nah', a collective code" in page
+    assert "de_Latn as de (script Latn)" in page
+
+
+def test_a_source_without_data_is_named_as_the_cause_and_no_other_language(tmp_path, monkeypatch):
+    path = tmp_path / "croatian.csv"
+    rows = [f"hr,{language},0.{50 + i}" for i, language in enumerate(("de", "en", "fr", "ru", "tr", "es"))]
+    path.write_text("\n".join(["source,target,accuracy", *rows]), encoding="utf-8")
+    run(
+        monkeypatch,
+        f"transfer_csv={path}",
+        f"output_dir={tmp_path / 'out'}",
+        "distances=individual",
+        "controls=[]",
+        *FAST,
+    )
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "The phonological distance is missing for 6 of 6 pairs (no data for hr)." in page

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from analysis_factory import LANGUAGES, make_distances, make_measurements
+from scipy import stats
 
 from xling.analysis.inference.agreement import NO_PERMUTATION, compare_maps, compare_pairs
 from xling.analysis.inference.arrays import distance_arrays
@@ -15,7 +16,8 @@ from xling.analysis.inputs.gather import gather_studies
 from xling.analysis.inputs.measurements import Resampling, Settings
 from xling.analysis.inputs.pairs import compute_pairs
 from xling.analysis.pipeline import analyse
-from xling.analysis.questions.comparison import AnalysedStudy, compare_studies, find_everywhere, match_layers
+from xling.analysis.questions.comparison import TABLES, AnalysedStudy, compare_studies, find_everywhere, match_layers
+from xling.analysis.questions.pooling import POOLED, pool_correlations, pool_studies
 from xling.analysis.schema import IMPACT_VS_DISTANCE, Analysis
 from xling.analyze import analyze
 from xling.errors import XlingValueError
@@ -115,7 +117,7 @@ def test_scores_of_the_same_pairs_agree_where_distance_drives_both(comparison):
     assert row["pearson_r"] > 0.5
     assert row["p_value"] <= 0.05
     few_sources = agreement(comparison, "a", "c", "score")
-    assert (few_sources["n"], few_sources["n_permuted"]) == (27, 21)  # 3 sources x 7 targets that are no sources
+    assert (few_sources["n"], few_sources["n_permuted"]) == (27, 27)
 
 
 def test_opposed_studies_are_not_called_agreeing(alike):
@@ -128,6 +130,10 @@ def test_opposed_studies_are_not_called_agreeing(alike):
     findings = dict(list_comparison_findings(opposed))
     assert "the maps are opposed" in findings["Agreement"]
     assert "none is significant" in findings["In every study"]
+
+
+def keep(given, kept):
+    return replace(given, sources=given.sources[kept], targets=given.targets[kept], outcomes=given.outcomes[:, kept])
 
 
 def arrays(seed: int, n_layers: int = 3):
@@ -150,22 +156,34 @@ def test_a_map_agrees_with_itself_and_says_why_it_cannot_be_compared():
     assert compare_maps(one, empty, DRAWS)["reason"] == "0 cells are known in both studies, at least 3 are needed"
     few = replace(one, predictors=np.where(np.arange(6)[:, None] < 3, one.predictors, np.nan)[:, :, :])
     few = replace(few, predictors=np.where(np.arange(6) < 3, few.predictors, np.nan))
-    assert compare_maps(one, few, DRAWS)["reason"] == "fewer than 4 languages to permute"
+    assert (
+        "0 cells are known in both" in compare_maps(one, few, DRAWS)["reason"]
+    )  # 6 pairs of 3 languages: effects alone
+    from_one = keep(one, (one.sources == 0) & (one.targets < 4))
+    assert "fewer than 20 arrangements" in compare_maps(from_one, one, DRAWS)["reason"]
 
 
-def brute_force(a: np.ndarray, b: np.ndarray, cells: list, movable: list[int]) -> float:
+def brute_force(a: np.ndarray, b: np.ndarray, cells: list, groups: list[list[int]], demeaned: bool) -> float:
     """Two-sided p-value by enumeration, written without the package."""
+    effects = np.ones((len(cells), 1))
+    if demeaned:
+        effects = np.array(
+            [[*(i == k for k in range(len(a))), *(j == k for k in range(len(a)))] for i, j in cells], float
+        )
+
+    def left(values):
+        return np.array(values) - effects @ np.linalg.lstsq(effects, np.array(values))[0]
 
     def r(labels):
-        return np.corrcoef([a[labels[i], labels[j]] for i, j in cells], [b[i, j] for i, j in cells])[0, 1]
+        return np.corrcoef(left([a[labels[i], labels[j]] for i, j in cells]), left([b[i, j] for i, j in cells]))[0, 1]
 
-    identity = np.arange(len(a))
     null = []
-    for order in itertools.permutations(movable):
-        labels = identity.copy()
-        labels[movable] = order
+    for orders in itertools.product(*map(itertools.permutations, groups)):
+        labels = np.arange(len(a))
+        for own, order in zip(groups, orders, strict=True):
+            labels[own] = order
         null.append(abs(r(labels)))
-    return np.mean(np.array(null) >= abs(r(identity)) - 1e-9)
+    return np.mean(np.array(null) >= abs(r(np.arange(len(a)))) - 1e-9)
 
 
 def test_pairs_of_a_square_are_permuted_whole():
@@ -173,18 +191,21 @@ def test_pairs_of_a_square_are_permuted_whole():
     a, b = rng.random((5, 5)), rng.random((5, 5))
     cells = [(i, j) for i in range(5) for j in range(5) if i != j]
     found = compare_pairs(a, b, Resampling(1000, 0))
-    assert found["p_value"] == pytest.approx(brute_force(a, b, cells, list(range(5))))
+    assert found["p_value"] == pytest.approx(brute_force(a, b, cells, [list(range(5))], True))
     assert (found["n_pairs"], found["n_pairs_permuted"], found["reason"]) == (20, 20, "")
 
 
-def test_pairs_of_few_sources_are_permuted_by_target():
+@pytest.mark.parametrize("n_sources", [1, 2])
+def test_pairs_of_few_sources_are_permuted_within_their_roles(n_sources):
     rng = np.random.default_rng(1)
     a, b = rng.random((7, 7)), rng.random((7, 7))
-    a[2:] = np.nan
-    cells = [(i, j) for i in range(2) for j in range(2, 7)]
+    a[n_sources:] = np.nan
+    cells = [(i, j) for i in range(n_sources) for j in range(7) if i != j]
     found = compare_pairs(a, b, Resampling(1000, 0))
-    assert found["p_value"] == pytest.approx(brute_force(a, b, cells, [2, 3, 4, 5, 6]))
-    assert (found["n_pairs"], found["n_pairs_permuted"]) == (12, 10)
+    groups = [list(range(n_sources)), list(range(n_sources, 7))]
+    assert found["p_value"] == pytest.approx(brute_force(a, b, cells, groups, n_sources > 1))
+    assert (found["n_pairs"], found["n_pairs_permuted"]) == (6 * n_sources, 6 * n_sources)
+    assert found["main"] == ("demeaned" if n_sources > 1 else "pearson")
 
 
 def test_pairs_that_cannot_be_compared_say_why():
@@ -196,13 +217,11 @@ def test_pairs_that_cannot_be_compared_say_why():
 
 def test_a_claim_about_all_studies_takes_the_largest_p_value():
     cells = {"predictor": "genetic", "row": "01", "layer_label": "01", "n_pairs": 90, "reason": ""}
-    maps = pd.DataFrame(
-        [cells | {"study": name, "pearson_r": -0.5, "p_max_t": p} for name, p in (("a", 0.01), ("b", 0.04))]
-    )
+    maps = pd.DataFrame([cells | {"study": name, "r": -0.5, "p_max_t": p} for name, p in (("a", 0.01), ("b", 0.04))])
     row = find_everywhere(maps, ["a", "b"]).iloc[0]
     assert (row["p_value"], row["n_significant"], row["holds"]) == (0.04, 2, True)
     assert not find_everywhere(maps, ["a", "b", "c"])["holds"].any()
-    assert not find_everywhere(maps.assign(pearson_r=[-0.5, 0.5]), ["a", "b"])["holds"].any()
+    assert not find_everywhere(maps.assign(r=[-0.5, 0.5]), ["a", "b"])["holds"].any()
 
 
 def test_a_comparison_needs_two_studies_with_tests(alike):
@@ -285,7 +304,7 @@ def test_the_command_writes_every_study_and_all_side_by_side(folders, tmp_path, 
     compared = analyze(lambda languages: Distances(), tmp_path, runs="two", settings=SETTINGS)
     assert compared.facts["studies"] == ["x", "y"]
     written = {path.stem for path in (tmp_path / "tables").glob("*.csv")}
-    assert written == {"comparison_studies", "comparison_maps", "comparison_agreement", "comparison_everywhere"}
+    assert written == set(TABLES)
     assert (tmp_path / "x" / "report.html").is_file()
     assert (tmp_path / "y" / "suggestion.json").is_file()
     assert not (tmp_path / "suggestion.json").exists()
@@ -301,3 +320,44 @@ def test_the_command_writes_every_study_and_all_side_by_side(folders, tmp_path, 
 def test_paper_mode_has_nothing_to_compare(folders, tmp_path):
     with pytest.raises(XlingValueError, match="mode=paper tests nothing that could be compared"):
         analyze(lambda languages: Distances(), tmp_path, runs=["one", "two"], settings=Settings("paper"))
+
+
+def test_pooling_agrees_with_a_random_effects_meta_analysis_by_hand():
+    r, se = np.array([-0.5, -0.2, -0.35]), np.array([0.1, 0.15, 0.12])
+    z = np.arctanh(r)
+    found = pool_correlations(r, np.tanh(z - 1.959964 * se), np.tanh(z + 1.959964 * se))
+    w = 1 / se**2
+    q = (w * (z - (w * z).sum() / w.sum()) ** 2).sum()
+    tau2 = max(0, (q - 2) / (w.sum() - (w**2).sum() / w.sum()))
+    v = 1 / (se**2 + tau2)
+    mean = (v * z).sum() / v.sum()
+    half = stats.t.ppf(0.975, 2) * np.sqrt(max(1, (v * (z - mean) ** 2).sum() / 2) / v.sum())
+    assert found["r"] == pytest.approx(np.tanh(mean), abs=1e-6)
+    assert (found["ci_low"], found["ci_high"]) == pytest.approx((np.tanh(mean - half), np.tanh(mean + half)), abs=1e-6)
+    assert found["tau"] == pytest.approx(np.sqrt(tau2), abs=1e-6)
+    assert found["i_squared"] == pytest.approx((q - 2) / q, abs=1e-6)
+
+
+def test_pooling_does_not_mind_order_and_keeps_equal_coefficients():
+    r, low, high = np.array([0.3, 0.3, 0.3]), np.array([0.1, 0.0, 0.2]), np.array([0.48, 0.55, 0.4])
+    found = pool_correlations(r, low, high)
+    assert found["r"] == pytest.approx(0.3)
+    assert found["tau"] == found["i_squared"] == 0
+    assert pool_correlations(r, low[::-1], high[::-1]) == pytest.approx(pool_correlations(r[::-1], low, high))
+
+
+def test_studies_are_pooled_cell_by_cell_and_say_why_they_are_not(comparison):
+    pooled = comparison.tables["comparison_pooled"]
+    assert list(pooled.columns) == list(POOLED)
+    syntactic = pooled.query("analysis == 'impact_vs_distance' and predictor == 'syntactic' and row == '03'").iloc[0]
+    assert syntactic["n_studies"] == 3
+    assert syntactic["r_low"] <= syntactic["r"] <= syntactic["r_high"]
+    tests = pd.DataFrame(
+        {
+            "analysis": "transfer_vs_distance", "predictor": "genetic", "row": "", "main": "demeaned",
+            "r": [-0.4], "ci_low": [-0.6], "ci_high": [-0.1], "p_max_t": [0.02],
+        }
+    )  # fmt: skip
+    assert pool_studies({"a": tests, "b": tests.assign(main="pearson")})["reason"].str.contains("raw in some").all()
+    assert pool_studies({"a": tests, "b": tests.assign(r=np.nan)})["reason"].str.contains("1 of the studies").all()
+    assert "Pooled" in dict(list_comparison_findings(comparison))

@@ -15,6 +15,7 @@ from omegaconf import OmegaConf
 from task_files import write_pud
 
 from xling.probing.representations import load_representations
+from xling.settings import RunSettings
 from xling.train import train
 
 pytestmark = pytest.mark.xdist_group("distributed")  # the runs are made once
@@ -55,7 +56,8 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ddp")
     with initialize_config_module("xling.conf", version_base="1.3"), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the fixture that silences third parties is not there yet
-        train(OmegaConf.to_container(compose("train", [*SETTINGS, *places(folder, "one")]), resolve=True))
+        plain = OmegaConf.to_container(compose("train", [*SETTINGS, *places(folder, "one")]), resolve=True)
+        train(RunSettings.from_plain(plain))
     done = start(*places(folder, "two"), *TWO)
     assert done.returncode == 0, done.stderr[-3000:]
     return folder

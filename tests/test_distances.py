@@ -13,12 +13,15 @@ import pytest
 
 from xling.distances import (
     KINDS,
+    CodeWarning,
     MacrolanguageWarning,
     PlaceholderWarning,
     codes,
     compute_distances,
     distance_table,
     formulas,
+    language_facts,
+    tags,
     uriel,
 )
 from xling.distances.matrices import compute_matrix
@@ -320,3 +323,76 @@ def test_correlations_with_published_accuracies_come_out(source, expected):
     values = compute_distances(KINDS, ["en", *accuracy.index], source).values
     found = [values[kind].loc["en"].corr(accuracy) for kind in KINDS]  # leaves Urdu's missing phonology out
     assert np.round(found, 3).tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("label", "code"),
+    [
+        ("zho_Hans", "zho"),
+        ("pt-BR", "por"),
+        ("sr-Latn-RS", "srp"),
+        ("arb_Arab", "arb"),
+        ("iw", "heb"),
+        ("in", "ind"),
+        ("ji", "yid"),
+        ("stan1293", "eng"),
+        ("DE", "deu"),
+    ],
+)
+def test_codes_of_public_data_are_read(label, code):
+    assert codes.resolve_code(label) == code
+
+
+@pytest.mark.parametrize(
+    ("label", "message"),
+    [
+        ("und", "undetermined"),
+        ("mul", "multiple languages"),
+        ("mis", "languages without a code"),
+        ("zxx", "no linguistic content"),
+        ("nah", r"collective code; name the language that it is \(nhn, nhe, nhw"),
+        ("oto", r"collective code.*\(ote, otl, otm"),
+        ("sla", "collective code; name the language that it is$"),
+        ("abcd1234", "Glottocode, or tag"),
+    ],
+)
+def test_what_is_no_single_language_is_refused(label, message):
+    with pytest.raises(XlingValueError, match=message):
+        compute_distances("genetic", ["en", label])
+
+
+def test_members_of_collective_codes_are_languages_of_uriel():
+    found = [member for members in tags.collective_codes().values() for member in members]
+    assert len(found) > 30
+    assert [member for member in found if member not in uriel.typology().rows] == []
+    assert set(tags.glottocodes().values()) <= set(uriel.typology().rows)
+
+
+def test_readings_are_told():
+    with pytest.warns(CodeWarning, match=r"read down to their language: zho_Hans as zho \(script Hans\), pt-BR as pt"):
+        compute_distances("genetic", ["cmn", "zho_Hans", "pt-BR"], "individual")
+    with pytest.warns(CodeWarning) as caught:
+        found = compute_distances("genetic", ["cmn_Hans", "cmn_Hant", "de"])
+    assert any("cmn_Hans and cmn_Hant are one language to URIEL" in str(warning.message) for warning in caught)
+    assert found.values["genetic"].loc["cmn_Hans", "cmn_Hant"] == 0
+    with pytest.warns(CodeWarning, match="in WikiANN it is Alemannic: call that gsw"):
+        compute_distances("genetic", ["als", "de"])
+
+
+@quiet
+@pytest.mark.parametrize(
+    ("macrolanguage", "own"), [("ms", "id"), ("ar", "arz"), ("az", "azb"), ("om", "hae"), ("ps", "pst"), ("qu", "qvi")]
+)
+@pytest.mark.parametrize("kind", ["syntactic", "featural"])
+def test_two_languages_of_a_study_are_never_merged(macrolanguage, own, kind):
+    alone = codes.individuals_of([codes.resolve_code(macrolanguage)])[0]
+    assert codes.resolve_code(own) in alone  # by itself the macrolanguage would take this very language
+    distance = compute_distances(kind, [macrolanguage, own, "de"], "individual").values[kind].loc[macrolanguage, own]
+    assert distance != 0  # NaN where no other member is described
+    both = codes.individuals_of([codes.resolve_code(macrolanguage), codes.resolve_code(own)])
+    assert not set(both[0]) & set(both[1])
+
+
+def test_the_script_of_a_tag_goes_before_the_likely_one():
+    facts = language_facts(["sr", "sr-Latn", "zho_Hant"])
+    assert facts["script"].tolist() == ["Cyrl", "Latn", "Hani"]

@@ -124,7 +124,7 @@ def test_guided_reads_the_layers_of_its_distance(tmp_path):
 
 def test_guided_reads_what_an_analysis_writes(tmp_path):
     layers = {"analysis": "impact_vs_distance", "predictor": "genetic", "p_max_t": 0.01, "p_bh": 0.01}
-    rows = [layers | {"layer": layer, "pearson_r": r, "reason": ""} for layer, r in ((1, -0.8), (2, 0.8), (3, -0.6))]
+    rows = [layers | {"layer": layer, "r": r, "reason": ""} for layer, r in ((1, -0.8), (2, 0.8), (3, -0.6))]
     save_suggestion(tmp_path / "suggestion.json", make_suggestion(pd.DataFrame(rows), "study"))
     plan = plan_freezing("guided", suggestion=str(tmp_path / "suggestion.json"), distance="genetic")
     assert plan.layers_of(12) == (1, 3)

@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 STAGES = (
-    ("errors", "moved"),
+    ("errors", "moved", "registry"),
     ("storage", "machine", "conf"),
     ("data", "similarity", "metrics"),
     ("models", "tasks", "freezing", "distances"),

@@ -58,8 +58,8 @@ def test_a_missing_package_speaks_up_before_anything_is_written(make_config, mon
 
 
 def test_loggers_may_be_several(make_config):
-    assert make_config()["logger"] == {}
-    assert set(make_config("logger=[tensorboard,mlflow]")["logger"]) == {"tensorboard", "mlflow"}
+    assert make_config().logger == {}
+    assert set(make_config("logger=[tensorboard,mlflow]").logger) == {"tensorboard", "mlflow"}
 
 
 @needs("tensorboard")

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import statsmodels.api as sm
 
-from xling.analysis.inference.qap import draw_permutations
+from xling.analysis.inference.permutations import draw_permutations
 from xling.analysis.questions.mediation import MEDIATION, compute_mediation
 from xling.analysis.questions.mediation import mediate as mediate_cells
 from xling.analysis.questions.mediation_paths import Cells, compute_paths, path_b_p, permute_paths, resample_paths
@@ -35,9 +35,10 @@ def make_pairs(distance: pd.DataFrame, path_b=-0.6, direct=-0.3, noise=0.05, sou
     return pd.concat([layer.astype({"layer": "Int64"}) for layer in layers], ignore_index=True)
 
 
-def mediate(pairs, distance, **options):
+def mediate(pairs, distance, is_demeaned=False, **options):
     options = {"n_permutations": 499, "n_bootstraps": 300} | options
-    return compute_mediation(pairs, as_long(distance), **options).set_index("layer_label")
+    table = compute_mediation(pairs, as_long(distance), **options)
+    return table[table["is_demeaned"] == is_demeaned].set_index("layer_label")
 
 
 def as_long(distance: pd.DataFrame) -> pd.DataFrame:
@@ -131,23 +132,23 @@ def test_p_value_counts_every_relabelling_of_four_languages():
 
 
 def test_p_value_of_path_b_is_double_semi_partialling_by_enumeration():
-    matrix, rng = make_distance(LANGUAGES[:5]).to_numpy(), np.random.default_rng(5)
-    sources, targets = np.nonzero(~np.eye(5, dtype=bool) & (np.arange(5) != 4)[:, None])  # the last one is no source
-    cells = Cells(sources, targets, rng.normal(size=(1, 16)), rng.normal(size=16))
-    cells = Cells(sources, targets, cells.impact + 0.5 * cells.outcome, cells.outcome)
-    square = (sources < 4) & (targets < 4)
-    s, t, m, y = sources[square], targets[square], cells.impact[0, square], cells.outcome[square]
+    matrix, rng = make_distance(LANGUAGES[:6]).to_numpy(), np.random.default_rng(5)
+    s, t = np.nonzero(~np.eye(6, dtype=bool) & (np.arange(6) < 2)[:, None])  # two sources
+    y = rng.normal(size=10)
+    m = rng.normal(size=10) + 0.5 * y
+    cells = Cells(s, t, m[None], y)
     x = sm.add_constant(matrix[s, t])
-    table = np.full((4, 4), np.nan)
+    table = np.full((6, 6), np.nan)
     table[s, t] = sm.OLS(m, x).fit().resid
 
     def partial(order) -> float:
         residuals = [sm.OLS(v, x).fit().resid for v in (table[order[s], order[t]], y)]
         return abs(np.corrcoef(*residuals)[0, 1])
 
-    null = [partial(np.array(order)) for order in itertools.permutations(range(4))]
-    p_values, n_square = path_b_p(matrix, cells, 100, seed=0)
-    assert n_square == 4
+    orders = itertools.product(itertools.permutations(range(2)), itertools.permutations(range(2, 6)))
+    null = [partial(np.array([*a, *b])) for a, b in orders]
+    p_values, n_permuted = path_b_p(matrix, cells, 100, seed=0)
+    assert n_permuted == 10
     assert p_values[0] == pytest.approx(np.mean(np.array(null) >= null[0] - 1e-9))
 
 
@@ -256,16 +257,46 @@ def test_three_languages_have_effects_and_no_p_value():
     row = mediate(make_pairs(distance), distance).loc["01"]
     assert np.isfinite(row["indirect"])
     assert np.isnan(row["p_qap_indirect"])
-    assert "at least 4" in row["reason"]
+    assert "fewer than 20 arrangements" in row["reason"]
 
 
-def test_three_sources_have_no_p_value_for_what_needs_a_square():
+@pytest.mark.parametrize("n_sources", [1, 3])
+def test_few_sources_have_p_values_but_no_bootstrap_interval(n_sources):
     distance = make_distance()
-    row = mediate(make_pairs(distance, sources=LANGUAGES[:3]), distance).loc["01"]
-    assert row[["p_qap_total", "p_qap_path_a"]].notna().all()
-    assert row[["p_qap_path_b", "p_qap_indirect"]].isna().all()
-    assert "3 languages measured in all directions" in row["reason"]
-    assert np.isfinite(row["indirect_low"])
+    row = mediate(make_pairs(distance, sources=LANGUAGES[:n_sources]), distance).loc["01"]
+    assert row[["p_qap_total", "p_qap_path_a", "p_qap_path_b", "p_qap_indirect"]].notna().all()
+    assert np.isnan(row["indirect_low"])
+    assert f"no interval: {n_sources} sources; at least 5" in row["reason"]
+
+
+def test_effects_of_the_languages_make_no_indirect_path_once_they_are_removed():
+    """A source that trains badly moves little and scores badly, whatever the distance."""
+    distance, rng = make_distance(), np.random.default_rng(4)
+    pairs = make_pairs(distance, path_b=0, direct=0)
+    quality = dict(zip(LANGUAGES, rng.normal(size=len(LANGUAGES)), strict=True))
+    shift = pairs["source_language"].map(quality)
+    pairs = pairs.assign(impact=pairs["impact"] + shift, score=pairs["score"] + shift)
+    assert abs(mediate(pairs, distance).loc["01", "path_b"]) > 0.9
+    demeaned = mediate(pairs, distance, is_demeaned=True).loc["01"]
+    unshifted = mediate(make_pairs(distance, path_b=0, direct=0), distance, is_demeaned=True).loc["01"]
+    pd.testing.assert_series_equal(demeaned, unshifted, rtol=1e-6)
+    assert abs(demeaned["path_b"]) < 0.3
+
+
+def test_demeaned_paths_are_the_regressions_on_residuals():
+    distance = make_distance()
+    pairs = make_pairs(distance).query("layer_label == '01' and not is_in_language")
+    far = np.array([distance.loc[s, t] for s, t in zip(pairs.source_language, pairs.target_language, strict=True)])
+    effects = pd.get_dummies(pairs[["source_language", "target_language"]]).to_numpy(float)
+    x, m, y = (
+        v - effects @ np.linalg.lstsq(effects, v)[0]
+        for v in (far, pairs["impact"].to_numpy(), pairs["score"].to_numpy())
+    )
+    x, m, y = (v / v.std() for v in (x, m, y))
+    found = mediate(make_pairs(distance), distance, is_demeaned=True).loc["01"]
+    assert found["path_a"] == pytest.approx(np.asarray(sm.OLS(m, x).fit().params)[0])
+    direct, path_b = np.asarray(sm.OLS(y, np.column_stack([x, m])).fit().params)
+    assert found[["direct", "path_b"]].tolist() == pytest.approx([direct, path_b])
 
 
 def test_four_sources_and_twelve_targets_work_and_fill_every_column():
@@ -273,6 +304,6 @@ def test_four_sources_and_twelve_targets_work_and_fill_every_column():
     table = mediate(make_pairs(distance, sources=LANGUAGES[:4]), distance).reset_index()
     assert (table["n_pairs"] == 44).all()
     assert table["n_languages"].eq(12).all()
-    assert table["n_square"].eq(4).all()
+    assert table["n_pairs_permuted"].eq(44).all()
     assert set(table.columns) == set(MEDIATION)
     assert table["layer"].tolist() == [1, 2, pd.NA]

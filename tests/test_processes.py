@@ -1,5 +1,6 @@
 """What the processes of a run say when they cannot start, or one of them fails. (With two processes: test_ddp.py.)"""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -7,17 +8,25 @@ import torch
 from hydra.types import RunMode
 
 from xling.errors import MissingFileError, XlingValueError
-from xling.machine.processes import first, is_first, joined_processes, n_processes, only_first, together
+from xling.machine.processes import (
+    entered_on_rank_zero,
+    is_rank_zero,
+    joined_processes,
+    n_processes,
+    on_every_rank,
+    on_rank_zero,
+)
 from xling.probing.base_store import BaseStore
+from xling.settings import TrainerSettings
 from xling.train import _check_base
 
-PLACES = {"accelerator": "cpu", "devices": 1, "num_nodes": 1}
+PLACES = TrainerSettings(accelerator="cpu")
 
 
 def test_one_process_is_the_first_and_only_one():
-    with joined_processes(PLACES | {"strategy": "auto"}):
-        assert (is_first(), n_processes()) == (True, 1)
-        assert first(lambda: 3) == together(lambda: 3) == 3
+    with joined_processes(PLACES):
+        assert (is_rank_zero(), n_processes()) == (True, 1)
+        assert on_rank_zero(lambda: 3) == on_every_rank(lambda: 3) == 3
     assert not torch.distributed.is_initialized()
 
 
@@ -25,7 +34,7 @@ def test_fsdp_without_a_gpu_is_refused(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with (
         pytest.raises(XlingValueError, match=r"this machine has none; use trainer=ddp"),
-        joined_processes(PLACES | {"strategy": {"_target_": "pytorch_lightning.strategies.FSDPStrategy"}}),
+        joined_processes(replace(PLACES, strategy={"_target_": "pytorch_lightning.strategies.FSDPStrategy"})),
     ):
         pass
 
@@ -33,7 +42,7 @@ def test_fsdp_without_a_gpu_is_refused(monkeypatch):
 def test_an_unknown_strategy_is_refused():
     with (
         pytest.raises(XlingValueError, match=r"do not go together.*dpp"),
-        joined_processes(PLACES | {"strategy": "dpp"}),
+        joined_processes(replace(PLACES, strategy="dpp")),
     ):
         pass
 
@@ -43,7 +52,7 @@ def test_torchrun_with_a_trainer_for_one_process_is_refused(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "4")
     with (
         pytest.raises(XlingValueError, match=r"started 4 processes.*add trainer=ddp"),
-        joined_processes(PLACES | {"strategy": "auto"}),
+        joined_processes(PLACES),
     ):
         pass
 
@@ -52,7 +61,7 @@ def test_torchrun_with_another_number_of_processes_is_refused(monkeypatch):
     for name, value in {"TORCHELASTIC_RUN_ID": "1", "WORLD_SIZE": "4", "RANK": "0", "LOCAL_RANK": "0"}.items():
         monkeypatch.setenv(name, value)
     message = r"does not match the world size \(4\).*Set trainer.devices"
-    with pytest.raises(XlingValueError, match=message), joined_processes(PLACES | {"strategy": "ddp", "devices": 2}):
+    with pytest.raises(XlingValueError, match=message), joined_processes(replace(PLACES, strategy="ddp", devices=2)):
         pass
 
 
@@ -66,7 +75,7 @@ def test_a_launchers_job_cannot_start_processes(monkeypatch):
     hydra = SimpleNamespace(initialized=lambda: True, get=lambda: job)
     monkeypatch.setattr("xling.machine.processes.HydraConfig", hydra)
     message = r"launcher=joblib: the job cannot start them; use launcher=basic"
-    with pytest.raises(XlingValueError, match=message), joined_processes(PLACES | {"strategy": "ddp", "devices": 2}):
+    with pytest.raises(XlingValueError, match=message), joined_processes(replace(PLACES, strategy="ddp", devices=2)):
         pass
 
 
@@ -88,6 +97,6 @@ def test_a_manager_is_entered_and_left_once():
         def __exit__(self, *_):
             calls.append("out")
 
-    with only_first(Manager()):
+    with entered_on_rank_zero(Manager()):
         calls.append("body")
     assert calls == ["in", "body", "out"]

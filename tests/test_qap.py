@@ -6,18 +6,20 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from xling.analysis.inference import qap
+from xling.analysis.inference import null_correlations as nulls
+from xling.analysis.inference.complete_design import largest_complete_part
 from xling.analysis.inference.correlations import correlate
-from xling.analysis.inference.qap import (
-    benjamini_hochberg,
+from xling.analysis.inference.mixed_models import two_way_design
+from xling.analysis.inference.null_correlations import null_correlations
+from xling.analysis.inference.permutations import (
+    Permutations,
     draw_permutations,
-    fix_labels,
     has_data,
-    largest_complete_square,
-    max_t_p,
-    null_correlations,
-    permutation_p,
+    is_kept,
+    keep_in_place,
+    language_roles,
 )
+from xling.analysis.inference.qap import benjamini_hochberg, max_t_p, permutation_p
 
 
 def make_case(n, n_sources, seed=0, n_outcomes=2):
@@ -81,7 +83,8 @@ def test_a_language_without_data_keeps_its_place():
 
 
 def test_fixed_labels_leave_a_uniform_permutation_of_the_rest():
-    labels = fix_labels(draw_permutations(5, 1_000, 0).labels, np.array([False, True, False, False, True]))
+    fixed = np.array([False, True, False, False, True])
+    labels = keep_in_place(draw_permutations(5, 1_000, 0), fixed).labels
     assert (labels[:, [1, 4]] == [1, 4]).all()
     _, counts = np.unique(labels, axis=0, return_counts=True)
     assert counts.tolist() == [math.factorial(5) // math.factorial(3)] * math.factorial(3)
@@ -105,7 +108,7 @@ def test_chunks_do_not_change_the_null(monkeypatch):
     matrix[0, 1] = np.nan
     permutations = draw_permutations(8, 200, 0)
     whole = null_correlations(matrix, outcomes, cells, permutations, ranked=True)
-    monkeypatch.setattr(qap, "_CHUNK_ENTRIES", 7 * len(cells[0]))
+    monkeypatch.setattr(nulls, "_CHUNK_ENTRIES", 7 * len(cells[0]))
     np.testing.assert_allclose(null_correlations(matrix, outcomes, cells, permutations, ranked=True), whole)
 
 
@@ -153,19 +156,104 @@ def test_benjamini_hochberg_agrees_with_scipy():
     np.testing.assert_allclose(benjamini_hochberg(p_values), stats.false_discovery_control(p_values))
 
 
-def test_largest_square_agrees_with_trying_all_subsets():
+def test_largest_complete_part_agrees_with_trying_all_subsets():
     rng = np.random.default_rng(0)
     for _ in range(30):
-        observed = rng.random((7, 7)) < 0.75
-        complete = [
-            subset
-            for size in range(1, 8)
-            for subset in itertools.combinations(range(7), size)
-            if all(observed[i, j] for i, j in itertools.permutations(subset, 2))
-        ]
-        found = largest_complete_square(observed)
-        assert len(found) == max(map(len, complete))
-        assert tuple(found) in complete
+        observed = rng.random((6, 6)) < 0.7
+        subsets = [np.array(s) for k in range(1, 7) for s in itertools.combinations(range(6), k)]
+        best = max(
+            len(rows) * len(columns) - len(np.intersect1d(rows, columns))
+            for rows, columns in itertools.product(subsets, repeat=2)
+            if (observed | np.eye(6, dtype=bool))[np.ix_(rows, columns)].all()
+        )
+        rows, columns = largest_complete_part(observed)
+        assert (observed | np.eye(6, dtype=bool))[np.ix_(rows, columns)].all()
+        assert len(rows) * len(columns) - len(np.intersect1d(rows, columns)) == best
+
+
+def test_the_search_for_a_complete_part_ends():
+    observed = np.random.default_rng(0).random((92, 92)) < 0.99
+    rows, columns = largest_complete_part(observed)
+    assert (observed | np.eye(92, dtype=bool))[np.ix_(rows, columns)].all()
+    assert len(rows) * len(columns) > 92 * 92 / 2
+    assert [len(part) for part in largest_complete_part(np.zeros((3, 3), dtype=bool))] == [0, 0]
+
+
+def test_languages_change_places_within_their_role_alone():
+    roles = language_roles(np.array([0, 0, 0, 1, 1, 1]), np.array([1, 2, 3, 0, 2, 3]), 4)
+    assert roles.tolist() == [3, 3, 1, 1]
+    drawn = draw_permutations(roles, 100, 0)
+    assert drawn.exact
+    assert sorted(map(tuple, drawn.labels)) == [(0, 1, 2, 3), (0, 1, 3, 2), (1, 0, 2, 3), (1, 0, 3, 2)]
+    sampled = draw_permutations(np.repeat([0, 1], [3, 12]), 50, 0)
+    assert not sampled.exact
+    assert (np.sort(sampled.labels[:, :3], axis=1) == np.arange(3)).all()
+    assert (np.sort(sampled.labels[:, 3:], axis=1) == np.arange(3, 15)).all()
+
+
+def test_random_draws_within_groups_are_uniform():
+    drawn = draw_permutations(np.repeat([0, 1], [2, 3]), 11, 0)
+    assert not drawn.exact
+    many = draw_permutations(np.repeat([0, 1], [8, 3]), 12_000, 0).labels[:, 8:]
+    counts = np.unique(many, axis=0, return_counts=True)[1]
+    assert len(counts) == 6
+    assert counts == pytest.approx(2_000, abs=200)
+
+
+def test_cells_are_kept_where_every_relabelling_maps_them_to_themselves():
+    cells = np.zeros((4, 4), dtype=bool)
+    cells[:2] = True
+    assert is_kept(cells, np.array([0, 0, 1, 1]))
+    assert not is_kept(cells, np.zeros(4, dtype=int))
+    cells[0, 2] = False
+    assert not is_kept(cells, np.array([0, 0, 1, 1]))
+
+
+GAPS = ("none", "language", "pair", "many pairs", "outcome", "a whole source")
+
+
+def make_gaps(matrix, outcomes, cells, gap):
+    rng = np.random.default_rng(9)
+    if gap == "language":
+        matrix[4] = matrix[:, 4] = np.nan
+    if gap == "pair":
+        matrix[0, 2] = np.nan
+    if gap == "many pairs":
+        matrix[rng.random(matrix.shape) < 0.2] = np.nan
+    if gap == "outcome":
+        outcomes[1, [1, 7]] = np.nan
+    if gap == "a whole source":
+        matrix[1, [0, 2, 3, 4, 5]] = np.nan
+
+
+@pytest.mark.parametrize("what", ["raw", "ranked", "demeaned", "controlled"])
+@pytest.mark.parametrize("gap", GAPS)
+@pytest.mark.parametrize("n_sources", [9, 3])
+def test_every_way_to_the_null_equals_the_plain_one(n_sources, gap, what):
+    """Fast: moved values, sums with a downdate; plain: each draw's complete cases are residualised by themselves."""
+    matrix, outcomes, cells = make_case(9, n_sources, seed=1)
+    make_gaps(matrix, outcomes, cells, gap)
+    roles = language_roles(*cells, 9)
+    permutations = keep_in_place(draw_permutations(roles, 60, seed=3), ~has_data(matrix))
+    control = np.column_stack([np.ones(len(cells[0])), np.random.default_rng(2).random(len(cells[0]))])
+    design = {"demeaned": two_way_design(*cells), "controlled": control}.get(what)
+    ranked = what == "ranked"
+    fast = null_correlations(matrix, outcomes, cells, permutations, design, ranked, follows_labels=what == "demeaned")
+    for labels, row in zip(permutations.labels, fast, strict=True):
+        plain = correlate(matrix[labels][:, labels][cells][None], outcomes, design, ranked)[0]
+        np.testing.assert_allclose(row, plain, rtol=0, atol=1e-12)
+
+
+def test_a_draw_of_which_the_design_leaves_next_to_nothing_keeps_its_digits():
+    matrix, outcomes, cells = make_case(8, 8)
+    control = make_case(8, 8, seed=5)[0]
+    matrix = 3 * control + 1e-5 * matrix
+    design = np.column_stack([np.ones(len(cells[0])), control[cells]])
+    permutations = draw_permutations(8, 30, 0)
+    labels = np.vstack([np.arange(8), permutations.labels])
+    permutations = Permutations(labels, permutations.groups, exact=False)
+    null = null_correlations(matrix, outcomes, cells, permutations, design)
+    np.testing.assert_allclose(null[0], correlate(matrix[cells][None], outcomes, design)[0], atol=1e-9)
 
 
 def test_languages_with_a_single_value_have_data():

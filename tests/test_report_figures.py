@@ -50,9 +50,10 @@ def test_panels_that_share_an_axis_keep_layer_0_at_the_top(tests):
     assert all(ax.get_ylim() == (13.5, -0.5) for ax in figure.axes[:2])
 
 
-def test_stars_follow_the_corrected_p_values_and_only_on_pearson(tests):
+def test_stars_follow_the_corrected_p_values_of_the_coefficient_shown(tests):
     rows = tests.assign(p_max_t=[0.01, 0.2] * (len(tests) // 2) + [0.2] * (len(tests) % 2), p_bh=0.03)
-    assert matrix.significance_marks(rows, "pearson").tolist()[:2] == ["**", "*"]
+    assert matrix.significance_marks(rows, "main").tolist()[:2] == ["**", "*"]
+    assert set(matrix.significance_marks(rows.assign(p_max_t_pearson=0.5, p_bh_pearson=0.5), "pearson")) == {""}
     assert set(matrix.significance_marks(rows, "spearman")) == {""}
 
 
@@ -63,7 +64,7 @@ def test_stars_of_the_papers_form_are_taken_as_they_are():
 
 def test_missing_p_value_gets_no_star(tests):
     rows = tests.assign(p_max_t=np.nan, p_bh=np.nan)
-    assert set(matrix.significance_marks(rows, "pearson")) == {""}
+    assert set(matrix.significance_marks(rows, "main")) == {""}
 
 
 def test_transfer_matrix_hatches_the_missing_cell_and_outlines_the_diagonal(pairs):

@@ -13,6 +13,7 @@ def _effect(predictor, **numbers):
     blank = dict.fromkeys(["path_a", "path_b", "total", "direct", "indirect", "indirect_low", "indirect_high"], np.nan)
     blank |= dict.fromkeys(["share", "share_low", "share_high", "p_qap_total", "p_qap_indirect"], np.nan)
     keys = {"outcome": "score", "predictor": predictor, "layer_label": "mean", "n_pairs": 20, "n_languages": 6}
+    keys["is_demeaned"] = True
     return keys | blank | {"reason": ""} | numbers
 
 
@@ -44,17 +45,24 @@ def test_distances_without_effect_have_no_diagram_but_a_reason(effects):
 def test_mediation_without_any_effect_has_no_figure(effects):
     section = mediation.mediation_section(Analysis({"mediation": effects[effects["total"].isna()]}))
     assert section.pictures == []
-    assert "No indirect path could be tested." in section.paragraphs[0]
+    assert "No indirect path could be tested." in section.paragraphs[1]
 
 
 def test_share_outside_0_to_1_is_not_called_a_share(effects):
     section = mediation.mediation_section(Analysis({"mediation": effects.assign(share=-0.4)}))
-    assert "direct and indirect path oppose each other" in section.paragraphs[1]
+    assert "direct and indirect path oppose each other" in section.paragraphs[2]
 
 
 def test_mediation_is_never_stated_as_a_cause(effects):
     section = mediation.mediation_section(Analysis({"mediation": effects}))
-    assert "associations: a common cause" in section.paragraphs[0]
+    assert "associations: a common cause" in section.paragraphs[1]
+
+
+def test_mediation_shows_the_form_without_language_effects_where_there_is_one(effects):
+    raw = effects.assign(is_demeaned=False, total=0.9)
+    assert mediation.main_effects(pd.concat([raw, effects]))["is_demeaned"].all()
+    assert "a source that trains badly" in mediation.mediation_section(Analysis({"mediation": effects})).paragraphs[0]
+    assert "raw associations" in mediation.mediation_section(Analysis({"mediation": raw})).paragraphs[0]
 
 
 @pytest.fixture

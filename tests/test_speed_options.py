@@ -32,9 +32,9 @@ def test_a_prefix_is_refused_where_its_output_would_change(make_config, settings
         train(make_config("cache_frozen=true", *settings))
 
 
-def test_a_prefix_is_refused_where_blocks_are_sharded():
+def test_a_prefix_is_refused_where_blocks_are_sharded(make_config):
     with pytest.raises(XlingValueError, match=r"cache_frozen=true needs whole blocks, and trainer=fsdp shards them"):
-        start_after_frozen_layers({"trainer": {"strategy": "fsdp"}}, None, None)
+        start_after_frozen_layers(make_config("trainer.strategy=fsdp"), None, None)
 
 
 @pytest.mark.slow

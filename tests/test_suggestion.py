@@ -16,7 +16,7 @@ def make_correlations() -> pd.DataFrame:
         {
             "predictor": "genetic",
             "layer": layers,
-            "pearson_r": [np.nan, -0.6, 0.7, -0.4, -0.5, -0.6],
+            "r": [np.nan, -0.6, 0.7, -0.4, -0.5, -0.6],
             "p_max_t": [np.nan, 0.001, 0.001, 0.2, 0.05, 0.001],
             "p_bh": [np.nan, 0.001, 0.001, 0.03, 0.01, 0.001],
         }
@@ -51,7 +51,7 @@ def test_no_significant_layer_gives_an_empty_list_with_its_reason():
 
 def test_layers_that_rise_alone_are_no_suggestion():
     tests = make_correlations().query("analysis == @IMPACT_VS_DISTANCE and predictor == 'genetic'")
-    found = suggest_layers(tests.assign(pearson_r=tests["pearson_r"].abs()), "p_max_t")
+    found = suggest_layers(tests.assign(r=tests["r"].abs()), "p_max_t")
     assert found["layers"] == []
     assert "rises with distance" in found["reason"]
 

@@ -230,7 +230,10 @@ def test_word_poolings_equal_a_loop_over_words():
     assert torch.equal(first_piece(hidden_states, word_ids), torch.stack([pieces[0] for pieces in rows.values()]))
     expected = torch.stack([torch.stack(pieces).mean(0) for pieces in rows.values()])
     torch.testing.assert_close(mean_of_pieces(hidden_states, word_ids), expected)
-    with pytest.raises(XlingValueError, match="unknown pooling 'words'; expected mean, cls, flatten, word, word_mean"):
+    with pytest.raises(
+        XlingValueError,
+        match="unknown pooling 'words'; did you mean 'word'.*choose from mean, cls, flatten, word, word_mean",
+    ):
         get_probe_pooling("words")
 
 

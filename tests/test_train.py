@@ -25,7 +25,8 @@ def test_a_run_writes_documented_tables(make_config):
     assert set(transfer.columns) == {*TRANSFER, "macro_f1"}
     assert transfer["metric"].unique().tolist() == ["accuracy"]
     assert len(transfer) == 2 * 3  # epochs x targets
-    assert len(impact) == 3 * 3 * 4  # before and after each epoch x targets x layers
+    assert len(impact) == 3 * 3 * 4 * 3  # before and after each epoch x targets x layers x measures
+    assert impact["measure"].unique().tolist() == ["cka_grouped", "cka_debiased", "cka_biased"]
     assert transfer["n_examples"].eq(36).all()
     assert transfer[transfer["is_in_language"]]["target_language"].unique().tolist() == ["de"]
 
@@ -95,7 +96,7 @@ def test_the_encoder_runs_once_per_validation_batch(make_config, tmp_path):
 def test_seeds_repeat_and_differ(make_config, tmp_path):
     def accuracies(*overrides):
         run = train(make_config(*overrides))
-        return pd.read_parquet(run.path / "impact.parquet")["impact"].tolist()
+        return pd.read_parquet(run.path / "impact.parquet")["impact"].dropna().tolist()
 
     first = accuracies(f"output_dir={tmp_path}/a", "seed=1")
     assert first == accuracies(f"output_dir={tmp_path}/b", "seed=1")
@@ -200,4 +201,4 @@ def test_the_first_token_has_no_layer_0(make_config):
     embeddings = impact[(impact["layer"] == 0) & (impact["step"] > 0)]
     assert embeddings["impact"].map(math.isnan).all()
     assert embeddings["reason"].str.contains("constant").all()
-    assert impact[impact["layer"] > 0]["reason"].eq("").all()
+    assert impact[(impact["layer"] > 0) & (impact["step"] > 0)]["reason"].eq("").all()

@@ -9,7 +9,14 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig
 
-from xling.analysis.inputs.gather import add_controls, add_distances, gather_csv, gather_studies
+from xling.analysis.inputs.gather import (
+    add_controls,
+    add_distances,
+    add_more_distances,
+    gather_csv,
+    gather_csvs,
+    gather_studies,
+)
 from xling.analysis.inputs.measurements import Measurements, Resampling, Settings
 from xling.analysis.inputs.probes import supply_probes
 from xling.analysis.pipeline import analyse
@@ -29,10 +36,12 @@ def analyze(
     distances: Callable[..., Distances],
     output_dir: Path | str,
     runs: Path | str | Sequence[Path | str] | None = None,
-    transfer_csv: Path | str | None = None,
+    transfer_csv: Path | str | Sequence[Path | str] | None = None,
     controls: Collection[str] = (),
     pretraining_size: Path | str | None = None,
     settings: Settings | None = None,
+    more_distances: Mapping[str, Path | str] | None = None,
+    swap_languages: bool = False,
 ) -> Analysis:
     """Analyse a study, several side by side, or accuracies from elsewhere; write tables, suggestion, figures and report.
 
@@ -44,10 +53,13 @@ def analyze(
             :func:`xling.report.sections.comparison.write_comparison` writes, and a folder of the former kind for each.
         runs: folder of a study, or of several, or a list of such folders; this or `transfer_csv`. Studies are never
             pooled: more than one are compared.
-        transfer_csv: see :func:`xling.analysis.inputs.external.read_transfer`.
+        transfer_csv: see :func:`xling.analysis.inputs.external.read_transfer`; of a list, each is a study by itself, and they
+            are compared.
         controls: see :func:`xling.analysis.inputs.gather.add_controls`.
         pretraining_size: see there.
         settings: mode, strategy, validation and resampling; None = the defaults.
+        swap_languages: read the source's column of `transfer_csv` as the target's and the reverse.
+        more_distances: name -> table, see :func:`xling.analysis.inputs.gather.add_more_distances`.
 
     Returns:
         The analysis that was written, or the comparison.
@@ -59,10 +71,12 @@ def analyze(
         found = "neither" if runs is None else "both"
         raise XlingValueError(f"expected runs=DIR (a study) or transfer_csv=FILE, found {found}; give one of them")
     settings = settings or Settings()
-    options = (distances, controls, pretraining_size, settings)
-    if transfer_csv is not None:
-        measured, sentences = gather_csv(transfer_csv)
+    options = (distances, more_distances or {}, controls, pretraining_size, settings)
+    if transfer_csv is not None and isinstance(transfer_csv, Path | str):
+        measured, sentences = gather_csv(transfer_csv, swap_languages)
         studies = {"": measured}
+    elif transfer_csv is not None:
+        studies, sentences = gather_csvs(list(transfer_csv), swap_languages)
     else:
         studies, sentences = gather_studies([runs] if isinstance(runs, Path | str) else list(runs))
     log.info("Read %s", runs if transfer_csv is None else transfer_csv)
@@ -77,15 +91,17 @@ def _analyse(
     measured: Measurements,
     sentences: list[str],
     distances: Callable[..., Distances],
+    more_distances: Mapping[str, Path | str],
     controls: Collection[str],
     pretraining_size: Path | str | None,
     settings: Settings,
 ) -> AnalysedStudy:
     first_run = None if measured.runs is None else measured.runs["path"].iloc[0]
     measured, of_distances = add_distances(measured, supply_probes(distances, first_run))
+    measured, of_more = add_more_distances(measured, more_distances)
     measured, of_controls = add_controls(measured, controls, pretraining_size)
     analysis = analyse(measured, settings)
-    analysis = replace(analysis, warnings=[*sentences, *of_distances, *of_controls, *analysis.warnings])
+    analysis = replace(analysis, warnings=[*sentences, *of_distances, *of_more, *of_controls, *analysis.warnings])
     for sentence in analysis.warnings:
         log.warning("note: %s", sentence)
     return AnalysedStudy(measured, analysis)
@@ -131,12 +147,18 @@ def _task(config: DictConfig) -> None:
     analyze(
         hydra.utils.instantiate(config.distances, _convert_="all"),
         config.output_dir,
-        config.runs if config.runs is None or isinstance(config.runs, str) else list(config.runs),
-        config.transfer_csv,
+        _paths(config.runs),
+        _paths(config.transfer_csv),
         list(config.controls),
         config.pretraining_size,
-        Settings(config.mode, config.strategy, config.epoch, config.step, resampling),
+        Settings(config.mode, config.strategy, config.epoch, config.step, config.measure, resampling),
+        dict(config.more_distances or {}),
+        config.swap_languages,
     )
+
+
+def _paths(given: str | Sequence[str] | None) -> str | list[str] | None:
+    return given if given is None or isinstance(given, str) else list(given)
 
 
 def main() -> None:

@@ -15,7 +15,15 @@ from omegaconf import DictConfig, OmegaConf
 from xling.callbacks.stop_on_signal import Preempted, StopOnSignal
 from xling.errors import MissingFileError
 from xling.machine.logs import log_to_file
-from xling.machine.processes import first, is_first, joined_processes, only_first, rank, shards_parameters, together
+from xling.machine.processes import (
+    entered_on_rank_zero,
+    is_rank_zero,
+    joined_processes,
+    on_every_rank,
+    on_rank_zero,
+    rank,
+    shards_parameters,
+)
 from xling.machine.requeue import Requeue, find_requeue
 from xling.machine.resources import explaining_resources
 from xling.runs.directory import LOG_FILE, RunDirectory
@@ -58,22 +66,22 @@ def train(settings: RunSettings) -> RunDirectory:
 
 
 def _run(settings: RunSettings) -> RunDirectory:
-    settings = first(lambda: resolve_settings(settings))
+    settings = on_rank_zero(lambda: resolve_settings(settings))
     identity = identity_of(settings)
     run = RunDirectory.of(settings.output_dir, **identity)
-    first(lambda: run.check_settings(settings))
+    on_rank_zero(lambda: run.check_settings(settings))
     requeue = find_requeue()
     stop = StopOnSignal([*settings.checkpoint.stop_on, *requeue.signals])
     if not _is_done(run):
-        with only_first(run.lock()), only_first(log_to_file(run.path / LOG_FILE)), stop.listening():
+        with entered_on_rank_zero(run.lock()), entered_on_rank_zero(log_to_file(run.path / LOG_FILE)), stop.listening():
             _fit_once(settings, identity, run, stop, requeue)
     return run
 
 
 def _is_done(run: RunDirectory) -> bool:
-    is_complete = first(lambda: run.is_complete)
+    is_complete = on_rank_zero(lambda: run.is_complete)
     if is_complete:
-        first(run.read_manifest)  # a file that has changed since speaks up
+        on_rank_zero(run.read_manifest)  # a file that has changed since speaks up
         log.info("%s is complete; nothing to do", run.path)
     return is_complete
 
@@ -85,12 +93,12 @@ def _fit_once(
     if _is_done(run):
         return
     try:
-        with only_first(recording_failure(run.path, LOG_FILE)), explaining_resources():
+        with entered_on_rank_zero(recording_failure(run.path, LOG_FILE)), explaining_resources():
             _fit(settings, identity, run, stop)
         stop.check("after this run was complete")  # the sweep does not begin the next
     except Preempted as preempted:
         log.warning("%s", preempted.message)
-        if is_first():
+        if is_rank_zero():
             requeue.after(stop.received)
         raise
 
@@ -104,14 +112,14 @@ def _fit(settings: RunSettings, identity: dict[str, Any], run: RunDirectory, sto
     started = time.monotonic()
     pl.seed_everything(settings.seed, verbose=False)
     # bad settings and bad data speak up before anything is recorded
-    parts = together(lambda: build_parts(settings, identity, run))
-    first(lambda: _record_inputs(settings, parts, run))
+    parts = on_every_rank(lambda: build_parts(settings, identity, run))
+    on_rank_zero(lambda: _record_inputs(settings, parts, run))
     _capture_base(settings, parts, stop)
     # a run's weights must not depend on who captured the base; processes drop out different units
     pl.seed_everything(settings.seed + _SEEDS_APART * rank(), verbose=False)
     _train(settings, parts, run, stop)
     seconds = round(time.monotonic() - started, 1)
-    first(lambda: _record_results(settings, identity, parts, run, seconds))
+    on_rank_zero(lambda: _record_results(settings, identity, parts, run, seconds))
     _report(parts, identity, seconds)
 
 
@@ -133,12 +141,12 @@ def _record_results(
 
 def _train(settings: RunSettings, parts: Parts, run: RunDirectory, stop: StopOnSignal) -> None:
     """Fit, from the checkpoint on where there is one."""
-    is_resumed = first(run.checkpoint.is_file)
+    is_resumed = on_rank_zero(run.checkpoint.is_file)
     if is_resumed:
         log.info("going on from %s", run.checkpoint)
     trainer = build_trainer(settings, [stop, *parts.callbacks], run.path, is_resumed=is_resumed)
     if settings.cache_frozen:
-        together(lambda: start_after_frozen_layers(settings, parts, trainer))
+        on_every_rank(lambda: start_after_frozen_layers(settings, parts, trainer))
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")  # our data module sees to it
         trainer.fit(parts.module, parts.datamodule, ckpt_path=run.checkpoint if is_resumed else None, weights_only=True)
@@ -148,19 +156,21 @@ def _capture_base(settings: RunSettings, parts: Parts, stop: StopOnSignal) -> No
     """Store the representations from before training unless another run has; runs that start together wait for one."""
     store = parts.monitor.base
     hold(store.folder)
-    first(lambda: store.folder.mkdir(parents=True, exist_ok=True))
-    with only_first(FileLock(store.folder / ".lock")):
-        missing = first(lambda: [loader for loader in parts.datamodule.target_languages if not store.has(loader)])
+    on_rank_zero(lambda: store.folder.mkdir(parents=True, exist_ok=True))
+    with entered_on_rank_zero(FileLock(store.folder / ".lock")):
+        missing = on_rank_zero(
+            lambda: [loader for loader in parts.datamodule.target_languages if not store.has(loader)]
+        )
         if missing:
             log.info("base representations of %s: computing them once, into %s", ", ".join(missing), store.folder)
             about = {"model": settings.model.name, "pooling": parts.monitor.pooling}
-            first(lambda: write_json(store.folder / ABOUT_FILE, about))
+            on_rank_zero(lambda: write_json(store.folder / ABOUT_FILE, about))
             trainer = build_trainer(settings, [stop, parts.monitor], settings.cache_dir)
             # FSDP shards in place, for one trainer; another could not use what is left
             module = copy.deepcopy(parts.module) if shards_parameters(settings.trainer) else parts.module
             with parts.monitor.capturing():
                 trainer.validate(module, parts.datamodule, verbose=False)
-    together(lambda: _check_base(parts))
+    on_every_rank(lambda: _check_base(parts))
 
 
 def _check_base(parts: Parts) -> None:

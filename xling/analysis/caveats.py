@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from xling.analysis.inference.associations import CONSTANT, NO_SQUARE, TOO_FEW
+from xling.analysis.inference.associations import CONSTANT, NO_PART, RAW, TOO_FEW
 from xling.analysis.schema import MEAN_LABEL
 
 FEW_EXAMPLES = 500
@@ -70,23 +70,31 @@ def describe_impact(pairs: pd.DataFrame, reasons: dict[str, str]) -> list[str]:
     return sentences
 
 
-def describe_distances(pairs: pd.DataFrame, kinds: list[str]) -> list[str]:
-    """Say which pairs S != T a distance leaves out, by language where a language has none at all."""
+def describe_distances(pairs: pd.DataFrame, kinds: list[str], distances: pd.DataFrame) -> list[str]:
+    """Say which pairs S != T a distance leaves out, by language where a language has none at all.
+
+    Args:
+        pairs: one strategy's rows.
+        kinds: distance columns.
+        distances: the distance table of all ordered pairs; a source without data leaves all its pairs out, but only it is the
+            cause.
+    """
     cells = pairs[(pairs["layer_label"] == MEAN_LABEL) & ~pairs["is_in_language"]]
     sentences = []
     for kind in kinds:
         missing = cells[cells[kind].isna()]
         if len(missing):
-            without = _languages_without(cells, kind)
+            without = _languages_without(cells, kind, distances)
             who = f" (no data for {_list(without)})" if without else ""
             sentences.append(f"The {kind} distance is missing for {len(missing)} of {len(cells)} pairs{who}.")
     return sentences
 
 
-def _languages_without(cells: pd.DataFrame, kind: str) -> list[str]:
-    known = cells[cells[kind].notna()]
-    with_data = set(known["source_language"]) | set(known["target_language"])
-    return sorted((set(cells["source_language"]) | set(cells["target_language"])) - with_data)
+def _languages_without(cells: pd.DataFrame, kind: str, distances: pd.DataFrame) -> list[str]:
+    measured = set(cells["source_language"]) | set(cells["target_language"])
+    between = distances[distances["source_language"] != distances["target_language"]]
+    known = between[between[kind].notna()]
+    return sorted(measured - set(known["source_language"]) - set(known["target_language"]))
 
 
 def describe_tests(correlations: pd.DataFrame) -> list[str]:
@@ -101,10 +109,15 @@ def describe_tests(correlations: pd.DataFrame) -> list[str]:
         )
     for analysis, rows in correlations[correlations["pearson_r"].notna()].groupby("analysis"):
         untested = rows[rows["p_qap_pearson"].isna()]
-        for reason in (NO_SQUARE, TOO_FEW, CONSTANT):
+        for reason in (NO_PART, TOO_FEW, CONSTANT):
             affected = untested[untested["reason"].str.contains(reason, regex=False)]
             if len(affected):
                 sentences.append(f"{_words(analysis)}: no permutation p-value in {len(affected)} rows: {reason}.")
+        if (rows["main"] == RAW).all():
+            sentences.append(
+                f"{_words(analysis)}: one source or target leaves nothing after source and target effects are removed, so the "
+                "raw correlation stands in; it cannot tell near targets from easy ones."
+            )
         sentences += _describe_permutations(_words(analysis), rows[rows["p_qap_pearson"].notna()])
     return sentences
 
@@ -112,16 +125,15 @@ def describe_tests(correlations: pd.DataFrame) -> list[str]:
 def _describe_permutations(analysis: str, tested: pd.DataFrame) -> list[str]:
     sentences = []
     if len(tested) and tested["exact"].any():
-        n = int(tested["n_permuted"].max())
-        smallest = 1 / math.factorial(n)
+        n = int(tested["n_permutations"].max())
         sentences.append(
-            f"{analysis}: all permutations of {n} languages are enumerated; no p-value can fall below {smallest:.2g}."
+            f"{analysis}: all {n:,} arrangements of the languages are enumerated; no p-value can fall below {1 / n:.2g}."
         )
     reduced = tested[tested["n_pairs_permuted"] < tested["n_pairs"]]
     if len(reduced):
         n_pairs, n_all = reduced.iloc[0][["n_pairs_permuted", "n_pairs"]]
         sentences.append(
-            f"{analysis}: p-values speak of the complete square of languages, {n_pairs} of the {n_all} pairs."
+            f"{analysis}: p-values speak of the largest part of the design without gaps, {n_pairs} of the {n_all} pairs."
         )
     return sentences
 

@@ -1,5 +1,6 @@
 """From the tables of a study to all tables of its analysis."""
 
+from dataclasses import replace
 from importlib.metadata import version
 from typing import Any
 
@@ -7,11 +8,14 @@ import pandas as pd
 
 from xling.analysis import caveats
 from xling.analysis.inputs.measurements import Measurements, Settings
-from xling.analysis.inputs.pairs import LANGUAGE_PAIR, compute_pairs, estimator_of, impact_reasons, select_validation
+from xling.analysis.inputs.measures import choose_measure, one_measure
+from xling.analysis.inputs.pairs import LANGUAGE_PAIR, compute_pairs, impact_reasons, select_validation
+from xling.analysis.measures import compute_measures
 from xling.analysis.questions.paper import compute_paper_correlations
 from xling.analysis.schema import MEAN_LABEL, Analysis, distance_kinds
 from xling.analysis.tables import compute_default_tables
 from xling.errors import XlingValueError, close_matches
+from xling.runs.measures import to_long
 
 MODES = ("default", "paper", "both")
 BASELINES = ("none", "word_embeddings")
@@ -34,24 +38,41 @@ def analyse(measured: Measurements, settings: Settings | None = None) -> Analysi
         XlingValueError: a setting does not fit, a column is missing, or no pair of different languages is left.
     """
     settings = settings or Settings()
+    measured, measure, sentences = _choose_measure(measured, settings)
+    impact = measured.impact if measure is None else one_measure(measured.impact, measure)
     if settings.mode not in MODES:
         raise XlingValueError(f"mode must be one of {', '.join(MODES)}, found {settings.mode!r}")
-    pairs = compute_pairs(measured.transfer, measured.impact, measured.distances, settings.epoch, settings.step)
+    pairs = compute_pairs(measured.transfer, impact, measured.distances, settings.epoch, settings.step)
+    pairs["measure"] = measure or ""
     strategy = choose_strategy(pairs, settings.strategy)
     main = pairs[pairs["strategy"] == strategy]
     kinds = [kind for kind in distance_kinds(main) if main.loc[~main["is_in_language"], kind].notna().any()]
     _check_something_left(main, strategy)
-    warnings = caveats.describe_study(main, list(measured.skipped))
-    warnings += caveats.describe_impact(main, impact_reasons(measured.impact))
-    warnings += caveats.describe_distances(main, distance_kinds(main))
+    warnings = sentences + caveats.describe_study(main, list(measured.skipped))
+    warnings += caveats.describe_impact(main, impact_reasons(impact))
+    warnings += caveats.describe_distances(main, distance_kinds(main), measured.distances)
     tables = {"pairs": pairs}
     if settings.mode != "paper":
-        tables |= compute_default_tables(measured, settings, pairs, main, kinds)
+        tables |= compute_default_tables(replace(measured, impact=impact), settings, pairs, main, kinds)
+        if measure is not None:
+            own = (strategy, kinds, measure, tables["correlations"])
+            tables["correlations_measures"] = compute_measures(measured, settings, *own)
         warnings += caveats.describe_tests(tables["correlations"])
     if settings.mode != "default":
         tables["correlations_paper"] = compute_paper_correlations(main, kinds)
     tables = {name: table for name, table in tables.items() if len(table)}
     return Analysis(tables, warnings, _collect_facts(measured, settings, pairs, main, kinds))
+
+
+def _choose_measure(measured: Measurements, settings: Settings) -> tuple[Measurements, str | None, list[str]]:
+    """Make a wide table of impact long, and choose whose rows the analysis speaks of; None without impact."""
+    if measured.impact is None or measured.impact.empty:
+        return measured, None, []
+    if "measure" not in measured.impact:
+        measured = replace(measured, impact=to_long(measured.impact))
+    return measured, *choose_measure(
+        select_validation(measured.impact, settings.epoch, settings.step), settings.measure
+    )
 
 
 def choose_strategy(pairs: pd.DataFrame, strategy: str | None = None) -> str:
@@ -84,12 +105,6 @@ def _check_something_left(main: pd.DataFrame, strategy: str) -> None:
         )
 
 
-def _estimator(measured: Measurements, settings: Settings) -> str:
-    if measured.impact is None or measured.impact.empty:
-        return ""
-    return estimator_of(select_validation(measured.impact, settings.epoch, settings.step))
-
-
 def _collect_facts(
     measured: Measurements, settings: Settings, pairs: pd.DataFrame, main: pd.DataFrame, kinds: list[str]
 ) -> dict[str, Any]:
@@ -102,6 +117,7 @@ def _collect_facts(
         "seeds": sorted(seeds.unique().tolist()),
         "strategies": sorted(pairs["strategy"].unique()),
         "strategy": main["strategy"].iloc[0],
+        "measure": main["measure"].iloc[0],
         "kinds": kinds,
         "layers": sorted(main["layer"].dropna().astype(int).unique().tolist()),
         "permutations": settings.resampling.permutations,
@@ -111,7 +127,6 @@ def _collect_facts(
         "distances": measured.distances_name,
         "controls": controls,
         "missing_cells": caveats.missing_cells(cells),
-        "estimator": _estimator(measured, settings),
         "skipped": list(measured.skipped),
         "recipes": [] if "recipe" not in (runs := pd.DataFrame(measured.runs)) else sorted(runs["recipe"].unique()),
         "versions": {name: version(name) for name in _PACKAGES},

@@ -4,12 +4,14 @@ import logging
 import sys
 from collections.abc import Iterable
 
+import numpy as np
 import pandas as pd
 from rich.console import Console
 from rich.progress import track
 
-from xling.analysis.inference.arrays import PairArrays, distance_arrays, impact_arrays, restrict_to_square
+from xling.analysis.inference.arrays import PairArrays, distance_arrays, impact_arrays, restrict_to_complete
 from xling.analysis.inference.associations import infer_associations
+from xling.analysis.inference.demeaned import variance_shares
 from xling.analysis.inference.mixed_models import fit_mixed_model
 from xling.analysis.inputs.measurements import Measurements, Resampling, Settings
 from xling.analysis.inputs.pairs import LANGUAGE_PAIR, impact_reasons, select_validation
@@ -23,8 +25,10 @@ from xling.analysis.schema import (
     CORRELATIONS_OUTCOMES,
     IMPACT_VS_DISTANCE,
     IMPACT_VS_TRANSFER,
+    MEAN_LABEL,
     MIXED_MODELS,
     TRANSFER_VS_DISTANCE,
+    VARIANCE_SHARES,
 )
 
 log = logging.getLogger(__name__)
@@ -52,11 +56,13 @@ def compute_default_tables(
     analyses = _build_analyses(measured, main, kinds)
     log.info("Testing associations (%s permutations)", f"{settings.resampling.permutations:,}")
     tests = _explain_layers(_test(analyses, settings.resampling), impact_reasons(measured.impact))
+    tests["measure"] = np.where(tests["analysis"] == TRANSFER_VS_DISTANCE, "", main["measure"].iloc[0])
     outcomes = tests["outcome"].isin(OUTCOMES[1:])
     log.info("Fitting crossed random effects")
     tables = {
         "correlations": tests.loc[~outcomes, list(CORRELATIONS)].reset_index(drop=True),
         "correlations_outcomes": tests.loc[outcomes, list(CORRELATIONS_OUTCOMES)].reset_index(drop=True),
+        "variance_shares": _share_variance(main),
         "mixed_models": _fit_models(analyses),
         "ranking": compute_ranking(pairs),
         "held_out": compute_held_out(main),
@@ -72,6 +78,12 @@ def compute_default_tables(
         transfer = select_validation(measured.transfer, settings.epoch, settings.step)
         tables["freezing"] = compute_freezing(transfer, measured.impact, measured.distances, measured.runs, baseline)
     return tables
+
+
+def infer_impact(measured: Measurements, main: pd.DataFrame, kinds: list[str], resampling: Resampling) -> pd.DataFrame:
+    """Test the two analyses in which impact takes part; columns of ``correlations`` but `measure`."""
+    analyses = _build_analyses(measured, main, kinds)
+    return _test({name: arrays for name, arrays in analyses.items() if name != TRANSFER_VS_DISTANCE}, resampling)
 
 
 def _build_analyses(measured: Measurements, main: pd.DataFrame, kinds: list[str]) -> dict[str, PairArrays]:
@@ -91,7 +103,7 @@ def _build_analyses(measured: Measurements, main: pd.DataFrame, kinds: list[str]
 def _test(analyses: dict[str, PairArrays], resampling: Resampling) -> pd.DataFrame:
     tests = []
     for name, arrays in analyses.items():
-        permuted = restrict_to_square(arrays) if name == IMPACT_VS_TRANSFER else arrays
+        permuted = restrict_to_complete(arrays) if name == IMPACT_VS_TRANSFER else arrays
         table = infer_associations(arrays, permuted, resampling)
         tests.append(table.assign(analysis=name, layer=_layer(table), controls=", ".join(arrays.control_labels)))
     return pd.concat(tests, ignore_index=True) if tests else pd.DataFrame(columns=list(CORRELATIONS_OUTCOMES))
@@ -118,6 +130,23 @@ def _fit_models(analyses: dict[str, PairArrays]) -> pd.DataFrame:
         rows.append(labels | fit_mixed_model(arrays.cell_predictors[k], arrays.outcomes[m], *arrays.cells))
     table = pd.DataFrame(rows, columns=[name for name in MIXED_MODELS if name != "layer"])
     return table.assign(layer=_layer(table))[list(MIXED_MODELS)]
+
+
+def _share_variance(main: pd.DataFrame) -> pd.DataFrame:
+    """Say what the variance of impact at every layer, and of every way to express transfer, consists of."""
+    between = main[~main["is_in_language"]]
+    outcomes = [("impact", label, rows) for label, rows in between.groupby("layer_label")]
+    outcomes += [(name, "", between[between["layer_label"] == MEAN_LABEL]) for name in OUTCOMES]
+    rows = []
+    for outcome, label, own in outcomes:
+        own = own.dropna(subset=outcome)
+        if len(own):
+            cells = (own[side].factorize()[0] for side in LANGUAGE_PAIR)
+            shares = variance_shares(own[outcome].to_numpy(float), *cells)
+            key = {"outcome": outcome, "layer_label": label, "n_pairs": len(own)}
+            rows.append(key | dict(zip(("source", "target", "rest"), shares, strict=True)))
+    table = pd.DataFrame(rows, columns=[name for name in VARIANCE_SHARES if name != "layer"])
+    return table.assign(layer=_layer(table))[list(VARIANCE_SHARES)]
 
 
 def _track(jobs: Iterable, what: str) -> Iterable:

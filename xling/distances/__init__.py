@@ -6,13 +6,14 @@
 from xling.distances.controls import controls_table, language_facts
 from xling.distances.matrices import KINDS
 from xling.distances.measured import representation_distance, representation_distances, vocabulary_overlap_distances
-from xling.distances.result import Distances, DistanceWarning, MacrolanguageWarning, PlaceholderWarning
+from xling.distances.result import CodeWarning, Distances, DistanceWarning, MacrolanguageWarning, PlaceholderWarning
 from xling.distances.sources import SOURCES, compute_distances, distance_table
 from xling.distances.user_tables import load_distances, load_pretraining_sizes
 
 __all__ = [
     "KINDS",
     "SOURCES",
+    "CodeWarning",
     "DistanceWarning",
     "Distances",
     "MacrolanguageWarning",

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from xling.distances import codes, uriel
+from xling.distances.tags import read_tag
 from xling.distances.user_tables import sizes_of
 
 INDO_EUROPEAN = "Indo-European"
@@ -43,7 +44,9 @@ def language_facts(
     families = [family_of(code) for code in resolved]
     sizes = sizes_of(pretraining_size, languages)
     facts = {
-        "script": [script_of(code) for code in resolved],
+        "script": [
+            _one_han(read_tag(label).script) or script_of(code) for label, code in zip(languages, resolved, strict=True)
+        ],
         "family": families,
         "is_indo_european": [np.nan if family is None else float(family == INDO_EUROPEAN) for family in families],
         "pretraining_size": [sizes.get(language, np.nan) for language in languages],
@@ -81,7 +84,10 @@ def controls_table(
 
 def script_of(code: str) -> str | None:
     """The likely script of an ISO 639-3 code as its ISO 15924 code; None where CLDR has none."""
-    script = _scripts().get(code)
+    return _one_han(_scripts().get(code))
+
+
+def _one_han(script: str | None) -> str | None:
     return "Hani" if script in ("Hans", "Hant") else script
 
 

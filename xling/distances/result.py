@@ -14,6 +14,10 @@ class DistanceWarning(UserWarning):
     """Something about distances that a careful reader would want to know; base of the warnings below."""
 
 
+class CodeWarning(DistanceWarning):
+    """A label was read down to a language code, or means something else in another data set."""
+
+
 class MacrolanguageWarning(DistanceWarning):
     """A macrolanguage was asked for, whose row in URIEL mixes several languages."""
 

@@ -21,7 +21,8 @@ import pandas as pd
 
 from xling.distances import codes, formulas, uriel
 from xling.distances.matrices import KINDS, compute_matrix
-from xling.distances.result import Distances, MacrolanguageWarning, Matrix, PlaceholderWarning
+from xling.distances.result import CodeWarning, Distances, MacrolanguageWarning, Matrix, PlaceholderWarning
+from xling.distances.tags import describe_readings, is_tag
 from xling.distances.urielplus import compute_urielplus_distances
 from xling.errors import XlingValueError, close_matches
 
@@ -39,7 +40,7 @@ def compute_distances(kinds: str | Iterable[str], languages: Iterable[str], sour
 
     Args:
         kinds: one or more of KINDS; URIEL+ has morphological and script besides.
-        languages: ISO 639-1 or ISO 639-3 codes of any languages in URIEL, each once.
+        languages: ISO 639-1 or ISO 639-3 codes, Glottocodes or tags of any languages in URIEL, each once.
         source: one of SOURCES.
 
     Returns:
@@ -52,6 +53,7 @@ def compute_distances(kinds: str | Iterable[str], languages: Iterable[str], sour
 
     Warns:
         PlaceholderWarning: source `paper`, with the number of placeholder pairs.
+        CodeWarning: labels were read down to a language code, two of them to one, or ``als`` is among them.
         MacrolanguageWarning: a macrolanguage code was given; names the individual code to use.
 
     >>> compute_distances("genetic", ["en", "de", "fr"]).values["genetic"].loc["en"].tolist()
@@ -65,6 +67,7 @@ def compute_distances(kinds: str | Iterable[str], languages: Iterable[str], sour
     if source == "urielplus":
         return compute_urielplus_distances(kinds, languages)
     distances = Distances.from_matrices(source, languages, {kind: _fill(kind, resolved, source) for kind in kinds})
+    _warn_of_codes(languages, resolved)
     _warn_of_macrolanguages(languages, resolved, source)
     _warn_of_placeholders(distances)
     return distances
@@ -102,16 +105,31 @@ def _fill(kind: str, resolved: list[str], source: str) -> Matrix:
         return matrix._replace(values=stored)
     if source == "individual":
         role = "language" if kind in ("genetic", "geographic") else "typology"
-        resolved = [getattr(codes.individual_of(code), role) for code in resolved]
+        resolved = [getattr(own, role) for own in codes.individuals_of(resolved)]
     matrix = compute_matrix(kind, resolved)
     values = np.where(matrix.placeholders, np.nan, np.round(matrix.values, 4))
     return Matrix(values, matrix.coverage, np.zeros_like(matrix.placeholders))
 
 
+def _warn_of_codes(languages: list[str], resolved: list[str]) -> None:
+    """Say how labels were read that are no plain codes, which of them are one language, and what ``als`` is."""
+    read = describe_readings(languages)
+    notes = [f"labels were read down to their language: {read}"] if read else []
+    twice = {code: [a for a, b in zip(languages, resolved, strict=True) if b == code] for code in set(resolved)}
+    same = [" and ".join(labels) for labels in twice.values() if len(labels) > 1 and any(map(is_tag, labels))]
+    if same:
+        notes.append(f"{'; '.join(sorted(same))} are one language to URIEL, at distance 0")
+    if "als" in languages:
+        notes.append("als is Tosk Albanian, as in ISO 639-3; in WikiANN it is Alemannic: call that gsw")
+    for note in notes:
+        warnings.warn(note, CodeWarning, stacklevel=3)
+
+
 def _warn_of_macrolanguages(languages: list[str], resolved: list[str], source: str) -> None:
     macrolanguages = codes.macrolanguage_members()
     found = [pair for pair in zip(languages, resolved, strict=True) if pair[1] in macrolanguages]
-    advice = ", ".join(_phrase_individual(label, code) for label, code in found)
+    standing_in = dict(zip(resolved, codes.individuals_of(resolved), strict=True))
+    advice = ", ".join(_phrase_individual(label, standing_in[code]) for label, code in found)
     if found and source == "individual":
         log.info("Individual languages stand in for macrolanguages: %s", advice)
     elif found:
@@ -123,8 +141,8 @@ def _warn_of_macrolanguages(languages: list[str], resolved: list[str], source: s
         )
 
 
-def _phrase_individual(label: str, code: str) -> str:
-    language, typology = codes.individual_of(code)
+def _phrase_individual(label: str, individual: codes.Individual) -> str:
+    language, typology = individual
     return f"{label} -> {language}" + (f", for typology {typology}" if typology != language else "")
 
 

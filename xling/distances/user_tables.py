@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from xling.distances.codes import letter_codes
+from xling.distances.codes import plain_code
 from xling.distances.result import COVERAGE_SUFFIX, Distances, Matrix
 from xling.errors import CorruptArtefactError, MissingFileError, XlingValueError, close_matches
 
@@ -134,15 +134,15 @@ def _numbers(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
 
 
 def _select(square: pd.DataFrame, languages: list[str], path: Path) -> pd.DataFrame:
-    labels = {_key(label): label for label in square.index}
+    labels = {_key(label): label for label in square.index} | {label: label for label in square.index}
     for language in languages:
-        if _key(language) not in labels:
+        if language not in labels and _key(language) not in labels:
             known = [str(label) for label in square.index]
             raise XlingValueError(
                 f"expected distances for {language!r} in {path}, which has {', '.join(known[:20])}"
                 f"{', ...' if len(known) > 20 else ''}; add it or leave it out of the study"
             )
-    wanted = [labels[_key(language)] for language in languages]
+    wanted = [labels.get(language) or labels[_key(language)] for language in languages]
     return square.loc[wanted, wanted]
 
 
@@ -159,7 +159,10 @@ def _checked(square: pd.DataFrame, kind: str, path: Path) -> np.ndarray:
 
 
 def _key(label: str) -> str:
-    return letter_codes().get(str(label).lower(), str(label).lower())
+    try:
+        return plain_code(label)
+    except XlingValueError:  # a table may have rows for labels that are no single language
+        return str(label).lower()
 
 
 def sizes_of(sizes: Mapping[str, float] | str | Path | None, languages: list[str]) -> dict[str, float]:

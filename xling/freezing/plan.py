@@ -4,13 +4,12 @@ Layer 0 is the whole embedding module, layer i the i-th block (see :mod:`xling.m
 function in :mod:`xling.freezing.strategies`.
 """
 
-import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from xling.errors import XlingValueError, close_matches
-from xling.freezing.strategies import STRATEGIES, marked
+from xling.errors import XlingValueError
+from xling.freezing.strategies import STRATEGIES, Strategy, marked
 from xling.models.spec import DROPOUT
 
 
@@ -20,25 +19,25 @@ class FreezePlan:
 
     Attributes:
         name: for run directories, e.g. ``bottom_3``.
-        strategy: key of ``STRATEGIES``.
+        strategy: a name in ``STRATEGIES``, ``package.module:name``, or a :class:`Strategy`.
         dropout: ``active`` inside frozen layers, as in the paper, or ``off``.
         options: what the strategy takes.
     """
 
     name: str
-    strategy: str
+    strategy: str | Strategy
     dropout: str = "active"
     options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def word_embeddings(self) -> bool:
         """Whether the word-piece table is frozen alone; that is no layer."""
-        return STRATEGIES[self.strategy].word_embeddings
+        return STRATEGIES.find(self.strategy).word_embeddings
 
     @property
     def adapts(self) -> bool:
         """Whether the encoder is frozen as a whole and low-rank adapters inside it train, see :mod:`xling.freezing.lora`."""
-        return STRATEGIES[self.strategy].adapts
+        return STRATEGIES.find(self.strategy).adapts
 
     def layers_of(self, n_layers: int) -> tuple[int, ...]:
         """Frozen layers of an encoder of `n_layers` blocks, ascending.
@@ -46,14 +45,14 @@ class FreezePlan:
         Raises:
             XlingValueError: a layer or count that such an encoder does not have.
         """
-        return tuple(STRATEGIES[self.strategy].layers(n_layers, **self.options))
+        return tuple(STRATEGIES.find(self.strategy).layers(n_layers, **self.options))
 
 
-def plan_freezing(strategy: str, dropout: str = "active", **options: Any) -> FreezePlan:
+def plan_freezing(strategy: str | Strategy, dropout: str = "active", **options: Any) -> FreezePlan:
     """Check the settings of ``conf/freeze`` and name them; needs no encoder.
 
     Args:
-        strategy: key of ``STRATEGIES``.
+        strategy: a name in ``STRATEGIES``, ``package.module:name``, or a :class:`Strategy`.
         dropout: ``active`` or ``off``, inside frozen layers.
         options: what the strategy takes.
 
@@ -64,20 +63,16 @@ def plan_freezing(strategy: str, dropout: str = "active", **options: Any) -> Fre
     >>> plan.name, plan.layers_of(12)
     ('bottom_3_no_embeddings', (1, 2, 3))
     """
-    if strategy not in STRATEGIES:
-        raise XlingValueError(
-            f"unknown freezing strategy {strategy!r}; expected {', '.join(STRATEGIES)}"
-            f"{close_matches(strategy, STRATEGIES)}"
-        )
+    found = STRATEGIES.find(strategy)
     if dropout not in DROPOUT:
         raise XlingValueError(f"expected freeze.dropout to be {' or '.join(DROPOUT)}, got {dropout!r}")
-    name = STRATEGIES[strategy].name
     try:
-        inspect.signature(name).bind(**options)
+        complete = found.complete(options)
     except TypeError as error:
-        takes = ", ".join(inspect.signature(name).parameters) or "no settings"
+        takes = ", ".join(found.settings) or "no settings"
         raise XlingValueError(f"freezing strategy {strategy} takes {takes}, got {', '.join(options)}") from error
-    return FreezePlan(marked(name(**options), "dropout_off", dropout == "off"), strategy, dropout, options)
+    name = marked(found.name(**complete), "dropout_off", dropout == "off")
+    return FreezePlan(name, strategy, dropout, options)
 
 
 def saves_no_backward(plan: FreezePlan, n_layers: int) -> bool:

@@ -1,15 +1,18 @@
 """What each freezing strategy takes: one function of the encoder's depth, and one rule that names it with its settings.
 
-A new strategy is a function here, an entry of ``STRATEGIES`` and a file in ``conf/freeze``.
+A new strategy of this package is a function here, an entry of ``STRATEGIES`` and a file in ``conf/freeze``; one of another
+package needs no change here, see :mod:`xling.registry`.
 """
 
+import inspect
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from xling.errors import CorruptArtefactError, XlingValueError, close_matches
 from xling.models.layers import check_layer
+from xling.registry import Registry
 from xling.storage.atomic import read_json
 
 
@@ -97,19 +100,61 @@ def guided(n_layers: int, suggestion: str, distance: str = "genetic") -> list[in
     return named_layers(n_layers, layers[distance])
 
 
-def adapted_layers(n_layers: int, **options: Any) -> list[int]:
+def adapted_layers(
+    n_layers: int,
+    r: int = 8,
+    alpha: float | None = None,
+    target_modules: Sequence[str] | str | None = None,
+    adapter_dropout: float = 0.0,
+) -> list[int]:
     """None: with adapters every layer's weights are frozen, and yet what it computes may change."""
     return []
 
 
 @dataclass(frozen=True)
 class Strategy:
-    """Which layers a strategy takes, and how it is named with its settings."""
+    """Which layers a strategy takes, and how it is named with its settings.
+
+    Attributes:
+        layers: function of the number of blocks and the strategy's settings: the frozen layers, ascending. Its signature is
+            what the strategy takes: ``freeze.<setting>``.
+        name: function of the same settings, all of them given: the name of the run's folder, e.g. ``bottom_3``. It may end
+            in ``**_`` where not all settings belong in the name.
+        word_embeddings: whether the table of word pieces is frozen alone; that is no layer.
+        adapts: whether the encoder is frozen as a whole and low-rank adapters inside it train.
+
+    Raises:
+        XlingValueError: `name` takes other settings than `layers`.
+    """
 
     layers: Callable[..., list[int]]
     name: Callable[..., str]
     word_embeddings: bool = False
     adapts: bool = False
+
+    def __post_init__(self) -> None:
+        try:
+            inspect.signature(self.name).bind(**dict.fromkeys(self.settings))
+        except TypeError as error:
+            raise XlingValueError(
+                f"expected the rule that names a strategy to take what its layers are chosen by, {', '.join(self.settings)}; "
+                f"{error}"
+            ) from error
+
+    @property
+    def settings(self) -> dict[str, inspect.Parameter]:
+        """What the strategy takes beside the number of blocks."""
+        return dict(list(inspect.signature(self.layers).parameters.items())[1:])
+
+    def complete(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Fill in the settings that `options` leaves at their usual value.
+
+        Raises:
+            TypeError: a setting that the strategy does not take, or one that is missing.
+        """
+        bound = inspect.signature(self.layers).bind(0, **options)
+        bound.apply_defaults()
+        return dict(list(bound.arguments.items())[1:])
 
 
 def marked(name: str, mark: str, is_marked: bool) -> str:
@@ -117,12 +162,7 @@ def marked(name: str, mark: str, is_marked: bool) -> str:
     return f"{name}_{mark}" if is_marked else name
 
 
-def _name_lora(
-    r: int = 8,
-    alpha: float | None = None,
-    target_modules: Sequence[str] | str | None = None,
-    adapter_dropout: float = 0.0,
-) -> str:
+def _name_lora(r: int, alpha: float | None, target_modules: Sequence[str] | str | None, adapter_dropout: float) -> str:
     """E.g. ``lora_r8``; what differs from the usual choice (alpha = 2 r, queries and values, no dropout) follows."""
     if isinstance(r, bool) or not isinstance(r, int) or r < 1:
         raise XlingValueError(f"expected freeze.r, the rank of the adapters, to be a whole number from 1, got {r!r}")
@@ -131,19 +171,26 @@ def _name_lora(
     return "_".join([*parts, *([f"dropout{adapter_dropout:g}"] if adapter_dropout else [])])
 
 
-STRATEGIES = {
-    "none": Strategy(no_layers, lambda: "none"),
-    "embeddings": Strategy(embeddings_alone, lambda: "embeddings"),
-    "word_embeddings": Strategy(no_layers, lambda: "word_embeddings", word_embeddings=True),
-    "bottom_k": Strategy(bottom_k, lambda k, embeddings=True: marked(f"bottom_{k}", "no_embeddings", not embeddings)),
-    "top_k": Strategy(top_k, lambda k: f"top_{k}"),
-    "layers": Strategy(named_layers, lambda layers: "_".join(map(str, ["layers", *sorted(set(layers))]))),
-    "random_k": Strategy(
-        random_k, lambda k, seed, embeddings=False: marked(f"random_{k}_seed{seed}", "embeddings", embeddings)
-    ),
-    "guided": Strategy(guided, lambda suggestion, distance="genetic": f"guided_{distance}"),
-    "lora": Strategy(adapted_layers, _name_lora, adapts=True),
-}
+STRATEGIES: Registry[Strategy] = Registry(
+    "freezing strategy",
+    "xling.strategies",
+    {
+        "none": Strategy(no_layers, lambda: "none"),
+        "embeddings": Strategy(embeddings_alone, lambda: "embeddings"),
+        "word_embeddings": Strategy(no_layers, lambda: "word_embeddings", word_embeddings=True),
+        "bottom_k": Strategy(bottom_k, lambda k, embeddings: marked(f"bottom_{k}", "no_embeddings", not embeddings)),
+        "top_k": Strategy(top_k, lambda k: f"top_{k}"),
+        "layers": Strategy(named_layers, lambda layers: "_".join(map(str, ["layers", *sorted(set(layers))]))),
+        "random_k": Strategy(
+            random_k, lambda k, seed, embeddings: marked(f"random_{k}_seed{seed}", "embeddings", embeddings)
+        ),
+        "guided": Strategy(guided, lambda distance, **_: f"guided_{distance}"),
+        "lora": Strategy(adapted_layers, _name_lora, adapts=True),
+    },
+    lambda found: isinstance(found, Strategy),
+    "a xling.freezing.Strategy",
+)
+"""By name; other packages add theirs as entry points of the group ``xling.strategies``."""
 
 
 def _check_count(k: int, n_layers: int) -> None:

@@ -64,7 +64,7 @@ def joined_processes(trainer: Placement) -> Iterator[None]:
         yield
         return
     _start(strategy)
-    _speak_from(logging.INFO if is_first() else logging.ERROR)
+    _speak_from(logging.INFO if is_rank_zero() else logging.ERROR)
     try:
         yield
     except BaseException as error:
@@ -72,7 +72,7 @@ def joined_processes(trainer: Placement) -> Iterator[None]:
             _end_others(strategy, error)
         raise
     finally:
-        if not is_first():  # how the run ended is for process 0 to say
+        if not is_rank_zero():  # how the run ended is for process 0 to say
             _speak_from(logging.CRITICAL)
 
 
@@ -86,12 +86,12 @@ def rank() -> int:
     return torch.distributed.get_rank() if _is_connected() else 0
 
 
-def is_first() -> bool:
+def is_rank_zero() -> bool:
     """Whether this process decides, writes and speaks."""
     return rank() == 0
 
 
-def first(function: Callable[[], T]) -> T:
+def on_rank_zero(function: Callable[[], T]) -> T:
     """Run `function` in process 0 and give its result, or raise its error, in every process.
 
     Args:
@@ -102,7 +102,7 @@ def first(function: Callable[[], T]) -> T:
     """
     if not _is_connected():
         return function()
-    outcome = [_attempt(function) if is_first() else None]
+    outcome = [_attempt(function) if is_rank_zero() else None]
     torch.distributed.broadcast_object_list(outcome)
     result, error = outcome[0]
     if error is not None:
@@ -110,7 +110,7 @@ def first(function: Callable[[], T]) -> T:
     return result
 
 
-def together(function: Callable[[], T]) -> T:
+def on_every_rank(function: Callable[[], T]) -> T:
     """Run `function` in every process; if it fails in any, raise the first such error in all.
 
     Raises:
@@ -128,10 +128,10 @@ def together(function: Callable[[], T]) -> T:
 
 
 @contextmanager
-def only_first(manager: AbstractContextManager) -> Iterator[None]:
+def entered_on_rank_zero(manager: AbstractContextManager) -> Iterator[None]:
     """Enter `manager` in process 0; if it cannot be entered there, all raise."""
     with ExitStack() as stack:
-        first(lambda: stack.enter_context(manager) and None)
+        on_rank_zero(lambda: stack.enter_context(manager) and None)
         yield
 
 

@@ -1,11 +1,13 @@
 """One vector per example, or per word, out of a hidden state."""
 
-from collections.abc import Iterable
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from xling.errors import XlingValueError, close_matches
+from xling.errors import XlingValueError
+from xling.registry import Registry
 
 
 def masked_mean(hidden_states: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -96,32 +98,35 @@ def _starts(word_ids: Tensor) -> Tensor:
     return (word_ids >= 0) & (word_ids != before)
 
 
-POOLINGS = {"mean": masked_mean, "cls": first_token, "flatten": flatten}
+Pooling = Callable[[Tensor, Any], Tensor]
+"""Function of hidden states and a padding mask (a row per example), or of hidden states and word ids (a row per word)."""
+
+POOLINGS: Registry[Pooling] = Registry(
+    "pooling", "xling.poolings", {"mean": masked_mean, "cls": first_token, "flatten": flatten}
+)
 """Name -> function of hidden states and padding mask: a row per example."""
 
-WORD_POOLINGS = {"word": first_piece, "word_mean": mean_of_pieces}
+WORD_POOLINGS: Registry[Pooling] = Registry(
+    "pooling of words", "xling.word_poolings", {"word": first_piece, "word_mean": mean_of_pieces}
+)
 """Name -> function of hidden states and word ids: a row per word."""
 
 
-def get_probe_pooling(name: str):
+def get_probe_pooling(name: str | Pooling) -> Pooling:
     """Find a pooling by name, one per example or one per word.
 
     Raises:
         XlingValueError: there is none of that name.
     """
-    return WORD_POOLINGS[name] if name in WORD_POOLINGS else get_pooling(name, [*POOLINGS, *WORD_POOLINGS])
+    if name in WORD_POOLINGS:
+        return WORD_POOLINGS.find(name)
+    return Registry(POOLINGS.kind, POOLINGS.group, POOLINGS.own | WORD_POOLINGS.own).find(name)
 
 
-def get_pooling(name: str, known: Iterable[str] = POOLINGS):
-    """Find a pooling of examples by name.
-
-    Args:
-        name: in :data:`POOLINGS`.
-        known: what the error names.
+def get_pooling(name: str | Pooling) -> Pooling:
+    """Find a pooling of examples by its name, as ``package.module:name``, or give the function itself.
 
     Raises:
         XlingValueError: there is none of that name.
     """
-    if name not in POOLINGS:
-        raise XlingValueError(f"unknown pooling {name!r}; expected {', '.join(known)}{close_matches(name, known)}")
-    return POOLINGS[name]
+    return POOLINGS.find(name)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from xling.errors import XlingValueError, close_matches
+from xling.registry import Registry
 from xling.similarity import jackknife_cka, shuffled_null
 from xling.similarity.result import UndefinedSimilarityError
 
@@ -39,25 +39,22 @@ def influence(x: Tensor, y: Tensor, groups: Tensor) -> Columns:
     return {"influence_group": group, "influence": -value}
 
 
-UNCERTAINTY: dict[str, Callable[[Tensor, Tensor, Tensor], Columns]] = {
-    "jackknife": jackknife,
-    "shuffled": shuffled,
-    "influence": influence,
-}
-"""Name -> function of base rows [n, hidden], present rows [n, hidden] and a group id per row [n]."""
+Uncertainty = Callable[[Tensor, Tensor, Tensor], Columns]
+"""Function of base rows [n, hidden], present rows [n, hidden] and a group id per row [n]."""
+
+UNCERTAINTY: Registry[Uncertainty] = Registry(
+    "uncertainty", "xling.uncertainties", {"jackknife": jackknife, "shuffled": shuffled, "influence": influence}
+)
+"""By name; other packages add theirs as entry points of the group ``xling.uncertainties``."""
 
 
-def get_uncertainty(name: str) -> Callable[[Tensor, Tensor, Tensor], Columns]:
-    """Find one by name.
+def get_uncertainty(name: str | Uncertainty) -> Uncertainty:
+    """Find one by name, by ``package.module:name``, or give the function itself.
 
     Raises:
         XlingValueError: there is none of that name.
     """
-    if name not in UNCERTAINTY:
-        raise XlingValueError(
-            f"unknown uncertainty {name!r}; expected {', '.join(UNCERTAINTY)}{close_matches(name, UNCERTAINTY)}"
-        )
-    return UNCERTAINTY[name]
+    return UNCERTAINTY.find(name)
 
 
 def evaluate_uncertainty(names: list[str], x: Tensor, y: Tensor, groups: Tensor) -> dict[str, Any]:
@@ -71,7 +68,7 @@ def evaluate_uncertainty(names: list[str], x: Tensor, y: Tensor, groups: Tensor)
     columns: dict[str, Any] = {}
     for name in names:
         try:
-            columns |= UNCERTAINTY[name](x, y, groups)
+            columns |= get_uncertainty(name)(x, y, groups)
         except UndefinedSimilarityError:
             return {}
     return columns

@@ -19,15 +19,17 @@ CSS_PIXELS_PER_INCH = 96
 HEADINGS = {
     "layer_label": "layer",
     "n_pairs": "n pairs",
-    "pearson_r": "r",
+    "pearson_r": "r raw",
     "spearman_rho": "ρ",
     "ci_low": "95 % CI low",
     "ci_high": "95 % CI high",
-    "p_qap_pearson": "p QAP (r)",
+    "p_qap": "p QAP",
+    "p_qap_pearson": "p QAP (raw)",
+    "p_max_t_pearson": "p family-wise (raw)",
     "p_qap_spearman": "p QAP (ρ)",
     "p_max_t": "p family-wise",
     "p_bh": "p BH",
-    "p_pearson": "p (r)",
+    "p_pearson": "p (r raw)",
     "p_spearman": "p (ρ)",
     "p_qap_demeaned": "p QAP (demeaned)",
     "p_qap_partial": "p QAP (partial)",
@@ -106,8 +108,8 @@ def data_uri(svg: str) -> str:
 def heading(column: str) -> str:
     """Head a table's column in words.
 
-    >>> heading("pearson_r"), heading("n_reference_sets")
-    ('r', 'n reference sets')
+    >>> heading("spearman_rho"), heading("n_reference_sets")
+    ('ρ', 'n reference sets')
     """
     return HEADINGS.get(column, column.replace("_", " "))
 

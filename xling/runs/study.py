@@ -10,6 +10,7 @@ from pandas.api.types import union_categoricals
 
 from xling.errors import MissingFileError, XlingError
 from xling.runs.directory import CONFIG_FILE, MANIFEST_FILE, RunDirectory
+from xling.runs.measures import to_long
 from xling.runs.tables import (
     ALIGNMENT,
     ALIGNMENT_FILE,
@@ -17,7 +18,6 @@ from xling.runs.tables import (
     PREDICTIONS,
     PREDICTIONS_FILE,
     TRANSFER_FILE,
-    with_estimation,
 )
 
 
@@ -104,9 +104,10 @@ def _load_run(run: RunDirectory) -> tuple[dict, list[pd.DataFrame]]:
         raise MissingFileError("the run is not complete (no manifest)")
     manifest = run.read_manifest()
     impact, transfer = (pd.read_parquet(run.path / name) for name in (IMPACT_FILE, TRANSFER_FILE))
+    impact = impact if "measure" in impact else to_long(impact)
     alignment = run.path / ALIGNMENT_FILE
     return manifest, [
-        with_estimation(impact),
+        impact,
         _with_score(transfer),
         pd.read_parquet(alignment) if alignment.is_file() else pd.DataFrame(columns=list(ALIGNMENT)),
     ]

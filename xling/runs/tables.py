@@ -1,10 +1,8 @@
 """The tables a run writes and the analysis reads: names of files and columns, in one place.
 
-One row of ``transfer`` is one target language at one validation; one row of ``impact`` is one layer of it.
+One row of ``transfer`` is one target language at one validation; one row of ``impact`` is one layer of it by one measure.
 A missing number is NaN and its row says why in `reason`.
 """
-
-import pandas as pd
 
 IMPACT_FILE = "impact.parquet"
 TRANSFER_FILE = "transfer.parquet"
@@ -36,48 +34,28 @@ TRANSFER_ALWAYS = tuple(name for name in TRANSFER if name != "reason")
 """Columns that every analysis needs; runs before 0.2 wrote no others."""
 
 
-ESTIMATION = {
-    "n_groups": "number of groups of dependent examples among them; as many as examples where nobody said any",
-    "estimator": "of impact: cka_grouped, debiased over groups, or cka_debiased, over single rows; one if n_groups = n_examples",
-    "impact_debiased": "1 - linear CKA debiased over single rows, which is right where they are independent",
+IMPACT = KEYS | {
+    "layer": "0 = embedding output, i = hidden_states[i] = output of encoder block i",
+    "is_frozen": "the layer's parameters received no gradient",
+    "measure": "the similarity that impact is made of, e.g. cka_grouped, cka_debiased, cka_biased, svcca",
+    "n_examples": "number of probe examples compared",
+    "n_groups": "number of groups of dependent examples among them; as many as examples where nobody said any; NaN in 0.1.0",
+    "impact": "1 - this similarity of base and fine-tuned representations",
+    "reason": "why impact is NaN, else empty",
 }
-"""Columns that runs before 0.2 did not write: their impact is that over single rows."""
-
-IMPACT = (
-    KEYS
-    | {
-        "layer": "0 = embedding output, i = hidden_states[i] = output of encoder block i",
-        "is_frozen": "the layer's parameters received no gradient",
-        "n_examples": "number of probe examples compared",
-        "impact": "1 - debiased linear CKA between base and fine-tuned representations, by the estimator named",
-        "impact_biased": "1 - biased linear CKA, the paper's estimator",
-        "reason": "why impact is NaN, else empty",
-    }
-    | ESTIMATION
-)
-"""Further columns follow: measures by their own name (similarity, not impact); with probe.uncertainty impact_se, impact_low,
-impact_high (95 % jackknife interval over groups), null_cka_mean, null_cka_q95, null_p_value, influence_group, influence."""
-
-IMPACT_ALWAYS = tuple(name for name in IMPACT if name not in ESTIMATION)
-"""Columns that every analysis needs; runs before 0.2 wrote no others."""
-
-
-def with_estimation(impact: pd.DataFrame) -> pd.DataFrame:
-    """The impact table with :data:`ESTIMATION`, filled where rows are from before they were written."""
-    impact = impact.reindex(columns=[*impact.columns, *(name for name in ESTIMATION if name not in impact)])
-    is_old = impact["estimator"].isna()
-    filled = impact["impact_debiased"].astype(float).mask(is_old, impact["impact"])
-    return impact.assign(estimator=impact["estimator"].mask(is_old, "cka_debiased"), impact_debiased=filled)
-
+"""One row per layer and measure. Further columns follow on the rows of the main measure, the first of each layer: with
+probe.uncertainty impact_se, impact_low, impact_high (95 % jackknife interval over groups), null_cka_mean, null_cka_q95,
+null_p_value, influence_group, influence. Version 0.1.0 wrote measures side by side; :func:`xling.runs.study.load_study` reads
+both."""
 
 ALIGNMENT = KEYS | {
     "layer": IMPACT["layer"],
     "n_examples": "number of parallel examples compared",
-    "n_groups": ESTIMATION["n_groups"],
+    "n_groups": IMPACT["n_groups"],
     "reason": "why a measure is NaN, else empty",
 }
 """Similarity of the source's and the target's representations of the same examples; measures follow by name: cka_grouped first
-where groups are known. Runs before 0.2 wrote neither it nor n_groups."""
+where groups are known."""
 
 
 PREDICTIONS = KEYS | {

@@ -8,7 +8,8 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from xling.errors import XlingValueError, close_matches
+from xling.errors import XlingValueError
+from xling.registry import Registry
 from xling.similarity.centred import Centred, centred_layer
 from xling.similarity.cka import centred_cka
 from xling.similarity.correlation import anc, mean_cca, procrustes, pwcca, svcca
@@ -158,17 +159,20 @@ _ALL = (
     Measure("mutual_knn", _ROTATIONAL, of_centred_rows=mutual_knn),
 )
 
-MEASURES: dict[str, Measure] = {measure.name: measure for measure in _ALL}
+MEASURES: Registry[Measure] = Registry(
+    "similarity measure",
+    "xling.measures",
+    {measure.name: measure for measure in _ALL},
+    lambda found: isinstance(found, Measure),
+    "a xling.similarity.Measure",
+)
+"""By name; other packages add theirs as entry points of the group ``xling.measures``."""
 
 
-def get_measure(name: str) -> Measure:
-    """The measure of that name.
+def get_measure(name: str | Measure) -> Measure:
+    """The measure of that name, of ``package.module:name``, or the one given.
 
     Raises:
         XlingValueError: no such measure.
     """
-    if name not in MEASURES:
-        raise XlingValueError(
-            f"unknown similarity measure {name!r}{close_matches(name, MEASURES)}; choose from {', '.join(MEASURES)}"
-        )
-    return MEASURES[name]
+    return MEASURES.find(name)

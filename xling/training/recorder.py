@@ -10,17 +10,16 @@ from xling.callbacks._batches import epochs_completed
 from xling.callbacks.alignment import AlignmentMonitor
 from xling.callbacks.impact import ImpactMonitor
 from xling.runs.directory import RunDirectory
+from xling.runs.measures import to_long
 from xling.runs.tables import (
     ALIGNMENT,
     ALIGNMENT_FILE,
-    IMPACT,
     IMPACT_FILE,
     KEYS,
     PREDICTIONS,
     PREDICTIONS_FILE,
     TRANSFER,
     TRANSFER_FILE,
-    with_estimation,
 )
 
 
@@ -92,10 +91,12 @@ class RunRecorder(pl.Callback):
             self.predictions = _compact(pd.concat(frames, ignore_index=True))
 
     def impact_frame(self) -> pd.DataFrame:
-        """The monitor's records with this run's keys; columns of :data:`xling.runs.tables.IMPACT`, then other measures."""
-        frame = self._frame(self.monitor.records, IMPACT)
-        frame["is_frozen"] = frame["layer"].isin(self.frozen_layers)
-        return with_estimation(frame)  # a run resumed from before has rows without
+        """The monitor's records with this run's keys, long; columns of :data:`xling.runs.tables.IMPACT` first."""
+        rows = [self._keys(record["loader"]) | record for record in self.monitor.records]
+        frame = pd.DataFrame(rows).drop(columns=["loader", "label"], errors="ignore")
+        if not frame.empty:
+            frame["is_frozen"] = frame["layer"].isin(self.frozen_layers)
+        return to_long(frame, tuple(name for name in self.monitor.measures if not name.startswith("cka_")))
 
     def _frame(self, records: list[dict[str, Any]], documented: dict[str, str]) -> pd.DataFrame:
         """Records under this run's keys: documented columns first, then measures by name."""

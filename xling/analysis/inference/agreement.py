@@ -4,31 +4,33 @@ Both questions keep one study as it is and relabel the languages of the other, s
 stays together. References as in :mod:`xling.analysis.inference.qap`.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from xling.analysis.inference.arrays import PairArrays
+from xling.analysis.inference.complete_design import largest_complete_part
 from xling.analysis.inference.correlations import correlate
-from xling.analysis.inference.qap import (
-    MIN_LANGUAGES,
-    Permutations,
+from xling.analysis.inference.demeaned import correlate_demeaned, leaves_pairs
+from xling.analysis.inference.mixed_models import two_way_design
+from xling.analysis.inference.null_correlations import null_correlations
+from xling.analysis.inference.permutations import (
+    MIN_ARRANGEMENTS,
+    count_arrangements,
     draw_permutations,
     has_data,
-    largest_complete_square,
-    null_correlations,
-    permutation_p,
+    keep_in_place,
+    language_roles,
 )
+from xling.analysis.inference.qap import permutation_p
 from xling.analysis.inputs.measurements import Resampling
 
 MIN_CELLS = 3
-NO_PERMUTATION = (
-    f"neither a complete square nor a complete rectangle of at least {MIN_LANGUAGES} languages to permute is shared"
-)
+NO_PERMUTATION = f"what both have measured leaves fewer than {MIN_ARRANGEMENTS} arrangements of the languages"
 
 
-def map_of(arrays: PairArrays) -> np.ndarray:
+def map_of(arrays: PairArrays, demeaned: bool) -> np.ndarray:
     """Correlate every predictor with every outcome, float64 ``[n_predictors, n_outcomes]``, NaN = undefined."""
+    if demeaned:
+        return correlate_demeaned(arrays.cell_predictors, arrays.outcomes, *arrays.cells)
     return correlate(arrays.cell_predictors, arrays.outcomes)
 
 
@@ -37,6 +39,7 @@ def compare_maps(a: PairArrays, b: PairArrays, resampling: Resampling) -> dict:
 
     The null hypothesis is that a study's languages could be exchanged: in each permutation the distances of one study
     are relabelled, all alike, and its map is computed anew. Each study is permuted in turn; the larger p-value counts.
+    The coefficients are those after source and target effects are removed, unless a study's design leaves nothing then.
 
     Args:
         a: a study's impact as outcomes, distances as predictors.
@@ -46,7 +49,8 @@ def compare_maps(a: PairArrays, b: PairArrays, resampling: Resampling) -> dict:
     Returns:
         n_cells, pearson_r, p_value, reason (why a number is NaN, else empty).
     """
-    maps = map_of(a), map_of(b)
+    demeaned = leaves_pairs(*a.cells) and leaves_pairs(*b.cells)
+    maps = map_of(a, demeaned), map_of(b, demeaned)
     both = np.isfinite(maps[0]) & np.isfinite(maps[1])
     result = {"n_cells": int(both.sum()), "pearson_r": np.nan, "p_value": np.nan, "reason": ""}
     if both.sum() < MIN_CELLS:
@@ -54,24 +58,32 @@ def compare_maps(a: PairArrays, b: PairArrays, resampling: Resampling) -> dict:
     result["pearson_r"] = float(_correlate_cells(maps[0], maps[1], both)[0])
     if np.isnan(result["pearson_r"]):
         return result | {"reason": "a map is constant over the common cells"}
-    if min(_n_relabelled(a), _n_relabelled(b)) < MIN_LANGUAGES:
-        return result | {"reason": f"fewer than {MIN_LANGUAGES} languages to permute"}
+    if min(_arrangements(a), _arrangements(b)) < MIN_ARRANGEMENTS:
+        return result | {
+            "reason": f"fewer than {MIN_ARRANGEMENTS} arrangements of the languages that the design allows"
+        }
     p_values = [
-        _permute_map(fixed, arrays, both, resampling, result["pearson_r"])
+        _permute_map(fixed, arrays, both, resampling, result["pearson_r"], demeaned)
         for fixed, arrays in ((maps[0], b), (maps[1], a))
     ]
     return result | {"p_value": max(p_values)}
 
 
-def _n_relabelled(arrays: PairArrays) -> int:
-    return max(int(has_data(matrix).sum()) for matrix in arrays.predictors)
+def _arrangements(arrays: PairArrays) -> int:
+    identity = draw_permutations(arrays.roles, 0, 0)
+    groups = [keep_in_place(identity, ~has_data(matrix)).groups for matrix in arrays.predictors]
+    return max(count_arrangements(own) for own in groups)
 
 
 def _permute_map(
-    fixed: np.ndarray, arrays: PairArrays, cells: np.ndarray, resampling: Resampling, observed: float
+    fixed: np.ndarray, arrays: PairArrays, cells: np.ndarray, resampling: Resampling, observed: float, demeaned: bool
 ) -> float:
-    permutations = draw_permutations(len(arrays.languages), resampling.permutations, resampling.seed)
-    null = [null_correlations(matrix, arrays.outcomes, arrays.cells, permutations) for matrix in arrays.predictors]
+    permutations = draw_permutations(arrays.roles, resampling.permutations, resampling.seed)
+    design = two_way_design(*arrays.cells) if demeaned else None
+    null = [
+        null_correlations(matrix, arrays.outcomes, arrays.cells, permutations, design, follows_labels=True)
+        for matrix in arrays.predictors
+    ]
     drawn = _correlate_cells(fixed, np.stack(null, axis=1), cells)  # [n_permutations]
     return float(permutation_p(np.array(observed), drawn, permutations.exact))
 
@@ -82,10 +94,10 @@ def _correlate_cells(fixed: np.ndarray, maps: np.ndarray, cells: np.ndarray) -> 
 
 
 def compare_pairs(a: np.ndarray, b: np.ndarray, resampling: Resampling) -> dict:
-    """Correlate what two studies measured over the pairs S != T that both have.
+    """Correlate what two studies measured over the pairs S != T that both have, freed of source and target effects.
 
-    Relabelled is the larger of the largest complete square (all its languages) and the complete rectangle of the sources
-    by the targets that are no sources (these targets).
+    Relabelled, within their roles, are the languages of the largest part of the common pairs that is complete. Where the
+    common design leaves nothing of the pairs (one source), raw values are correlated and `main` says so.
 
     Args:
         a: float64 ``[n, n]``, rows sources, columns targets, NaN = not measured.
@@ -93,40 +105,39 @@ def compare_pairs(a: np.ndarray, b: np.ndarray, resampling: Resampling) -> dict:
         resampling: number of permutations and the seed.
 
     Returns:
-        n_pairs, pearson_r, n_pairs_permuted, p_value, reason.
+        n_pairs, main, pearson_r, n_pairs_permuted, p_value, reason.
     """
     known = np.isfinite(a) & np.isfinite(b) & ~np.eye(len(a), dtype=bool)
-    result = {"n_pairs": int(known.sum()), "pearson_r": np.nan, "n_pairs_permuted": 0, "p_value": np.nan, "reason": ""}
+    cells = np.nonzero(known)
+    demeaned = leaves_pairs(*cells)
+    result = {"n_pairs": int(known.sum()), "main": "demeaned" if demeaned else "pearson", "pearson_r": np.nan}
+    result |= {"n_pairs_permuted": 0, "p_value": np.nan, "reason": ""}
     if known.sum() < MIN_CELLS:
         return result | {"reason": f"{known.sum()} pairs are known in both studies, at least {MIN_CELLS} are needed"}
-    result["pearson_r"] = float(correlate(a[known][None], b[known][None])[0, 0])
+    result["pearson_r"] = _correlate_pairs(a, b, cells, demeaned)
     if np.isnan(result["pearson_r"]):
         return result | {"reason": "a study's values are constant over the common pairs"}
-    labels, fixed = _exchangeable(known)
-    if len(labels) - len(fixed) < MIN_LANGUAGES:
-        return result | {"reason": NO_PERMUTATION}
-    return result | _permute_pairs(a[np.ix_(labels, labels)], b[np.ix_(labels, labels)], len(fixed), resampling)
+    return result | _permute_pairs(a, b, known, resampling)
 
 
-def _exchangeable(known: np.ndarray) -> tuple[Sequence[int], Sequence[int]]:
-    """Which languages enter the permutation, and which of them, first in the list, keep their label."""
-    square = largest_complete_square(known).tolist()
-    sources = np.flatnonzero(known.any(axis=1)).tolist()
-    others = [i for i in range(len(known)) if i not in sources and known[sources, i].all()]
-    if len(sources) * len(others) > len(square) * (len(square) - 1):
-        return [*sources, *others], sources
-    return square, []
+def _correlate_pairs(a: np.ndarray, b: np.ndarray, cells: tuple[np.ndarray, np.ndarray], demeaned: bool) -> float:
+    x, y = a[cells][None], b[cells][None]
+    return float((correlate_demeaned(x, y, *cells) if demeaned else correlate(x, y))[0, 0])
 
 
-def _permute_pairs(a: np.ndarray, b: np.ndarray, n_fixed: int, resampling: Resampling) -> dict:
-    n = len(a)
-    rows = np.arange(n)[:, None]
-    cells = np.nonzero(~np.eye(n, dtype=bool) if not n_fixed else (rows < n_fixed) & (n_fixed <= rows.T))
-    drawn = draw_permutations(n - n_fixed, resampling.permutations, resampling.seed)
-    kept = np.broadcast_to(np.arange(n_fixed), (len(drawn), n_fixed))
-    permutations = Permutations(np.hstack([kept, drawn.labels + n_fixed]), drawn.exact)
-    observed = correlate(a[cells][None], b[cells][None])[0, 0]
-    null = null_correlations(a, b[cells][None], cells, permutations)[:, 0]
-    p_value = float(permutation_p(observed, null, drawn.exact))
+def _permute_pairs(a: np.ndarray, b: np.ndarray, known: np.ndarray, resampling: Resampling) -> dict:
+    sources, targets = largest_complete_part(known)
+    inside = np.isin(np.arange(len(a)), sources)[:, None] & np.isin(np.arange(len(a)), targets)[None]
+    cells = np.nonzero(inside & known)
+    roles = language_roles(*cells, len(a))
+    if count_arrangements(roles) < MIN_ARRANGEMENTS:
+        return {"reason": NO_PERMUTATION}
+    demeaned = leaves_pairs(*cells)
+    design = two_way_design(*cells) if demeaned else None
+    permutations = draw_permutations(roles, resampling.permutations, resampling.seed)
+    part = np.where(inside, a, np.nan)
+    observed = _correlate_pairs(a, b, cells, demeaned)
+    null = null_correlations(part, b[cells][None], cells, permutations, design, follows_labels=True)[:, 0]
+    p_value = float(permutation_p(np.array(observed), null, permutations.exact))
     reason = "" if np.isfinite(p_value) else "a study's values are constant over the pairs that are permuted"
     return {"n_pairs_permuted": len(cells[0]), "p_value": p_value, "reason": reason}

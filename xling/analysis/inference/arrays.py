@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from xling.analysis.inference.qap import MIN_LANGUAGES, largest_complete_square
+from xling.analysis.inference.complete_design import largest_complete_part
+from xling.analysis.inference.permutations import language_roles
 from xling.analysis.schema import MEAN_LABEL
 
 _PAIR = ["source_language", "target_language"]
@@ -41,6 +42,11 @@ class PairArrays:
     def cells(self) -> tuple[np.ndarray, np.ndarray]:
         """Positions of the observed cells."""
         return self.sources, self.targets
+
+    @property
+    def roles(self) -> np.ndarray:
+        """Role of every language, see :func:`~xling.analysis.inference.permutations.language_roles`."""
+        return language_roles(self.sources, self.targets, len(self.languages))
 
     @property
     def cell_predictors(self) -> np.ndarray:
@@ -109,29 +115,33 @@ def impact_arrays(pairs: pd.DataFrame, outcomes: list[str], controls: pd.DataFra
     )
 
 
-def restrict_to_square(arrays: PairArrays) -> PairArrays | None:
-    """Keep the largest complete square, in which both measured sides can be relabelled alike.
+def restrict_to_complete(arrays: PairArrays) -> PairArrays | None:
+    """Keep the largest complete part of the design, in which both measured sides can be relabelled alike.
 
-    Complete means: every outcome, and every predictor that has a value anywhere, is there for every ordered pair.
+    Complete means: every outcome, and every predictor that has a value anywhere, is there for every pair of one of its
+    sources and one of its targets. A study without gaps is complete as it is, however few its sources.
 
     Returns:
-        The arrays of the square, or None without one of at least 4 languages.
+        The arrays of that part; None where no pair is complete.
     """
     known = arrays.predictors[np.isfinite(arrays.predictors).any(axis=(1, 2))]
     observed = np.zeros((len(arrays.languages),) * 2, dtype=bool)
     observed[arrays.cells] = np.isfinite(arrays.outcomes).all(axis=0)
-    members = largest_complete_square(observed & np.isfinite(known).all(axis=0))
-    if len(members) < MIN_LANGUAGES:
+    sources, targets = largest_complete_part(observed & np.isfinite(known).all(axis=0))
+    if not len(sources):
         return None
-    inside = np.isin(arrays.sources, members) & np.isin(arrays.targets, members)
+    inside = np.isin(arrays.sources, sources) & np.isin(arrays.targets, targets)
+    members = np.union1d(sources, targets)
+    part = np.ix_(members, members)
+    outside = ~(np.isin(members, sources)[:, None] & np.isin(members, targets)[None])
     return replace(
         arrays,
         languages=tuple(arrays.languages[i] for i in members),
         sources=np.searchsorted(members, arrays.sources[inside]),
         targets=np.searchsorted(members, arrays.targets[inside]),
-        predictors=arrays.predictors[:, members][:, :, members],
+        predictors=np.where(outside, np.nan, arrays.predictors[(slice(None), *part)]),
         outcomes=arrays.outcomes[:, inside],
-        controls=arrays.controls[:, members][:, :, members],
+        controls=arrays.controls[(slice(None), *part)],
     )
 
 

@@ -66,7 +66,7 @@ def _correlate_complete(x: np.ndarray, y: np.ndarray, design: np.ndarray, ranked
         return np.full((len(x), len(y)), np.nan)
     if ranked:
         x, y = stats.rankdata(x, axis=1), stats.rankdata(y, axis=1)
-    return np.clip(_unit_residuals(x, basis) @ _unit_residuals(y, basis).T, -1, 1)  # [n_x, n_y]
+    return np.clip(unit_residuals(x, basis) @ unit_residuals(y, basis).T, -1, 1)  # [n_x, n_y]
 
 
 def orthonormal_basis(design: np.ndarray) -> np.ndarray:
@@ -75,9 +75,18 @@ def orthonormal_basis(design: np.ndarray) -> np.ndarray:
     return u[:, singular > 1e-10 * max(singular.max(initial=0.0), 1e-300)]
 
 
-def _unit_residuals(values: np.ndarray, basis: np.ndarray) -> np.ndarray:
-    """Project rows off `basis` and scale them to length 1; NaN where nothing is left."""
-    residuals = values - (values @ basis) @ basis.T
+def unit_residuals(values: np.ndarray, basis: np.ndarray) -> np.ndarray:
+    """Project rows off `basis` and scale them to length 1; NaN where nothing is left.
+
+    Args:
+        values: float64 ``[n_rows, n_pairs]``.
+        basis: float64 ``[n_pairs, rank]``, orthonormal columns.
+    """
+    return scale_residuals(values, values - (values @ basis) @ basis.T)
+
+
+def scale_residuals(values: np.ndarray, residuals: np.ndarray) -> np.ndarray:
+    """Scale rows of residuals to length 1; NaN where they are no more than rounding beside the values they come from."""
     length = np.linalg.norm(residuals, axis=1, keepdims=True)
     length[length <= _NOTHING_LEFT * np.linalg.norm(values, axis=1, keepdims=True)] = np.nan
     return residuals / length

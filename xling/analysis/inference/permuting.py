@@ -1,80 +1,173 @@
 """QAP p-values of one analysis: every predictor and outcome, single and corrected for the family."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
 from xling.analysis.inference.arrays import PairArrays
-from xling.analysis.inference.correlations import correlate
+from xling.analysis.inference.correlations import correlate, missing_patterns
+from xling.analysis.inference.inversion import invert_test
 from xling.analysis.inference.mixed_models import control_design, remove_controls, two_way_design
-from xling.analysis.inference.qap import (
-    MIN_LANGUAGES,
+from xling.analysis.inference.null_correlations import null_correlations
+from xling.analysis.inference.permutations import (
+    MIN_ARRANGEMENTS,
     Permutations,
-    benjamini_hochberg,
+    count_arrangements,
     draw_permutations,
     has_data,
-    max_t_p,
-    null_correlations,
-    permutation_p,
+    keep_in_place,
 )
+from xling.analysis.inference.power import SimulatedStudies
+from xling.analysis.inference.qap import benjamini_hochberg, max_t_p, permutation_p
 from xling.analysis.inputs.measurements import Resampling
 
-P_VALUES = ("p_qap_pearson", "p_qap_spearman", "p_qap_demeaned", "p_qap_partial")
+
+@dataclass(frozen=True)
+class _Statistic:
+    """One way of correlating.
+
+    Attributes:
+        name: what the columns of its results end with.
+        matrix: float64 ``[n, n]``, what is relabelled.
+        design: what is removed, see :func:`~xling.analysis.inference.correlations.correlate`.
+        ranked: Spearman.
+        follows_labels: see :func:`~xling.analysis.inference.null_correlations.null_correlations`.
+        is_main: has corrected p-values and an interval.
+    """
+
+    name: str
+    matrix: np.ndarray
+    design: np.ndarray | None = None
+    ranked: bool = False
+    follows_labels: bool = True
+    is_main: bool = False
+
+
+CORRECTED = ("p_max_t", "p_bh", "ci_low", "ci_high")
+DETECTABLE = ("detectable_r", "detectable_family_wise")
+NAMES = ("pearson", "spearman", "demeaned", "partial")
+MAIN = ("pearson", "demeaned")
+"""Those with corrected p-values and intervals: the raw coefficient, and the one freed of source and target effects."""
 
 
 def permute_associations(
-    arrays: PairArrays, permuted: PairArrays | None, resampling: Resampling
+    arrays: PairArrays, permuted: PairArrays | None, resampling: Resampling, main: str
 ) -> dict[str, np.ndarray]:
-    """Compute all p-values by permutation.
+    """Compute all p-values and intervals by permutation.
 
     Args:
         arrays: all observed cells; only its numbers of predictors and outcomes and their names matter here.
         permuted: the cells to relabel, same predictors and outcomes; None where there is nothing to permute.
         resampling: number of permutations and the seed.
+        main: the one of `MAIN` whose detectable effects are wanted.
 
     Returns:
-        The QAP columns of :data:`xling.analysis.schema.CORRELATIONS`, each ``[n_predictors, n_outcomes]``.
+        The permutation columns of :data:`xling.analysis.schema.CORRELATIONS`, each ``[n_predictors, n_outcomes]``.
     """
     shape = (len(arrays.predictors), len(arrays.outcomes))
-    result = {name: np.full(shape, np.nan) for name in (*P_VALUES, "p_max_t", "p_bh")}
+    result = {f"p_qap_{name}": np.full(shape, np.nan) for name in NAMES}
+    result |= {f"{what}_{name}": np.full(shape, np.nan) for name in MAIN for what in CORRECTED}
     result |= {name: np.zeros(shape, dtype=int) for name in ("n_permuted", "n_pairs_permuted", "n_permutations")}
+    result |= {name: np.full(shape, np.nan) for name in DETECTABLE}
     result["exact"] = np.zeros(shape, dtype=bool)
     if permuted is None:
         return result
-    permutations = draw_permutations(len(permuted.languages), resampling.permutations, resampling.seed)
-    observed, null = np.full(shape, np.nan), np.full((len(permutations), *shape), np.nan)
+    permutations = draw_permutations(permuted.roles, resampling.permutations, resampling.seed)
+    observed = {name: np.full(shape, np.nan) for name in MAIN}
+    null = {name: np.full((len(permutations), *shape), np.nan) for name in MAIN}
     for k, matrix in enumerate(permuted.predictors):
-        members = has_data(matrix)
-        result["n_permuted"][k] = members.sum()
-        if members.sum() < MIN_LANGUAGES:
+        own = keep_in_place(permutations, ~has_data(matrix))
+        result["n_permuted"][k] = _count_exchanged(own.groups)
+        if count_arrangements(own.groups) < MIN_ARRANGEMENTS:
             continue
-        for name, *test in _statistics(matrix, permuted):
-            seen, drawn = _observed_and_null(permuted, permutations, *test)
-            result[name][k] = permutation_p(seen, drawn, permutations.exact)
-            if name == "p_qap_pearson":
-                observed[k], null[:, k] = seen, drawn
+        for statistic in _statistics(matrix, permuted):
+            seen, drawn, of_itself = _observed_and_null(permuted, own, statistic)
+            result[f"p_qap_{statistic.name}"][k] = permutation_p(seen, drawn, permutations.exact)
+            if statistic.is_main:
+                observed[statistic.name][k], null[statistic.name][:, k] = seen, drawn
+                low, high = invert_test(seen, drawn, of_itself, permutations.exact)
+                result[f"ci_low_{statistic.name}"][k], result[f"ci_high_{statistic.name}"][k] = low, high
         known = np.isfinite(matrix[permuted.cells]) & np.isfinite(permuted.outcomes)
         result["n_pairs_permuted"][k] = known.sum(axis=1)
-        result["n_permutations"][k] = np.isfinite(null[:, k]).sum(axis=0)
+        result["n_permutations"][k] = np.isfinite(null["pearson"][:, k]).sum(axis=0)
         result["exact"][k] = permutations.exact
-    return result | _correct(observed, null, result["p_qap_pearson"], permutations.exact, _families(arrays))
+    families = _families(arrays)
+    for name in MAIN:
+        corrected = _correct(observed[name], null[name], result[f"p_qap_{name}"], permutations.exact, families)
+        result |= {f"{what}_{name}": values for what, values in corrected.items()}
+    return result | _detectable(permuted, null[main], observed[main], families, resampling.seed, main == "demeaned")
 
 
-def _statistics(matrix: np.ndarray, permuted: PairArrays) -> Iterator[tuple[str, np.ndarray, np.ndarray | None, bool]]:
-    """List what is tested: column of the p-value, matrix to relabel, what is removed, whether values are ranked."""
-    yield "p_qap_pearson", matrix, None, False
-    yield "p_qap_spearman", matrix, None, True
-    yield "p_qap_demeaned", matrix, two_way_design(*permuted.cells), False
+def _detectable(
+    permuted: PairArrays, null: np.ndarray, observed: np.ndarray, families: np.ndarray, seed: int, demeaned: bool
+) -> dict[str, np.ndarray]:
+    """Find the smallest correlations that the design detects, by a single test and by one that is family-wise."""
+    result = {name: np.full(observed.shape, np.nan) for name in DETECTABLE}
+    for k, matrix in enumerate(permuted.predictors):
+        tested = np.isfinite(observed[k])
+        if not tested.any():
+            continue
+        studies = SimulatedStudies(matrix, permuted.cells, permuted.roles, demeaned, seed)
+        result["detectable_r"][k, tested] = studies.detectable()
+        for family in np.unique(families[tested]):
+            member = families == family
+            critical = _critical(null[:, :, member][:, np.isfinite(observed[:, member])])
+            result["detectable_family_wise"][k, member & tested] = studies.detectable(critical)
+    return result
+
+
+def _critical(family: np.ndarray) -> float:
+    """What the largest correlation of a family ``[n_permutations, n_tests]`` reaches in 5 % of the relabellings."""
+    largest = np.abs(family).max(axis=1)
+    largest = largest[np.isfinite(largest)]
+    return float(np.quantile(largest, 0.95)) if len(largest) else np.inf
+
+
+def _count_exchanged(groups: np.ndarray) -> int:
+    """Count the languages that have another one to change places with."""
+    sizes = np.unique(groups, return_counts=True)[1]
+    return int(sizes[sizes > 1].sum())
+
+
+def _statistics(matrix: np.ndarray, permuted: PairArrays) -> Iterator[_Statistic]:
+    """List what is tested of one predictor."""
+    yield _Statistic("pearson", matrix, is_main=True)
+    yield _Statistic("spearman", matrix, ranked=True)
+    yield _Statistic("demeaned", matrix, two_way_design(*permuted.cells), is_main=True)
     if len(permuted.controls):
         residual = remove_controls(matrix, permuted.controls)
-        yield "p_qap_partial", residual, control_design(permuted.controls, *permuted.cells), False
+        design = control_design(permuted.controls, *permuted.cells)
+        yield _Statistic("partial", residual, design, follows_labels=False)
 
 
 def _observed_and_null(
-    permuted: PairArrays, permutations: Permutations, matrix: np.ndarray, design: np.ndarray | None, ranked: bool
-) -> tuple[np.ndarray, np.ndarray]:
-    observed = correlate(matrix[permuted.cells][None], permuted.outcomes, design, ranked)[0]
-    return observed, null_correlations(matrix, permuted.outcomes, permuted.cells, permutations, design, ranked)
+    permuted: PairArrays, permutations: Permutations, statistic: _Statistic
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Correlate as observed, ``[n_outcomes]``, relabelled, ``[n_permutations, n_outcomes]``, and relabelled with itself."""
+    x, y = statistic.matrix[permuted.cells], permuted.outcomes
+    options = (statistic.design, statistic.ranked)
+    observed = correlate(x[None], y, *options)[0]
+    itself, which = _with_gaps_of(x, y) if statistic.is_main else (y[:0], np.array([], dtype=int))
+    null = null_correlations(
+        statistic.matrix,
+        np.vstack([y, itself]),
+        permuted.cells,
+        permutations,
+        *options,
+        follows_labels=statistic.follows_labels,
+    )
+    return observed, null[:, : len(y)], null[:, len(y) + which]
+
+
+def _with_gaps_of(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Copy x once per pattern of gaps in the rows of y; also say which copy belongs to which row."""
+    copies, which = [], np.zeros(len(y), dtype=int)
+    for i, (rows, observed) in enumerate(missing_patterns(y)):
+        copies.append(np.full(len(x), np.nan))
+        copies[i][observed] = x[observed]
+        which[rows] = i
+    return np.array(copies).reshape(-1, len(x)), which
 
 
 def _families(arrays: PairArrays) -> np.ndarray:

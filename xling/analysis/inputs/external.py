@@ -5,11 +5,10 @@ from pathlib import Path
 import pandas as pd
 from pandas.errors import EmptyDataError, ParserError
 
-from xling.analysis.inputs.pairs import check_columns
+from xling.analysis.inputs.columns import name_columns
 from xling.errors import CorruptArtefactError, MissingFileError, XlingValueError
 from xling.runs.tables import TRANSFER
 
-REQUIRED = ("source_language", "target_language", "score")
 DEFAULTS = {
     "study": "external",
     "strategy": "none",
@@ -22,12 +21,14 @@ DEFAULTS = {
 }
 
 
-def read_transfer(path: Path | str) -> tuple[pd.DataFrame, list[str]]:
+def read_transfer(path: Path | str, swap: bool = False) -> tuple[pd.DataFrame, list[str]]:
     """Read scores from a CSV.
 
     Args:
-        path: columns source_language, target_language, and score or accuracy (fractions, or percentages); optionally
-            metric (name of the score), seed, strategy and n_examples. Rows with S = T give the in-language score.
+        path: columns source_language, target_language, and score or a metric's name (fractions, or percentages), or what
+            :mod:`~xling.analysis.inputs.columns` knows them by; optionally metric (name of the score), seed, strategy and
+            n_examples. Rows with S = T give the in-language score.
+        swap: take the source's column for the target's and the reverse.
 
     Returns:
         Columns of :data:`xling.runs.tables.TRANSFER` and sentences on what was read differently from how it stands.
@@ -38,16 +39,26 @@ def read_transfer(path: Path | str) -> tuple[pd.DataFrame, list[str]]:
         XlingValueError: a column is missing, no row is left, or a value is no fraction.
     """
     table = _read_text(Path(path))
-    if "accuracy" in table and "score" not in table:
-        table = table.rename(columns={"accuracy": "score"}).assign(metric="accuracy")
-    table = check_columns(table, REQUIRED, "transfer_csv")
+    table, told = name_columns(table, swap)
+    _check_languages(table)
     for column, value in DEFAULTS.items():
         table[column] = table.get(column, value)
     for column in ("seed", "epoch", "step"):
         table[column] = _numbers(table, column).astype(int)
     score, sentences = _as_fractions(_numbers(table, "score"))
     table = table.assign(score=score, n_examples=_numbers(table, "n_examples"))
-    return table.assign(is_in_language=table["source_language"] == table["target_language"])[list(TRANSFER)], sentences
+    return table.assign(is_in_language=table["source_language"] == table["target_language"])[
+        list(TRANSFER)
+    ], told + sentences
+
+
+def _check_languages(table: pd.DataFrame) -> None:
+    for column in ("source_language", "target_language"):
+        blank = table.index[table[column].str.strip() == ""]
+        if len(blank):
+            raise XlingValueError(
+                f"expected a language in column {column!r} of transfer_csv, found none in data row {blank[0] + 1}"
+            )
 
 
 def _read_text(path: Path) -> pd.DataFrame:

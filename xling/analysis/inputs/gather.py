@@ -1,15 +1,17 @@
 """Collect what is to be analysed: a study's runs or a CSV of scores, and what is known of their languages."""
 
 import warnings
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 from xling.analysis.inputs.external import read_transfer
 from xling.analysis.inputs.measurements import Measurements
 from xling.analysis.inputs.pairs import LANGUAGE_PAIR
-from xling.distances import Distances, DistanceWarning
+from xling.analysis.schema import distance_kinds
+from xling.distances import Distances, DistanceWarning, load_distances
 from xling.distances.controls import controls_table
 from xling.errors import XlingValueError, close_matches
 from xling.runs.study import load_study
@@ -69,10 +71,30 @@ def _of_study(measured: Measurements, name: str) -> Measurements:
     return replace(measured, **own | {"alignment": alignment}, skipped=skipped)
 
 
-def gather_csv(path: Path | str) -> tuple[Measurements, list[str]]:
+def gather_csv(path: Path | str, swap: bool = False) -> tuple[Measurements, list[str]]:
     """Read scores from a CSV, as yet without distances; see :func:`xling.analysis.inputs.external.read_transfer`."""
-    transfer, sentences = read_transfer(path)
+    transfer, sentences = read_transfer(path, swap)
     return Measurements(transfer, None), sentences
+
+
+def gather_csvs(paths: Sequence[Path | str], swap: bool = False) -> tuple[dict[str, Measurements], list[str]]:
+    """Read scores from several CSVs, each a study by itself, named after its file.
+
+    Returns:
+        name -> measurements, and sentences on what was read differently from how it stands.
+
+    Raises:
+        XlingError: as :func:`gather_csv`, or two files have one name.
+    """
+    names = [Path(path).stem for path in paths]
+    if len(set(names)) < len(names):
+        raise XlingValueError(f"expected files of different names, found {', '.join(names)}; rename one")
+    studies, sentences = {}, []
+    for name, path in zip(names, paths, strict=True):
+        measured, told = gather_csv(path, swap)
+        studies[name] = replace(measured, transfer=measured.transfer.assign(study=name))
+        sentences += [f"{name}: {sentence}" for sentence in told]
+    return studies, sentences
 
 
 def add_distances(measured: Measurements, compute: Callable[..., Distances]) -> tuple[Measurements, list[str]]:
@@ -90,6 +112,34 @@ def add_distances(measured: Measurements, compute: Callable[..., Distances]) -> 
     """
     distances, sentences = _leave_out_unknown(_languages(measured), compute, "distances")
     return replace(measured, distances=distances.to_table(), distances_name=distances.source), sentences
+
+
+def add_more_distances(measured: Measurements, files: Mapping[str, Path | str]) -> tuple[Measurements, list[str]]:
+    """Add distances from tables, e.g. lexical ones, to those of a source.
+
+    Args:
+        measured: with distances.
+        files: name of the distance -> its table, see :func:`xling.distances.load_distances`: a square matrix, or a long table
+            with a column of that name.
+
+    Returns:
+        The measurements with a column per name more, and a sentence per language that a table does not have.
+
+    Raises:
+        XlingError: a table cannot be read, has none of the languages, or has the name of a distance that is there.
+    """
+    table, sentences = measured.distances, []
+    for name, path in files.items():
+        if name in distance_kinds(table):
+            raise XlingValueError(
+                f"expected a name of its own for {path}, found {name!r}, which the distances have already"
+            )
+        load = partial(load_distances, path, kinds=[name])
+        found, told = _leave_out_unknown(_languages(measured), load, f"{name} distances")
+        table = table.merge(found.to_table(), on=LANGUAGE_PAIR, how="outer")
+        sentences += told
+    named = ", ".join([measured.distances_name, *files])
+    return replace(measured, distances=table, distances_name=named), sentences
 
 
 def add_controls(
@@ -133,7 +183,18 @@ def _leave_out_unknown(languages: list[str], compute: Callable[..., Table], what
         if len(unknown) in (0, len(languages)):
             raise
     table, sentences = _with_sentences([language for language in languages if language not in unknown], compute)
-    return table, [f"No {what} for {language}: {reason}." for language, reason in unknown.items()] + sentences
+    return table, _name_unknown(unknown, what) + sentences
+
+
+def _name_unknown(unknown: dict[str, str], what: str) -> list[str]:
+    """Name all languages that are left out for the same reason at once."""
+    together: dict[str, list[str]] = {}
+    for language, reason in unknown.items():
+        together.setdefault(reason.split(f", got {language!r}")[0], []).append(language)
+    return [
+        f"No {what} for {', '.join(languages)}: {unknown[languages[0]] if len(languages) == 1 else why}."
+        for why, languages in together.items()
+    ]
 
 
 def _with_sentences(languages: list[str], compute: Callable[..., Table]) -> tuple[Table, list[str]]:

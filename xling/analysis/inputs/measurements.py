@@ -29,6 +29,7 @@ class Settings:
         strategy: whose runs enter the correlations; None = the study's baseline (`none`, else `word_embeddings`).
         epoch: take the last validation within this epoch instead of the run's last.
         step: take the validation at this step.
+        measure: of impact, e.g. ``cka_debiased``; None = group-debiased CKA where every run has it, else debiased CKA.
         resampling: numbers of permutations and bootstraps, and their seed.
     """
 
@@ -36,6 +37,7 @@ class Settings:
     strategy: str | None = None
     epoch: int | None = None
     step: int | None = None
+    measure: str | None = None
     resampling: Resampling = field(default_factory=Resampling)
 
 
@@ -47,7 +49,7 @@ class Measurements:
         transfer: columns of :data:`xling.runs.tables.TRANSFER`.
         distances: source_language, target_language, and per kind ``<kind>`` and ``<kind>_coverage``, for all ordered
             pairs of the languages; None = not yet known.
-        impact: columns of :data:`xling.runs.tables.IMPACT`, or None.
+        impact: columns of :data:`xling.runs.tables.IMPACT`, every measure; or None.
         controls: source_language, target_language and a numeric column per control, or None.
         alignment: columns of :data:`xling.runs.tables.ALIGNMENT`, or None.
         runs: one row per run, for training times and recipes, or None.

@@ -15,6 +15,7 @@ LANGUAGE_PAIR = ["source_language", "target_language"]
 CELL = ["strategy", *LANGUAGE_PAIR]
 RUN = ["study", "source_language", "strategy", "seed"]
 INTERVAL = ["impact_low", "impact_high"]
+_IMPACT = [*(name for name in tables.IMPACT if name not in ("measure", "n_groups")), "impact_biased"]
 
 
 def compute_pairs(
@@ -28,7 +29,8 @@ def compute_pairs(
 
     Args:
         transfer: columns of :data:`xling.runs.tables.TRANSFER`.
-        impact: columns of :data:`xling.runs.tables.IMPACT`; None or empty where only transfer was measured.
+        impact: of one measure, see :func:`xling.analysis.inputs.measures.one_measure`; None or empty where only transfer was
+            measured.
         distances: source_language, target_language, and per kind ``<kind>`` and ``<kind>_coverage``.
         epoch: take the last validation within this epoch instead of the run's last.
         step: take the validation at this step.
@@ -39,7 +41,7 @@ def compute_pairs(
 
     Raises:
         XlingValueError: a column is missing, a cell was measured twice in one run, runs were measured by different metrics,
-            their impact was estimated in different ways, or nothing is left.
+            or nothing is left.
     """
     transfer = select_validation(check_columns(transfer, tables.TRANSFER_ALWAYS, "transfer"), epoch, step)
     _check_one_metric(transfer)
@@ -47,17 +49,14 @@ def compute_pairs(
     pairs = cells.assign(layer=pd.NA, layer_label=MEAN_LABEL, impact=float("nan"))
     pairs = pairs.assign(**dict.fromkeys(["impact_biased", "impact_sd", *INTERVAL], float("nan")))
     if impact is not None and not impact.empty:
-        check_columns(impact, tables.IMPACT_ALWAYS, "impact")
-        measured = _impact_at(tables.with_estimation(impact), transfer)
-        estimator_of(measured[measured["layer_label"] != MEAN_LABEL])
-        layers = _average_impact(measured)
+        layers = _average_impact(_impact_at(check_columns(impact, _IMPACT, "impact"), transfer))
         pairs = _complete_layers(cells, layers).merge(layers, on=[*CELL, "layer_label"], how="left")
         pairs = pairs.merge(cells, on=CELL, validate="many_to_one")
     pairs = pairs.merge(_check_unique(distances, LANGUAGE_PAIR, "distance"), on=LANGUAGE_PAIR, how="left")
     kinds = [column for kind in distance_kinds(distances) for column in (kind, f"{kind}_coverage")]
     for kind in distance_kinds(distances):  # 0 = same, whether or not the source of distances says so
         pairs[kind] = pairs[kind].mask(pairs["is_in_language"], 0.0)
-    pairs = pairs.astype({"layer": "Int64"})[[*PAIRS, *kinds]]
+    pairs = pairs.assign(measure="").astype({"layer": "Int64"})[[*PAIRS, *kinds]]
     return pairs.sort_values([*CELL, "layer"], na_position="last", ignore_index=True)
 
 
@@ -96,34 +95,6 @@ def _check_one_metric(transfer: pd.DataFrame) -> None:
             f"expected one transfer metric, found {' and '.join(metrics)}: their scores are not on one scale; analyse studies "
             "of different tasks one at a time, with runs=FOLDER of each"
         )
-
-
-def estimator_of(impact: pd.DataFrame) -> str:
-    """The one estimator of CKA behind the impact of these rows: ``cka_grouped`` or ``cka_debiased``.
-
-    Where every group is a single row both are the same, so such rows go with either.
-
-    Raises:
-        XlingValueError: rows of both; names the runs.
-    """
-    impact = tables.with_estimation(impact)
-    differing = impact[impact["n_groups"] != impact["n_examples"]]
-    runs = {name: rows[RUN].drop_duplicates() for name, rows in differing.groupby("estimator")}
-    if len(runs) > 1:
-        each = "; ".join(f"{name}: {_named(rows)}" for name, rows in sorted(runs.items()))
-        raise XlingValueError(
-            f"the impact of these runs was estimated in different ways and is not on one scale ({each}); run those of "
-            "cka_debiased anew, or analyse them apart"
-        )
-    return next(iter(runs), str(impact["estimator"].iloc[0]))
-
-
-def _named(runs: pd.DataFrame) -> str:
-    names = [
-        "/".join(f"seed_{value}" if key == "seed" else str(value) for key, value in run.items())
-        for run in runs.to_dict("records")
-    ]
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def _check_unique(frame: pd.DataFrame, keys: list[str], what: str) -> pd.DataFrame:

@@ -17,11 +17,12 @@ from xling.analysis.inference.agreement import compare_maps, compare_pairs
 from xling.analysis.inference.arrays import PairArrays, distance_arrays, list_languages, square
 from xling.analysis.inference.qap import benjamini_hochberg
 from xling.analysis.inputs.measurements import Measurements, Resampling
+from xling.analysis.questions.pooling import pool_studies
 from xling.analysis.schema import IMPACT_VS_DISTANCE, MEAN_LABEL, Analysis, distance_kinds
 from xling.errors import XlingValueError
 
 LEVEL = 0.05
-TABLES = ("comparison_studies", "comparison_maps", "comparison_agreement", "comparison_everywhere")
+TABLES = ("comparison_studies", "comparison_maps", "comparison_agreement", "comparison_everywhere", "comparison_pooled")
 
 MAPS = {
     "study": "name of the study",
@@ -29,8 +30,9 @@ MAPS = {
     "row": "'00', '01', ...: layer of the shallowest encoder; or 'mean'",
     "layer_label": "the study's own layer of that relative depth",
     "n_pairs": "ordered pairs S != T with both values",
-    "pearson_r": "correlation of impact with distance in that study",
-    "p_max_t": "family-wise p-value within that study",
+    "main": "which coefficient: see the table correlations",
+    "r": "main coefficient of impact with distance in that study",
+    "p_max_t": "its family-wise p-value within that study",
     "reason": "why there is no coefficient, else empty",
 }
 AGREEMENT = {
@@ -39,6 +41,7 @@ AGREEMENT = {
     "what": "map (correlations of all layers and distances), impact (of language pairs), or score (of language pairs)",
     "row": "as in comparison_maps, for impact; else empty",
     "n": "cells of the map, or pairs S != T, that both studies have",
+    "main": "'demeaned': source and target effects are removed from both; 'pearson' where that leaves nothing; '' for maps",
     "pearson_r": "correlation over these",
     "n_permuted": "of these, how many the permutation is taken over",
     "p_value": "two-sided, by permutation of languages",
@@ -105,6 +108,9 @@ def compare_studies(studies: Mapping[str, AnalysedStudy], resampling: Resampling
         "comparison_maps": maps,
         "comparison_agreement": _agreement(studies, rows, resampling),
         "comparison_everywhere": find_everywhere(maps, list(studies)),
+        "comparison_pooled": pool_studies(
+            {name: _matched_tests(study, rows.get(name)) for name, study in studies.items()}
+        ),
     }
     facts = {"studies": list(studies), "permutations": resampling.permutations, "seed": resampling.seed}
     return Analysis(tables, _what_differs(tables["comparison_studies"]), facts)
@@ -155,6 +161,13 @@ def _maps(studies: Mapping[str, AnalysedStudy], rows: Mapping[str, Mapping[str, 
     return table[list(MAPS)]
 
 
+def _matched_tests(study: AnalysedStudy, rows: Mapping[str, str] | None) -> pd.DataFrame:
+    """A study's tests with the row that their layer is matched with; those of other layers are left out."""
+    tests = study.analysis.tables["correlations"]
+    matched = {label: row for row, label in (rows or {}).items()} | {"": ""}
+    return tests.assign(row=tests["layer_label"].map(matched)).dropna(subset="row")
+
+
 def find_everywhere(maps: pd.DataFrame, studies: list[str]) -> pd.DataFrame:
     """Say of every distance and row in how many studies impact correlates with it, and whether in all with one sign.
 
@@ -168,8 +181,8 @@ def find_everywhere(maps: pd.DataFrame, studies: list[str]) -> pd.DataFrame:
     """
     rows = []
     for (predictor, row), cell in maps.groupby(["predictor", "row"], sort=False):
-        known = cell.dropna(subset="pearson_r")
-        low, high = known["pearson_r"].min(), known["pearson_r"].max()
+        known = cell.dropna(subset="r")
+        low, high = known["r"].min(), known["r"].max()
         is_complete = len(known) == len(studies) and known["p_max_t"].notna().all()
         p_value = known["p_max_t"].max() if is_complete else np.nan
         counts = {"n_studies": len(known), "n_significant": int((known["p_max_t"] <= LEVEL).sum())}
@@ -212,7 +225,7 @@ def _compare_maps(
     arrays = [_arrays(study, kinds, [own[row] for row in labels]) for study, own in ((a, rows_a), (b, rows_b))]
     found = compare_maps(*arrays, resampling)
     n = found.pop("n_cells")
-    return {"n_pairs": n, "n_pairs_permuted": n} | found
+    return {"n_pairs": n, "n_pairs_permuted": n, "main": ""} | found
 
 
 def _arrays(study: AnalysedStudy, kinds: list[str], labels: list[str]) -> PairArrays:

@@ -4,9 +4,11 @@ The total effect of distance on transfer is split into a direct one and an indir
 (:mod:`xling.analysis.questions.mediation_paths`); ``share = indirect / total``.
 
 These are associations: nothing was randomised, impact and transfer come from the same fine-tuning, and a common cause
-of both (pre-training size, say) shows up as an indirect effect. Pairs that share a language are dependent, so intervals
-resample languages and p-values permute languages (:mod:`xling.analysis.inference.qap`). The indirect effect needs both of its
-paths, so its p-value is the larger of theirs (joint significance, MacKinnon et al. 2002, Psychological Methods 7).
+of both (pre-training size, say) shows up as an indirect effect. One such cause is the source: one that trains badly moves
+little and scores badly. So everything is computed a second time after source and target effects are removed from distance,
+impact and outcome, and that is what the report shows wherever several sources allow it. Pairs that share a language are
+dependent, so intervals resample languages and p-values permute languages (:mod:`xling.analysis.inference.qap`). The indirect effect
+needs both of its paths, so its p-value is the larger of theirs (joint significance, MacKinnon et al. 2002, Psychol. Methods 7).
 Permuting distance alone and looking at the product would not do: where distance moves impact but impact carries
 nothing, that rejects in about 30 % of simulated data sets at 5 % (see the tests).
 """
@@ -18,12 +20,22 @@ import pandas as pd
 
 from xling.analysis.inference.correlations import missing_patterns
 from xling.analysis.inference.intervals import percentile_interval
-from xling.analysis.inference.qap import MIN_LANGUAGES, Permutations, draw_permutations, permutation_p
+from xling.analysis.inference.permutations import (
+    MIN_ARRANGEMENTS,
+    Permutations,
+    count_arrangements,
+    draw_permutations,
+    has_data,
+    keep_in_place,
+    language_roles,
+)
+from xling.analysis.inference.qap import permutation_p
 from xling.analysis.questions.mediation_paths import (
     MIN_PAIRS,
     Cells,
     Paths,
     compute_paths,
+    demean_cells,
     path_b_p,
     permute_paths,
     resample_paths,
@@ -33,13 +45,17 @@ from xling.analysis.schema import distance_kinds
 MIN_TOTAL = 0.1
 """Below this standardised total effect (a small one, Cohen 1988) a share of it says nothing."""
 
+MIN_SOURCES = 5
+"""Below this a bootstrap of languages gives intervals that are far too short (docs/statistics.md)."""
+
 MEDIATION = {
     "strategy": "name of the freezing strategy",
     "outcome": "score, score_relative, transfer_gap or rank_within_source",
     "predictor": "distance kind",
     "layer": "Int64; <NA> for the mean over layers",
     "layer_label": "'00', '01', ... or 'mean'",
-    "n_pairs": "ordered pairs S != T with distance, impact and outcome",
+    "is_demeaned": "source and target effects are removed from distance, impact and outcome",
+    "n_pairs": "ordered pairs S != T with distance, impact and outcome; where is_demeaned, of the largest complete part",
     "n_languages": "languages in these pairs",
     "path_a": "impact ~ distance, in standard deviations",
     "path_b": "outcome ~ impact given distance, in standard deviations",
@@ -49,18 +65,18 @@ MEDIATION = {
     "total_raw": "total in units of the outcome per unit of distance",
     "direct_raw": "direct in these units",
     "indirect_raw": "indirect in these units",
-    "indirect_low": "lower end of the 95 % language-level bootstrap interval of indirect",
+    "indirect_low": f"lower end of the 95 % language-level bootstrap interval of indirect; none below {MIN_SOURCES} sources",
     "indirect_high": "upper end of it",
     "share": "indirect / total; outside 0..1 where direct and indirect effect have opposite signs",
     "share_low": "lower end of its 95 % language-level bootstrap interval",
     "share_high": "upper end of it",
     "p_qap_total": "two-sided permutation p-value of total (QAP)",
     "p_qap_path_a": "the same for path_a; as for total, the labels of the distance matrix are permuted",
-    "p_qap_path_b": "the same for path_b, languages permuted jointly in the largest complete square",
+    "p_qap_path_b": "the same for path_b, languages permuted in the largest complete part of the design",
     "p_qap_indirect": "the larger of p_qap_path_a and p_qap_path_b",
     "n_permutations": "permutations behind p_qap_total and p_qap_path_a: those that leave distance a slope",
     "exact": "all of these were enumerated",
-    "n_square": "languages of the square behind p_qap_path_b",
+    "n_pairs_permuted": "pairs of the part behind p_qap_path_b",
     "n_bootstraps": "bootstrap draws in which all regressions exist",
     "reason": "why a number is NaN, else empty",
 }
@@ -72,19 +88,22 @@ def _share(paths: Paths) -> np.ndarray:
         return np.where(paths.total == 0, np.nan, paths.indirect / paths.total)
 
 
-def _reason(n_pairs: int, n_languages: int, n_square: int, total: float) -> str:
+def _reason(n_pairs: int, n_arrangements: int, is_path_b_tested: bool, n_sources: int, total: float) -> str:
     if n_pairs < MIN_PAIRS:
         return f"{n_pairs} pairs with distance, impact and outcome; at least {MIN_PAIRS} are needed"
     if np.isnan(total):
         return "distance, impact or outcome is constant over the pairs, or impact is a function of distance"
     reasons = []
-    if n_languages < MIN_LANGUAGES:
-        reasons.append(f"no p-value: {n_languages} languages; at least {MIN_LANGUAGES} are needed")
-    elif n_square < MIN_LANGUAGES:
+    if n_arrangements < MIN_ARRANGEMENTS:
         reasons.append(
-            f"no p-value of path_b and indirect: {n_square} languages measured in all directions among them; "
-            f"at least {MIN_LANGUAGES} are needed"
+            f"no p-value: fewer than {MIN_ARRANGEMENTS} arrangements of the languages that the design allows"
         )
+    elif not is_path_b_tested:
+        reasons.append(
+            f"no p-value of path_b and indirect: fewer than {MIN_ARRANGEMENTS} arrangements within the complete part"
+        )
+    if n_sources < MIN_SOURCES:
+        reasons.append(f"no interval: {n_sources} sources; at least {MIN_SOURCES} are needed")
     if abs(total) < MIN_TOTAL:
         reasons.append(f"no share: the total effect is near 0 (|standardised| < {MIN_TOTAL})")
     return "; ".join(reasons)
@@ -106,24 +125,28 @@ def mediate(matrix: np.ndarray, cells: Cells, n_permutations: int, n_bootstraps:
     distance = matrix[cells.sources, cells.targets]
     n_pairs = len(distance)
     if n_pairs < MIN_PAIRS:
-        known = {"n_pairs": n_pairs, "n_languages": len(matrix), "reason": _reason(n_pairs, len(matrix), 0, np.nan)}
+        known = {"n_pairs": n_pairs, "n_languages": len(matrix), "reason": _reason(n_pairs, 0, False, 0, np.nan)}
         return [known for _ in cells.impact]
     observed = compute_paths(distance[None], cells.impact, cells.outcome, np.ones((1, 1)))
-    permutations = draw_permutations(len(matrix), n_permutations, seed)
+    roles = language_roles(cells.sources, cells.targets, len(matrix))
+    permutations = keep_in_place(draw_permutations(roles, n_permutations, seed), ~has_data(matrix))
     columns = _effects(observed, cells.outcome.std() / distance.std() if distance.std() > 0 else np.nan)
-    columns |= _intervals(resample_paths(matrix, cells, n_bootstraps, seed), columns["share"])
-    path_b, n_square = path_b_p(matrix, cells, n_permutations, seed)
+    n_sources = len(np.unique(cells.sources))
+    columns |= _intervals(resample_paths(matrix, cells, n_bootstraps, seed), columns["share"], n_sources)
+    path_b, n_permuted = path_b_p(matrix, cells, n_permutations, seed)
     columns |= _p_values(observed, permute_paths(matrix, cells, permutations), permutations, path_b)
-    if len(matrix) < MIN_LANGUAGES:
+    n_arrangements = count_arrangements(permutations.groups)
+    if n_arrangements < MIN_ARRANGEMENTS:
         columns |= {name: np.full(len(cells.impact), np.nan) for name in columns if name.startswith("p_qap")}
     rows = [{name: values[i] for name, values in columns.items()} for i in range(len(cells.impact))]
     shared = {
         "n_pairs": n_pairs,
         "n_languages": len(matrix),
         "exact": permutations.exact,
-        "n_square": n_square,
+        "n_pairs_permuted": n_permuted,
     }
-    return [shared | row | {"reason": _reason(n_pairs, len(matrix), n_square, row["total"])} for row in rows]
+    why = (n_pairs, n_arrangements, bool(np.isfinite(path_b).any()), n_sources)
+    return [shared | row | {"reason": _reason(*why, row["total"])} for row in rows]
 
 
 def _effects(observed: Paths, raw_scale: float) -> dict[str, np.ndarray]:
@@ -133,7 +156,11 @@ def _effects(observed: Paths, raw_scale: float) -> dict[str, np.ndarray]:
     return effects | raw | {"share": share}
 
 
-def _intervals(boot: Paths, share: np.ndarray) -> dict[str, np.ndarray]:
+def _intervals(boot: Paths, share: np.ndarray, n_sources: int) -> dict[str, np.ndarray]:
+    if n_sources < MIN_SOURCES:
+        none = np.full(share.shape, np.nan)
+        ends = dict.fromkeys(("indirect_low", "indirect_high", "share_low", "share_high"), none)
+        return ends | {"n_bootstraps": np.zeros(share.shape, dtype=int)}
     indirect_low, indirect_high = percentile_interval(boot.indirect)
     share_low, share_high = (np.where(np.isnan(share), np.nan, end) for end in percentile_interval(_share(boot)))
     n_bootstraps = np.isfinite(boot.indirect).sum(axis=0)
@@ -203,7 +230,7 @@ def compute_mediation(
         seed: of both.
 
     Returns:
-        One row per strategy, distance and layer, columns of `MEDIATION`.
+        One row per strategy, distance, layer and form (raw, demeaned), columns of `MEDIATION`.
     """
     layers = pairs.drop_duplicates("layer_label").set_index("layer_label")["layer"]
     rows = []
@@ -211,9 +238,16 @@ def compute_mediation(
         for kind in distance_kinds(distances):
             table = distances.pivot(index="source_language", columns="target_language", values=kind)
             for labels, matrix, cells in _layers_by_pattern(study, table, outcome):
-                key = {"strategy": strategy, "outcome": outcome, "predictor": kind}
-                effects = mediate(matrix, cells, n_permutations, n_bootstraps, seed)
-                rows += [key | {"layer_label": label} | row for label, row in zip(labels, effects, strict=True)]
+                forms = {
+                    False: (matrix, cells),
+                    True: demean_cells(matrix, cells) if len(cells.outcome) >= MIN_PAIRS else None,
+                }
+                for is_demeaned, form in forms.items():
+                    if form is None:
+                        continue
+                    key = {"strategy": strategy, "outcome": outcome, "predictor": kind, "is_demeaned": is_demeaned}
+                    effects = mediate(*form, n_permutations, n_bootstraps, seed)
+                    rows += [key | {"layer_label": label} | row for label, row in zip(labels, effects, strict=True)]
     table = pd.DataFrame(rows, columns=list(MEDIATION))
     table["layer"] = table["layer_label"].map(layers).astype("Int64")
-    return table.sort_values(["strategy", "predictor", "layer_label"], ignore_index=True)
+    return table.sort_values(["strategy", "predictor", "is_demeaned", "layer_label"], ignore_index=True)

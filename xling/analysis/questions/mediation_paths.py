@@ -4,22 +4,25 @@
 (slopes: direct and path_b), by least squares (Baron & Kenny 1986, JPSP 51); ``total = direct + path_a * path_b``.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from xling.analysis.inference.complete_design import largest_complete_part
 from xling.analysis.inference.correlations import orthonormal_basis
+from xling.analysis.inference.demeaned import leaves_pairs, remove_effects
 from xling.analysis.inference.intervals import draw_languages
 from xling.analysis.inference.mixed_models import control_design, remove_controls
-from xling.analysis.inference.qap import (
-    MIN_LANGUAGES,
+from xling.analysis.inference.permutations import (
+    MIN_ARRANGEMENTS,
     Permutations,
+    count_arrangements,
     draw_permutations,
-    fix_labels,
     has_data,
-    largest_complete_square,
-    permutation_p,
+    keep_in_place,
+    language_roles,
 )
+from xling.analysis.inference.qap import permutation_p
 
 MIN_PAIRS = 5
 """Three coefficients and something left over."""
@@ -119,7 +122,7 @@ def permute_paths(matrix: np.ndarray, cells: Cells, permutations: Permutations) 
     Returns:
         One draw per permutation.
     """
-    labels = fix_labels(permutations.labels, ~has_data(matrix))
+    labels = keep_in_place(permutations, ~has_data(matrix)).labels
     step = max(1, _CHUNK_ENTRIES // len(cells.outcome))
     chunks = []
     for start in range(0, len(labels), step):
@@ -147,40 +150,75 @@ def resample_paths(matrix: np.ndarray, cells: Cells, n_draws: int, seed: int) ->
     return compute_paths(observed, cells.impact, cells.outcome, weights)
 
 
+def complete_part(matrix: np.ndarray, cells: Cells) -> tuple[np.ndarray, Cells]:
+    """Keep the largest part of the design in which every pair S != T was measured.
+
+    Returns:
+        The matrix, float64 ``[n, n]``, and the cells over the languages of that part alone.
+    """
+    measured = np.zeros(matrix.shape, dtype=bool)
+    measured[cells.sources, cells.targets] = True
+    sources, targets = largest_complete_part(measured)
+    members = np.union1d(sources, targets)
+    inside = np.isin(cells.sources, sources) & np.isin(cells.targets, targets)
+    own = (np.searchsorted(members, side[inside]) for side in (cells.sources, cells.targets))
+    return matrix[np.ix_(members, members)], Cells(*own, cells.impact[:, inside], cells.outcome[inside])
+
+
+def demean_cells(matrix: np.ndarray, cells: Cells) -> tuple[np.ndarray, Cells] | None:
+    """Free distance, impact and outcome of source and target effects, over the largest complete part of the design.
+
+    There a relabelling within roles moves residuals to residuals, so they can be permuted as they are.
+
+    Returns:
+        Residual distances, float64 ``[n, n]``, NaN outside the cells, and the cells; None where nothing is left.
+    """
+    matrix, cells = complete_part(matrix, cells)
+    own = cells.sources, cells.targets
+    if not leaves_pairs(*own):
+        return None
+    left = np.full(matrix.shape, np.nan)
+    left[own] = remove_effects(matrix[own][None], *own)[0]
+    if np.linalg.norm(left[own]) <= _DEGENERATE * np.linalg.norm(matrix[own]):
+        return None
+    impact, outcome = remove_effects(cells.impact, *own), remove_effects(cells.outcome[None], *own)[0]
+    return left, replace(cells, impact=impact, outcome=outcome)
+
+
 def path_b_p(matrix: np.ndarray, cells: Cells, n_permutations: int, seed: int) -> tuple[np.ndarray, int]:
     """Permutation p-values of path_b: is impact related to the outcome, given distance?
 
-    Impact is known for measured pairs only, so languages are permuted jointly in the largest complete square. What is
-    permuted is impact's residual on distance (double semi-partialling, Dekker, Krackhardt & Snijders 2007).
+    Impact is known for measured pairs only, so languages are permuted, within their roles, in the largest complete part of
+    the design. What is permuted is impact's residual on distance (double semi-partialling, Dekker, Krackhardt & Snijders
+    2007).
 
     Args:
         matrix: float64 ``[n, n]``, NaN = missing.
         cells: the observed pairs, all with a distance.
-        n_permutations: draws; few languages are enumerated.
+        n_permutations: draws; few arrangements are enumerated.
         seed: of the draws.
 
     Returns:
-        float64 ``[n_layers]``, NaN where the square has fewer than 4 languages; and the number of its languages.
+        float64 ``[n_layers]``, NaN where the part has too few arrangements; and the number of its pairs.
     """
-    measured = np.zeros(matrix.shape, dtype=bool)
-    measured[cells.sources, cells.targets] = True
-    square = largest_complete_square(measured)
-    if len(square) < MIN_LANGUAGES:
-        return np.full(len(cells.impact), np.nan), len(square)
-    inside = np.isin(cells.sources, square) & np.isin(cells.targets, square)
-    own = tuple(np.searchsorted(square, side[inside]) for side in (cells.sources, cells.targets))
-    distance = matrix[np.ix_(square, square)][None]
-    table = np.full((len(cells.impact), len(square), len(square)), np.nan)
-    table[:, own[0], own[1]] = cells.impact[:, inside]
+    matrix, cells = complete_part(matrix, cells)
+    own = cells.sources, cells.targets
+    roles = language_roles(*own, len(matrix))
+    if count_arrangements(roles) < MIN_ARRANGEMENTS:
+        return np.full(len(cells.impact), np.nan), len(own[0])
+    distance = np.full((1, *matrix.shape), np.nan)
+    distance[0][own] = matrix[own]
+    table = np.full((len(cells.impact), *matrix.shape), np.nan)
+    table[:, own[0], own[1]] = cells.impact
     residuals = np.stack([remove_controls(impact, distance) for impact in table])
     basis = orthonormal_basis(control_design(distance, *own))
-    outcome = cells.outcome[inside] - basis @ (basis.T @ cells.outcome[inside])
-    identity = Permutations(np.arange(len(square))[None], exact=False)
-    permutations = draw_permutations(len(square), n_permutations, seed)
+    outcome = cells.outcome - basis @ (basis.T @ cells.outcome)
+    identity = Permutations(np.arange(len(matrix))[None], roles, exact=False)
+    permutations = draw_permutations(roles, n_permutations, seed)
     observed, null = (
         _partial_correlations(residuals, outcome, basis, own, drawn) for drawn in (identity, permutations)
     )
-    return permutation_p(observed[0], np.nan_to_num(null), permutations.exact), len(square)
+    return permutation_p(observed[0], np.nan_to_num(null), permutations.exact), len(own[0])
 
 
 def _partial_correlations(
@@ -188,7 +226,7 @@ def _partial_correlations(
 ) -> np.ndarray:
     """Correlate relabelled residual matrices with the outcome, both off `basis`; float64 ``[n_draws, n_layers]``.
 
-    In a complete square a permutation only moves the values about, so their sum of squares stays.
+    In a complete design a permutation only moves the values about, so their sum of squares stays.
     """
     squares = np.nansum(residuals**2, axis=(1, 2))  # [n_layers]
     unit = outcome / (np.linalg.norm(outcome) or np.nan)

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from xling.analysis.inference.correlations import correlate
-from xling.analysis.inference.qap import Permutations, draw_permutations, fix_labels, max_t_p, permutation_p
+from xling.analysis.inference.permutations import Permutations, draw_permutations, keep_in_place
+from xling.analysis.inference.qap import max_t_p, permutation_p
 from xling.runs.tables import RESTORED
 
 MIN_TARGETS = 4
@@ -90,5 +91,5 @@ def _few(known: np.ndarray) -> str:
 
 def _permute(distance: np.ndarray, change: np.ndarray, permutations: Permutations) -> np.ndarray:
     """Correlations under permuted targets, ``[n_permutations, n_sets]``; a target without distance keeps its place."""
-    labels = fix_labels(permutations.labels, np.isnan(distance))
+    labels = keep_in_place(permutations, np.isnan(distance)).labels
     return np.nan_to_num(correlate(distance[labels], change))

@@ -5,7 +5,8 @@ The file is what ``freeze=guided freeze.suggestion=FILE freeze.distance=KIND`` r
     {"distances": {"genetic": {"layers": [1, 2, 6], "reason": ""}, ...}, "default_distance": "genetic",
      "alpha": 0.05, "correction": "max_t", "study": "..."}
 
-An empty list of layers has its reason. Deviation: the paper took uncorrected p-values over dependent pairs.
+An empty list of layers has its reason. Deviations: the paper took uncorrected p-values over dependent pairs, and raw
+correlations; here it is the main coefficient of ``correlations``, freed of source and target effects where the design allows.
 """
 
 from pathlib import Path
@@ -26,20 +27,20 @@ def suggest_layers(tests: pd.DataFrame, p_column: str, alpha: float = ALPHA) -> 
     """Apply the rule to the tests of one distance.
 
     Args:
-        tests: rows of ``correlations`` with `layer`, `pearson_r` and the column of corrected p-values.
+        tests: rows of ``correlations`` with `layer`, `r` and the column of corrected p-values.
         p_column: that column.
         alpha: level, 0..1.
 
     Returns:
         ``layers``: ascending layer numbers; ``reason``: why there is none, else empty.
 
-    >>> tests = pd.DataFrame({"layer": [1, 2, 3], "pearson_r": [-0.5, 0.6, -0.1], "p_bh": [0.01, 0.01, 0.4]})
+    >>> tests = pd.DataFrame({"layer": [1, 2, 3], "r": [-0.5, 0.6, -0.1], "p_bh": [0.01, 0.01, 0.4]})
     >>> suggest_layers(tests, "p_bh")
     {'layers': [1], 'reason': ''}
     """
     tests = tests[tests["layer"].notna()]  # the mean over layers cannot be frozen
     significant = tests[p_column].le(alpha)
-    layers = sorted(int(layer) for layer in tests.loc[significant & tests["pearson_r"].lt(0), "layer"])
+    layers = sorted(int(layer) for layer in tests.loc[significant & tests["r"].lt(0), "layer"])
     return {"layers": layers, "reason": "" if layers else _why_none(tests, significant, p_column, alpha)}
 
 

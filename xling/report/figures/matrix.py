@@ -8,6 +8,7 @@ from matplotlib.colors import Colormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from xling.analysis.inference.associations import DEMEANED
 from xling.analysis.schema import IMPACT_VS_DISTANCE, MEAN_LABEL
 from xling.report.figures import style
 from xling.report.words import frames
@@ -59,34 +60,37 @@ def significance_marks(correlations: pd.DataFrame, kind: str) -> pd.Series:
 
     Args:
         correlations: rows of ``correlations`` or ``correlations_paper``.
-        kind: ``pearson`` or ``spearman``.
+        kind: key of :data:`xling.report.frames.COEFFICIENT`.
 
     Returns:
-        Strings, indexed as `correlations`. In the paper's table its own uncorrected stars. Otherwise, on Pearson's r
-        alone, ``**`` family-wise (max-T) and ``*`` by false discovery rate (Benjamini-Hochberg), each at .05.
+        Strings, indexed as `correlations`. In the paper's table its own uncorrected stars. Otherwise ``**`` family-wise
+        (max-T) and ``*`` by false discovery rate (Benjamini-Hochberg), each at .05, for the main coefficient and for
+        Pearson's raw r, each by its own p-values; Spearman's rho has none.
     """
     if f"{kind}_stars" in correlations:
         return correlations[f"{kind}_stars"].fillna("")
     stars = pd.Series("", index=correlations.index, dtype=object)
-    if kind == "pearson":
-        stars[(correlations["p_bh"] <= SIGNIFICANT).fillna(False)] = "*"
-        stars[(correlations["p_max_t"] <= SIGNIFICANT).fillna(False)] = "**"
+    ending = {"main": "", "pearson": "_pearson"}.get(kind)
+    if ending is not None:
+        stars[(correlations[f"p_bh{ending}"] <= SIGNIFICANT).fillna(False)] = "*"
+        stars[(correlations[f"p_max_t{ending}"] <= SIGNIFICANT).fillna(False)] = "**"
     return stars
 
 
 @style.styled
-def plot_correlation_heatmap(correlations: pd.DataFrame, ax: Axes | None = None, kind: str = "pearson") -> Axes:
+def plot_correlation_heatmap(correlations: pd.DataFrame, ax: Axes | None = None, kind: str | None = None) -> Axes:
     """Draw impact-distance coefficients, one row per layer and one column per distance, as in the paper.
 
     Args:
         correlations: table ``correlations`` or ``correlations_paper``; rows of other analyses are left out.
         ax: where to draw; a new figure by default.
-        kind: ``pearson`` or ``spearman``.
+        kind: ``main``, ``pearson`` or ``spearman``; by default the main coefficient where the table has one.
 
     Returns:
         The axes; stars as in :func:`significance_marks`; a coefficient that could not be computed is hatched.
     """
     rows = frames.select_analysis(correlations, IMPACT_VS_DISTANCE)
+    kind = kind or frames.main_kind(correlations)
     rows = rows.assign(text=rows[frames.COEFFICIENT[kind]].map(coefficient) + significance_marks(rows, kind))
     layers, predictors = frames.layer_order(rows), frames.distance_order(rows["predictor"])
     values = frames.pivot(rows, "layer_label", "predictor", frames.COEFFICIENT[kind], layers, predictors)
@@ -103,10 +107,13 @@ def plot_correlation_heatmap(correlations: pd.DataFrame, ax: Axes | None = None,
 
 @style.styled
 def draw_correlation_heatmaps(correlations: pd.DataFrame) -> Figure:
-    """Draw :func:`plot_correlation_heatmap` for Pearson's r and Spearman's rho side by side, with one colour bar."""
+    """Draw :func:`plot_correlation_heatmap` for the main coefficient and the raw ones side by side, with one colour bar."""
     n_layers = frames.select_analysis(correlations, IMPACT_VS_DISTANCE)["layer_label"].nunique()
+    kinds = {"pearson": "Pearson r", "spearman": "Spearman ρ"}
+    if frames.main_kind(correlations) == "main" and (correlations["main"] == DEMEANED).any():
+        kinds = {"main": "r, source and target effects removed", "pearson": "raw r"}
     panels = style.new_panels(2, 2, style.PAGE, 0.8 + 0.22 * max(n_layers, 7), sharey=True)
-    for ax, kind, title in zip(panels, ("pearson", "spearman"), ("Pearson r", "Spearman ρ"), strict=True):
+    for ax, (kind, title) in zip(panels, kinds.items(), strict=True):
         plot_correlation_heatmap(correlations, ax, kind)
         ax.set_title(title, loc="left", fontweight="bold")
     panels[1].set_ylabel("")

@@ -7,12 +7,20 @@ from xling.report.figures.matrix import draw_correlation_heatmaps
 from xling.report.figures.scatter import draw_distance_panels, draw_impact_vs_transfer
 from xling.report.section import Absent, Picture, Section, Sheet
 from xling.report.words import frames, sentences
-from xling.report.words.lookup import drop_blank_columns, has_impact, has_rows, main_pairs, metric_name, tests_of
+from xling.report.words.lookup import (
+    drop_blank_columns,
+    has_impact,
+    has_rows,
+    main_pairs,
+    metric_name,
+    tests_of,
+    variance_of,
+)
 
 TEST_COLUMNS = [
-    *("predictor", "layer_label", "n_pairs", "pearson_r", "ci_low", "ci_high", "p_qap_pearson", "p_max_t", "p_bh"),
-    *("spearman_rho", "p_qap_spearman", "loo_low", "loo_high", "demeaned_r", "p_qap_demeaned", "partial_r"),
-    *("p_qap_partial", "reason"),
+    *("predictor", "layer_label", "n_pairs", "r", "ci_low", "ci_high", "p_qap", "p_max_t", "p_bh"),
+    *("detectable_family_wise", "loo_low", "loo_high", "carried_by", "pearson_r", "p_qap_pearson", "p_max_t_pearson"),
+    *("spearman_rho", "p_qap_spearman", "partial_r", "p_qap_partial", "reason"),
 ]
 PAPER_COLUMNS = [
     *("analysis", "predictor", "layer_label", "n_pairs", "pearson_r", "pearson_stars", "p_pearson"),
@@ -21,9 +29,8 @@ PAPER_COLUMNS = [
 STARS = (
     "Bold **: p ≤ .05 family-wise (max-T over all coefficients of this analysis); bold *: p ≤ .05 at a controlled "
     "false "
-    "discovery rate only (Benjamini–Hochberg); both rest on permuted language labels (QAP). Spearman’s ρ carries no "
-    "marks "
-    "because the correction is computed for r."
+    "discovery rate only (Benjamini–Hochberg); both rest on permuted language labels (QAP). Spearman’s ρ, of raw values, "
+    "carries no marks because the correction is computed for r."
 )
 FIT = (
     "Each point is one pair S ≠ T, labelled with its target language where there is room (S→T where there are many "
@@ -33,20 +40,33 @@ FIT = (
 UNTESTED = "Permutation tests were not computed (mode “paper”); nothing is claimed from these plots."
 
 
-def _text(tests: pd.DataFrame) -> list[str]:
-    return [UNTESTED] if tests.empty else [*sentences.describe_family(tests), sentences.describe_signs(tests)]
+def _text(tests: pd.DataFrame, variance: str = "") -> list[str]:
+    return (
+        [UNTESTED]
+        if tests.empty
+        else [
+            variance,
+            sentences.describe_main(tests),
+            *sentences.describe_family(tests),
+            sentences.describe_signs(tests),
+            sentences.describe_carriers(tests),
+        ]
+    )
 
 
 def _sheets(tests: pd.DataFrame, what: str) -> list[Sheet]:
     if tests.empty:
         return []
     shown = drop_blank_columns(tests, TEST_COLUMNS)
-    caption = f"All coefficients: {what}. CI: language-level bootstrap; loo: range with one language left out."
+    caption = (
+        f"All coefficients: {what}. CI: the effects that the permutation test does not reject; loo: range with one language "
+        "left out, as source or as target."
+    )
     return [Sheet("correlations", shown, caption, is_folded=len(shown) > 15)]
 
 
 def _in_words(tests: pd.DataFrame) -> str:
-    known = tests.dropna(subset=["pearson_r"]) if len(tests) else tests
+    known = tests.dropna(subset=["r"]) if len(tests) else tests
     return "; ".join(sentences.describe_test(row) for _, row in known.iterrows())
 
 
@@ -65,9 +85,10 @@ def impact_distance_section(analysis: Analysis) -> Section | Absent:
         f"Mean impact over layers against each distance. {FIT}",
     )
     pictures = [scatter] if tests.empty else [_heat_map(tests), scatter]
+    text = _text(tests, variance_of(analysis, "impact"))
     references = ["littell2017", "mantel1967", "krackhardt1988", "westfall1993", "benjamini1995"]
     sheets = _sheets(tests, "impact against distance")
-    return Section("impact-distance", "Impact and distance", _text(tests), pictures, sheets, references)
+    return Section("impact-distance", "Impact and distance", text, pictures, sheets, references)
 
 
 def _heat_map(tests: pd.DataFrame) -> Picture:
@@ -79,13 +100,17 @@ def _heat_map(tests: pd.DataFrame) -> Picture:
     )
 
 
+def _coefficients(tests: pd.DataFrame) -> pd.Series:
+    return tests["r" if "r" in tests else "pearson_r"]  # the paper's table has no other than the raw one
+
+
 def _size(tests: pd.DataFrame) -> str:
-    known = tests["n_pairs"][tests["pearson_r"].notna()]
+    known = tests["n_pairs"][_coefficients(tests).notna()]
     return f"{sentences.range_of(known)} pairs" if len(known) else "no pair"
 
 
 def _hatched(tests: pd.DataFrame) -> str:
-    missing = sentences.reasons(tests[tests["pearson_r"].isna()])
+    missing = sentences.reasons(tests[_coefficients(tests).isna()])
     return f" Hatched: {missing}." if missing else ""
 
 
@@ -105,7 +130,9 @@ def impact_transfer_section(analysis: Analysis) -> Section | Absent:
         f"Zero-shot {metric} against mean impact over layers{f' ({note})' if note else ''}. {FIT}",
     )
     sheets = _sheets(tests, f"impact against {metric}")
-    return Section("impact-transfer", "Impact and transfer", _text(tests), [picture], sheets)
+    return Section(
+        "impact-transfer", "Impact and transfer", _text(tests, variance_of(analysis, "score")), [picture], sheets
+    )
 
 
 def transfer_distance_section(analysis: Analysis) -> Section | Absent:
@@ -123,7 +150,8 @@ def transfer_distance_section(analysis: Analysis) -> Section | Absent:
         f"Zero-shot {metric} against each distance. {FIT}",
     )
     sheets = _sheets(tests, f"{metric} against distance")
-    return Section("transfer-distance", "Transfer and distance", _text(tests), [picture], sheets, ["keung2020"])
+    text = _text(tests, variance_of(analysis, "score"))
+    return Section("transfer-distance", "Transfer and distance", text, [picture], sheets, ["keung2020"])
 
 
 def paper_section(analysis: Analysis) -> Section | Absent:

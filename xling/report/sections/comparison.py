@@ -8,7 +8,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from xling.analysis.questions.comparison import LEVEL
-from xling.analysis.schema import MEAN_LABEL, Analysis
+from xling.analysis.schema import MEAN_LABEL, TRANSFER_VS_DISTANCE, Analysis
 from xling.report.figures import style
 from xling.report.figures.matrix import add_colour_bar, draw_cells, label_cells, outline_cell
 from xling.report.save import write_page
@@ -18,7 +18,8 @@ from xling.report.words.sentences import layer_phrase
 
 TITLE = "Studies side by side"
 MAP_CAPTION = (
-    "Correlation of impact with each distance per layer, one panel per study and one colour scale for all. Bold *: p ≤ .05 "
+    "Correlation of impact with each distance per layer, source and target effects removed where the design allows, one panel "
+    "per study and one colour scale for all. Bold *: p ≤ .05 "
     "family-wise within the study (max-T, permuted language labels); framed: so in every study with the same sign; hatched: "
     "no coefficient."
 )
@@ -34,13 +35,15 @@ def write_comparison(comparison: Analysis, output_dir: Path | str) -> Path:
     Returns:
         Path of the page.
     """
-    parts = [studies_section(comparison), maps_section(comparison), agreement_section(comparison), methods(comparison)]
+    build = (studies_section, maps_section, pooled_section, agreement_section, methods)
+    parts = [section(comparison) for section in build]
     return write_page(comparison, parts, output_dir, list_comparison_findings(comparison), TITLE)
 
 
 def list_comparison_findings(comparison: Analysis) -> list[tuple[str, str]]:
     """Say in a line each what holds in all studies and which of them agree."""
-    return [("In every study", describe_everywhere(comparison)), ("Agreement", describe_agreement(comparison))]
+    lines = [("In every study", describe_everywhere(comparison)), ("Pooled", describe_pooled(comparison))]
+    return [*lines, ("Agreement", describe_agreement(comparison))]
 
 
 def studies_section(comparison: Analysis) -> Section:
@@ -57,7 +60,7 @@ def studies_section(comparison: Analysis) -> Section:
 def maps_section(comparison: Analysis) -> Section | Absent:
     """The maps side by side, and the cells that hold in every study."""
     maps, everywhere = comparison.tables["comparison_maps"], comparison.tables["comparison_everywhere"]
-    if maps["pearson_r"].isna().all():
+    if maps["r"].isna().all():
         return Absent("Impact and distance", "no study has a coefficient of impact and distance")
     alt = f"Heat maps of coefficients, layers by distances, one per study. {describe_everywhere(comparison)}"
     picture = Picture("comparison_maps", draw_maps(maps, everywhere, comparison.facts["studies"]), alt, MAP_CAPTION)
@@ -72,6 +75,39 @@ def maps_section(comparison: Analysis) -> Section | Absent:
     return Section("maps", "Impact and distance", [describe_everywhere(comparison)], [picture], [sheet], references)
 
 
+def pooled_section(comparison: Analysis) -> Section | Absent:
+    """Coefficients pooled over the studies."""
+    table = comparison.tables["comparison_pooled"]
+    if table.empty or table["r"].isna().all():
+        reasons = sorted(set(table["reason"])) if len(table) else ["no study has a coefficient"]
+        return Absent("Pooled over studies", "; ".join(reasons))
+    text = [
+        describe_pooled(comparison),
+        "Random effects over studies (DerSimonian–Laird, interval by Hartung–Knapp), of the main coefficients as Fisher’s z. "
+        "Studies of the same languages are not independent: what they share makes these intervals too short.",
+    ]
+    sheet = Sheet("comparison_pooled", table, "Every coefficient, pooled over the studies.", is_folded=len(table) > 15)
+    return Section("pooled", "Pooled over studies", text, sheets=[sheet])
+
+
+def describe_pooled(comparison: Analysis) -> str:
+    """Count the pooled coefficients whose interval excludes 0, and name those of transfer with distance."""
+    table = comparison.tables["comparison_pooled"]
+    known = table.dropna(subset="r") if len(table) else table
+    if known.empty:
+        return "No coefficient could be pooled over studies."
+    clear = known[(known["ci_low"] > 0) | (known["ci_high"] < 0)]
+    count = f"Of {numbers.plural(len(known), 'pooled coefficient')} {len(clear)} with a 95 % interval that excludes 0."
+    named = [_describe_pooled(row) for _, row in known[known["analysis"] == TRANSFER_VS_DISTANCE].iterrows()]
+    return f"{count} Transfer with distance: {'; '.join(named)}." if named else count
+
+
+def _describe_pooled(row: pd.Series) -> str:
+    interval = numbers.interval(row["ci_low"], row["ci_high"])
+    between = f"{numbers.coefficient(row['r_low'])} to {numbers.coefficient(row['r_high'])} in the studies"
+    return f"{row['predictor']} r\xa0=\xa0{numbers.coefficient(row['r'])}, {interval}, {between}"
+
+
 @style.styled
 def draw_maps(maps: pd.DataFrame, everywhere: pd.DataFrame, studies: list[str]) -> Figure:
     """Draw a heat map per study, rows and columns the same, with one colour bar.
@@ -84,11 +120,11 @@ def draw_maps(maps: pd.DataFrame, everywhere: pd.DataFrame, studies: list[str]) 
     rows, kinds = sorted(set(maps["row"]) - {MEAN_LABEL}), frames.distance_order(maps["predictor"])
     rows += [MEAN_LABEL] * (MEAN_LABEL in set(maps["row"]))
     panels = style.new_panels(len(studies), 3 if len(kinds) <= 4 else 2, style.PAGE, 1 + 0.22 * len(rows), sharey=True)
-    maps = maps.assign(text=maps["pearson_r"].map(numbers.coefficient) + np.where(maps["p_max_t"] <= LEVEL, "*", ""))
+    maps = maps.assign(text=maps["r"].map(numbers.coefficient) + np.where(maps["p_max_t"] <= LEVEL, "*", ""))
     held = everywhere[everywhere["holds"].astype(bool)]
     for ax, study in zip(panels, studies, strict=True):
         own = maps[maps["study"] == study]
-        values, texts = (frames.pivot(own, "row", "predictor", name, rows, kinds) for name in ("pearson_r", "text"))
+        values, texts = (frames.pivot(own, "row", "predictor", name, rows, kinds) for name in ("r", "text"))
         draw_cells(ax, values.to_numpy(float), texts.to_numpy(object), style.DIVERGING, Normalize(-1, 1))
         label_cells(ax, [row.lstrip("0") or "0" for row in rows], kinds)
         ax.tick_params(axis="x", labelrotation=30)
@@ -160,8 +196,8 @@ def methods(comparison: Analysis) -> Section:
         "Agreement of maps is the correlation of their cells (layers and distances that both have). Its p-value relabels the "
         f"languages in one study’s distances and computes that study’s map anew ({draws}); either study is relabelled in turn "
         "and the larger p-value is given. Agreement of impact and of scores is the correlation over language pairs S ≠ T, its "
-        "p-value relabels languages in one study: all of the largest complete square, or the targets that are no sources, "
-        "whichever keeps more pairs.",
+        "p-value relabels languages in one study, each within its role, in the largest part of the common design without gaps. "
+        "Source and target effects are removed where several sources allow it.",
         "A claim about all studies is as doubtful as in the most doubtful one: its p-value is the largest of theirs, each "
         "family-wise over its own map. Studies that share data, encoder or languages are not independent evidence.",
     ]

@@ -4,7 +4,7 @@ from xling.analysis.schema import IMPACT_VS_DISTANCE, IMPACT_VS_TRANSFER, TRANSF
 from xling.report.sections.freezing import describe_freezing
 from xling.report.sections.measured import describe_transfer
 from xling.report.words import frames, sentences
-from xling.report.words.lookup import has_rows, metric_name, tests_of
+from xling.report.words.lookup import has_rows, metric_name, tests_of, variance_of
 
 TITLES = {
     IMPACT_VS_DISTANCE: "Impact and distance",
@@ -20,14 +20,20 @@ def list_findings(analysis: Analysis) -> list[tuple[str, str]]:
         (title, text), in the order of the page; analyses that were not made are absent.
     """
     lines = (
-        [(frames.capitalised(metric_name(analysis)), " ".join(describe_transfer(analysis)))]
+        [
+            (
+                frames.capitalised(metric_name(analysis)),
+                " ".join([*describe_transfer(analysis), variance_of(analysis, "score")]),
+            )
+        ]
         if has_rows(analysis, "pairs")
         else []
     )
     for name, heading in TITLES.items():
         tests = tests_of(analysis, name)
         if not tests.empty:
-            lines.append((heading, " ".join(sentences.describe_family(tests))))
+            shares = variance_of(analysis, "impact") if name == IMPACT_VS_DISTANCE else ""
+            lines.append((heading, " ".join(part for part in (shares, *sentences.describe_family(tests)) if part)))
     if has_rows(analysis, "freezing"):
         lines.append(("Freezing", describe_freezing(analysis.tables["freezing"])))
     return lines

@@ -98,7 +98,7 @@ def impact_section(analysis: Analysis) -> Section | Absent:
 
 
 def _over(analysis: Analysis) -> str:
-    is_grouped = analysis.facts.get("estimator") == "cka_grouped"
+    is_grouped = analysis.facts.get("measure") == "cka_grouped"
     return "over groups of dependent examples" if is_grouped else "over single examples"
 
 

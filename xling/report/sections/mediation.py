@@ -14,14 +14,29 @@ BOXES = {"distance": (0.16, 0.34), "impact": (0.5, 0.84), "outcome": (0.84, 0.34
 LEVEL = 0.05
 TITLE = "Distance, impact and transfer together"
 COLUMNS = [
-    *("predictor", "layer_label", "n_pairs", "n_languages", "total", "direct", "indirect", "indirect_low"),
+    *(
+        "predictor",
+        "layer_label",
+        "is_demeaned",
+        "n_pairs",
+        "n_languages",
+        "total",
+        "direct",
+        "indirect",
+        "indirect_low",
+    ),
     *("indirect_high", "p_qap_total", "p_qap_indirect", "share", "share_low", "share_high", "reason"),
 ]
 
 
 def main_effects(mediation: pd.DataFrame) -> pd.DataFrame:
-    """Keep the rows on the absolute score and mean impact, in the order of the distances."""
+    """Keep the rows on the absolute score and mean impact, in the order of the distances.
+
+    They are those without source and target effects, unless the design leaves nothing then.
+    """
     rows = mediation[(mediation["outcome"] == "score") & (mediation["layer_label"] == MEAN_LABEL)]
+    demeaned = rows["is_demeaned"].astype(bool)
+    rows = rows[demeaned] if demeaned.any() else rows
     order = frames.distance_order(rows["predictor"])
     return rows.set_index("predictor", drop=False).loc[order].reset_index(drop=True)
 
@@ -87,7 +102,12 @@ def mediation_section(analysis: Analysis) -> Section | Absent:
     if rows.empty:
         return Absent(TITLE, "there is no row on score and mean impact")
     missing = sentences.reasons(rows.assign(layer_label="")[rows["total"].isna()])
-    text = [_describe(rows), _describe_shares(rows), f"Not available: {missing}." if missing else ""]
+    text = [
+        _describe_form(rows),
+        _describe(rows),
+        _describe_shares(rows),
+        f"Not available: {missing}." if missing else "",
+    ]
     every = analysis.tables["mediation"]
     shown = drop_blank_columns(every, ["outcome", *COLUMNS])
     sheet = Sheet("mediation", shown, "Effects for every outcome, distance and layer.", is_folded=len(shown) > 15)
@@ -105,6 +125,18 @@ def _picture(rows: pd.DataFrame) -> Picture:
         f"and total slope of score on distance ({_size(rows)} pairs). Indirect = product of the two upper paths, "
         "with a language-level bootstrap interval; its p-value is the larger of the QAP p-values of the two paths, not "
         "corrected for the number of distances.",
+    )
+
+
+def _describe_form(rows: pd.DataFrame) -> str:
+    if rows["is_demeaned"].all():
+        return (
+            "Source and target effects are removed from distance, impact and score: a source that trains badly moves little "
+            "and scores badly, which would look like an indirect path."
+        )
+    return (
+        "From one source, or to one target, nothing is left without source and target effects: these are raw associations, "
+        "to which easy targets contribute."
     )
 
 

@@ -95,12 +95,15 @@ def _describe_inference(analysis: Analysis) -> str:
     return (
         f"Correlations are taken over pairs S ≠ T. Pairs that share a language are dependent, so p-values permute "
         f"language "
-        f"labels instead of pairs (QAP{draws}, two-sided); where two measured quantities are correlated, sources and "
-        "targets are permuted jointly within the largest complete square of languages. Within each analysis p-values "
+        f"labels instead of pairs (QAP{draws}, two-sided), sources among sources and other targets among themselves, so that "
+        "every draw has the design that was run; where two measured quantities are correlated, the largest part of the design "
+        "without gaps is permuted. The main coefficient is Pearson’s r after source and target effects are removed from both "
+        "sides; from one source nothing is left then, and the raw r takes its place. Within each analysis p-values "
         "are "
         "corrected over all layers and predictors, family-wise by the largest statistic per permutation (max-T) and "
         "for "
-        f"the false discovery rate by Benjamini–Hochberg. Intervals resample languages{boots}."
+        "the false discovery rate by Benjamini–Hochberg. Intervals hold the effects that the permutation test does not reject; "
+        f"those of mediation resample languages{boots}."
         + (f" Partial correlations control for {sentences_list(controls)}." if controls else "")
         + seed
         + " All results are associations: nothing was randomised over languages."

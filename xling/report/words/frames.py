@@ -6,7 +6,7 @@ import pandas as pd
 
 from xling.analysis.schema import KINDS, MEAN_LABEL, distance_kinds
 
-COEFFICIENT = {"pearson": "pearson_r", "spearman": "spearman_rho"}
+COEFFICIENT = {"main": "r", "pearson": "pearson_r", "spearman": "spearman_rho"}
 
 
 def metric_name(pairs: pd.DataFrame) -> str:
@@ -16,6 +16,11 @@ def metric_name(pairs: pd.DataFrame) -> str:
     'macro F1'
     """
     return str(pairs["metric"].iloc[0]).replace("_", " ").replace("f1", "F1")
+
+
+def main_kind(correlations: pd.DataFrame) -> str:
+    """Choose the coefficient to show first: the main one; the paper's table has none but Pearson's."""
+    return "main" if "main" in correlations else "pearson"
 
 
 def capitalised(text: str) -> str:

@@ -27,6 +27,15 @@ def fraction(value: float) -> str:
     return coefficient(value, 2)
 
 
+def percent(share: float) -> str:
+    r"""Print a share of a whole, with a decimal below 10 %.
+
+    >>> percent(0.0167), percent(0.41), percent(1.0)
+    ('1.7\xa0%', '41\xa0%', '100\xa0%')
+    """
+    return f"{100 * share:.{1 if abs(share) < 0.0995 else 0}f}\xa0%"
+
+
 def signed(value: float, digits: int = 3) -> str:
     """Print a difference with its sign always shown.
 

@@ -2,6 +2,8 @@
 
 import pandas as pd
 
+from xling.analysis.inference.associations import RAW
+from xling.analysis.inference.power import SMALL
 from xling.analysis.schema import MEAN_LABEL
 from xling.report.words import numbers
 
@@ -39,17 +41,85 @@ def range_of(counts: pd.Series) -> str:
 def describe_test(row: pd.Series) -> str:
     """State one coefficient with everything needed to judge it."""
     where = ", ".join(part for part in (predictor_phrase(row["predictor"]), layer_phrase(row["layer_label"])) if part)
-    figures = [f"r\xa0=\xa0{numbers.coefficient(row['pearson_r'])}", numbers.interval(row["ci_low"], row["ci_high"])]
+    figures = [f"r\xa0=\xa0{numbers.coefficient(row['r'])}", numbers.interval(row["ci_low"], row["ci_high"])]
     figures.append(f"n\xa0=\xa0{int(row['n_pairs'])} pairs")
     if row["n_pairs_permuted"] < row["n_pairs"]:
         figures.append(f"permuted over {int(row['n_pairs_permuted'])} of them")
-    figures += [f"QAP {numbers.p_value(row['p_qap_pearson'])}", f"family-wise {numbers.p_value(row['p_max_t'])}"]
+    figures += [f"QAP {numbers.p_value(row['p_qap'])}", f"family-wise {numbers.p_value(row['p_max_t'])}"]
+    if row["main"] != RAW:
+        raw, p = numbers.coefficient(row["pearson_r"]) or "none", numbers.p_value(row["p_max_t_pearson"])
+        figures.append(f"raw r\xa0=\xa0{raw} (family-wise {p})")
     return f"{where}: {', '.join(part for part in figures if part)}"
+
+
+def describe_main(tests: pd.DataFrame) -> str:
+    """Say what the main coefficient of one analysis is, and what the raw one mixes; empty where there is no test."""
+    if tests.empty:
+        return ""
+    if (tests["main"] == RAW).all():
+        return (
+            "The design leaves nothing once source and target effects are removed, so r is the raw correlation: it cannot "
+            "tell a target that is near from one that is easy for every source."
+        )
+    return (
+        "r is taken after source and target effects are removed from both sides: is a pair better than its source and its "
+        "target let expect? The raw r also mixes in which sources are better and which targets are easier."
+    )
+
+
+def describe_variance(shares: pd.DataFrame, outcome: str, name: str) -> str:
+    """Say what the variance of an outcome over pairs consists of; empty where that is not known.
+
+    Args:
+        shares: table ``variance_shares``, or an empty frame.
+        outcome: the column `outcome` of the row wanted; of impact the mean over layers is taken.
+        name: what to call it, e.g. accuracy.
+    """
+    if shares.empty:
+        return ""
+    labels = (MEAN_LABEL, "")
+    rows = shares[(shares["outcome"] == outcome) & shares["layer_label"].isin(labels)].dropna(subset="rest")
+    if rows.empty:
+        return ""
+    row = rows.iloc[0]
+    source, target, rest = (numbers.percent(row[part]) for part in ("source", "target", "rest"))
+    return (
+        f"Of the variance of {name} over pairs S ≠ T, source languages explain {source}, target languages {target}; {rest} is "
+        "left to single pairs and noise."
+    )
+
+
+def describe_power(tests: pd.DataFrame) -> str:
+    """Say what effect this design would have found, and how many coefficients exclude a large one."""
+    tested = tests[tests["p_max_t"].notna()]
+    if tested.empty:
+        return ""
+    found = tested["detectable_family_wise"].dropna()
+    if found.empty:
+        seen = "No correlation, however strong, would be found family-wise with a probability of 80 % by this design"
+    else:
+        low, high = (numbers.coefficient(value) for value in (found.min(), found.max()))
+        size = low if low == high else f"{low} to {high}"
+        seen = f"This design finds |r| of at least {size} family-wise with a probability of 80 %"
+        if len(found) < len(tested):
+            seen += f" (for {len(tested) - len(found)} of the coefficients none, however strong)"
+    small = int(tested["is_small"].sum())
+    which = "no coefficient" if small == 0 else f"{small} of {numbers.plural(len(tested), 'coefficient')}"
+    return f"{seen}; |r| > {numbers.coefficient(SMALL, 1)} is excluded by the 95 % interval of {which}."
+
+
+def describe_carriers(tests: pd.DataFrame) -> str:
+    """Name single languages without which less than half of a significant coefficient is left; empty where there is none."""
+    kept = tests[(tests["p_max_t"] <= LEVEL) & (tests["carried_by"].fillna("") != "")]
+    if kept.empty:
+        return ""
+    names = numbers.listing([f"{name} ({count})" for name, count in _counts(kept["carried_by"])])
+    return f"Significant coefficients of which less than half is left without one language: {names}."
 
 
 def strongest(tests: pd.DataFrame) -> pd.Series | None:
     """Find the row with the largest |r|, or None where no coefficient exists."""
-    sizes = tests["pearson_r"].abs().dropna()
+    sizes = tests["r"].abs().dropna()
     return None if sizes.empty else tests.loc[sizes.idxmax()]
 
 
@@ -69,16 +139,24 @@ def describe_family(tests: pd.DataFrame) -> list[str]:
         verdict = f"No p-value is available ({reasons(tests) or 'no reason given'}), so nothing is claimed."
     elif family == rate == 0:
         verdict = (
-            f"{_none_of(n_tested)} significant after correction, neither family-wise (max-T) nor at a false discovery "
-            "rate of 5 % (Benjamini–Hochberg): these data do not show an association."
+            f"{_none_of(n_tested)} significant after correction{_form(tests)}, neither family-wise (max-T) nor at a false "
+            "discovery rate of 5 % (Benjamini–Hochberg): these data do not show an association."
         )
     else:
         verdict = (
-            f"Of {numbers.plural(n_tested, 'coefficient')} tested, {family} {_differ(family)} from 0 family-wise "
+            f"Of {numbers.plural(n_tested, 'coefficient')} tested{_form(tests)}, {family} {_differ(family)} from 0 family-wise "
             f"(max-T, "
             f"p ≤ .05) and {rate} at a false discovery rate of 5 % (Benjamini–Hochberg)."
         )
-    return [verdict, f"Strongest in size: {describe_test(top)}."]
+    return [part for part in (verdict, f"Strongest in size: {describe_test(top)}.", describe_power(tests)) if part]
+
+
+def _form(tests: pd.DataFrame) -> str:
+    return (
+        " (raw: this design allows no other)"
+        if (tests["main"] == RAW).all()
+        else " (source and target effects removed)"
+    )
 
 
 def _none_of(count: int) -> str:
@@ -92,7 +170,7 @@ def _differ(count: int) -> str:
 def describe_signs(tests: pd.DataFrame) -> str:
     """Count the directions of the family-wise significant coefficients; empty where there is none."""
     kept = tests[tests["p_max_t"] <= LEVEL]
-    negative, positive = int((kept["pearson_r"] < 0).sum()), int((kept["pearson_r"] > 0).sum())
+    negative, positive = int((kept["r"] < 0).sum()), int((kept["r"] > 0).sum())
     if kept.empty:
         return ""
     predictors = numbers.listing([f"{name} ({count})" for name, count in _counts(kept["predictor"])])
@@ -120,8 +198,8 @@ def reasons(tests: pd.DataFrame) -> str:
 def note_per_predictor(tests: pd.DataFrame) -> dict[str, str]:
     """Write the line above each scatter panel: coefficient, n and corrected p-value."""
     return {
-        row["predictor"]: f"r = {numbers.coefficient(row['pearson_r'])}, n = {int(row['n_pairs'])}, "
+        row["predictor"]: f"r = {numbers.coefficient(row['r'])}, n = {int(row['n_pairs'])}, "
         f"family-wise {numbers.p_value(row['p_max_t'])}"
         for _, row in tests.iterrows()
-        if not numbers.is_missing(row["pearson_r"])
+        if not numbers.is_missing(row["r"])
     }

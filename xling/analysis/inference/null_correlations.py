@@ -1,0 +1,243 @@
+"""Correlations under relabelled languages: the null distributions of every permutation test, for many draws at once.
+
+Three ways give the same numbers (the tests compare them to 1e-12):
+
+* Where every relabelling maps the observed cells to themselves (complete designs), it only moves values about: values are
+  ranked and freed of the design once, their length stays, and a draw costs one gather and one product.
+* Otherwise the sums of squares of each draw are taken from an orthonormal basis of the design that is computed once; gaps
+  of single pairs, which travel with the labels, are taken out by a low-rank downdate.
+* A draw that the design leaves nearly nothing of is computed from its residuals, because differences of sums would lose digits.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+from scipy import stats
+
+from xling.analysis.inference.correlations import correlate, missing_patterns, orthonormal_basis, unit_residuals
+from xling.analysis.inference.permutations import Permutations, has_data, is_kept, keep_in_place
+
+_CHUNK_ENTRIES = 1_000_000
+"""Permuted values held at once: 8 MB, and a handful of temporary arrays of that size."""
+
+_NEARLY_NOTHING = 1e-6
+"""Share of the sum of squares that must be left for the shortcut by sums to keep ten digits."""
+
+
+def null_correlations(
+    matrix: np.ndarray,
+    outcomes: np.ndarray,
+    cells: tuple[np.ndarray, np.ndarray],
+    permutations: Permutations,
+    design: np.ndarray | None = None,
+    ranked: bool = False,
+    follows_labels: bool = False,
+) -> np.ndarray:
+    """Correlate the relabelled predictor with every outcome, in every permutation.
+
+    Languages without any value in `matrix` keep their place
+    (:func:`~xling.analysis.inference.permutations.keep_in_place`). A single missing value travels with its labels, and each
+    permutation uses its own complete cases, as the observed statistic does; ranks are then taken anew each time.
+
+    Args:
+        matrix: float64 ``[n, n]``, the predictor for every ordered pair; NaN = missing; the diagonal is never used.
+        outcomes: float64 ``[n_outcomes, n_cells]``, NaN = missing.
+        cells: positions ``(sources, targets)`` of the observed cells, int ``[n_cells]`` each, S != T.
+        permutations: of n labels.
+        design: as in :func:`~xling.analysis.inference.correlations.correlate`; it stays with the cells. None = the constant.
+        ranked: Spearman instead of Pearson.
+        follows_labels: `design` has the same span after its languages are relabelled (source and target effects; the
+            constant always has), which allows the fastest way on complete designs.
+
+    Returns:
+        float64 ``[n_permutations, n_outcomes]``; NaN where a permutation leaves no correlation to compute (the
+        predictor is constant over the observed cells).
+    """
+    permutations = keep_in_place(permutations, ~has_data(matrix))
+    columns = np.ones((len(cells[0]), 1)) if design is None else design
+    follows_labels = follows_labels or design is None
+    null = np.full((len(permutations), len(outcomes)), np.nan)
+    for rows, observed in missing_patterns(outcomes):
+        own = tuple(side[observed] for side in cells)
+        y, basis_of = outcomes[np.ix_(rows, observed)], columns[observed]
+        known = _known_cells(matrix, own)
+        if is_kept(_mask(own, len(matrix)), permutations.groups) and is_kept(known, permutations.groups):
+            kept = known[own]
+            own, y, basis_of = tuple(side[kept] for side in own), y[:, kept], basis_of[kept]
+            null[:, rows] = _moved(matrix, y, own, permutations.labels, basis_of, ranked, follows_labels)
+        elif ranked:
+            null[:, rows] = _ranked_anew(matrix, y, own, permutations.labels, basis_of)
+        else:
+            null[:, rows] = _by_sums(matrix, y, own, permutations.labels, basis_of)
+    return null
+
+
+def _mask(cells: tuple[np.ndarray, np.ndarray], n: int) -> np.ndarray:
+    mask = np.zeros((n, n), dtype=bool)
+    mask[cells] = True
+    return mask
+
+
+def _known_cells(matrix: np.ndarray, cells: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+    return _mask(cells, len(matrix)) & np.isfinite(matrix)
+
+
+def _gather(
+    square: np.ndarray, cells: tuple[np.ndarray, np.ndarray], labels: np.ndarray
+) -> Iterator[tuple[slice, np.ndarray]]:
+    """Yield (rows of `labels`, the relabelled values ``[n_rows, n_cells]``)."""
+    sources, targets = cells
+    step = max(1, _CHUNK_ENTRIES // max(1, len(sources)))
+    for start in range(0, len(labels), step):
+        chunk = labels[start : start + step]
+        yield slice(start, start + len(chunk)), square[chunk[:, sources], chunk[:, targets]]
+
+
+def _moved(
+    matrix: np.ndarray,
+    y: np.ndarray,
+    cells: tuple[np.ndarray, np.ndarray],
+    labels: np.ndarray,
+    columns: np.ndarray,
+    ranked: bool,
+    follows_labels: bool,
+) -> np.ndarray:
+    """Complete designs: a permutation moves the values about, so that their ranks and their length stay."""
+    null = np.full((len(labels), len(y)), np.nan)
+    basis = orthonormal_basis(columns)
+    x = matrix[cells]
+    if basis.shape[0] - basis.shape[1] < 2:
+        return null
+    if ranked:
+        x, y = stats.rankdata(x), stats.rankdata(y, axis=1)
+    y = unit_residuals(y, basis)
+    if not follows_labels:
+        # the design stays where it is, so what is left of the moved values differs from draw to draw
+        square = np.full(matrix.shape, np.nan)
+        square[cells] = x
+        return _correlate_draws(square, y, cells, labels, basis)
+    square = np.zeros(matrix.shape)
+    square[cells] = unit_residuals(x[None], basis)[0]
+    for rows, moved in _gather(square, cells, labels):
+        null[rows] = moved @ y.T
+    return np.clip(null, -1, 1)
+
+
+def _by_sums(
+    matrix: np.ndarray, y: np.ndarray, cells: tuple[np.ndarray, np.ndarray], labels: np.ndarray, columns: np.ndarray
+) -> np.ndarray:
+    basis = orthonormal_basis(columns)
+    if basis.shape[0] - basis.shape[1] < 2:
+        return np.full((len(labels), len(y)), np.nan)
+    return _correlate_draws(matrix, unit_residuals(y, basis), cells, labels, basis)
+
+
+def _correlate_draws(
+    square: np.ndarray, y: np.ndarray, cells: tuple[np.ndarray, np.ndarray], labels: np.ndarray, basis: np.ndarray
+) -> np.ndarray:
+    """Correlate relabelled values, with or without gaps, with outcomes that are unit residuals off `basis`."""
+    null = np.full((len(labels), len(y)), np.nan)
+    centred = square - np.nanmean(square)
+    for rows, drawn in _gather(centred, cells, labels):
+        null[rows] = _correlate_rows(drawn, y, basis)
+    return np.clip(null, -1, 1)
+
+
+def _correlate_rows(drawn: np.ndarray, y: np.ndarray, basis: np.ndarray) -> np.ndarray:
+    gaps = ~np.isfinite(drawn)
+    counts = gaps.sum(axis=1)
+    x = np.where(gaps, 0.0, drawn)
+    in_basis = x @ basis  # [n_draws, rank]
+    total = (x**2).sum(axis=1)
+    left = total - (in_basis**2).sum(axis=1)
+    products, own_left = x @ y.T, np.ones((len(x), len(y)))
+    spare = np.full(len(x), len(basis) - basis.shape[1])
+    for count in np.unique(counts[counts > 0]):
+        rows = np.flatnonzero(counts == count)
+        step = max(1, _CHUNK_ENTRIES // count**2)
+        for some in (rows[i : i + step] for i in range(0, len(rows), step)):
+            at = np.nonzero(gaps[some])[1].reshape(len(some), count)
+            removed = _downdate(at, in_basis[some], y, basis)
+            left[some] -= removed[0]
+            products[some] -= removed[1]
+            own_left[some] -= removed[2]
+            spare[some] -= removed[3]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        r = products / np.sqrt(np.maximum(left, 0)[:, None] * np.maximum(own_left, 0))
+    # a draw of which little is left is computed from its residuals; in the middle of so many sums it would lose digits
+    exact = (left < _NEARLY_NOTHING * total) | (own_left < _NEARLY_NOTHING).any(axis=1)
+    exact &= spare >= 2
+    if exact.any():
+        r[exact] = correlate(drawn[exact], y, basis)
+    r[spare < 2] = np.nan
+    return r
+
+
+def _downdate(
+    at: np.ndarray, in_basis: np.ndarray, y: np.ndarray, basis: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """What leaving out the cells `at` takes from the sums of squares and products.
+
+    Leaving cells out equals giving each a column of its own in the design (Frisch-Waugh-Lovell): with P the projection off
+    the design, sums over P fall by ``(P x)_at' (P_at,at)^-1 (P y)_at``. Where cells are determined by the design, e.g. all
+    cells of one source, P_at,at is singular and its pseudo-inverse counts them once.
+
+    Args:
+        at: int ``[n_draws, k]``, cells left out; the values there are 0.
+        in_basis: ``[n_draws, rank]``, coordinates of the values in the basis.
+        y: ``[n_outcomes, n_cells]``, residuals off the basis.
+        basis: ``[n_cells, rank]``.
+
+    Returns:
+        What x'Px, x'Py and y'Py lose, ``[n_draws]``, ``[n_draws, n_outcomes]`` twice, and how many dimensions go, ``[n_draws]``.
+    """
+    rows = basis[at]  # [n_draws, k, rank]
+    inner = np.eye(at.shape[1]) - rows @ rows.transpose(0, 2, 1)
+    values, vectors = np.linalg.eigh(inner)
+    solid = values > 1e-9
+    scale = np.where(solid, 1 / np.sqrt(np.where(solid, values, 1.0)), 0.0)
+    px = -np.einsum("dkr,dr->dk", rows, in_basis)
+    py = y.T[at]  # [n_draws, k, n_outcomes]
+    a = np.einsum("dkj,dk->dj", vectors, px) * scale
+    b = np.einsum("dkj,dko->djo", vectors, py) * scale[:, :, None]
+    return (a**2).sum(axis=1), np.einsum("dj,djo->do", a, b), (b**2).sum(axis=1), solid.sum(axis=1)
+
+
+def _ranked_anew(
+    matrix: np.ndarray, y: np.ndarray, cells: tuple[np.ndarray, np.ndarray], labels: np.ndarray, columns: np.ndarray
+) -> np.ndarray:
+    """Ranks of every draw's own complete cases; only the constant is removed from them."""
+    null = np.full((len(labels), len(y)), np.nan)
+    if np.linalg.matrix_rank(columns) > 1:
+        for rows, drawn in _gather(matrix, cells, labels):
+            null[rows] = correlate(drawn, y, columns, ranked=True)
+        return null
+    for rows, drawn in _gather(matrix, cells, labels):
+        has_gaps = ~np.isfinite(drawn).all(axis=1)
+        chunk = np.full((len(drawn), len(y)), np.nan)
+        if not has_gaps.all():  # the outcomes keep their ranks
+            chunk[~has_gaps] = correlate(drawn[~has_gaps], y, ranked=True)
+        if has_gaps.any():
+            chunk[has_gaps] = _rank_correlate(drawn[has_gaps], y)
+        null[rows] = chunk
+    return np.clip(null, -1, 1)
+
+
+def _rank_correlate(drawn: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Spearman's rho of rows with gaps with complete outcomes, ``[n_draws, n_outcomes]``."""
+    gaps = ~np.isfinite(drawn)
+    x = _ranks_off_mean(drawn, gaps)
+    rho = np.full((len(drawn), len(y)), np.nan)
+    for m, outcome in enumerate(y):
+        own = _ranks_off_mean(np.broadcast_to(outcome, drawn.shape), gaps)
+        length = np.sqrt((x**2).sum(axis=1) * (own**2).sum(axis=1))
+        enough = (length > 0) & ((~gaps).sum(axis=1) >= 3)
+        rho[:, m] = np.divide((x * own).sum(axis=1), length, out=np.full(len(x), np.nan), where=enough)
+    return rho
+
+
+def _ranks_off_mean(values: np.ndarray, gaps: np.ndarray) -> np.ndarray:
+    """Centred ranks among the known values of each row, 0 in the gaps."""
+    ranks = stats.rankdata(np.where(gaps, np.inf, values), axis=1)  # the gaps come last and disturb no other rank
+    middle = ((~gaps).sum(axis=1, keepdims=True) + 1) / 2
+    return np.where(gaps, 0.0, ranks - middle)

@@ -1,0 +1,102 @@
+"""What a design could have found: the smallest correlation that its permutation test detects in 80 % of studies.
+
+A study is simulated as ``rho * x + noise`` over the cells that were measured, with x the predictor as it stands (freed of
+source and target effects where the main coefficient is), noise that is independent between pairs, and the permutation test
+as it is made. Source and target effects need no place in it: they are removed before anything is correlated, or there is one
+source, whose targets are the pairs.
+"""
+
+import numpy as np
+
+from xling.analysis.inference.demeaned import remove_effects
+from xling.analysis.inference.permutations import Permutations, draw_permutations, has_data, keep_in_place
+
+POWER = 0.8
+LEVEL = 0.05
+SMALL = 0.3
+"""A medium correlation by Cohen (1988); an interval within it excludes anything larger."""
+
+_N_DRAWS, _N_STUDIES = 1_000, 500
+_STEPS = 9
+_LARGEST = 0.99
+_TIE = 1e-9
+
+
+class SimulatedStudies:
+    """Studies of one predictor and design, of which only the size of the effect is left open.
+
+    Args:
+        matrix: float64 ``[n, n]``, the predictor, NaN = missing.
+        cells: positions ``(sources, targets)`` of the observed cells.
+        roles: int ``[n]``, the groups within which languages are exchanged.
+        demeaned: source and target effects are removed from both sides; else the mean alone.
+        seed: of permutations and noise.
+    """
+
+    def __init__(
+        self, matrix: np.ndarray, cells: tuple[np.ndarray, np.ndarray], roles: np.ndarray, demeaned: bool, seed: int = 0
+    ) -> None:
+        known = np.isfinite(matrix[cells])
+        cells = tuple(side[known] for side in cells)
+        permutations = keep_in_place(draw_permutations(roles, _N_DRAWS, seed), ~has_data(matrix))
+        noise = np.random.default_rng(seed).normal(size=(_N_STUDIES, len(cells[0])))
+        x = _free(matrix[cells][None], cells, demeaned)
+        noise = _free(noise, cells, demeaned)
+        moved = _free(_relabel(matrix, cells, permutations), cells, demeaned)
+        length = np.linalg.norm(moved, axis=1, keepdims=True)
+        moved = np.divide(moved, length, out=np.zeros_like(moved), where=length > _TIE)
+        self.exact = permutations.exact
+        self.is_defined = bool(len(cells[0])) and np.linalg.norm(x) > 1e-10 * np.linalg.norm(matrix[cells])
+        unit = x[0] / (np.linalg.norm(x) or 1.0)
+        self.own = moved @ unit  # [n_draws]
+        self.chance = moved @ noise.T  # [n_draws, n_studies]
+        self.observed_chance = noise @ unit  # [n_studies]
+        self.squares = (noise**2).sum(axis=1)  # [n_studies]
+
+    def power(self, rho: float, critical: float = 0.0) -> float:
+        """Count the studies with p <= .05.
+
+        Args:
+            rho: the correlation that is there, -1..1.
+            critical: correlation that must be reached besides: of a family-wise test, what the largest of the family
+                reaches in 5 % of the relabellings.
+
+        Returns:
+            A share, 0..1.
+        """
+        effect = np.sqrt(self.squares.mean()) * rho / np.sqrt(1 - rho**2)
+        relabelled = np.abs(effect * self.own[:, None] + self.chance)
+        observed = np.abs(effect + self.observed_chance)
+        count = (relabelled >= observed - _TIE).sum(axis=0)
+        p_values = count / len(self.own) if self.exact else (1 + count) / (1 + len(self.own))
+        length = np.sqrt(effect**2 + 2 * effect * self.observed_chance + self.squares)
+        return float(((p_values <= LEVEL) & (observed >= critical * length)).mean())
+
+    def detectable(self, critical: float = 0.0, power: float = POWER) -> float:
+        """Find the smallest correlation that is found with a given probability.
+
+        Args:
+            critical: see :meth:`power`.
+            power: the probability.
+
+        Returns:
+            0..1 in steps of .001; NaN where no correlation up to .99 is found so often, or the predictor is constant.
+        """
+        if not self.is_defined or self.power(_LARGEST, critical) < power:
+            return np.nan
+        low, high = 0.0, _LARGEST
+        for _ in range(_STEPS):
+            middle = (low + high) / 2
+            low, high = (low, middle) if self.power(middle, critical) >= power else (middle, high)
+        return round(high, 3)
+
+
+def _free(values: np.ndarray, cells: tuple[np.ndarray, np.ndarray], demeaned: bool) -> np.ndarray:
+    return remove_effects(values, *cells) if demeaned else values - values.mean(axis=1, keepdims=True)
+
+
+def _relabel(matrix: np.ndarray, cells: tuple[np.ndarray, np.ndarray], permutations: Permutations) -> np.ndarray:
+    """Relabelled values ``[n_draws, n_cells]``; single gaps that move into a cell get the mean of the others."""
+    sources, targets = cells
+    moved = matrix[permutations.labels[:, sources], permutations.labels[:, targets]]
+    return np.where(np.isfinite(moved), moved, np.nanmean(matrix[cells]) if len(sources) else 0.0)

@@ -1,0 +1,50 @@
+"""Impact by every recorded measure as one long table: a row per measurement and measure.
+
+The monitor holds one record per layer with all measures side by side; what a run writes, and everything after it, is long. Tables
+of version 0.1.0 are wide and are made long when they are read.
+"""
+
+import pandas as pd
+
+from xling.runs.tables import IMPACT
+
+DEBIASED, BIASED, GROUPED = "cka_debiased", "cka_biased", "cka_grouped"
+
+PREFERRED = (GROUPED, DEBIASED)
+"""Which measure is the main one where none is asked for: the first of these that every run has."""
+
+SIMILARITIES = ("anc", "svcca", "pwcca", "mean_cca", "procrustes", "rbf_cka", "rsa", "mutual_knn")
+"""Measures that a wide table of version 0.1.0 may hold beside debiased and biased CKA."""
+
+_CKAS = {DEBIASED: "impact_debiased", BIASED: "impact_biased"}
+
+
+def to_long(wide: pd.DataFrame, similarities: tuple[str, ...] = SIMILARITIES) -> pd.DataFrame:
+    """Give each measure of a wide table rows of its own.
+
+    Args:
+        wide: a row per measurement: keys, layer, n_examples, impact (by the measure named in `estimator`, debiased CKA where
+            there is no such column), impact_debiased and impact_biased, similarities by their own name, and columns on the
+            uncertainty of impact.
+        similarities: names of columns that are similarities, 1 for identical representations.
+
+    Returns:
+        Columns of :data:`xling.runs.tables.IMPACT`, then the others; rows in the order of `wide`, the main measure of each first.
+        ``impact`` is 1 - similarity. Columns on the uncertainty of impact belong to the main measure and are NaN for others.
+    """
+    if wide.empty:
+        return wide.reindex(columns=[*IMPACT])
+    wide = wide.reindex(columns=list(dict.fromkeys([*wide.columns, "estimator", "n_groups"])))
+    estimator = wide["estimator"].astype(object).fillna(DEBIASED)
+    present = [name for name in similarities if name in wide.columns]
+    main = wide.assign(measure=estimator).drop(columns=[*_CKAS.values(), *present, "estimator"], errors="ignore")
+    others = {name: wide[column] for name, column in _CKAS.items() if column in wide} | {
+        name: 1.0 - wide[name] for name in present
+    }
+    shared = [name for name in main.columns if name in IMPACT and name not in ("impact", "measure")]
+    rows = [main]
+    for name, impact in others.items():
+        own = wide.loc[estimator != name, shared].assign(measure=name, impact=impact)
+        rows.append(own.assign(reason=own["reason"].where(own["impact"].isna(), "")))
+    long = pd.concat(rows).sort_index(kind="stable").reset_index(drop=True)
+    return long[[*IMPACT, *(name for name in long.columns if name not in IMPACT)]]
