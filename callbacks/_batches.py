@@ -1,7 +1,7 @@
 """What a callback must know of a trainer and a module it has never seen: how far training is, names, words and groups."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytorch_lightning as pl
@@ -13,12 +13,24 @@ from xling.errors import XlingValueError
 from xling.probing.representations import Representations
 
 
+def named_loaders(trainer: pl.Trainer) -> dict[str, Any]:
+    """The validation loaders in Lightning's order, by name: keys of a dict, else positions ``"0"``, ``"1"``, ...; within one
+    another ``"key.0"``."""
+    return dict(_flattened(trainer.val_dataloaders, "")) or {"0": None}
+
+
 def loader_names(trainer: pl.Trainer) -> list[str]:
-    """Names of the validation loaders: keys of a dict, else positions ``"0"``, ``"1"``, ..."""
-    loaders = trainer.val_dataloaders
-    if isinstance(loaders, dict):
-        return [str(name) for name in loaders]
-    return [str(index) for index in range(len(loaders))] if isinstance(loaders, list | tuple) else ["0"]
+    """Names of the validation loaders."""
+    return list(named_loaders(trainer))
+
+
+def _flattened(loaders: Any, name: str) -> Iterator[tuple[str, Any]]:
+    if not isinstance(loaders, dict | list | tuple):
+        yield name or "0", loaders
+        return
+    parts = loaders.items() if isinstance(loaders, dict) else enumerate(loaders)
+    for key, part in parts:
+        yield from _flattened(part, f"{name}.{key}" if name else str(key))
 
 
 def is_fit(trainer: pl.Trainer) -> bool:
@@ -63,7 +75,7 @@ def word_ids(pl_module: pl.LightningModule, batch: Any) -> Tensor:
     """Each token's word [batch, sequence] int64, unique over a loader, as the module's ``word_ids(batch)`` says; -1 = none.
 
     Raises:
-        XlingValueError: the module has no such method.
+        XlingValueError: the module has no such method, or it gives something else.
     """
     own = getattr(pl_module, "word_ids", None)
     if not callable(own):
@@ -71,7 +83,13 @@ def word_ids(pl_module: pl.LightningModule, batch: Any) -> Tensor:
             f"{type(pl_module).__name__} does not say which tokens are which words; give it a word_ids(batch) method, or pool "
             "examples with pooling=mean or cls"
         )
-    return own(batch)
+    ids = own(batch)
+    if not isinstance(ids, Tensor) or ids.dim() != 2 or ids.is_floating_point():
+        found = f"{ids.dtype} {list(ids.shape)}" if isinstance(ids, Tensor) else type(ids).__name__
+        raise XlingValueError(
+            f"expected {type(pl_module).__name__}.word_ids(batch) to give whole numbers [batch, sequence], got {found}"
+        )
+    return ids
 
 
 GroupChoice = str | Callable[[Any], Tensor] | None

@@ -151,11 +151,16 @@ class RepresentationProbe(pl.Callback):
         groups = group_ids(pl_module, batch, len(ids), self.groups)
         self._rows_seen += len(ids)
         layers = self._tap.take()
-        if not self._has_words:
-            check_rows(len(ids), dict(zip(self.labels, layers, strict=True)))
         self._check_widths(layers)
         if self._has_words:
-            ids, groups = _of_words(word_ids(pl_module, batch), ids, groups)
+            words = word_ids(pl_module, batch)
+            if len(words) != len(ids):
+                raise XlingValueError(
+                    f"word_ids(batch) has {len(words)} rows for a batch of {len(ids)} examples; expected one per example"
+                )
+            ids, groups = _of_words(words, ids, groups)
+        else:
+            check_rows(len(ids), dict(zip(self.labels, layers, strict=True)))
         if (ids < 0).any():  # repeated by a distributed sampler to fill up
             keep = ids >= 0
             ids, layers = ids[keep], [layer[keep.to(layer.device)] for layer in layers]

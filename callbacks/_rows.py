@@ -8,7 +8,7 @@ from pytorch_lightning.overrides.distributed import UnrepeatedDistributedSampler
 from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, DistributedSampler, IterableDataset, SequentialSampler
 
-from xling.callbacks._batches import loader_names
+from xling.callbacks._batches import named_loaders
 from xling.errors import XlingValueError
 
 _DEALERS = (DistributedSampler, UnrepeatedDistributedSampler)
@@ -34,14 +34,13 @@ def row_ids(
     Raises:
         XlingValueError: positions are wanted, and they do not identify rows; or ids that are no [batch] of whole numbers.
     """
-    loader = _loader(trainer, loader_index)
+    name, loader = list(named_loaders(trainer).items())[loader_index]
     own = getattr(pl_module, "example_ids", None)
     if callable(own):
         ids = _checked(own(batch), pl_module)
         n = len(ids)
     else:
         if why := _why_unordered(loader):
-            name = loader_names(trainer)[loader_index]
             raise XlingValueError(
                 f"validation loader {name!r} has {why}, so positions do not identify rows; set shuffle=False on a plain "
                 f"DataLoader or {_REMEDY}"
@@ -130,10 +129,3 @@ def batch_size(batch: Any) -> int:
         if isinstance(part, Tensor) and part.dim() > 0:
             return len(part)
     raise XlingValueError(f"expected a batch that is or holds a tensor, found {type(batch).__name__}; {_REMEDY}")
-
-
-def _loader(trainer: pl.Trainer, loader_index: int) -> Any:
-    loaders = trainer.val_dataloaders
-    if isinstance(loaders, dict):
-        loaders = list(loaders.values())
-    return loaders[loader_index] if isinstance(loaders, list | tuple) else loaders

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from xling.errors import XlingValueError
 from xling.freezing import FreezePlan, describe_plan, freeze_layers
@@ -40,6 +40,7 @@ class LayerFreezing(pl.Callback):
         if isinstance(plan, FreezePlan) and plan.adapts:
             check_peft()
         self.plan, self.override = plan, override
+        self._frozen: dict[str, nn.Module] = {}
         self._before: dict[str, Tensor] | None = None
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
@@ -56,6 +57,7 @@ class LayerFreezing(pl.Callback):
         if not any(parameter.requires_grad for parameter in pl_module.parameters()):
             name = self.plan.name if isinstance(self.plan, FreezePlan) else self.plan
             raise XlingValueError(f"freezing {name} leaves no parameter to train; freeze fewer layers")
+        self._frozen, self._before = self._modules(pl_module), None
         log.info("%s", described)
 
     def on_train_batch_start(
@@ -63,7 +65,7 @@ class LayerFreezing(pl.Callback):
     ) -> None:
         """Remember the frozen layers' buffers before the first batch."""
         if self._before is None:
-            self._before = {name: value.clone() for name, value in self._buffers(pl_module).items()}
+            self._before = {name: value.clone() for name, value in self._buffers().items()}
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -73,7 +75,7 @@ class LayerFreezing(pl.Callback):
         Raises:
             XlingValueError: one has changed, so that a layer called frozen moves.
         """
-        now = self._buffers(pl_module) if self._before else {}
+        now = self._buffers() if self._before else {}
         for name, value in (self._before or {}).items():
             if name in now and not torch.equal(now[name], value):
                 raise XlingValueError(
@@ -84,19 +86,21 @@ class LayerFreezing(pl.Callback):
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Forget them."""
-        self._before = None
+        self._frozen, self._before = {}, None
 
     def _described(self, pl_module: pl.LightningModule) -> str:
         if not isinstance(self.plan, FreezePlan):
             return f"frozen: modules {', '.join(frozen_modules(pl_module, self.plan))}"
         return describe_plan(self.plan, find_layers(pl_module, self.override).n_layers)
 
-    def _buffers(self, pl_module: pl.LightningModule) -> dict[str, Tensor]:
-        """Buffers of the frozen layers that hold real numbers; counters may count."""
+    def _modules(self, pl_module: pl.LightningModule) -> dict[str, nn.Module]:
+        """The frozen modules, by name; a strategy may wrap them later."""
         if isinstance(self.plan, FreezePlan) and self.plan.adapts:
             return {}
-        owners = frozen_modules(pl_module, self.plan, self.override)
-        named = (
-            (f"{owner}.{name}", b) for owner in owners for name, b in pl_module.get_submodule(owner).named_buffers()
-        )
+        names = frozen_modules(pl_module, self.plan, self.override)
+        return {name: pl_module.get_submodule(name) for name in names}
+
+    def _buffers(self) -> dict[str, Tensor]:
+        """Buffers of the frozen modules that hold real numbers; counters may count."""
+        named = ((f"{owner}.{name}", b) for owner, part in self._frozen.items() for name, b in part.named_buffers())
         return {name: buffer for name, buffer in named if buffer.is_floating_point()}

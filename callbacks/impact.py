@@ -105,7 +105,7 @@ class ImpactMonitor(RepresentationProbe):
         store = self._store(trainer)
         self._captured, self._comparison, self._before = None, None, None
         if self._has_base(store, loader):
-            self._before = in_known_groups(store.load(loader, pl_module.device, self._weights), trainer, loader)
+            self._before = in_known_groups(store.load(loader, pl_module.device, self._facts()), trainer, loader)
             measures, groups = self.measures, None
             if self.knows_groups(pl_module):
                 measures, groups = {GROUPED: get_measure(GROUPED)} | measures, self._before.group_ids
@@ -135,7 +135,7 @@ class ImpactMonitor(RepresentationProbe):
     def loader_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loader: str) -> None:
         """Store the base, or compute and record the measures."""
         if self._captured is not None:
-            facts = {"loader": loader, "pooling": self.pooling, **self._store(trainer).expected(loader, self._weights)}
+            facts = {"loader": loader, **self._facts(), **self._store(trainer).expected(loader)}
             rows = self._captured.result(facts)
             if trainer.is_global_zero:
                 self._store(trainer).save(loader, rows)
@@ -191,6 +191,11 @@ class ImpactMonitor(RepresentationProbe):
 
     def _has_base(self, store: BaseStore, loader: str) -> bool:
         return store.has(loader) and (self.base is not None or self._own_base_is_valid)
+
+    def _facts(self) -> dict[str, str]:
+        """How the base is made, and of which weights where that is known."""
+        facts = {"pooling": self.pooling, "weights": self._weights, "feature_axis": self.feature_axis}
+        return {name: str(value) for name, value in facts.items() if value is not None}
 
     def _weights_before(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> str | None:
         """Fingerprint of the watched layers' weights, from process 0; None where the store is known by it, or a fit goes on."""

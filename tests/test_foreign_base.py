@@ -134,6 +134,13 @@ def test_a_store_of_another_model_is_refused_before_training(tmp_path):
         fit_by_default(module, tmp_path, [ImpactMonitor("body.*", base=store)])
 
 
+def test_a_store_of_another_pooling_is_refused(tmp_path):
+    store = BaseStore(tmp_path / "store")
+    fit_by_default(seeded(), tmp_path, [ImpactMonitor("body.*", base=store)])
+    with pytest.raises(CorruptArtefactError, match="was made with pooling = mean, expected flatten"):
+        fit_by_default(seeded(), tmp_path, [ImpactMonitor("body.*", pooling="flatten", base=store)])
+
+
 def test_another_head_on_the_same_layers_may_use_a_store(tmp_path):
     store = BaseStore(tmp_path / "store")
     fit_by_default(seeded(), tmp_path, [ImpactMonitor("body.*", base=store)])

@@ -225,6 +225,40 @@ def test_sequences_flattened_to_differing_widths_are_refused(tmp_path):
         fit_by_default(module, tmp_path, [ImpactMonitor("layer", pooling="flatten")], loader, loader)
 
 
+def test_loaders_within_loaders_are_named_by_their_place(tmp_path):
+    module, monitor = Mlp(), ImpactMonitor("body.*")
+    validation = {"de": [DataLoader(module.data(n), 8) for n in (26, 20)], "sw": DataLoader(module.data(17), 8)}
+    fit_by_default(module, tmp_path, [monitor], validation)
+    sizes = {record["loader"]: record["n_examples"] for record in monitor.records}
+    assert sizes == {"de.0": 26, "de.1": 20, "sw": 17}
+
+
+WORDS = {
+    "got torch.float32": lambda ids: ids.float(),
+    r"got torch.int64 \[40\]": lambda ids: ids.flatten(),
+    "got list": lambda ids: ids.tolist(),
+    r"word_ids\(batch\) is \[16, 5\] and the output \[8, 5, 4\], of which 4 are features": lambda ids: torch.cat(
+        [ids, ids]
+    ),
+    r"word_ids\(batch\) is \[8, 3\]": lambda ids: ids[:, :3],
+}
+
+
+@pytest.mark.parametrize("message", WORDS)
+def test_words_that_do_not_fit_a_layer_are_refused(message, tmp_path):
+    module = Sequences(nn.Linear(4, 4))
+    module.word_ids = lambda batch: WORDS[message](torch.arange(5).expand(len(batch[0]), 5))
+    with pytest.raises(XlingValueError, match=message):
+        fit_by_default(module, tmp_path, [ImpactMonitor("layer", pooling="word")])
+
+
+def test_words_of_other_examples_than_the_batch_holds_are_refused(tmp_path):
+    module = Sequences(Turned(lambda x: torch.cat([x, x])))
+    module.word_ids = lambda batch: torch.arange(5).expand(2 * len(batch[0]), 5)
+    with pytest.raises(XlingValueError, match=r"word_ids\(batch\) has 16 rows for a batch of 8 examples"):
+        fit_by_default(module, tmp_path, [ImpactMonitor("layer", pooling="word")])
+
+
 def test_weights_stay_bit_identical_with_lightnings_default_sanity_check(tmp_path):
     states = []
     for callbacks in ([], [ImpactMonitor("body.*"), RepresentationWriter(layers="body.*")]):

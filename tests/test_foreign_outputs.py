@@ -13,6 +13,7 @@ from transformers.modeling_outputs import BaseModelOutput
 
 from xling.callbacks import ImpactMonitor, RepresentationWriter
 from xling.errors import XlingValueError
+from xling.models.pooling import masked_mean
 from xling.probing.axes import FIRST, LAST, MAPS, axis_of, layout_of
 from xling.probing.representations import load_representations
 
@@ -343,6 +344,13 @@ def test_a_decoder_is_not_averaged_over_the_encoders_mask(tmp_path):
         XlingValueError, match=r"layer model.decoder.block.0 is in the decoder.*padding_mask\(batch, layer\)"
     ):
         fit_by_default(NoMask(), tmp_path, [ImpactMonitor(["model.decoder.block.0"], feature_axis=-1)])
+
+
+def test_the_mean_itself_refuses_other_shapes_and_masks():
+    with pytest.raises(XlingValueError, match=r"expected 2 to 4 axes to average over, got \[2, 3, 4, 5, 6\]"):
+        masked_mean(torch.zeros(2, 3, 4, 5, 6))
+    with pytest.raises(XlingValueError, match=r"the mask is \[2, 4\] and the hidden states are \[2, 3, 5\]"):
+        masked_mean(torch.zeros(2, 3, 5), torch.ones(2, 4))
 
 
 @dataclass

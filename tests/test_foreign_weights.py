@@ -37,6 +37,8 @@ class Words(Stranger):
 
 
 AVERAGES = {
+    "EMA by default": EMAWeightAveraging,
+    "EMA that turns an index of 3 into 2.999, then into 2": lambda: EMAWeightAveraging(decay=0.9),
     "EMA": lambda: EMAWeightAveraging(decay=0.5),
     "EMA without buffers": lambda: EMAWeightAveraging(decay=0.5, use_buffers=False),
     "SWA": lambda: StochasticWeightAveraging(swa_lrs=1e-2, swa_epoch_start=1),

@@ -44,19 +44,19 @@ class BaseStore:
         """Keep a loader's base."""
         save_representations(representations, self.path(loader))
 
-    def load(self, loader: str, device: torch.device, weights: str | None = None) -> Representations:
+    def load(self, loader: str, device: torch.device, facts: Mapping[str, str] | None = None) -> Representations:
         """Read a loader's base; see :func:`xling.probing.representations.load_representations` for errors."""
-        return load_representations(self.path(loader), self.expected(loader, weights), device)
+        return load_representations(self.path(loader), self.expected(loader, facts), device)
 
-    def expected(self, loader: str, weights: str | None = None) -> dict[str, str]:
+    def expected(self, loader: str, facts: Mapping[str, str] | None = None) -> dict[str, str]:
         """Facts that a file of this loader must agree with.
 
         Args:
             loader: its name.
-            weights: fingerprint of the watched layers before training; None: not known, and not compared.
+            facts: how and of what it is made, such as pooling and weights; not compared where the folder's name says it.
         """
-        facts = {"fingerprint": self.fingerprints[loader]} if loader in self.fingerprints else {}
-        return facts if weights is None else facts | {"weights": weights}
+        of_probe = {"fingerprint": self.fingerprints[loader]} if loader in self.fingerprints else {}
+        return of_probe if self.is_keyed_by_weights else of_probe | dict(facts or {})
 
 
 def shared_store(settings: RunSettings, model_hash: str, fingerprints: Mapping[str, str] | None = None) -> BaseStore:

@@ -77,5 +77,7 @@ def fitting_dtype(layer: Tensor, dtype: torch.dtype) -> torch.dtype:
     >>> fitting_dtype(torch.tensor([7e4]), torch.float16), fitting_dtype(torch.tensor([6e4]), torch.float16)
     (torch.float32, torch.float16)
     """
+    if dtype == torch.float32:
+        return dtype
     top, limits = float(layer.abs().max()) if layer.numel() else 0.0, torch.finfo(dtype)
     return dtype if top == 0 or limits.tiny <= top <= limits.max else torch.float32
