@@ -23,7 +23,7 @@ def measured():
     distances = make_distances(SMALL, ("genetic", "syntactic"))
     planted = {("syntactic", 1): -0.4, ("syntactic", 2): -0.4}
     found = make_measurements(distances, sources=SMALL, n_layers=2, planted=planted)
-    found.impact["rbf_cka"] = 1 - (found.impact["impact"] + 1) ** 0.5
+    found.impact["svcca"] = 1 - (found.impact["impact"] + 1) ** 0.5
     return found
 
 
@@ -31,7 +31,7 @@ def test_every_recorded_measure_form_and_distance_is_a_specification(measured):
     table = compute(measured)
     assert list(table.columns) == list(SPECIFICATIONS)
     impact, transfer = (table[table["question"] == name] for name in ("impact", "transfer"))
-    assert set(impact["outcome"]) == {"impact", "impact_biased", "1 - rbf_cka"}
+    assert set(impact["outcome"]) == {"cka_debiased", "cka_biased", "svcca"}
     assert len(impact) == 3 * 2 * 2
     assert set(transfer["outcome"]) == {"score", "score_relative", "-transfer_gap"}
     assert len(transfer) == (2 + 2 + 1) * 2
@@ -54,7 +54,7 @@ def test_coefficients_are_those_of_the_main_table(measured):
         .query("analysis == 'impact_vs_distance' and layer_label == 'mean'")
         .set_index("predictor")
     )
-    curve = tables["specifications"].query("outcome == 'impact'")
+    curve = tables["specifications"].query("outcome == 'cka_debiased'")
     for form, column in (("demeaned", "demeaned_r"), ("raw", "pearson_r")):
         own = curve[curve["form"] == form].set_index("predictor")["r"]
         assert own.to_dict() == pytest.approx(tests[column].to_dict())
@@ -65,9 +65,9 @@ def test_an_outcome_of_other_languages_is_shown_and_not_tested(measured):
     gone |= measured.impact["source_language"] == SMALL[0]
     measured.impact.loc[gone, "impact_biased"] = np.nan
     table = compute(measured).query("question == 'impact'").set_index("outcome")
-    assert table.loc["impact_biased", "r"].notna().all()
-    assert table.loc["impact_biased", "p_max_t"].isna().all()
-    assert table.loc["impact", "p_max_t"].notna().all()
+    assert table.loc["cka_biased", "r"].notna().all()
+    assert table.loc["cka_biased", "p_max_t"].isna().all()
+    assert table.loc["cka_debiased", "p_max_t"].notna().all()
 
 
 def test_the_curve_is_drawn_in_order_and_told_with_its_carriers(measured):

@@ -24,7 +24,6 @@ from xling.analysis.questions.mediation import compute_mediation
 from xling.analysis.questions.ranking import compute_ranking
 from xling.analysis.questions.reliability import compute_reliability, disattenuate
 from xling.analysis.questions.source_choice import compute_source_choice
-from xling.analysis.questions.specifications import compute_specifications
 from xling.analysis.schema import (
     CORRELATIONS,
     CORRELATIONS_OUTCOMES,
@@ -76,10 +75,6 @@ def compute_default_tables(
     }
     tables["reliability"] = compute_reliability(main)
     tables["disattenuated"] = disattenuate(tables["correlations"], tables["reliability"])
-    if kinds:
-        log.info("Computing the specification curve")
-        options = (settings.resampling, settings.epoch, settings.step)
-        tables["specifications"] = compute_specifications(measured, main, kinds, *options)
     between = main[~main["is_in_language"]]
     if between[["impact", "score"]].notna().all(axis=1).any() and kinds:
         log.info("Splitting distance's association with transfer")

@@ -26,29 +26,16 @@ from xling.analysis.inference.qap import max_t_p, permutation_p
 from xling.analysis.inputs.measurements import Measurements, Resampling
 from xling.analysis.inputs.pairs import LANGUAGE_PAIR, RUN, select_validation
 from xling.analysis.schema import MEAN_LABEL
-from xling.runs.tables import IMPACT
+from xling.runs.measures import to_long
 
 MAX_PERMUTATIONS = 2_000
 """The curve has many tests of one question; a p-value to .005 serves."""
-
-_NO_MEASURES = (
-    *(
-        "impact_se",
-        "impact_low",
-        "impact_high",
-        "null_cka_mean",
-        "null_cka_q95",
-        "null_p_value",
-        "influence_group",
-        "influence",
-    ),
-)
 
 NEGATED_GAP = "-transfer_gap"
 
 SPECIFICATIONS = {
     "question": "impact or transfer: the two are families of their own",
-    "outcome": "what stands for it: impact, impact_biased, 1 - a recorded measure, score, score_relative, -transfer_gap",
+    "outcome": "what stands for it: a measure of impact (cka_grouped, ...), score, score_relative or -transfer_gap",
     "layer_label": "'mean', or '' for transfer",
     "predictor": "distance kind",
     "form": "raw, or demeaned: source and target effects removed",
@@ -112,22 +99,20 @@ def _transfer_outcomes(mean: pd.DataFrame) -> dict[str, pd.DataFrame]:
 def _impact_outcomes(
     measured: Measurements, main: pd.DataFrame, epoch: int | None, step: int | None
 ) -> dict[str, pd.DataFrame]:
-    """Mean over layers 1..n of impact, of its biased form, and of 1 - every similarity that the runs recorded besides."""
+    """Mean over layers 1..n of impact, by every measure that the runs recorded; of the runs as `main` took them otherwise."""
     mean = main[main["layer_label"] == MEAN_LABEL]
-    outcomes = {name: mean for name in ("impact", "impact_biased") if mean[name].notna().any()}
     if measured.impact is None or measured.impact.empty:
-        return outcomes
-    impact = measured.impact[measured.impact["strategy"].isin(mean["strategy"].unique())]
-    recorded = [name for name in impact if name not in IMPACT and name not in _NO_MEASURES]
-    recorded = [name for name in recorded if pd.api.types.is_float_dtype(impact[name]) and impact[name].notna().any()]
-    blocks = select_validation(impact[impact["layer"] >= 1], epoch, step)
-    for name in recorded:
-        runs = blocks.groupby([*RUN, "target_language"], as_index=False)[name].agg(
-            lambda values: values.mean(skipna=False)
-        )
-        cells = runs.groupby(LANGUAGE_PAIR, as_index=False)[name].mean()
-        changed = cells.assign(**{f"1 - {name}": 1 - cells[name]}).drop(columns=name)
-        outcomes[f"1 - {name}"] = mean.merge(changed, on=LANGUAGE_PAIR, how="left")
+        return {}
+    impact = to_long(measured.impact) if "measure" not in measured.impact else measured.impact
+    blocks = select_validation(
+        impact[impact["strategy"].isin(mean["strategy"].unique()) & (impact["layer"] >= 1)], epoch, step
+    )
+    outcomes = {}
+    for name, own in blocks.groupby("measure", sort=True):
+        runs = own.groupby([*RUN, "target_language"], as_index=False)["impact"].agg(lambda v: v.mean(skipna=False))
+        cells = runs.groupby(LANGUAGE_PAIR, as_index=False)["impact"].mean().rename(columns={"impact": name})
+        if cells[name].notna().any():
+            outcomes[name] = mean.merge(cells, on=LANGUAGE_PAIR, how="left")
     return outcomes
 
 
@@ -136,7 +121,7 @@ def _curve(outcomes: list[tuple[str, PairArrays]], resampling: Resampling) -> It
     rows, observed, nulls = [], [], []
     if not outcomes:
         return
-    first = outcomes[0][1]
+    first = max((arrays for _, arrays in outcomes), key=lambda arrays: (len(arrays.languages), len(arrays.sources)))
     permutations = draw_permutations(first.roles, min(resampling.permutations, MAX_PERMUTATIONS), resampling.seed)
     for name, arrays in outcomes:
         # one relabelling of the languages for the whole family: an outcome of other languages or roles is not tested
