@@ -3,23 +3,19 @@ import pytest
 from analysis_factory import LANGUAGES, make_distances, make_measurements
 
 from xling.analysis.inputs.measurements import Resampling, Settings
-from xling.analysis.inputs.measures import one_measure
 from xling.analysis.inputs.pairs import compute_pairs
 from xling.analysis.pipeline import analyse
 from xling.analysis.questions.specifications import SPECIFICATIONS, compute_specifications
 from xling.report.figures.specification_curve import draw_specification_curve
 from xling.report.sections.specifications import describe_curve
-from xling.runs.measures import to_long
 
 SMALL = LANGUAGES[:7]
 DRAWS = Resampling(300, 20, 0)
 
 
 def compute(measured, kinds=("genetic", "syntactic")):
-    long = to_long(measured.impact)
-    main = compute_pairs(measured.transfer, one_measure(long, "cka_debiased"), measured.distances)
-    main = main.assign(measure="cka_debiased")
-    return compute_specifications(measured.distances, main, list(kinds), long, DRAWS, None, None)
+    main = compute_pairs(measured.transfer, measured.impact, measured.distances)
+    return compute_specifications(measured, main, list(kinds), DRAWS, None, None)
 
 
 @pytest.fixture
@@ -27,7 +23,7 @@ def measured():
     distances = make_distances(SMALL, ("genetic", "syntactic"))
     planted = {("syntactic", 1): -0.4, ("syntactic", 2): -0.4}
     found = make_measurements(distances, sources=SMALL, n_layers=2, planted=planted)
-    found.impact["rbf_cka"] = 1 - (found.impact["impact"] + 1) ** 0.5
+    found.impact["svcca"] = 1 - (found.impact["impact"] + 1) ** 0.5
     return found
 
 
@@ -35,7 +31,7 @@ def test_every_recorded_measure_form_and_distance_is_a_specification(measured):
     table = compute(measured)
     assert list(table.columns) == list(SPECIFICATIONS)
     impact, transfer = (table[table["question"] == name] for name in ("impact", "transfer"))
-    assert set(impact["outcome"]) == {"cka_debiased", "cka_biased", "rbf_cka"}
+    assert set(impact["outcome"]) == {"cka_debiased", "cka_biased", "svcca"}
     assert len(impact) == 3 * 2 * 2
     assert set(transfer["outcome"]) == {"score", "score_relative", "-transfer_gap"}
     assert len(transfer) == (2 + 2 + 1) * 2

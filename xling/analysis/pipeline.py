@@ -63,8 +63,8 @@ def analyse(measured: Measurements, settings: Settings | None = None) -> Analysi
             tables["correlations_measures"] = compute_measures(measured, settings, *own)
         if kinds:
             log.info("Computing the specification curve")
-            when = (settings.resampling, settings.epoch, settings.step)
-            tables["specifications"] = compute_specifications(measured.distances, main, kinds, measured.impact, *when)
+            own = (settings.resampling, settings.epoch, settings.step)
+            tables["specifications"] = compute_specifications(measured, main, kinds, *own)
         warnings += caveats.describe_tests(tables["correlations"])
     if settings.mode != "default":
         tables["correlations_paper"] = compute_paper_correlations(main, kinds)

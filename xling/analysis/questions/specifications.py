@@ -23,9 +23,10 @@ from xling.analysis.inference.permutations import (
     draw_permutations,
 )
 from xling.analysis.inference.qap import max_t_p, permutation_p
-from xling.analysis.inputs.measurements import Resampling
+from xling.analysis.inputs.measurements import Measurements, Resampling
 from xling.analysis.inputs.pairs import LANGUAGE_PAIR, RUN, select_validation
 from xling.analysis.schema import MEAN_LABEL
+from xling.runs.measures import to_long
 
 MAX_PERMUTATIONS = 2_000
 """The curve has many tests of one question; a p-value to .005 serves."""
@@ -34,7 +35,7 @@ NEGATED_GAP = "-transfer_gap"
 
 SPECIFICATIONS = {
     "question": "impact or transfer: the two are families of their own",
-    "outcome": "what stands for it: impact by the measure named, score, score_relative, -transfer_gap",
+    "outcome": "what stands for it: a measure of impact (cka_grouped, ...), score, score_relative or -transfer_gap",
     "layer_label": "'mean', or '' for transfer",
     "predictor": "distance kind",
     "form": "raw, or demeaned: source and target effects removed",
@@ -50,10 +51,9 @@ SPECIFICATIONS = {
 
 
 def compute_specifications(
-    distances: pd.DataFrame,
+    measured: Measurements,
     main: pd.DataFrame,
     kinds: list[str],
-    impact: pd.DataFrame | None,
     resampling: Resampling,
     epoch: int | None,
     step: int | None,
@@ -61,10 +61,9 @@ def compute_specifications(
     """Compute the curve of impact and that of transfer.
 
     Args:
-        distances: the distance table of all ordered pairs.
+        measured: the study's measurements, with distances.
         main: one strategy's rows of the pair table.
         kinds: distances with a value for some pair.
-        impact: the long table with every measure, or None.
         resampling: permutations (at most 2,000 are drawn) and the seed.
         epoch: validation, as in :func:`xling.analysis.inputs.pairs.compute_pairs`.
         step: likewise.
@@ -74,12 +73,15 @@ def compute_specifications(
     """
     tables = []
     questions = {
-        "impact": _impact_outcomes(impact, main, epoch, step),
+        "impact": _impact_outcomes(measured, main, epoch, step),
         "transfer": _transfer_outcomes(main[main["layer_label"] == MEAN_LABEL]),
     }
     for question, outcomes in questions.items():
         frames = {name: cells.assign(impact=cells[name], layer_label=MEAN_LABEL) for name, cells in outcomes.items()}
-        found = [(name, distance_arrays(cells, ["impact"], distances, kinds, None)) for name, cells in frames.items()]
+        found = [
+            (name, distance_arrays(cells, ["impact"], measured.distances, kinds, None))
+            for name, cells in frames.items()
+        ]
         rows = list(_curve([(name, arrays) for name, arrays in found if len(arrays.sources) > 2], resampling))
         tables.append(
             pd.DataFrame(rows).assign(question=question, layer_label=MEAN_LABEL if question == "impact" else "")
@@ -95,18 +97,19 @@ def _transfer_outcomes(mean: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 
 def _impact_outcomes(
-    impact: pd.DataFrame | None, main: pd.DataFrame, epoch: int | None, step: int | None
+    measured: Measurements, main: pd.DataFrame, epoch: int | None, step: int | None
 ) -> dict[str, pd.DataFrame]:
-    """Mean over layers 1..n of impact by every recorded measure, the main one first."""
+    """Mean over layers 1..n of impact, by every measure that the runs recorded; of the runs as `main` took them otherwise."""
     mean = main[main["layer_label"] == MEAN_LABEL]
-    if impact is None or impact.empty:
+    if measured.impact is None or measured.impact.empty:
         return {}
-    own = impact[impact["strategy"].isin(mean["strategy"].unique()) & (impact["layer"] >= 1)]
-    blocks = select_validation(own, epoch, step)
+    impact = to_long(measured.impact) if "measure" not in measured.impact else measured.impact
+    blocks = select_validation(
+        impact[impact["strategy"].isin(mean["strategy"].unique()) & (impact["layer"] >= 1)], epoch, step
+    )
     outcomes = {}
-    for name in dict.fromkeys([mean["measure"].iloc[0], *sorted(blocks["measure"].unique())]):
-        by_run = blocks[blocks["measure"] == name].groupby([*RUN, "target_language"], as_index=False)["impact"]
-        runs = by_run.agg(lambda values: values.mean(skipna=False))
+    for name, own in blocks.groupby("measure", sort=True):
+        runs = own.groupby([*RUN, "target_language"], as_index=False)["impact"].agg(lambda v: v.mean(skipna=False))
         cells = runs.groupby(LANGUAGE_PAIR, as_index=False)["impact"].mean().rename(columns={"impact": name})
         if cells[name].notna().any():
             outcomes[name] = mean.merge(cells, on=LANGUAGE_PAIR, how="left")
@@ -118,7 +121,7 @@ def _curve(outcomes: list[tuple[str, PairArrays]], resampling: Resampling) -> It
     rows, observed, nulls = [], [], []
     if not outcomes:
         return
-    first = outcomes[0][1]
+    first = max((arrays for _, arrays in outcomes), key=lambda arrays: (len(arrays.languages), len(arrays.sources)))
     permutations = draw_permutations(first.roles, min(resampling.permutations, MAX_PERMUTATIONS), resampling.seed)
     for name, arrays in outcomes:
         # one relabelling of the languages for the whole family: an outcome of other languages or roles is not tested
