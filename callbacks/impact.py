@@ -194,7 +194,7 @@ class ImpactMonitor(RepresentationProbe):
 
     def _facts(self) -> dict[str, str]:
         """How the base is made, and of which weights where that is known."""
-        facts = {"pooling": self.pooling, "weights": self._weights, "feature_axis": self.feature_axis}
+        facts = {"pooling": self.pooling_name, "weights": self._weights, "feature_axis": self.feature_axis}
         return {name: str(value) for name, value in facts.items() if value is not None}
 
     def _weights_before(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> str | None:
