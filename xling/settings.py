@@ -127,6 +127,7 @@ class ProbeSettings:
     layers: str | Sequence[str] | None = None
     autocast: bool = False
     write_representations: bool = False
+    predictions: bool | Literal["labels"] = False
 
 
 @dataclass(frozen=True)

@@ -37,8 +37,9 @@ _PACKAGES = ("torch", "pytorch-lightning", "transformers", "tokenizers", "datase
 
 NOT_IDENTITY = ("output_dir", "cache_dir", "dry_run", "logger", "trainer.accelerator", "trainer.devices",
                 "trainer.num_nodes", "trainer.strategy", "trainer.enable_progress_bar", "data.num_workers", "keep_checkpoint",
-                "checkpoint")  # fmt: skip
-"""Settings that may differ between two starts of the same run: where and with what it runs, not what it computes."""
+                "checkpoint", "probe.predictions")  # fmt: skip
+"""Settings that may differ between two starts of the same run: where and with what it runs and what it keeps, not what it
+computes."""
 
 
 class RunDirectory:

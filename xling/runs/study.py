@@ -2,14 +2,23 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
+from pandas.api.types import union_categoricals
 
 from xling.errors import MissingFileError, XlingError
 from xling.runs.directory import CONFIG_FILE, MANIFEST_FILE, RunDirectory
 from xling.runs.measures import to_long
-from xling.runs.tables import ALIGNMENT, ALIGNMENT_FILE, IMPACT_FILE, TRANSFER_FILE
+from xling.runs.tables import (
+    ALIGNMENT,
+    ALIGNMENT_FILE,
+    IMPACT_FILE,
+    PREDICTIONS,
+    PREDICTIONS_FILE,
+    TRANSFER_FILE,
+)
 
 
 @dataclass(frozen=True)
@@ -29,6 +38,13 @@ class Study:
     alignment: pd.DataFrame
     runs: pd.DataFrame
     skipped: list[tuple[str, str]]
+
+    @cached_property
+    def predictions(self) -> pd.DataFrame:
+        """Rows of the runs that kept their predictions, columns of :data:`xling.runs.tables.PREDICTIONS`; read when asked for."""
+        files = [Path(path) / PREDICTIONS_FILE for path in self.runs["path"]]
+        frames = [pd.read_parquet(file) for file in files if file.is_file()]
+        return concat_categories(frames) if frames else pd.DataFrame(columns=list(PREDICTIONS))
 
 
 def load_study(directory: Path | str) -> Study:
@@ -60,6 +76,19 @@ def load_study(directory: Path | str) -> Study:
     return Study(impact, transfer, alignment, pd.DataFrame(runs), skipped)
 
 
+def concat_categories(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Put frames below each other; columns that are categorical in all of them stay so, with the categories of all."""
+    shared = [
+        name
+        for name in frames[0].columns
+        if all(name in frame and isinstance(frame[name].dtype, pd.CategoricalDtype) for frame in frames)
+    ]
+    joined = {name: union_categoricals([frame[name] for frame in frames]) for name in shared}
+    order = list(dict.fromkeys(name for frame in frames for name in frame.columns))
+    rest = pd.concat([frame.drop(columns=shared) for frame in frames], ignore_index=True)
+    return rest.assign(**joined)[order]
+
+
 def _concat(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
     filled = [frame for frame in frames if not frame.empty]
     return pd.concat(filled, ignore_index=True) if filled else frames[0]
@@ -85,7 +114,7 @@ def _load_run(run: RunDirectory) -> tuple[dict, list[pd.DataFrame]]:
 
 
 def _with_score(transfer: pd.DataFrame) -> pd.DataFrame:
-    """Read a table from before tasks named their metric."""
+    """Read a table from before tasks named their metric, or from before a missing score had its reason."""
     if "accuracy" in transfer and "score" not in transfer:
-        return transfer.rename(columns={"accuracy": "score"}).assign(metric="accuracy")
-    return transfer
+        transfer = transfer.rename(columns={"accuracy": "score"}).assign(metric="accuracy")
+    return transfer if "reason" in transfer else transfer.assign(reason="")

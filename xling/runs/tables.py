@@ -7,6 +7,7 @@ A missing number is NaN and its row says why in `reason`.
 IMPACT_FILE = "impact.parquet"
 TRANSFER_FILE = "transfer.parquet"
 ALIGNMENT_FILE = "alignment.parquet"
+PREDICTIONS_FILE = "predictions.parquet"
 
 KEYS = {
     "study": "name of the study, shared by all its runs",
@@ -24,9 +25,13 @@ TRANSFER = KEYS | {
     "metric": "name of the task's transfer metric: accuracy, macro_f1, f1 (of entities, or of answers)",
     "score": "its value on the target, 0..1",
     "n_examples": "number of examples (of words, where words are classified) evaluated",
+    "reason": "why score is NaN, else empty; runs before 0.2 did not say",
 }
 """Further metrics of the task follow by their own name, e.g. macro_f1, exact_match. Tables written before 2026-11-22 hold a
 column accuracy instead of metric and score; :func:`xling.runs.study.load_study` reads both."""
+
+TRANSFER_ALWAYS = tuple(name for name in TRANSFER if name != "reason")
+"""Columns that every analysis needs; runs before 0.2 wrote no others."""
 
 
 IMPACT = KEYS | {
@@ -52,6 +57,15 @@ ALIGNMENT = KEYS | {
 """Similarity of the source's and the target's representations of the same examples; measures follow by name: cka_grouped first
 where groups are known."""
 
+
+PREDICTIONS = KEYS | {
+    "example_id": "of the example, word or question, the same in every run",
+    "group_id": "examples that share one are not independent",
+    "gold": "true label; of a question, the list of its true answers",
+    "predicted": "predicted label, or the answer's text; missing where the model's output was not finite",
+}
+"""What a run's last validation predicted, a row per target and example. Probabilities follow as ``p_<label>`` (float32); of a
+question, certainty, the sum of its answer's two scores."""
 
 RESTORED = {
     "restored_layers": "layers with base weights, joined by '+'; '' for the fine-tuned model as it is",

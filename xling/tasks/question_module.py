@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pandas as pd
 import torch
 from torch import Tensor, nn
 from torchmetrics import Metric
@@ -9,6 +10,7 @@ from torchmetrics.utilities import dim_zero_cat
 
 from xling.tasks.answers import answer_f1, exact_match
 from xling.tasks.heads import TokenHead
+from xling.tasks.predictions import Columns
 from xling.tasks.transfer_module import TransferModule
 
 METRICS = ("f1", "exact_match")
@@ -31,16 +33,29 @@ class AnswerScores(Metric):
         self.values.append(values)
 
     def compute(self) -> dict[str, Tensor]:
-        """f1 and exact_match, 0..1, and n_examples, which counts questions."""
+        """f1 and exact_match, 0..1 (NaN once a window's answer is undefined), n_examples, which counts questions, n_undefined."""
         states = (self.questions, self.certainty, self.values)
         questions, certainty, values = (dim_zero_cat(state).cpu() for state in states)
-        order = certainty.argsort(descending=True, stable=True)
-        order = order[questions[order].argsort(stable=True)]  # by question, the surest window first
-        is_first = torch.ones(len(order), dtype=torch.bool)
-        is_first[1:] = questions[order][1:] != questions[order][:-1]
-        best = values[order][is_first].double()
+        best = values[surest_windows(questions, certainty)].double()
+        undefined = questions[certainty.isnan()].unique()
         scores = dict(zip(METRICS, best.mean(dim=0), strict=True))
-        return scores | {"n_examples": torch.tensor(len(best))}
+        if len(undefined):
+            scores = dict.fromkeys(METRICS, torch.tensor(torch.nan, dtype=torch.float64))
+        return scores | {"n_examples": torch.tensor(len(best)), "n_undefined": torch.tensor(len(undefined))}
+
+
+def surest_windows(questions: Tensor, certainty: Tensor) -> Tensor:
+    """Each question's window with the largest certainty, the first of equals: positions, by ascending id of the question.
+
+    Args:
+        questions: id of each window's question, [n] int64.
+        certainty: of the window's best span, [n]; NaN counts as the largest, so that it is not lost.
+    """
+    order = certainty.argsort(descending=True, stable=True)
+    order = order[questions[order].argsort(stable=True)]
+    is_first = torch.ones(len(order), dtype=torch.bool)
+    is_first[1:] = questions[order][1:] != questions[order][:-1]
+    return order[is_first]
 
 
 class SpanClassifier(TransferModule):
@@ -66,9 +81,12 @@ class SpanClassifier(TransferModule):
         total = total + nn.functional.cross_entropy(last, batch["end"], reduction="sum")
         return total / 2, len(batch["start"])
 
-    def score(self, meter: AnswerScores, outputs: Tensor, batch: dict[str, Any], language: str) -> None:
+    def score(self, meter: AnswerScores, outputs: Tensor, batch: dict[str, Any], language: str) -> Columns:
         """Take each window's best span and its scores."""
-        first, last, certainty = best_spans(outputs.float(), batch["context_start"] >= 0, self.max_answer_length)
+        is_context = batch["context_start"] >= 0
+        first, last, certainty = best_spans(outputs.float(), is_context, self.max_answer_length)
+        is_defined = (outputs.isfinite().all(dim=-1) | ~is_context).all(dim=-1)
+        certainty = certainty.masked_fill(~is_defined, torch.nan)
         rows = torch.arange(len(first), device=first.device)
         starts, ends = batch["context_start"][rows, first].tolist(), batch["context_end"][rows, last].tolist()
         texts = [context[s:e] for context, s, e in zip(batch["context"], starts, ends, strict=True)]
@@ -77,6 +95,18 @@ class SpanClassifier(TransferModule):
             for text, true in zip(texts, batch["answers"], strict=True)
         ]
         meter.update(batch["question_id"], certainty, certainty.new_tensor(values).view(-1, len(METRICS)))
+        ids = {"example_id": batch["question_id"], "group_id": batch["group_id"]}
+        return ids | {"gold": list(batch["answers"]), "predicted": texts, "certainty": certainty}
+
+    def predictions(self, language: str) -> pd.DataFrame:
+        """One row per question: that of its surest window."""
+        windows = super().predictions(language)
+        if windows.empty:
+            return windows
+        surest = surest_windows(*(torch.tensor(windows[name].to_numpy()) for name in ("example_id", "certainty")))
+        best = windows.iloc[surest.numpy()].reset_index(drop=True)
+        is_undefined = best["certainty"].isna()
+        return best.assign(predicted=best["predicted"].mask(is_undefined))
 
 
 def best_spans(logits: Tensor, is_context: Tensor, max_length: int) -> tuple[Tensor, Tensor, Tensor]:

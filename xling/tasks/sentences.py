@@ -93,9 +93,8 @@ class SentenceClassification:
     ) -> SequenceClassifier:
         """The LightningModule; `settings` are those of :class:`xling.tasks.transfer_module.TransferModule`."""
         metrics = sorted(METRICS, key=lambda name: name != self.metric)
-        return SequenceClassifier(
-            encoder, n_labels=len(self.labels), pooling=pooling, pooler=pooler, metrics=metrics, **settings
-        )
+        shape = {"n_labels": len(self.labels), "labels": self.labels}
+        return SequenceClassifier(encoder, **shape, pooling=pooling, pooler=pooler, metrics=metrics, **settings)
 
     @staticmethod
     def _texts(frame: pd.DataFrame) -> list[str]:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import Any
 
+import pandas as pd
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,7 @@ from transformers import get_constant_schedule_with_warmup, get_linear_schedule_
 from xling.machine.distributed import StepMeanLoss
 from xling.models.fast.packing import check_packs, encode_packed
 from xling.models.fast.prefix import blocks_after
+from xling.tasks.predictions import Columns, gather_columns, prediction_frame
 
 _INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
@@ -28,7 +30,7 @@ class TransferModule(StepMeanLoss, pl.LightningModule, ABC):
         encoder: a Hugging Face encoder; its output 0 is the last hidden state [batch, sequence, hidden].
         head: maps (hidden states, mask) to what :meth:`loss` and :meth:`score` read.
         metrics: names of the scores, 0..1, that `meter` computes; the first is the transfer metric.
-        meter: counts over one language's validation; ``compute()`` gives ``{metric: score, ..., "n_examples": n}``.
+        meter: counts over one language's validation; ``compute()`` gives every metric, ``n_examples`` and ``n_undefined``.
         target_languages: names of the validation loaders, in any order.
         learning_rate: peak of AdamW.
         weight_decay: of AdamW.
@@ -70,15 +72,32 @@ class TransferModule(StepMeanLoss, pl.LightningModule, ABC):
         self.target_languages = tuple(target_languages)
         self.meters = nn.ModuleList([meter.clone() for _ in target_languages])
         self.transfer: dict[str, dict[str, float]] = {}
-        """Per target language of the last validation: every metric by name, and n_examples."""
+        """Per target language of the last validation: every metric by name, n_examples, and n_undefined of them."""
+        self.keeps_predictions: bool | str = False
+        """Whether validation keeps what it predicts; ``labels``: without probabilities."""
+        self.label_names: tuple[str, ...] | None = None
+        """Names of the classes that predictions number; None where they are texts."""
+        self._predicted: dict[str, list[Columns]] = {}
 
     @abstractmethod
     def loss(self, batch: dict[str, Any]) -> tuple[Tensor, int | Tensor]:
         """Summed loss of a batch, and over how many examples (or words) it is summed."""
 
     @abstractmethod
-    def score(self, meter: Metric, outputs: Any, batch: dict[str, Any], language: str) -> None:
-        """Count the batch's predictions; `outputs` is what ``self(batch)`` gave."""
+    def score(self, meter: Metric, outputs: Any, batch: dict[str, Any], language: str) -> Columns | None:
+        """Count the batch's predictions, and return them to have them kept; `outputs` is what ``self(batch)`` gave.
+
+        Outputs that are not finite predict nothing: the meter counts them in ``n_undefined``, and its scores are NaN.
+        """
+
+    def predictions(self, language: str) -> pd.DataFrame:
+        """What the last validation predicted on `language`, over all processes, all of which must call this.
+
+        Returns:
+            Columns of :data:`xling.runs.tables.PREDICTIONS` from example_id on, sorted by it.
+        """
+        found = gather_columns(self._predicted.get(language, []))
+        return prediction_frame(found, self.label_names) if found else pd.DataFrame()
 
     def forward(self, batch: dict[str, Any]) -> Tensor:
         """What the head makes of the last hidden states."""
@@ -118,10 +137,15 @@ class TransferModule(StepMeanLoss, pl.LightningModule, ABC):
         language = list(self.trainer.val_dataloaders)[dataloader_idx]
         if batch["example_id"][0] < 0:  # it fills an empty share; scored all the same, so that all processes hold alike
             outputs, batch = outputs[:0], {name: column[:0] for name, column in batch.items()}
-        self.score(self.meters[self.target_languages.index(language)], outputs, batch, language)
+        found = self.score(self.meters[self.target_languages.index(language)], outputs, batch, language)
+        if self.keeps_predictions and found and not self.trainer.sanity_checking:
+            if self.keeps_predictions == "labels":
+                found.pop("probabilities", None)
+            self._predicted.setdefault(language, []).append(found)
 
     def on_validation_epoch_start(self) -> None:
         """Forget the counts of an earlier or interrupted validation."""
+        self._predicted = {}
         for meter in self.meters:
             meter.reset()
 

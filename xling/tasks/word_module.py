@@ -11,6 +11,7 @@ from torchmetrics.utilities import dim_zero_cat
 from xling.data.collate import IGNORED
 from xling.tasks.entities import entity_f1
 from xling.tasks.heads import TokenHead
+from xling.tasks.predictions import UNDEFINED, Columns, classes_of
 from xling.tasks.transfer_module import TransferModule
 from xling.tasks.windows import WORD_BITS
 
@@ -39,8 +40,11 @@ class WordScores(Metric):
         self.true.append(true)
 
     def compute(self) -> dict[str, Tensor]:
-        """accuracy and entity_f1, 0..1, and n_examples, which counts words."""
+        """accuracy and entity_f1, 0..1 (NaN once a prediction is undefined), n_examples, which counts words, and n_undefined."""
         words, true, predicted = (dim_zero_cat(state).cpu() for state in (self.words, self.true, self.predicted))
+        counts = {"n_examples": torch.tensor(len(words)), "n_undefined": (predicted == UNDEFINED).sum()}
+        if counts["n_undefined"]:
+            return dict.fromkeys(METRICS, torch.tensor(torch.nan, dtype=torch.float64)) | counts
         order = words.argsort()
         sizes = torch.unique_consecutive(words[order] >> WORD_BITS, return_counts=True)[1].tolist()
         tags = (
@@ -49,8 +53,7 @@ class WordScores(Metric):
         return {
             "accuracy": (true == predicted).double().mean(),
             "entity_f1": torch.tensor(entity_f1(*tags), dtype=torch.float64),
-            "n_examples": torch.tensor(len(words)),
-        }
+        } | counts
 
 
 class TokenClassifier(TransferModule):
@@ -69,6 +72,7 @@ class TokenClassifier(TransferModule):
         metrics = ["entity_f1", "accuracy"] if metric == "entity_f1" else ["accuracy"]
         head = TokenHead(encoder.config.hidden_size, len(labels))
         super().__init__(encoder, head, metrics=metrics, meter=WordScores(labels), **settings)
+        self.label_names = tuple(labels)
 
     def word_ids(self, batch: dict[str, Any]) -> Tensor:
         """Each token's word, unique over a set, [batch, sequence] int64; -1 where it belongs to none."""
@@ -82,7 +86,12 @@ class TokenClassifier(TransferModule):
             labels != IGNORED
         ).sum()
 
-    def score(self, meter: WordScores, outputs: Tensor, batch: dict[str, Any], language: str) -> None:
+    def score(self, meter: WordScores, outputs: Tensor, batch: dict[str, Any], language: str) -> Columns:
         """Take each word's prediction, at its first piece."""
         is_first = batch["labels"] != IGNORED
-        meter.update(self.word_ids(batch)[is_first], outputs.argmax(dim=-1)[is_first], batch["labels"][is_first])
+        words, logits, true = self.word_ids(batch)[is_first], outputs[is_first], batch["labels"][is_first]
+        predicted = classes_of(logits)
+        meter.update(words, predicted, true)
+        groups = batch["group_id"][:, None].expand_as(is_first)[is_first]
+        found = {"example_id": words, "group_id": groups, "gold": true, "predicted": predicted}
+        return found | {"probabilities": logits.float().softmax(dim=-1)}

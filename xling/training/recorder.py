@@ -11,11 +11,20 @@ from xling.callbacks.alignment import AlignmentMonitor
 from xling.callbacks.impact import ImpactMonitor
 from xling.runs.directory import RunDirectory
 from xling.runs.measures import to_long
-from xling.runs.tables import ALIGNMENT, ALIGNMENT_FILE, IMPACT_FILE, TRANSFER, TRANSFER_FILE
+from xling.runs.tables import (
+    ALIGNMENT,
+    ALIGNMENT_FILE,
+    IMPACT_FILE,
+    KEYS,
+    PREDICTIONS,
+    PREDICTIONS_FILE,
+    TRANSFER,
+    TRANSFER_FILE,
+)
 
 
 class RunRecorder(pl.Callback):
-    """Writes both tables of :mod:`xling.runs.tables` after every validation (process 0).
+    """Writes the tables of :mod:`xling.runs.tables` after every validation (process 0); predictions are those of the last one.
 
     Runs on ``on_validation_end``; keeps its rows in checkpoints, so that a resumed run loses and doubles none.
 
@@ -39,29 +48,47 @@ class RunRecorder(pl.Callback):
         self.directory, self.identity = directory, identity
         self.monitor, self.frozen_layers = monitor, frozenset(frozen_layers)
         self.transfer: list[dict[str, Any]] = []
+        self.predictions: pd.DataFrame | None = None
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Add the validation's rows and write both tables."""
+        """Add the validation's rows and write the tables."""
         if trainer.sanity_checking or trainer.state.fn != "fit":
             return
+        if pl_module.keeps_predictions:
+            self._take_predictions(trainer, pl_module)
         when = {"epoch": epochs_completed(trainer), "step": trainer.global_step}
         metric = pl_module.transfer_metric
         for language, scores in pl_module.transfer.items():
             further = {name: scores[name] for name in pl_module.metrics if name != metric}
             row = {"metric": metric, "score": scores[metric], "n_examples": int(scores["n_examples"])}
+            row["reason"] = _reason(scores)
             self.transfer.append(self._keys(language) | when | row | further)
         if trainer.is_global_zero:
             self.write()
 
     def write(self) -> None:
-        """Write both tables as they are now."""
+        """Write the tables as they are now."""
         tables = {
             IMPACT_FILE: self.impact_frame(),
             TRANSFER_FILE: _documented_first(pd.DataFrame(self.transfer), TRANSFER),
         }
         if self.alignment is not None:
             tables[ALIGNMENT_FILE] = self._frame(self.alignment.records, ALIGNMENT)
+        if self.predictions is not None:
+            tables[PREDICTIONS_FILE] = self.predictions
         self.directory.write_tables(tables)
+
+    def _take_predictions(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """The validation's predictions, gathered from all processes."""
+        when = {"epoch": epochs_completed(trainer), "step": trainer.global_step}
+        frames = []
+        for language in pl_module.transfer:
+            found = pl_module.predictions(language)
+            keys = self._keys(language) | when
+            if len(found):
+                frames.append(_documented_first(found.assign(**keys), PREDICTIONS))
+        if trainer.is_global_zero and frames:
+            self.predictions = _compact(pd.concat(frames, ignore_index=True))
 
     def impact_frame(self) -> pd.DataFrame:
         """The monitor's records with this run's keys, long; columns of :data:`xling.runs.tables.IMPACT` first."""
@@ -90,6 +117,17 @@ class RunRecorder(pl.Callback):
             "target_language": language,
             "is_in_language": language == self.identity["source_language"],
         }
+
+
+def _reason(scores: dict[str, float]) -> str:
+    n = int(scores.get("n_undefined", 0))
+    return f"{n} of {int(scores['n_examples'])} have outputs that are not finite" if n else ""
+
+
+def _compact(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Names of runs and languages as categories, which parquet keeps once."""
+    names = [name for name in KEYS if isinstance(predictions[name].iloc[0], str)]
+    return predictions.astype(dict.fromkeys(names, "category"))
 
 
 def _documented_first(frame: pd.DataFrame, documented: dict[str, str]) -> pd.DataFrame:

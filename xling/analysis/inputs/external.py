@@ -17,6 +17,7 @@ DEFAULTS = {
     "step": "0",
     "n_examples": "",
     "metric": "score",
+    "reason": "",
 }
 
 

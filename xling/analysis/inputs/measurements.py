@@ -31,6 +31,8 @@ class Settings:
         epoch: take the last validation within this epoch instead of the run's last.
         step: take the validation at this step.
         measure: of impact, e.g. ``cka_debiased``; None = group-debiased CKA where every run has it, else debiased CKA.
+        sections: further sections of the report, as ``package.module:function``, see
+            :func:`xling.report.write.choose_sections`.
         resampling: numbers of permutations and bootstraps, and their seed.
     """
 
@@ -40,6 +42,7 @@ class Settings:
     step: int | None = None
     measure: str | None = None
     resampling: Resampling = field(default_factory=Resampling)
+    sections: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ def compute_pairs(
         XlingValueError: a column is missing, a cell was measured twice in one run, runs were measured by different metrics,
             or nothing is left.
     """
-    transfer = select_validation(check_columns(transfer, tables.TRANSFER, "transfer"), epoch, step)
+    transfer = select_validation(check_columns(transfer, tables.TRANSFER_ALWAYS, "transfer"), epoch, step)
     _check_one_metric(transfer)
     cells = _derive_outcomes(_average_score(_check_unique(transfer, [*RUN, "target_language"], "transfer")))
     pairs = cells.assign(layer=pd.NA, layer_label=MEAN_LABEL, impact=float("nan"))
@@ -109,7 +109,10 @@ def _average_score(transfer: pd.DataFrame) -> pd.DataFrame:
     cells = transfer.groupby(CELL, as_index=False).agg(
         metric=("metric", "first"),
         n_seeds=("seed", "nunique"),
-        score=("score", "mean"),
+        score=(
+            "score",
+            lambda values: values.mean(skipna=False),
+        ),  # a mean over other seeds would not be that of the cell
         score_sd=("score", "std"),
         n_examples=("n_examples", "max"),
     )

@@ -274,7 +274,7 @@ def compute_freezing(
         XlingValueError: no run of the baseline, or a column is missing.
     """
     kinds = tuple(distance_kinds(distances))
-    cells = select_validation(check_columns(transfer, tables.TRANSFER, "transfer"))
+    cells = select_validation(check_columns(transfer, tables.TRANSFER_ALWAYS, "transfer"))
     cells = cells.merge(distances[[*LANGUAGE_PAIR, *kinds]], on=LANGUAGE_PAIR, how="left", validate="many_to_one")
     sizes = None if impact is None or impact.empty else count_frozen_layers(impact)
     return compare_strategies(cells, kinds, sizes, runs, baseline, predictions=predictions)
