@@ -9,7 +9,7 @@ import pytest
 from analysis_factory import LANGUAGES, make_distances, make_measurements
 from scipy import stats
 
-from xling.analysis.inputs.gather import add_controls, add_distances, add_more_distances, gather_csv
+from xling.analysis.inputs.gather import add_controls, add_distances, add_more_distances, add_strata, gather_csv
 from xling.analysis.inputs.measurements import Measurements, Resampling, Settings
 from xling.analysis.pipeline import analyse, choose_strategy
 from xling.analysis.schema import CORRELATIONS, CORRELATIONS_OUTCOMES, CORRELATIONS_PAPER, MIXED_MODELS, VARIANCE_SHARES
@@ -414,6 +414,36 @@ def test_further_distances_come_from_tables_of_their_own(tmp_path):
         add_more_distances(measured, {"genetic": square})
     with pytest.raises(XlingValueError, match="expected a column 'lexical'"):
         add_more_distances(measured, {"lexical": long})
+
+
+def test_languages_change_places_within_their_family_alone():
+    measured = small(LANGUAGES[:8])
+    halves = {language: "first" if i < 4 else "second" for i, language in enumerate(LANGUAGES[:8])}
+    found = rows(analyse(replace(measured, strata=halves), DEFAULT), "transfer_vs_distance")
+    assert (found["n_permuted"] == 8).all()
+    everything = analyse(replace(measured, strata=halves), Settings("default", resampling=Resampling(1_000, 10)))
+    tests = rows(everything, "transfer_vs_distance")
+    assert tests["exact"].all()
+    assert (tests["n_permutations"] == 24 * 24).all()
+    alone = rows(
+        analyse(replace(measured, strata=dict.fromkeys(LANGUAGES[:4], "first")), DEFAULT), "transfer_vs_distance"
+    )
+    assert (alone["n_permuted"] == 4).all()
+    assert tests["r"].to_numpy() == pytest.approx(
+        rows(analyse(measured, DEFAULT), "transfer_vs_distance")["r"].to_numpy()
+    )
+
+
+def test_strata_are_families_and_unknown_languages_stand_alone():
+    measured = add_strata(of_languages("en", "de", "tr", "qqx"), "family")
+    assert measured.strata["en"] == measured.strata["de"] == "Indo-European"
+    assert measured.strata["tr"] != "Indo-European"
+    assert "qqx" not in measured.strata
+    assert add_strata(measured, None) is measured
+    with pytest.raises(
+        XlingValueError, match="expected permute_within=family or null, found 'famly'.*did you mean 'family'"
+    ):
+        add_strata(measured, "famly")
 
 
 PUBLISHED = {  # method.md: English source, zero-shot accuracies of Wu & Dredze 2019 (arXiv:1904.09077), Pearson r

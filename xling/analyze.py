@@ -13,6 +13,7 @@ from xling.analysis.inputs.gather import (
     add_controls,
     add_distances,
     add_more_distances,
+    add_strata,
     gather_csv,
     gather_csvs,
     gather_studies,
@@ -42,6 +43,7 @@ def analyze(
     settings: Settings | None = None,
     more_distances: Mapping[str, Path | str] | None = None,
     swap_languages: bool = False,
+    permute_within: str | None = None,
 ) -> Analysis:
     """Analyse a study, several side by side, or accuracies from elsewhere; write tables, suggestion, figures and report.
 
@@ -58,6 +60,7 @@ def analyze(
         controls: see :func:`xling.analysis.inputs.gather.add_controls`.
         pretraining_size: see there.
         settings: mode, strategy, validation and resampling; None = the defaults.
+        permute_within: see :func:`xling.analysis.inputs.gather.add_strata`.
         swap_languages: read the source's column of `transfer_csv` as the target's and the reverse.
         more_distances: name -> table, see :func:`xling.analysis.inputs.gather.add_more_distances`.
 
@@ -80,6 +83,7 @@ def analyze(
     else:
         studies, sentences = gather_studies([runs] if isinstance(runs, Path | str) else list(runs))
     log.info("Read %s", runs if transfer_csv is None else transfer_csv)
+    studies = {name: add_strata(measured, permute_within) for name, measured in studies.items()}
     if len(studies) > 1:
         return _compare(studies, sentences, Path(output_dir), options)
     study = _analyse(next(iter(studies.values())), sentences, *options)
@@ -156,6 +160,7 @@ def _task(config: DictConfig) -> None:
         ),
         dict(config.more_distances or {}),
         config.swap_languages,
+        config.permute_within,
     )
 
 

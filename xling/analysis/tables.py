@@ -10,7 +10,13 @@ import pandas as pd
 from rich.console import Console
 from rich.progress import track
 
-from xling.analysis.inference.arrays import PairArrays, distance_arrays, impact_arrays, restrict_to_complete
+from xling.analysis.inference.arrays import (
+    PairArrays,
+    distance_arrays,
+    impact_arrays,
+    in_strata,
+    restrict_to_complete,
+)
 from xling.analysis.inference.associations import infer_associations
 from xling.analysis.inference.demeaned import variance_shares
 from xling.analysis.inference.joint import JOINT, infer_joint
@@ -107,6 +113,8 @@ def _build_analyses(measured: Measurements, main: pd.DataFrame, kinds: list[str]
         analyses[IMPACT_VS_TRANSFER] = impact_arrays(main, outcomes, measured.controls)
     if has_score and kinds:
         analyses[TRANSFER_VS_DISTANCE] = distance_arrays(main, outcomes, measured.distances, kinds, measured.controls)
+    if measured.strata is not None:
+        return {name: in_strata(arrays, measured.strata) for name, arrays in analyses.items()}
     return analyses
 
 

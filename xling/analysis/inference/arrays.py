@@ -1,5 +1,6 @@
 """Pairs of languages as arrays: predictors over the full square of languages, outcomes over the observed cells."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -26,6 +27,7 @@ class PairArrays:
         control_labels: name per control.
         predictor_labels: ``(predictor, layer_label)`` per predictor.
         outcome_labels: ``(outcome, layer_label)`` per outcome; equal outcome names form one family of tests.
+        strata: int ``[n]``, e.g. of language families: languages of different strata never change places; None = one stratum.
     """
 
     languages: tuple[str, ...]
@@ -37,6 +39,7 @@ class PairArrays:
     control_labels: tuple[str, ...]
     predictor_labels: tuple[tuple[str, str], ...]
     outcome_labels: tuple[tuple[str, str], ...]
+    strata: np.ndarray | None = None
 
     @property
     def cells(self) -> tuple[np.ndarray, np.ndarray]:
@@ -45,8 +48,9 @@ class PairArrays:
 
     @property
     def roles(self) -> np.ndarray:
-        """Role of every language, see :func:`~xling.analysis.inference.permutations.language_roles`."""
-        return language_roles(self.sources, self.targets, len(self.languages))
+        """Role of every language, see :func:`~xling.analysis.inference.permutations.language_roles`, within its stratum."""
+        roles = language_roles(self.sources, self.targets, len(self.languages))
+        return roles if self.strata is None else 4 * self.strata + roles
 
     @property
     def cell_predictors(self) -> np.ndarray:
@@ -115,6 +119,12 @@ def impact_arrays(pairs: pd.DataFrame, outcomes: list[str], controls: pd.DataFra
     )
 
 
+def in_strata(arrays: PairArrays, strata: Mapping[str, str]) -> PairArrays:
+    """Let languages change places within strata alone; one without a stratum keeps its place."""
+    names = [strata.get(language, f"{language} by itself") for language in arrays.languages]
+    return replace(arrays, strata=np.unique(names, return_inverse=True)[1])
+
+
 def restrict_to_complete(arrays: PairArrays) -> PairArrays | None:
     """Keep the largest complete part of the design, in which both measured sides can be relabelled alike.
 
@@ -142,6 +152,7 @@ def restrict_to_complete(arrays: PairArrays) -> PairArrays | None:
         predictors=np.where(outside, np.nan, arrays.predictors[(slice(None), *part)]),
         outcomes=arrays.outcomes[:, inside],
         controls=arrays.controls[(slice(None), *part)],
+        strata=None if arrays.strata is None else arrays.strata[members],
     )
 
 

@@ -14,7 +14,7 @@ from xling.analysis.inputs.measurements import Measurements
 from xling.analysis.inputs.pairs import LANGUAGE_PAIR
 from xling.analysis.schema import distance_kinds
 from xling.distances import Distances, DistanceWarning, load_distances
-from xling.distances.controls import controls_table
+from xling.distances.controls import controls_table, language_facts
 from xling.errors import XlingValueError, close_matches
 from xling.runs.study import load_study
 
@@ -185,6 +185,33 @@ def add_controls(
             known = ", ".join(table.columns.difference(LANGUAGE_PAIR))
             raise XlingValueError(f"expected controls among {known}, got {name!r}{close_matches(name, table.columns)}")
     return replace(measured, controls=table[[*LANGUAGE_PAIR, *dict.fromkeys([*names, *sizes])]]), sentences
+
+
+def add_strata(measured: Measurements, within: str | None) -> Measurements:
+    """Let only languages of one family change places in the tests of associations.
+
+    Args:
+        measured: with transfer.
+        within: ``family``, or None = no restriction.
+
+    Raises:
+        XlingValueError: another word.
+    """
+    if within is None:
+        return measured
+    if within != "family":
+        raise XlingValueError(
+            f"expected permute_within=family or null, found {within!r}{close_matches(within, ['family'])}"
+        )
+    families = {}
+    for language in _languages(measured):
+        try:
+            family = language_facts([language])["family"].iloc[0]
+        except XlingValueError:  # a language that is not known is a stratum by itself
+            continue
+        if isinstance(family, str):
+            families[language] = family
+    return replace(measured, strata=families)
 
 
 def _languages(measured: Measurements) -> list[str]:

@@ -1,5 +1,6 @@
 """What an analysis is given: measurements and settings."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import pandas as pd
@@ -57,6 +58,8 @@ class Measurements:
         alignment: columns of :data:`xling.runs.tables.ALIGNMENT`, or None.
         predictions: of all runs that stored them, see :mod:`xling.analysis.questions.item_variance`, or None.
         runs: one row per run, for training times and recipes, or None.
+        strata: language -> its stratum, e.g. its family: languages of different strata never change places in the tests of
+            associations; a language that is not there is a stratum by itself. None = one stratum.
         skipped: (path, reason) of runs that were left out.
         distances_name: name of the distance source, for the report.
     """
@@ -68,5 +71,6 @@ class Measurements:
     alignment: pd.DataFrame | None = None
     runs: pd.DataFrame | None = None
     predictions: pd.DataFrame | None = None
+    strata: Mapping[str, str] | None = None
     skipped: tuple[tuple[str, str], ...] = ()
     distances_name: str = ""
