@@ -46,7 +46,9 @@ class Run:
         self.data = copy.copy(data_of(root, cache_dir, 32, size["examples"]))
         self.data.probes = dict(list(self.data.probes.items())[: size["languages"]])
         self.base = BaseStore(folder, self.data.probe_fingerprints)
-        self.validate([ImpactMonitor(base=self.base)])
+        monitor = ImpactMonitor(base=self.base)
+        with monitor.capturing():
+            self.validate([monitor])
         freeze_layers(self.module, plan_freezing("embeddings"))
         batch = next(iter(self.data.train_dataloader()))
         inputs = {name: value for name, value in batch.items() if isinstance(value, torch.Tensor)}

@@ -17,8 +17,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from xling.analysis.inference.correlations import correlate
+from xling.analysis.inference.demeaned import two_way_basis
 from xling.analysis.inference.inversion import invert_test
-from xling.analysis.inference.mixed_models import two_way_design
 from xling.analysis.inference.null_correlations import null_correlations
 from xling.analysis.inference.permutations import (
     MIN_ARRANGEMENTS,
@@ -73,7 +73,7 @@ def draw_outcomes(n: int, cells: tuple[np.ndarray, np.ndarray], split: str, seed
 def forms(cells: tuple[np.ndarray, np.ndarray]) -> dict[str, dict]:
     """How a correlation is taken."""
     several = len(np.unique(cells[0])) > 1
-    demeaned = {"demeaned": {"design": two_way_design(*cells), "follows_labels": True}} if several else {}
+    demeaned = {"demeaned": {"design": two_way_basis(*cells), "follows_labels": True}} if several else {}
     return {"raw": {}, "ranks": {"ranked": True}} | demeaned
 
 

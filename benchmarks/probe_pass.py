@@ -53,7 +53,9 @@ class Passes:
         self.module = as_a_run(classifier_of(encoder_of(name, cache_dir)))
         base = BaseStore(folder, self.data.probe_fingerprints)
         if not all(base.has(language) for language in self.data.target_languages):
-            validate(self.module, self.data, [ImpactMonitor(base=base)])
+            monitor = ImpactMonitor(base=base)
+            with monitor.capturing():
+                validate(self.module, self.data, [monitor])
         with torch.no_grad():
             for parameter in self.module.encoder.parameters():
                 parameter.mul_(1.01)

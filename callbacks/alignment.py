@@ -8,9 +8,10 @@ from typing import Any
 import pytorch_lightning as pl
 from torch import Tensor
 
-from xling.callbacks._batches import GroupChoice, epochs_completed, in_known_groups
+from xling.callbacks._batches import GroupChoice, in_known_groups, moment
 from xling.callbacks._probe import ProbedBatch, RepresentationProbe
 from xling.errors import XlingValueError
+from xling.probing.axes import FeatureAxis
 from xling.probing.base_store import BaseStore
 from xling.probing.collect import RowCollector
 from xling.probing.compare import Comparison
@@ -41,6 +42,7 @@ class AlignmentMonitor(RepresentationProbe):
         similarity: names in :data:`xling.similarity.registry.MEASURES`.
         base: store of an :class:`~xling.callbacks.ImpactMonitor` with the same layers and pooling.
         groups: see :class:`RepresentationProbe`.
+        feature_axis: see :class:`RepresentationProbe`.
 
     Attributes:
         records: one dict per validation, loader and layer: loader, reference, label, layer (index), epoch, step,
@@ -58,8 +60,9 @@ class AlignmentMonitor(RepresentationProbe):
         similarity: Sequence[str] = ("cka_debiased",),
         base: BaseStore | None = None,
         groups: GroupChoice = None,
+        feature_axis: FeatureAxis = None,
     ) -> None:
-        super().__init__(layers, pooling, groups)
+        super().__init__(layers, pooling, groups, feature_axis)
         self.reference, self.base = reference, base
         self.measures = {name: get_measure(name) for name in similarity}
         self.records: list[dict[str, Any]] = []
@@ -106,7 +109,7 @@ class AlignmentMonitor(RepresentationProbe):
         if self._collected is not None:
             self._rows = self._collected.result({}).to(pl_module.device)
         elif self._comparison is not None:
-            when = {"epoch": epochs_completed(trainer), "step": trainer.global_step}
+            when = moment(trainer)
             self._record(loader, when, self._comparison, self.labels)
             self._log(pl_module)
         self._collected = self._comparison = None

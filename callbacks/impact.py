@@ -2,22 +2,27 @@
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import pytorch_lightning as pl
+from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor
 
-from xling.callbacks._batches import GroupChoice, epochs_completed, in_known_groups
+from xling.callbacks._batches import GroupChoice, in_known_groups, is_fit, is_sanity_check_on_resume, moment
 from xling.callbacks._probe import ProbedBatch, RepresentationProbe
 from xling.errors import MissingFileError
+from xling.models.encoders import content_hash
+from xling.probing.axes import FeatureAxis
 from xling.probing.base_store import BaseStore, own_store
 from xling.probing.collect import RowCollector
 from xling.probing.compare import Comparison
 from xling.probing.representations import Representations
-from xling.probing.select import LayerChoice
+from xling.probing.select import LayerChoice, select_layers
 from xling.probing.uncertainty import get_uncertainty
 from xling.similarity.registry import get_measure
+from xling.storage.hashing import content_key
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +38,10 @@ class ImpactMonitor(RepresentationProbe):
 
     The base is what the layers gave before the first optimiser step: read from `base` where it is stored, otherwise
     captured before training in Lightning's sanity check, which this callback then extends to all batches. On resuming,
-    the base stays the stored one. Statistics stream: memory does not grow with the number of examples beyond the base.
+    the base stays the stored one. A base says which weights it is of (those of the watched layers), and another's is refused.
+    In a ``Trainer.validate`` outside a fit nothing is captured, and epoch and step of what is measured are NaN.
+
+    Statistics stream: memory does not grow with the number of examples beyond the base.
 
     Runs on ``on_fit_start`` and on the hooks of :class:`RepresentationProbe`. Logs ``cka/<loader>/<layer>`` (1 - impact).
     Writes the base, one safetensors file per loader. Costs no forward pass; per batch one product of [b, hidden] with
@@ -47,6 +55,7 @@ class ImpactMonitor(RepresentationProbe):
         base: where the base is kept; None: below the trainer's ``default_root_dir``, for this fit alone.
         groups: see :class:`RepresentationProbe`.
         chance: also record every measure of the same rows with their groups paired anew; holds one loader's rows.
+        feature_axis: see :class:`RepresentationProbe`.
 
     Attributes:
         records: one dict per validation, loader and layer: loader, label, layer (index), epoch, step, n_examples,
@@ -57,6 +66,7 @@ class ImpactMonitor(RepresentationProbe):
     Raises:
         XlingValueError: an unknown measure.
         MissingFileError: a resumed fit finds no base.
+        CorruptArtefactError: the stored base is of other weights or another probe set, or damaged.
     """
 
     def __init__(
@@ -68,15 +78,17 @@ class ImpactMonitor(RepresentationProbe):
         base: BaseStore | None = None,
         groups: GroupChoice = None,
         chance: bool = False,
+        feature_axis: FeatureAxis = None,
     ) -> None:
-        super().__init__(layers, pooling, groups)
+        super().__init__(layers, pooling, groups, feature_axis)
         self.measures = {name: get_measure(name) for name in dict.fromkeys([*ALWAYS, *similarity])}
         for name in uncertainty:
             get_uncertainty(name)
         self.uncertainty = tuple(uncertainty)
         self.base, self.chance = base, chance
         self.records: list[dict[str, Any]] = []
-        self._own_base_is_valid = self._is_resumed = False
+        self._own_base_is_valid = self._is_resumed = self._captures_outside = False
+        self._weights: str | None = None
         self._captured: RowCollector | None = None
         self._before: Representations | None = None
         self._comparison: Comparison | None = None
@@ -87,7 +99,8 @@ class ImpactMonitor(RepresentationProbe):
         self._is_resumed = False
         if is_fresh:
             self.records, self._own_base_is_valid = [], False
-            if self._needs_capture():
+            self._weights = self._weights_before(trainer, pl_module)
+            if self.base is None or not self.base.is_complete():
                 trainer.num_sanity_val_steps = math.inf  # all batches; limited by limit_val_batches
 
     def loader_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loader: str) -> None:
@@ -95,7 +108,7 @@ class ImpactMonitor(RepresentationProbe):
         store = self._store(trainer)
         self._captured, self._comparison, self._before = None, None, None
         if self._has_base(store, loader):
-            self._before = in_known_groups(store.load(loader, pl_module.device), trainer, loader)
+            self._before = in_known_groups(store.load(loader, pl_module.device, self._facts()), trainer, loader)
             measures, groups = self.measures, None
             if self.knows_groups(pl_module):
                 measures, groups = {GROUPED: get_measure(GROUPED)} | measures, self._before.group_ids
@@ -103,6 +116,8 @@ class ImpactMonitor(RepresentationProbe):
             self._comparison = Comparison(
                 base, measures, uncertainty=self.uncertainty, groups=groups, chance=self.chance
             )
+        elif not is_fit(trainer) and not self._captures_outside:
+            rank_zero_warn(f"ImpactMonitor measures nothing of {loader!r}: no fit has captured its base")
         elif trainer.global_step == 0:
             self._captured = RowCollector(self.labels)
         else:
@@ -117,6 +132,7 @@ class ImpactMonitor(RepresentationProbe):
         """Keep the batch as base, or compare it with the base."""
         if self._captured is not None:
             self._captured.add(rows.example_ids, layers, rows.group_ids)
+        if self._comparison is None:
             return
         of_base = self._before.rows(rows.example_ids.to(pl_module.device))
         self._comparison.update(of_base, layers, rows.group_ids)
@@ -124,12 +140,12 @@ class ImpactMonitor(RepresentationProbe):
     def loader_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loader: str) -> None:
         """Store the base, or compute and record the measures."""
         if self._captured is not None:
-            facts = {"loader": loader, "pooling": self.pooling, **self._store(trainer).expected(loader)}
+            facts = {"loader": loader, **self._facts(), **self._store(trainer).expected(loader)}
             rows = self._captured.result(facts)
             if trainer.is_global_zero:
                 self._store(trainer).save(loader, rows)
             trainer.strategy.barrier("base representations written")
-        elif self._comparison is not None:
+        elif self._comparison is not None and not is_sanity_check_on_resume(trainer):
             self._record(trainer, pl_module, loader)
         self._captured, self._comparison, self._before = None, None, None
 
@@ -138,13 +154,22 @@ class ImpactMonitor(RepresentationProbe):
         self._own_base_is_valid = True
 
     def state_dict(self) -> dict[str, Any]:
-        """The records, and that the base is stored."""
-        return {"records": self.records}
+        """The records, that the base is stored, and of which weights it is."""
+        return {"records": self.records, "weights": self._weights}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on after an interrupted fit: its base stays the base."""
-        self.records = list(state_dict["records"])
+        self.records, self._weights = list(state_dict["records"]), state_dict.get("weights")
         self._own_base_is_valid = self._is_resumed = True
+
+    @contextmanager
+    def capturing(self) -> Iterator[None]:
+        """Inside, a ``Trainer.validate`` captures the base too: the caller vouches that the weights are those before training."""
+        self._captures_outside = True
+        try:
+            yield
+        finally:
+            self._captures_outside = False
 
     def noise_floor(self) -> float:
         """Largest ``|impact|`` measured before the first step, over single rows where these are too few groups; NaN if none."""
@@ -153,7 +178,7 @@ class ImpactMonitor(RepresentationProbe):
         return max((abs(value) for value in values if not math.isnan(value)), default=math.nan)
 
     def _record(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loader: str) -> None:
-        when = {"epoch": epochs_completed(trainer), "step": trainer.global_step}
+        when = moment(trainer)
         estimator = GROUPED if self.knows_groups(pl_module) else ALWAYS[0]
         for index, (label, row) in enumerate(zip(self.labels, self._comparison.compute(), strict=True)):
             self.records.append({"loader": loader, "label": label, "layer": index} | when | _impact(row, estimator))
@@ -172,8 +197,17 @@ class ImpactMonitor(RepresentationProbe):
     def _has_base(self, store: BaseStore, loader: str) -> bool:
         return store.has(loader) and (self.base is not None or self._own_base_is_valid)
 
-    def _needs_capture(self) -> bool:
-        return self.base is None or not all(self.base.has(loader) for loader in self.base.fingerprints)
+    def _facts(self) -> dict[str, str]:
+        """How the base is made, and of which weights where that is known."""
+        facts = {"pooling": self.pooling_name, "weights": self._weights, "feature_axis": self.feature_axis}
+        return {name: str(value) for name, value in facts.items() if value is not None}
+
+    def _weights_before(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> str | None:
+        """Fingerprint of the watched layers' weights, from process 0; None where the store is known by it, or a fit goes on."""
+        if trainer.ckpt_path is not None or self._store(trainer).is_keyed_by_weights:
+            return None
+        hashes = [[label, content_hash(part)] for label, part in select_layers(pl_module, self.layers).items()]
+        return trainer.strategy.broadcast(content_key(*hashes))
 
 
 def _impact(row: dict[str, Any], estimator: str) -> dict[str, Any]:

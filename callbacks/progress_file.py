@@ -1,5 +1,6 @@
 """Says in a file how far a run is, for whoever looks from outside."""
 
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -66,10 +67,11 @@ class ProgressFile(pl.Callback):
         if not trainer.is_global_zero or time.monotonic() - self._written_at < self.every_seconds:
             return
         self._written_at = time.monotonic()
+        epoch, total = epochs_completed(trainer), trainer.estimated_stepping_batches
         write_progress(
             self.dirpath or Path(trainer.default_root_dir),
-            epoch=epochs_completed(trainer),
+            epoch=None if math.isnan(epoch) else epoch,
             step=trainer.global_step,
-            total_steps=int(trainer.estimated_stepping_batches),
+            total_steps=int(total) if 0 <= total < math.inf else None,
             elapsed_s=self._seconds(),
         )

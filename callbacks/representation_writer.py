@@ -6,8 +6,9 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from xling.callbacks._batches import probe_fingerprints
+from xling.callbacks._batches import is_fit, probe_fingerprints
 from xling.callbacks._probe import ProbedBatch, RepresentationProbe
+from xling.probing.axes import FeatureAxis
 from xling.probing.collect import RowCollector
 from xling.probing.representations import save_representations
 from xling.probing.select import LayerChoice
@@ -16,7 +17,8 @@ from xling.probing.select import LayerChoice
 class RepresentationWriter(RepresentationProbe):
     """Writes every layer's pooled representations of every validation loader, at each validation.
 
-    Files: ``<dirpath>/step_<global step, six digits>/<loader>.safetensors``, see :mod:`xling.probing.representations`. Costs host
+    Files: ``<dirpath>/step_<global step, six digits>/<loader>.safetensors``, see :mod:`xling.probing.representations`; outside a
+    fit, where the weights' step is not known, ``<dirpath>/validate/<loader>.safetensors``. Costs host
     memory for one loader's rows (n x layers x hidden x 2 bytes in float16) and that much disk per loader and
     validation. Logs nothing.
 
@@ -24,7 +26,9 @@ class RepresentationWriter(RepresentationProbe):
         dirpath: folder; None: ``representations`` in the trainer's ``default_root_dir``.
         layers: see :class:`RepresentationProbe`.
         pooling: see :class:`RepresentationProbe`.
-        dtype: of the stored numbers, ``float16`` or ``float32``.
+        dtype: of the stored numbers, ``float16`` or ``float32``. A layer whose numbers float16 does not hold (above 65,504, or
+            none above 6e-5) is stored in float32, which a line in the log says.
+        feature_axis: see :class:`RepresentationProbe`.
     """
 
     def __init__(
@@ -33,8 +37,9 @@ class RepresentationWriter(RepresentationProbe):
         layers: LayerChoice = None,
         pooling: str = "mean",
         dtype: str = "float16",
+        feature_axis: FeatureAxis = None,
     ) -> None:
-        super().__init__(layers, pooling)
+        super().__init__(layers, pooling, feature_axis=feature_axis)
         self.dirpath = None if dirpath is None else Path(dirpath)
         self.dtype: torch.dtype = {"float16": torch.float16, "float32": torch.float32}[dtype]
         self._rows: RowCollector | None = None
@@ -54,12 +59,9 @@ class RepresentationWriter(RepresentationProbe):
         """Write the file (process 0)."""
         if self._rows is None:
             return
-        facts = {
-            "loader": loader,
-            "pooling": self.pooling,
-            "step": str(trainer.global_step),
-            "epoch": str(trainer.current_epoch),
-        }
+        facts = {"loader": loader, "pooling": self.pooling_name}
+        if is_fit(trainer):
+            facts |= {"step": str(trainer.global_step), "epoch": str(trainer.current_epoch)}
         facts |= (
             {"fingerprint": fingerprints[loader]} if loader in (fingerprints := probe_fingerprints(trainer)) else {}
         )
@@ -67,4 +69,5 @@ class RepresentationWriter(RepresentationProbe):
         self._rows = None
         if trainer.is_global_zero:
             folder = self.dirpath or Path(trainer.default_root_dir) / "representations"
-            save_representations(rows, folder / f"step_{trainer.global_step:06d}" / f"{loader}.safetensors")
+            when = f"step_{trainer.global_step:06d}" if is_fit(trainer) else "validate"
+            save_representations(rows, folder / when / f"{loader}.safetensors")

@@ -1,13 +1,14 @@
 """Leaves word pieces that training never meets out of gradients and optimiser state."""
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import pytorch_lightning as pl
-from torch import nn
+from torch import Tensor, nn
 
 from xling.errors import XlingValueError
 from xling.models.fast.used_rows import UsedRowsEmbedding, can_leave_out_rows
-from xling.models.layers import find_layers
+from xling.models.layers import find_layers, looking_in_setup
 
 
 class TrainUsedRows(pl.Callback):
@@ -21,12 +22,15 @@ class TrainUsedRows(pl.Callback):
     Runs on ``setup`` (after what freezes, before ``configure_optimizers``), ``on_fit_start`` (check) and ``teardown`` or
     ``on_exception`` (the plain table is put back). Not for FSDP, which shards parameters.
 
+    Callbacks that average weights (EMA, SWA) must come after it: they copy the module in their ``setup``.
+
     Args:
         used: gives the ids of all pieces in the training examples, once they are loaded.
         path: of the table in the module, empty where there is none; None: that of :func:`xling.models.layers.find_layers`.
 
     Raises:
-        XlingValueError: the optimiser decays weights.
+        XlingValueError: the optimiser decays weights; another callback holds a copy of the module with the plain table; or there
+            is no table at `path`, perhaps since the module is not built yet.
     """
 
     def __init__(self, used: Callable[[], Iterable[int]], path: str | None = None) -> None:
@@ -36,13 +40,31 @@ class TrainUsedRows(pl.Callback):
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Take the rows out."""
-        path = find_layers(pl_module).word_embeddings if self.path is None else self.path
-        if stage != "fit" or not path or not can_leave_out_rows(table := pl_module.get_submodule(path)):
+        if stage != "fit":
+            return
+        table = self._find(pl_module)
+        if table is None or not can_leave_out_rows(table):
             return
         owners = _owners(pl_module, table.weight)
         if all(can_leave_out_rows(owner) and owner.padding_idx == table.padding_idx for owner in owners.values()):
-            self.path, self._paths, self._table = path, list(owners), UsedRowsEmbedding(table, self.used())
+            _refuse_copies(trainer, self, table)
+            self._paths, self._table = list(owners), UsedRowsEmbedding(table, self.used())
             _replace(pl_module, self._paths, self._table)
+
+    def _find(self, pl_module: pl.LightningModule) -> nn.Module | None:
+        path = self.path
+        if path is None:
+            with looking_in_setup(pl_module, "TrainUsedRows"):
+                path = find_layers(pl_module).word_embeddings
+        if not path:
+            return None
+        try:
+            return pl_module.get_submodule(path)
+        except AttributeError:
+            raise XlingValueError(
+                f"{type(pl_module).__name__} has no module {path!r} when TrainUsedRows looks for it, before the module's own setup "
+                "and configure_model; build it in __init__, or give another path"
+            ) from None
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Refuse an optimiser that would have moved the other rows."""
@@ -52,7 +74,7 @@ class TrainUsedRows(pl.Callback):
         for group in groups:
             if group.get("weight_decay") and any(parameter is self._table.rows for parameter in group["params"]):
                 raise XlingValueError(
-                    f"weight decay of {group['weight_decay']} moves every row of {self.path}; set it to 0, or leave out "
+                    f"weight decay of {group['weight_decay']} moves every row of {self._paths[0]}; set it to 0, or leave out "
                     "TrainUsedRows"
                 )
 
@@ -68,6 +90,29 @@ class TrainUsedRows(pl.Callback):
         if self._table is not None:
             _replace(pl_module, self._paths, self._table.plain())
             self._table = None
+
+
+def _refuse_copies(trainer: pl.Trainer | None, callback: pl.Callback, table: nn.Embedding) -> None:
+    """Refuse a callback that has copied the module before the rows were taken out: its copy has other parameters.
+
+    Raises:
+        XlingValueError: there is one.
+    """
+    for other in trainer.callbacks if trainer is not None else ():
+        copies = (tensor for value in vars(other).values() for tensor in _tensors(value))
+        if other is not callback and any(copy.shape == table.weight.shape for copy in copies):
+            raise XlingValueError(
+                f"{type(other).__name__} has copied the module before TrainUsedRows changed it; put TrainUsedRows before it in "
+                "the trainer's callbacks"
+            )
+
+
+def _tensors(value: Any) -> Iterable[Tensor]:
+    """The tensors of a module, or of a dict or list of tensors: the ways in which weights are kept."""
+    if isinstance(value, nn.Module):
+        return value.parameters()
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+    return [part for part in parts if isinstance(part, Tensor)]
 
 
 def _owners(module: nn.Module, weight: nn.Parameter) -> dict[str, nn.Module]:

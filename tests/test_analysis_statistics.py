@@ -3,11 +3,17 @@ import pytest
 from scipy import stats
 
 from xling.analysis.inference.correlations import correlate, missing_patterns, naive_tests, orthonormal_basis
-from xling.analysis.inference.demeaned import correlate_demeaned, leaves_pairs, variance_shares
+from xling.analysis.inference.demeaned import (
+    correlate_demeaned,
+    leaves_pairs,
+    remove_effects,
+    two_way_basis,
+    variance_shares,
+)
 from xling.analysis.inference.influence import defined_range, leave_one_out, name_carriers
 from xling.analysis.inference.intervals import draw_languages, percentile_interval
 from xling.analysis.inference.inversion import invert_test
-from xling.analysis.inference.mixed_models import control_design, fit_mixed_model, remove_controls, two_way_design
+from xling.analysis.inference.mixed_models import control_design, fit_mixed_model, remove_controls
 from xling.analysis.inference.null_correlations import null_correlations
 from xling.analysis.inference.permutations import draw_permutations, language_roles
 from xling.analysis.inference.power import SimulatedStudies
@@ -65,12 +71,12 @@ def test_demeaning_a_rectangle_subtracts_row_and_column_means():
     x, y = rng.normal(size=(2, 4, 6))
     sources, targets = np.indices((4, 6)).reshape(2, -1)
     x_left, y_left = (v - v.mean(0) - v.mean(1, keepdims=True) + v.mean() for v in (x, y))
-    found = correlate(x.reshape(1, -1), y.reshape(1, -1), two_way_design(sources, targets))
+    found = correlate(x.reshape(1, -1), y.reshape(1, -1), two_way_basis(sources, targets))
     assert found.item() == pytest.approx(np.corrcoef(x_left.ravel(), y_left.ravel())[0, 1])
 
 
 def test_demeaning_ignores_source_and_target_effects():
-    x, y, design = make_values(1), make_values(1, seed=1), two_way_design(*CELLS)
+    x, y, design = make_values(1), make_values(1, seed=1), two_way_basis(*CELLS)
     effects = np.random.default_rng(2).normal(size=(2, N)) * 100
     shifted = y + effects[0][CELLS[0]] + effects[1][CELLS[1]]
     np.testing.assert_allclose(correlate(x, shifted, design), correlate(x, y, design))
@@ -80,7 +86,7 @@ def test_demeaning_ignores_source_and_target_effects():
 def test_one_source_leaves_nothing_after_demeaning():
     sources, targets = np.zeros(6, dtype=int), np.arange(1, 7)
     x, y = np.random.default_rng(0).normal(size=(2, 1, 6))
-    assert np.isnan(correlate(x, y, two_way_design(sources, targets))).all()
+    assert np.isnan(correlate(x, y, two_way_basis(sources, targets))).all()
 
 
 def test_partial_correlation_agrees_with_the_textbook_formula():
@@ -111,7 +117,23 @@ def test_bootstrap_keeps_the_numbers_of_sources_and_of_other_targets():
 @pytest.mark.parametrize("n_missing", [0, 12])
 def test_demeaning_by_sums_equals_least_squares_on_indicators(n_missing):
     x, y = make_values(3, n_missing), make_values(4, n_missing, seed=1)
-    np.testing.assert_allclose(correlate_demeaned(x, y, *CELLS), correlate(x, y, two_way_design(*CELLS)), atol=1e-12)
+    np.testing.assert_allclose(correlate_demeaned(x, y, *CELLS), correlate(x, y, two_way_basis(*CELLS)), atol=1e-12)
+
+
+DISCONNECTED = (np.repeat([0, 1, 2, 3], 3), np.array([4, 5, 6] * 2 + [7, 8, 9] * 2))
+RAGGED = (np.array([0, 0, 0, 1, 1, 2, 2, 2, 3]), np.array([1, 2, 3, 2, 3, 0, 1, 3, 0]))
+
+
+@pytest.mark.parametrize("cells", [CELLS, DISCONNECTED, RAGGED, (np.zeros(5, dtype=int), np.arange(1, 6))])
+def test_effects_are_those_of_least_squares_on_indicators(cells):
+    indicators = np.hstack([np.equal.outer(side, np.unique(side)).astype(float) for side in cells])
+    values = np.random.default_rng(0).normal(size=(3, len(cells[0])))
+    expected = values - (indicators @ np.linalg.lstsq(indicators, values.T)[0]).T
+    np.testing.assert_allclose(remove_effects(values, *cells), expected, atol=1e-12)
+    basis = two_way_basis(*cells)
+    np.testing.assert_allclose(basis.T @ basis, np.eye(np.linalg.matrix_rank(indicators)), atol=1e-12)
+    np.testing.assert_allclose(values - (values @ basis) @ basis.T, expected, atol=1e-12)
+    assert leaves_pairs(*cells) == (len(cells[0]) - np.linalg.matrix_rank(indicators) >= 2)
 
 
 def test_pairs_of_one_source_or_target_leave_nothing():
@@ -148,7 +170,7 @@ def test_leaving_one_out_drops_the_cells_of_one_role(demeaned):
     for (language, role), r in zip(left_out, found, strict=True):
         kept = CELLS[0 if role == "source" else 1] != language
         cells = tuple(side[kept] for side in CELLS)
-        np.testing.assert_allclose(r, correlate(x[:, kept], y[:, kept], two_way_design(*cells) if demeaned else None))
+        np.testing.assert_allclose(r, correlate(x[:, kept], y[:, kept], two_way_basis(*cells) if demeaned else None))
     assert defined_range(found)[0] == pytest.approx(found.min(axis=0))
 
 
@@ -222,7 +244,7 @@ def test_a_planted_effect_of_detectable_size_is_found_in_four_of_five_studies(n_
     roles = language_roles(*cells, 10)
     rho = SimulatedStudies(matrix, cells, roles, demeaned).detectable()
     assert 0.1 < rho < 0.95
-    design = two_way_design(*cells) if demeaned else None
+    design = two_way_basis(*cells) if demeaned else None
     permutations = draw_permutations(roles, 199, 5)
     x = matrix[cells]
     x_left = x - orthonormal_basis(np.ones((len(x), 1)) if design is None else design) @ (

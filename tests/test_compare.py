@@ -76,7 +76,7 @@ SOME_GROUPS = {"of three": torch.arange(600) // 3, "of many sizes": torch.arange
 def test_groups_whose_rows_are_scattered_over_batches_count_as_wholes(known, groups, n):
     rows = torch.randperm(600, generator=torch.Generator().manual_seed(1))[:n]
     comparison, base, now = compare_groups(rows, groups, known=known)
-    assert comparison._holds_rows != known
+    assert bool(comparison._held_layers) != known
     for result, x, y in zip(comparison.compute(), base, now, strict=True):
         x, y = x[rows].double(), y[rows].double()
         expected = linear_cka(x, y, debiased=True, groups=groups[rows])
@@ -114,3 +114,22 @@ def test_processes_that_share_groups_are_put_together(monkeypatch):
         expected = linear_cka(x.double(), y.double(), debiased=True, groups=groups)
         assert result["cka_grouped"] == pytest.approx(float(expected), abs=1e-6)
         assert result["n_examples"] == 600
+
+
+def test_a_narrow_layer_does_not_make_a_wide_one_be_summed():
+    rows, groups = torch.arange(60), torch.arange(60) // 3
+    torch.manual_seed(0)
+    base = [torch.randn(60, width) + 5 for width in (4, 5000, 4, 700)]
+    now = [layer + 0.3 * torch.randn_like(layer) for layer in base]
+    measures = {name: get_measure(name) for name in ("cka_grouped", "cka_debiased")}
+    comparison = Comparison(base, measures, groups=groups)
+    for batch in rows.split(16):
+        comparison.update(batch, [layer[batch] for layer in now], groups[batch])
+    sums = [t.numel() for part in comparison._sums for t in part.moments.tensors().values()]
+    assert max(sums) <= 2 * 4 * 4  # two narrow layers of width 4, not 5,000 x 5,000
+    assert {layer.shape[1] for layers in comparison._held for layer in layers} == {5000, 700}
+    for result, x, y in zip(comparison.compute(), base, now, strict=True):
+        for name, expected in (("cka_debiased", {}), ("cka_grouped", {"groups": groups})):
+            value = linear_cka(x.double(), y.double(), debiased=True, **expected)
+            assert result[name] == pytest.approx(float(value), abs=1e-6)
+        assert (result["n_examples"], result["n_groups"], result["reason"]) == (60, 20, "")

@@ -1,20 +1,23 @@
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
 
+from xling.analysis.inputs.gather import _read_predictions
 from xling.analysis.questions.freezing import (
     BASELINE,
     COMPARISON,
     RANDOM_REFERENCE,
     compare_strategies,
     compute_freezing,
-    compute_paired_interval,
     compute_run_metrics,
     count_frozen_layers,
 )
+from xling.analysis.questions.item_variance import contributions, t_interval
+from xling.analysis.questions.random_sets import judge_among_sets, sets_needed
 from xling.analysis.questions.verdicts import write_verdict
 from xling.errors import XlingValueError
 
@@ -64,21 +67,28 @@ def test_run_metrics_on_a_case_done_by_hand():
     assert row["slope_genetic"] == pytest.approx(-1.0)
 
 
-def test_interval_equals_that_of_scipys_paired_t_test():
-    rng = np.random.default_rng(1)
-    ours, theirs = rng.normal(size=8), rng.normal(size=8)
-    expected = stats.ttest_rel(ours, theirs).confidence_interval(0.9)
-    assert compute_paired_interval(pd.Series(ours - theirs), 0.9) == pytest.approx((expected.low, expected.high))
+def test_the_interval_is_taken_over_sources_and_over_seeds_of_a_single_one():
+    index = pd.MultiIndex.from_product([["s"], ["en", "ru", "sw"], [1, 2]], names=["study", "source_language", "seed"])
+    values = pd.Series(np.random.default_rng(1).normal(size=6), index)
+    expected = stats.ttest_1samp(values.groupby("source_language").mean(), 0).confidence_interval(0.9)
+    assert t_interval(values, 0.9) == pytest.approx((expected.low, expected.high, "sources"), abs=1e-12)
+    one = values.loc[:, ["en"]]
+    expected = stats.ttest_1samp(one, 0).confidence_interval(0.9)
+    assert t_interval(one, 0.9)[:2] == pytest.approx((expected.low, expected.high))
+    assert t_interval(one).over == "seeds of one source"
+    assert np.isnan(t_interval(one[:1]).low)
 
 
 def test_change_is_the_mean_paired_difference_with_its_numbers():
     transfer = make_transfer({"bottom_3": 0.03})
     row = compare(transfer).loc[("bottom_3", BASELINE, "mean_target_score")]
     cells = transfer[~transfer["is_in_language"]].groupby(["strategy", "source_language", "seed"])["score"].mean()
-    expected = stats.ttest_rel(cells["bottom_3"], cells["none"]).confidence_interval(0.95)
-    assert row["change"] == pytest.approx((cells["bottom_3"] - cells["none"]).mean())
+    differences = cells["bottom_3"] - cells["none"]
+    expected = stats.ttest_1samp(differences.groupby("source_language").mean(), 0).confidence_interval(0.95)
+    assert row["change"] == pytest.approx(differences.mean())
     assert (row["low"], row["high"]) == pytest.approx((expected.low, expected.high))
     assert row[["n_pairs", "n_sources", "n_seeds", "n_reference_sets"]].tolist() == [6, 2, 3, 1]
+    assert row["over"] == "sources"
 
 
 def test_gap_changes_by_source_minus_target():
@@ -164,14 +174,15 @@ def test_a_difference_lost_in_noise_gets_no_direction():
     ],
 )
 def test_a_changed_gap_is_explained_by_source_and_targets(target, source, sentence):
-    table = compare(make_transfer({"bottom_3": target}, {"bottom_3": source}))
+    table = compare(make_transfer({"bottom_3": target}, {"bottom_3": source}, noise=0.0005))
     verdict = table.loc[("bottom_3", BASELINE, "transfer_gap"), "verdict"]
     assert pd.Series(verdict).str.contains(sentence).all(), verdict
 
 
 @pytest.mark.parametrize(("sign", "sentence"), [(-1, "neither the targets' gain"), (1, "neither the source's gain")])
 def test_a_gap_whose_parts_are_uncertain_is_not_called_better_or_worse(sign, sentence):
-    numbers = {"strategy": "a", "reference": "none", "n_pairs": 4, "n_sources": 2, "n_seeds": 2, "reason": ""}
+    numbers = {"strategy": "a", "reference": "none", "n_pairs": 4, "n_sources": 2, "n_seeds": 2}
+    numbers |= {"over": "sources", "reason": ""}
     gap = pd.Series(
         numbers
         | {"metric": "transfer_gap", "change": sign * 0.02, "low": sign * 0.02 - 0.01, "high": sign * 0.02 + 0.01}
@@ -231,3 +242,123 @@ def test_tables_of_runs_are_compared_at_their_last_validation():
     sizes = {strategy: (int(n > 0), max(n - 1, 0)) for strategy, n in frozen.items()}
     assert (table["reference"] == RANDOM_REFERENCE).any()
     pd.testing.assert_frame_equal(table, compare_strategies(transfer, ("genetic",), sizes))
+
+
+def test_a_set_is_ranked_among_random_sets_by_its_distance_from_all():
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        values = rng.normal(size=8)  # the candidate's first
+        p = judge_among_sets(values[0] - values[1:]).p_rank
+        distance = np.abs(values - values.mean())
+        assert p == pytest.approx((distance >= distance[0]).mean())
+    assert judge_among_sets(np.full(19, 0.1) + 1e-3 * rng.normal(size=19)).p_rank == pytest.approx(0.05)
+    assert sets_needed() == 19
+    assert np.isnan(judge_among_sets(np.array([0.1]))).all()
+
+
+def test_a_set_drawn_like_the_random_ones_is_seldom_called_different():
+    """The interval against their mean, taken for fixed, calls it different in most studies of many sources."""
+    rng, n_studies = np.random.default_rng(0), 400
+    by_interval = by_rank = 0
+    for _ in range(n_studies):
+        values = rng.normal(size=20) + rng.normal(size=20) / 3  # sets, and the mean of nine runs each
+        found = judge_among_sets(values[0] - values[1:])
+        by_interval += found.low > 0 or found.high < 0
+        by_rank += found.p_rank <= 0.05
+    assert 0.025 <= by_interval / n_studies <= 0.08
+    assert 0.025 <= by_rank / n_studies <= 0.08
+
+
+def test_a_random_set_is_no_candidate_and_few_sets_are_told():
+    sizes = dict.fromkeys(WITH_RANDOM, (0, 3))
+    table = compare(make_transfer({"bottom_3": 0.2}, strategies=WITH_RANDOM), sizes=sizes)
+    assert ("random_3_1", RANDOM_REFERENCE) not in table.index.droplevel("metric")
+    assert ("random_3_1", BASELINE) in table.index.droplevel("metric")
+    row = table.loc[("bottom_3", RANDOM_REFERENCE, "mean_target_score")]
+    assert row["p_rank"] == 0.25
+    assert "mean target score rises" in row["verdict"]
+    assert "p = 0.250 by rank among 3 sets, where .05 needs 19" in row["verdict"]
+    one = compare(make_transfer(strategies=WITH_RANDOM), sizes=sizes | {"random_3_1": (0, 9), "random_3_2": (0, 9)})
+    assert "1 random set of equal size" in one.loc[("bottom_3", RANDOM_REFERENCE, "transfer_gap"), "reason"]
+
+
+def make_predictions(rng, n_groups=60, shared=0.0, strategies=("none", "bottom_3"), sources=SOURCES, per_group=3):
+    """Every group is right with a strategy's own chance, alike in all languages and runs as far as `shared` goes."""
+    own = {name: rng.random(n_groups) < 0.7 for name in strategies}
+    rows = []
+    for strategy, source, seed in itertools.product(strategies, sources, SEEDS):
+        for target in TARGETS:
+            fresh = rng.random((n_groups, per_group)) < 0.7
+            right = np.where(rng.random((n_groups, per_group)) < shared, own[strategy][:, None], fresh)
+            rows.append(
+                pd.DataFrame(
+                    {
+                        "study": "made_up",
+                        "strategy": strategy,
+                        "source_language": source,
+                        "seed": seed,
+                        "target_language": target,
+                        "example_id": np.arange(n_groups * per_group),
+                        "group": np.repeat(np.arange(n_groups), per_group),
+                        "gold": 1,
+                        "predicted": right.astype(int).ravel(),
+                    }
+                )
+            )
+    return pd.concat(rows, ignore_index=True)
+
+
+def test_predictions_are_read_from_the_runs_that_stored_them(tmp_path):
+    predictions = make_predictions(np.random.default_rng(0), n_groups=4)
+    keys = ["study", "strategy", "source_language", "seed"]
+    runs = predictions[keys].drop_duplicates().reset_index(drop=True)
+    runs["path"] = [str(tmp_path / str(i)) for i in runs.index]
+    assert _read_predictions(runs) is None
+    for row in runs.iloc[:2].to_dict("records"):
+        own = predictions.merge(pd.DataFrame([row]).drop(columns="path"), on=keys).drop(columns=keys)
+        Path(row["path"]).mkdir()
+        own.to_parquet(Path(row["path"]) / "predictions.parquet")
+    found = _read_predictions(runs)
+    expected = predictions.merge(runs.iloc[:2].drop(columns="path"), on=keys)
+    pd.testing.assert_frame_equal(found[predictions.columns], expected[predictions.columns])
+
+
+def scores_of(predictions: pd.DataFrame) -> pd.DataFrame:
+    right = predictions.assign(score=(predictions["gold"] == predictions["predicted"]).astype(float))
+    keys = ["study", "strategy", "source_language", "seed", "target_language"]
+    cells = right.groupby(keys, as_index=False)["score"].mean()
+    return cells.assign(is_in_language=cells["source_language"] == cells["target_language"])
+
+
+@pytest.mark.parametrize("metric", ["source_score", "mean_target_score", "transfer_gap"])
+def test_contributions_of_groups_add_up_to_the_difference(metric):
+    predictions = make_predictions(np.random.default_rng(0))
+    table = compare_strategies(scores_of(predictions)).set_index("metric")
+    parts = contributions(predictions, "bottom_3", "none", metric)
+    assert parts.shape == (6, 60)
+    assert parts.sum(axis=1).mean() == pytest.approx(table.loc[metric, "change"])
+
+
+def test_stored_predictions_widen_the_interval_where_models_disagree_alike_in_all_languages():
+    predictions = make_predictions(np.random.default_rng(0), shared=0.9)
+    scores = scores_of(predictions)
+    without = compare(scores).loc[("bottom_3", BASELINE, "mean_target_score")]
+    given = compare(scores, predictions=predictions).loc[("bottom_3", BASELINE, "mean_target_score")]
+    assert given["over"] == "sources and examples"
+    assert given["change"] == pytest.approx(without["change"])
+    assert given["high"] - given["low"] > 0.1  # two sets of 60 groups: sd .08
+    incomplete = predictions[predictions["seed"] == 1]
+    assert compare(scores, predictions=incomplete).loc[("bottom_3", BASELINE, "mean_target_score"), "over"] == "sources"
+
+
+def test_equally_good_models_are_seldom_called_different_on_shared_examples():
+    rng, n_studies, called, called_without = np.random.default_rng(1), 60, 0, 0
+    for _ in range(n_studies):
+        predictions = make_predictions(rng, 40, shared=0.5, sources=("en", "ru", "sw"), per_group=1)
+        parts = contributions(predictions, "bottom_3", "none", "mean_target_score")
+        for interval, is_given in ((t_interval(parts), True), (t_interval(parts.sum(axis=1)), False)):
+            different = interval.low > 0 or interval.high < 0
+            called += different and is_given
+            called_without += different and not is_given
+    assert called <= 8  # 3 expected; more than 8 of 60 has probability .003
+    assert called_without > 15

@@ -9,7 +9,7 @@ from scipy import stats
 from xling.analysis.inference import null_correlations as nulls
 from xling.analysis.inference.complete_design import largest_complete_part
 from xling.analysis.inference.correlations import correlate
-from xling.analysis.inference.mixed_models import two_way_design
+from xling.analysis.inference.demeaned import two_way_basis
 from xling.analysis.inference.null_correlations import null_correlations
 from xling.analysis.inference.permutations import (
     Permutations,
@@ -236,7 +236,7 @@ def test_every_way_to_the_null_equals_the_plain_one(n_sources, gap, what):
     roles = language_roles(*cells, 9)
     permutations = keep_in_place(draw_permutations(roles, 60, seed=3), ~has_data(matrix))
     control = np.column_stack([np.ones(len(cells[0])), np.random.default_rng(2).random(len(cells[0]))])
-    design = {"demeaned": two_way_design(*cells), "controlled": control}.get(what)
+    design = {"demeaned": two_way_basis(*cells), "controlled": control}.get(what)
     ranked = what == "ranked"
     fast = null_correlations(matrix, outcomes, cells, permutations, design, ranked, follows_labels=what == "demeaned")
     for labels, row in zip(permutations.labels, fast, strict=True):

@@ -25,6 +25,7 @@ from xling.report.write import build_sections
 PICTURES = {
     *("transfer_matrix", "impact_per_layer", "impact_vs_distance_heatmap", "impact_vs_distance", "impact_vs_transfer"),
     *("transfer_vs_distance", "mediation", "freezing", "paper_heatmap", "distance_coverage"),
+    *("specifications_impact", "specifications_transfer"),
 }
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 needs_browser = pytest.mark.skipif(
@@ -115,7 +116,7 @@ def test_warnings_and_versions_stand_on_the_page(text, analysis):
 
 
 def test_same_analysis_gives_the_same_bytes(analysis, tmp_path, monkeypatch):
-    monkeypatch.setattr(write, "SECTIONS", (run_section, transfer_section, methods_section))
+    monkeypatch.setattr(write, "choose_sections", lambda _=(): [run_section, transfer_section, methods_section])
     assert write_report(analysis, tmp_path / "a").read_bytes() == write_report(analysis, tmp_path / "b").read_bytes()
 
 

@@ -76,7 +76,7 @@ def comparison():
         )
     ]
     keys = {"strategy": "bottom_3", "reference": "none", "strategy_mean": 0.5, "reference_mean": 0.51, "n_pairs": 6}
-    return pd.DataFrame(rows).assign(**keys, n_sources=3, n_seeds=2, reason="")
+    return pd.DataFrame(rows).assign(**keys, n_sources=3, n_seeds=2, over="sources", reason="")
 
 
 def test_freezing_draws_an_interval_or_a_hollow_point(comparison):

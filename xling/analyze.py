@@ -83,7 +83,7 @@ def analyze(
     if len(studies) > 1:
         return _compare(studies, sentences, Path(output_dir), options)
     study = _analyse(next(iter(studies.values())), sentences, *options)
-    _write(study, Path(output_dir))
+    _write(study, Path(output_dir), settings)
     return study.analysis
 
 
@@ -119,7 +119,7 @@ def _compare(studies: Mapping[str, Measurements], sentences: list[str], output_d
     for name, measured in studies.items():
         log.info("Study %s", name)
         analysed[name] = _analyse(measured, [], *options)
-        _write(analysed[name], output_dir / re.sub(r"[^\w.-]+", "_", name).strip("_"))
+        _write(analysed[name], output_dir / re.sub(r"[^\w.-]+", "_", name).strip("_"), settings)
     comparison = compare_studies(analysed, settings.resampling)
     comparison = replace(comparison, warnings=[*sentences, *comparison.warnings])
     (output_dir / SUGGESTION_FILE).unlink(missing_ok=True)
@@ -127,7 +127,7 @@ def _compare(studies: Mapping[str, Measurements], sentences: list[str], output_d
     return comparison
 
 
-def _write(study: AnalysedStudy, output_dir: Path) -> None:
+def _write(study: AnalysedStudy, output_dir: Path, settings: Settings) -> None:
     from xling.report import write_report  # slow to import, and a wrong input should not wait for it
 
     measured, analysis = study.measured, study.analysis
@@ -137,7 +137,7 @@ def _write(study: AnalysedStudy, output_dir: Path) -> None:
         save_suggestion(output_dir / SUGGESTION_FILE, make_suggestion(analysis.tables["correlations"], name))
         log.info("Layers to freeze: %s", output_dir / SUGGESTION_FILE)
     log.info("Drawing the report")
-    log.info("Report: %s", write_report(analysis, output_dir))
+    log.info("Report: %s", write_report(analysis, output_dir, settings.sections))
 
 
 @hydra.main(version_base="1.3", config_path="pkg://xling.conf", config_name="analyze")
@@ -151,7 +151,9 @@ def _task(config: DictConfig) -> None:
         _paths(config.transfer_csv),
         list(config.controls),
         config.pretraining_size,
-        Settings(config.mode, config.strategy, config.epoch, config.step, config.measure, resampling),
+        Settings(
+            config.mode, config.strategy, config.epoch, config.step, config.measure, resampling, tuple(config.sections)
+        ),
         dict(config.more_distances or {}),
         config.swap_languages,
     )

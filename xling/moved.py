@@ -98,5 +98,6 @@ def _with_paths(node: Any, modules: dict[str, str]) -> Any:
     node = {key: _with_paths(value, modules) for key, value in node.items()}
     if isinstance(path := node.get("_target_"), str):
         module, _, name = path.rpartition(".")
-        node["_target_"] = f"{modules.get(module, module)}.{name}"
+        if module in modules:
+            node["_target_"] = f"{modules[module]}.{name}"
     return node

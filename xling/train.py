@@ -36,6 +36,7 @@ from xling.sweeps.job import as_task, run_command
 from xling.training.frozen_prefix import start_after_frozen_layers
 from xling.training.parts import Parts, build_parts, resolve_settings
 from xling.training.trainer import build_trainer
+from xling.training.validations import check_validated
 
 log = logging.getLogger(__name__)
 
@@ -131,6 +132,7 @@ def _record_inputs(settings: RunSettings, parts: Parts, run: RunDirectory) -> No
 def _record_results(
     settings: RunSettings, identity: dict[str, Any], parts: Parts, run: RunDirectory, seconds: float
 ) -> None:
+    check_validated(len(parts.recorder.transfer), parts.module.global_step)
     parts.recorder.write()
     run.complete(identity | parts.summary() | {"seconds": seconds, "train_seconds": round(parts.clock.seconds, 1)})
     if not settings.keep_checkpoint:
@@ -166,7 +168,8 @@ def _capture_base(settings: RunSettings, parts: Parts, stop: StopOnSignal) -> No
             trainer = build_trainer(settings, [stop, parts.monitor], settings.cache_dir)
             # FSDP shards in place, for one trainer; another could not use what is left
             module = copy.deepcopy(parts.module) if shards_parameters(settings.trainer) else parts.module
-            trainer.validate(module, parts.datamodule, verbose=False)
+            with parts.monitor.capturing():
+                trainer.validate(module, parts.datamodule, verbose=False)
     on_every_rank(lambda: _check_base(parts))
 
 

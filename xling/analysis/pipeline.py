@@ -1,5 +1,6 @@
 """From the tables of a study to all tables of its analysis."""
 
+import logging
 from dataclasses import replace
 from importlib.metadata import version
 from typing import Any
@@ -12,10 +13,13 @@ from xling.analysis.inputs.measures import choose_measure, one_measure
 from xling.analysis.inputs.pairs import LANGUAGE_PAIR, compute_pairs, impact_reasons, select_validation
 from xling.analysis.measures import compute_measures
 from xling.analysis.questions.paper import compute_paper_correlations
+from xling.analysis.questions.specifications import compute_specifications
 from xling.analysis.schema import MEAN_LABEL, Analysis, distance_kinds
 from xling.analysis.tables import compute_default_tables
 from xling.errors import XlingValueError, close_matches
 from xling.runs.measures import to_long
+
+log = logging.getLogger(__name__)
 
 MODES = ("default", "paper", "both")
 BASELINES = ("none", "word_embeddings")
@@ -57,6 +61,10 @@ def analyse(measured: Measurements, settings: Settings | None = None) -> Analysi
         if measure is not None:
             own = (strategy, kinds, measure, tables["correlations"])
             tables["correlations_measures"] = compute_measures(measured, settings, *own)
+        if kinds:
+            log.info("Computing the specification curve")
+            own = (settings.resampling, settings.epoch, settings.step)
+            tables["specifications"] = compute_specifications(measured, main, kinds, *own)
         warnings += caveats.describe_tests(tables["correlations"])
     if settings.mode != "default":
         tables["correlations_paper"] = compute_paper_correlations(main, kinds)

@@ -16,14 +16,19 @@ TABLES = (
     "correlations_outcomes",
     "correlations_paper",
     "variance_shares",
+    "joint_models",
     "mixed_models",
     "mediation",
+    "specifications",
+    "reliability",
+    "disattenuated",
     "ranking",
+    "source_choice",
     "held_out",
     "freezing",
     "alignment",
 )
-"""All tables an analysis may have; the columns of the last five stand in the modules of their names."""
+"""All tables an analysis may have; the columns of ``joint_models`` and of the last nine stand in the modules of their names."""
 
 MEAN_LABEL = "mean"
 """`layer_label` of the mean over layers 1..n (the embedding output, layer 0, is not part of it)."""

@@ -3,6 +3,7 @@
 import logging
 import sys
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ from rich.progress import track
 from xling.analysis.inference.arrays import PairArrays, distance_arrays, impact_arrays, restrict_to_complete
 from xling.analysis.inference.associations import infer_associations
 from xling.analysis.inference.demeaned import variance_shares
+from xling.analysis.inference.joint import JOINT, infer_joint
 from xling.analysis.inference.mixed_models import fit_mixed_model
 from xling.analysis.inputs.measurements import Measurements, Resampling, Settings
 from xling.analysis.inputs.pairs import LANGUAGE_PAIR, impact_reasons, select_validation
@@ -20,6 +22,8 @@ from xling.analysis.questions.freezing import compute_freezing
 from xling.analysis.questions.heldout import compute_held_out
 from xling.analysis.questions.mediation import compute_mediation
 from xling.analysis.questions.ranking import compute_ranking
+from xling.analysis.questions.reliability import compute_reliability, disattenuate
+from xling.analysis.questions.source_choice import compute_source_choice
 from xling.analysis.schema import (
     CORRELATIONS,
     CORRELATIONS_OUTCOMES,
@@ -63,10 +67,14 @@ def compute_default_tables(
         "correlations": tests.loc[~outcomes, list(CORRELATIONS)].reset_index(drop=True),
         "correlations_outcomes": tests.loc[outcomes, list(CORRELATIONS_OUTCOMES)].reset_index(drop=True),
         "variance_shares": _share_variance(main),
+        "joint_models": _fit_joint(analyses, settings.resampling),
         "mixed_models": _fit_models(analyses),
         "ranking": compute_ranking(pairs),
+        "source_choice": compute_source_choice(pairs),
         "held_out": compute_held_out(main),
     }
+    tables["reliability"] = compute_reliability(main)
+    tables["disattenuated"] = disattenuate(tables["correlations"], tables["reliability"])
     between = main[~main["is_in_language"]]
     if between[["impact", "score"]].notna().all(axis=1).any() and kinds:
         log.info("Splitting distance's association with transfer")
@@ -76,7 +84,9 @@ def compute_default_tables(
     if pairs["strategy"].nunique() > 1:
         baseline = main["strategy"].iloc[0]
         transfer = select_validation(measured.transfer, settings.epoch, settings.step)
-        tables["freezing"] = compute_freezing(transfer, measured.impact, measured.distances, measured.runs, baseline)
+        tables["freezing"] = compute_freezing(
+            transfer, measured.impact, measured.distances, measured.runs, baseline, measured.predictions
+        )
     return tables
 
 
@@ -130,6 +140,22 @@ def _fit_models(analyses: dict[str, PairArrays]) -> pd.DataFrame:
         rows.append(labels | fit_mixed_model(arrays.cell_predictors[k], arrays.outcomes[m], *arrays.cells))
     table = pd.DataFrame(rows, columns=[name for name in MIXED_MODELS if name != "layer"])
     return table.assign(layer=_layer(table))[list(MIXED_MODELS)]
+
+
+def _fit_joint(analyses: dict[str, PairArrays], resampling: Resampling) -> pd.DataFrame:
+    """Set all distances and controls against mean impact, and against the score."""
+    tables = []
+    for name in (IMPACT_VS_DISTANCE, TRANSFER_VS_DISTANCE):
+        if name in analyses:
+            arrays = analyses[name]
+            kept = [
+                i for i, label in enumerate(arrays.outcome_labels) if label in (("impact", MEAN_LABEL), ("score", ""))
+            ]
+            labels = tuple(arrays.outcome_labels[i] for i in kept)
+            tables.append(
+                infer_joint(replace(arrays, outcomes=arrays.outcomes[kept], outcome_labels=labels), resampling)
+            )
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=list(JOINT))
 
 
 def _share_variance(main: pd.DataFrame) -> pd.DataFrame:

@@ -1,15 +1,33 @@
 """Several processes as one: a loss over all of them, decisions that all follow, errors that all share."""
 
+from typing import Any, TypeVar
+
 import torch
 from pytorch_lightning.plugins.precision import Precision
 from pytorch_lightning.utilities.enums import GradClipAlgorithmType
 from torch import Tensor
 from torch.distributed.fsdp import FullyShardedDataParallel
 
+T = TypeVar("T")
+
+
+def is_distributed() -> bool:
+    """Whether this process is one of several that are connected."""
+    return torch.distributed.is_available() and torch.distributed.is_initialized()
+
+
+def gather_objects(value: T) -> list[T]:
+    """Every process's `value`, which can be pickled, in the order of ranks; every process must call it."""
+    if not is_distributed():
+        return [value]
+    values: list[Any] = [None] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(values, value)
+    return values
+
 
 def sum_over_processes(values: Tensor) -> Tensor:
     """The sum of every process's `values` (any shape); `values` itself where there is one process."""
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+    if not is_distributed():
         return values
     total = values.clone()
     torch.distributed.all_reduce(total)

@@ -17,10 +17,11 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from hydra.utils import instantiate
 from pytorch_lightning.strategies import ParallelStrategy
-from pytorch_lightning.strategies.launchers import _SubprocessScriptLauncher
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from xling.errors import XlingError, XlingValueError
+from xling.machine.distributed import is_distributed
+from xling.machine.private import SubprocessScriptLauncher
 
 log = logging.getLogger(__name__)
 
@@ -78,12 +79,12 @@ def joined_processes(trainer: Placement) -> Iterator[None]:
 
 def n_processes() -> int:
     """How many processes this run has."""
-    return torch.distributed.get_world_size() if _is_connected() else 1
+    return torch.distributed.get_world_size() if is_distributed() else 1
 
 
 def rank() -> int:
     """Which of them this is, from 0."""
-    return torch.distributed.get_rank() if _is_connected() else 0
+    return torch.distributed.get_rank() if is_distributed() else 0
 
 
 def is_rank_zero() -> bool:
@@ -100,7 +101,7 @@ def on_rank_zero(function: Callable[[], T]) -> T:
     Raises:
         XlingError: that of process 0.
     """
-    if not _is_connected():
+    if not is_distributed():
         return function()
     outcome = [_attempt(function) if is_rank_zero() else None]
     torch.distributed.broadcast_object_list(outcome)
@@ -116,7 +117,7 @@ def on_every_rank(function: Callable[[], T]) -> T:
     Raises:
         XlingError: as raised; where another process than 0 met it, its number is named.
     """
-    if not _is_connected():
+    if not is_distributed():
         return function()
     result, error = _attempt(function)
     errors: list[XlingError | None] = [None] * n_processes()
@@ -133,10 +134,6 @@ def entered_on_rank_zero(manager: AbstractContextManager) -> Iterator[None]:
     with ExitStack() as stack:
         on_rank_zero(lambda: stack.enter_context(manager) and None)
         yield
-
-
-def _is_connected() -> bool:
-    return torch.distributed.is_available() and torch.distributed.is_initialized()
 
 
 def _attempt(function: Callable[[], T]) -> tuple[T | None, XlingError | None]:
@@ -173,7 +170,7 @@ def _strategy(trainer: Placement) -> Any:
 
 
 def _start(strategy: ParallelStrategy) -> None:
-    if isinstance(strategy.launcher, _SubprocessScriptLauncher):
+    if isinstance(strategy.launcher, SubprocessScriptLauncher):
         _refuse_launched_sweep(strategy.launcher)
     try:
         if strategy.launcher is not None:  # none with FSDP where torchrun or srun has started the processes
@@ -199,7 +196,7 @@ def _speak_from(level: int) -> None:
     logging.getLogger("xling").setLevel(level)
 
 
-def _refuse_launched_sweep(launcher: _SubprocessScriptLauncher) -> None:
+def _refuse_launched_sweep(launcher: SubprocessScriptLauncher) -> None:
     """Lightning starts processes by repeating the command, which in a launcher's job would be the whole sweep."""
     if launcher.cluster_environment.creates_processes_externally or not HydraConfig.initialized():
         return

@@ -6,10 +6,13 @@ and block index. The last layer is what leaves the final norm where an architect
 """
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
+from transformers.utils import ModelOutput
 
 from xling.errors import XlingValueError
 
@@ -105,6 +108,35 @@ def find_layers(module: nn.Module, override: Mapping[str, str | None] | None = N
     return _name_layers(module, *_find(module, override))
 
 
+@contextmanager
+def looking_in_setup(module: nn.Module, who: str) -> Iterator[None]:
+    """For `who` looks for layers in a callback's ``setup``, when a module may not have built them yet.
+
+    Raises:
+        XlingValueError: what the block raises; where the module may be unfinished, it says when its layers must be there.
+    """
+    try:
+        yield
+    except XlingValueError as error:
+        builds = [name for name in ("setup", "configure_model") if _is_overridden(module, name)]
+        if not builds or any(_model_type(part) in ARCHITECTURES for part in module.modules()):
+            raise
+        raise XlingValueError(
+            f"{type(module).__name__} does not have its layers yet when {who} looks for them, before the module's own "
+            f"{' and '.join(builds)}; build them in __init__, or call xling.freezing.freeze_layers(self, plan) where they are "
+            "built, before the optimiser is"
+        ) from error
+
+
+def _is_overridden(module: nn.Module, name: str) -> bool:
+    """Whether `module` has such a hook of its own, and not Lightning's empty one."""
+    return (
+        not getattr(type(module), name, None).__module__.startswith("pytorch_lightning.")
+        if hasattr(module, name)
+        else False
+    )
+
+
 def find_encoder(module: nn.Module, override: Mapping[str, str | None] | None = None) -> nn.Module:
     """The encoder that `module` is or holds; arguments and errors as of :func:`find_layers`."""
     return _find(module, override)[1]
@@ -170,8 +202,34 @@ def is_causal(module: nn.Module) -> bool:
 
 
 def output_of(hook_output: Any) -> Tensor:
-    """The hidden states in a module's output: the tensor itself, or the first element of a tuple."""
-    return hook_output if isinstance(hook_output, Tensor) else hook_output[0]
+    """The hidden states in a module's output: the tensor itself, or the first element of a tuple or of transformers' output.
+
+    Raises:
+        XlingValueError: that is no dense tensor of real numbers.
+    """
+    if isinstance(hook_output, tuple | list | ModelOutput):
+        parts = hook_output.to_tuple() if isinstance(hook_output, ModelOutput) else hook_output
+        first, what = (parts[0] if parts else None), f"{type(hook_output).__name__} that begins with "
+    else:
+        first, what = hook_output, ""
+    if (
+        isinstance(first, Tensor)
+        and first.is_floating_point()
+        and first.layout == torch.strided
+        and not first.is_nested
+    ):
+        return first
+    if not isinstance(first, Tensor):
+        found = type(first).__name__
+    else:
+        found = (
+            f"nested {first.dtype}"
+            if first.is_nested
+            else f"{first.layout} {first.dtype}".replace("torch.strided ", "")
+        )
+    raise XlingValueError(
+        f"expected the output to be a dense tensor of real numbers, or to begin with one, got a {what}{found}"
+    )
 
 
 def _candidates(module: nn.Module, override: Mapping | None) -> Iterator[tuple[str, nn.Module, Architecture]]:

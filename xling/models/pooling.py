@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from xling.errors import XlingValueError
 from xling.registry import Registry
 
 
@@ -19,6 +20,9 @@ def masked_mean(hidden_states: Tensor, mask: Tensor | None = None) -> Tensor:
     Returns:
         [batch, hidden] (or [batch, channel]) in the dtype of `hidden_states`.
 
+    Raises:
+        XlingValueError: another number of axes, or a mask of another length.
+
     >>> masked_mean(torch.tensor([[[1.0], [3.0], [99.0]]]), torch.tensor([[1, 1, 0]]))
     tensor([[2.]])
     """
@@ -26,8 +30,14 @@ def masked_mean(hidden_states: Tensor, mask: Tensor | None = None) -> Tensor:
         return hidden_states
     if hidden_states.dim() == 4:
         return hidden_states.mean(dim=(2, 3))
+    if hidden_states.dim() != 3:
+        raise XlingValueError(f"expected 2 to 4 axes to average over, got {list(hidden_states.shape)}")
     if mask is None:
         return hidden_states.mean(dim=1)
+    if mask.shape != hidden_states.shape[:2]:
+        raise XlingValueError(
+            f"the mask is {list(mask.shape)} and the hidden states are {list(hidden_states.shape)}: they differ in length"
+        )
     weights = mask.to(hidden_states.dtype)
     weights = weights / weights.sum(dim=1, keepdim=True)
     return torch.bmm(weights.unsqueeze(1), hidden_states).squeeze(1)

@@ -17,11 +17,19 @@ class BaseStore:
 
     Args:
         folder: of this model, these layers and this pooling.
-        fingerprints: loader name -> fingerprint of its probe set; loaders without one are not shared between fits.
+        fingerprints: loader name -> fingerprint of its probe set.
+        is_keyed_by_weights: the folder's name stands for the weights, which then need not be compared.
     """
 
-    def __init__(self, folder: Path, fingerprints: dict[str, str] | None = None) -> None:
-        self.folder, self.fingerprints = folder, fingerprints or {}
+    def __init__(
+        self, folder: Path | str, fingerprints: dict[str, str] | None = None, *, is_keyed_by_weights: bool = False
+    ) -> None:
+        self.folder, self.fingerprints = Path(folder), fingerprints or {}
+        self.is_keyed_by_weights = is_keyed_by_weights
+
+    def is_complete(self) -> bool:
+        """Whether the base of every loader is there; never where it is not known which loaders there are."""
+        return bool(self.fingerprints) and all(self.has(loader) for loader in self.fingerprints)
 
     def path(self, loader: str) -> Path:
         """File of one loader; another probe set, another file."""
@@ -36,13 +44,19 @@ class BaseStore:
         """Keep a loader's base."""
         save_representations(representations, self.path(loader))
 
-    def load(self, loader: str, device: torch.device) -> Representations:
+    def load(self, loader: str, device: torch.device, facts: Mapping[str, str] | None = None) -> Representations:
         """Read a loader's base; see :func:`xling.probing.representations.load_representations` for errors."""
-        return load_representations(self.path(loader), self.expected(loader), device)
+        return load_representations(self.path(loader), self.expected(loader, facts), device)
 
-    def expected(self, loader: str) -> dict[str, str]:
-        """Facts that a file of this loader must agree with."""
-        return {"fingerprint": self.fingerprints[loader]} if loader in self.fingerprints else {}
+    def expected(self, loader: str, facts: Mapping[str, str] | None = None) -> dict[str, str]:
+        """Facts that a file of this loader must agree with.
+
+        Args:
+            loader: its name.
+            facts: how and of what it is made, such as pooling and weights; not compared where the folder's name says it.
+        """
+        of_probe = {"fingerprint": self.fingerprints[loader]} if loader in self.fingerprints else {}
+        return of_probe if self.is_keyed_by_weights else of_probe | dict(facts or {})
 
 
 def shared_store(settings: RunSettings, model_hash: str, fingerprints: Mapping[str, str] | None = None) -> BaseStore:
@@ -55,7 +69,7 @@ def shared_store(settings: RunSettings, model_hash: str, fingerprints: Mapping[s
     """
     precision = probe_precision(settings.trainer.precision, settings.probe.autocast)
     key = content_key(model_hash, settings.representation_layers, settings.probe.pooling, precision)
-    return BaseStore(settings.cache_dir / "base" / key, dict(fingerprints or {}))
+    return BaseStore(settings.cache_dir / "base" / key, dict(fingerprints or {}), is_keyed_by_weights=True)
 
 
 def own_store(trainer: pl.Trainer) -> BaseStore:

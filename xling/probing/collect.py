@@ -1,10 +1,15 @@
 """Gathers the rows of one loader, over batches and processes, into one Representations object."""
 
+import logging
+
 import torch
 from torch import Tensor
 
 from xling.errors import XlingValueError
+from xling.machine.distributed import gather_objects, is_distributed
 from xling.probing.representations import Representations
+
+log = logging.getLogger(__name__)
 
 
 class RowCollector:
@@ -12,7 +17,7 @@ class RowCollector:
 
     Args:
         labels: labels of the layers, in order.
-        dtype: of the rows kept.
+        dtype: of the rows kept; a layer whose numbers it does not hold is kept in float32, which a line in the log says.
     """
 
     def __init__(self, labels: list[str], dtype: torch.dtype = torch.float32) -> None:
@@ -26,7 +31,7 @@ class RowCollector:
         self._ids.append(example_ids.cpu())
         if group_ids is not None:
             self._groups.append(group_ids.cpu())
-        self._layers.append([layer.to("cpu", self.dtype) for layer in layers])
+        self._layers.append([layer.to("cpu", fitting_dtype(layer, self.dtype)) for layer in layers])
 
     def result(self, facts: dict[str, str]) -> Representations:
         """All rows of all processes, sorted by id.
@@ -44,6 +49,12 @@ class RowCollector:
                 f"example id {ids[1:][twice][0].item()} occurs twice in a validation loader; ids must be unique"
             )
         layers = {label: column[order] for label, column in zip(self.labels, columns, strict=True)}
+        if wide := [label for label, column in layers.items() if column.dtype != self.dtype]:
+            log.warning(
+                "%s does not hold the numbers of layers %s: they are kept in float32",
+                str(self.dtype).removeprefix("torch."),
+                ", ".join(wide),
+            )
         return Representations(layers, ids, facts, groups[order] if len(groups) == len(ids) else None)
 
     def _gathered(self) -> tuple[Tensor, Tensor, list[Tensor]]:
@@ -51,12 +62,22 @@ class RowCollector:
             torch.cat(parts) if parts else torch.empty(0, dtype=torch.int64) for parts in (self._ids, self._groups)
         )
         columns = [torch.cat(batches) for batches in zip(*self._layers, strict=True)]
-        if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        if not is_distributed():
             return ids, groups, columns
-        shards: list = [None] * torch.distributed.get_world_size()
-        torch.distributed.all_gather_object(shards, (ids, groups, columns))
-        shards = [shard for shard in shards if len(shard[0])]
+        shards = [shard for shard in gather_objects((ids, groups, columns)) if len(shard[0])]
         if not shards:
             return ids, groups, columns
         ids, groups = (torch.cat([shard[which] for shard in shards]) for which in range(2))
         return ids, groups, [torch.cat(parts) for parts in zip(*(shard[2] for shard in shards), strict=True)]
+
+
+def fitting_dtype(layer: Tensor, dtype: torch.dtype) -> torch.dtype:
+    """`dtype`, or float32 where that would turn numbers into infinities, or all of them into subnormal ones or 0.
+
+    >>> fitting_dtype(torch.tensor([7e4]), torch.float16), fitting_dtype(torch.tensor([6e4]), torch.float16)
+    (torch.float32, torch.float16)
+    """
+    if dtype == torch.float32:
+        return dtype
+    top, limits = float(layer.abs().max()) if layer.numel() else 0.0, torch.finfo(dtype)
+    return dtype if top == 0 or limits.tiny <= top <= limits.max else torch.float32

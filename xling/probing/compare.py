@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from xling.errors import XlingValueError
+from xling.machine.distributed import gather_objects, is_distributed
 from xling.probing.open_groups import OpenGroups
 from xling.probing.stack_sums import StackSums
 from xling.probing.uncertainty import evaluate_uncertainty
@@ -22,9 +23,9 @@ class Comparison:
 
     Memory does not grow with the number of examples: layers of equal width are one stack of sums, about ``2 d^2`` numbers
     a layer, and ``3.2 d^2`` more for a measure that knows groups, whose open groups' rows are held too. Rows ``[n, d]`` are held
-    instead where they take less (n below twice the width), where a measure or an uncertainty needs them, and where a measure
-    knows groups that the base does not say; then every layer is summed on its own at the end. All give the same values up to
-    rounding.
+    instead of the layers for which they take less (n below twice the width), and of all layers where a measure or an uncertainty
+    needs them or a measure knows groups that the base does not say; such a layer is summed on its own at the end. All give the
+    same values up to rounding.
 
     Args:
         base: per layer, all rows of the base, [n, hidden] on the device.
@@ -54,12 +55,14 @@ class Comparison:
         self._has_chance = chance
         needs_rows = bool(uncertainty) or chance or any(measure.needs_rows for measure in self._measures)
         needs_rows |= self._knows_groups and groups is None
-        self._holds_rows = needs_rows or len(base[0]) < 2 * min(layer.shape[-1] for layer in base)
         self.n_unmatched = 0
         all_rows = torch.arange(len(base[0]))
         self._known_groups = None if groups is None else groups.to(base[0].device)
-        stacks = [] if self._holds_rows else _by_width(base)
+        stacks = (
+            [] if needs_rows else [stack for stack in _by_width(base) if len(base[0]) >= 2 * base[stack[0]].shape[-1]]
+        )
         self._sums = [StackSums([base[index] for index in stack], stack, self._measures, groups) for stack in stacks]
+        self._held_layers = [index for index in range(len(base)) if not any(index in stack for stack in stacks)]
         self._open = OpenGroups(groups) if self._sums and self._knows_groups else None
         for sums in self._sums:
             sums.start(all_rows)
@@ -83,9 +86,8 @@ class Comparison:
             return
         self._seen.append(rows)
         self._groups.append(self._groups_of(rows, groups))
-        if self._holds_rows:
-            self._held.append(layers)
-            return
+        if self._held_layers:
+            self._held.append([layers[index] for index in self._held_layers])
         now = [torch.stack([layers[index] for index in sums.stack]) for sums in self._sums]
         for sums, stack in zip(self._sums, now, strict=True):
             sums.add(rows, stack)
@@ -123,9 +125,9 @@ class Comparison:
         seen, groups = torch.cat(seen), torch.cat(groups)
         counts = {"n_examples": len(seen)} | ({"n_groups": len(groups.unique())} if self._knows_groups else {})
         results: list[dict[str, Any]] = [counts | {"reason": ""} for _ in self._base]
-        if self._holds_rows:
+        if self._held_layers:
             self._enter_held(results, seen, held, groups)
-        else:
+        if self._sums:
             self._enter_summed(results, seen, [shard[3] for shard in shards], [shard[4] for shard in shards])
         return results
 
@@ -138,8 +140,8 @@ class Comparison:
     ) -> None:
         order = seen.argsort()  # of the base, so that nothing depends on how the rows were dealt
         seen, groups = seen[order], groups[order]
-        for index, base in enumerate(self._base):
-            before, now = base[seen], torch.cat([layers[index] for layers in held])[order]
+        for place, index in enumerate(self._held_layers):
+            before, now = self._base[index][seen], torch.cat([layers[place] for layers in held])[order]
             for name, found in similarities_of_rows(self._measures, before, now, groups).items():
                 _enter(results, [index], name, found)
             results[index] |= evaluate_uncertainty(self._uncertainty, before, now, groups)
@@ -185,11 +187,9 @@ def _by_width(layers: list[Tensor]) -> list[list[int]]:
 
 def _gather(state: Any, device: torch.device) -> list[Any]:
     """What every process has accumulated; this process's alone where there is one."""
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+    if not is_distributed():
         return [state]
-    shards: list[Any] = [None] * torch.distributed.get_world_size()
-    torch.distributed.all_gather_object(shards, _moved(state, torch.device("cpu")))
-    return _moved(shards, device)
+    return _moved(gather_objects(_moved(state, torch.device("cpu"))), device)
 
 
 def _moved(value: Any, device: torch.device) -> Any:

@@ -1,13 +1,13 @@
 """Which modules of a LightningModule are its layers."""
 
-import fnmatch
 from collections.abc import Mapping, Sequence
 
 from torch import nn
 from transformers import PreTrainedModel
 
-from xling.errors import XlingValueError, close_matches
+from xling.errors import XlingValueError
 from xling.models.layers import layer_modules
+from xling.models.names import modules_named
 
 
 def find_encoder(module: nn.Module) -> nn.Module | None:
@@ -33,24 +33,18 @@ def select_layers(module: nn.Module, layers: LayerChoice = None) -> dict[str, nn
     Raises:
         XlingValueError: nothing matches, or there is no Hugging Face encoder and no pattern.
     """
-    if layers is None or isinstance(layers, Mapping):
+    if not is_by_name(layers):
         if layers is None and find_encoder(module) is None:
             raise XlingValueError(
                 f"{type(module).__name__} holds no Hugging Face encoder; name its layers, e.g. layers=['features.*']"
             )
         return {layer_label(index): part for index, part in layer_modules(module, layers)}
-    patterns = [layers] if isinstance(layers, str) else list(layers)
-    named = {
-        name.replace("._orig_mod", "").removeprefix("_orig_mod."): part for name, part in module.named_modules() if name
-    }
-    for pattern in patterns:
-        if not fnmatch.filter(named, pattern):
-            raise XlingValueError(
-                f"no module matches layers={pattern!r}{close_matches(pattern, named)}; see named_modules()"
-            )
-    return {
-        name: part for name, part in named.items() if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
-    }
+    return modules_named(module, layers)
+
+
+def is_by_name(layers: LayerChoice) -> bool:
+    """Whether `layers` names modules; otherwise they are an encoder's."""
+    return layers is not None and not isinstance(layers, Mapping)
 
 
 def layer_label(index: int) -> str:

@@ -10,21 +10,30 @@ from xling.errors import XlingValueError
 from xling.models.layers import output_of
 
 Pooling = Callable[[Tensor, Tensor | None], Tensor]
+MaskOf = Callable[[Any], Tensor | None]
 
 
 class LayerTap:
     """Forward hooks that pool each layer's output at once, so that no hidden state outlives its layer.
 
+    What a layer gives that cannot be read raises XlingValueError, which names the layer.
+
     Args:
         modules: layer label -> module whose output is that layer.
-        pooling: (hidden states, mask) -> [batch, features].
+        pooling: (hidden states, mask) -> [batch, features], one for all layers or by label.
         dtype: of what is kept; pooling runs in it too.
     """
 
-    def __init__(self, modules: Mapping[Any, nn.Module], pooling: Pooling, dtype: torch.dtype = torch.float32) -> None:
-        self.modules, self.pooling, self.dtype = dict(modules), pooling, dtype
+    def __init__(
+        self,
+        modules: Mapping[Any, nn.Module],
+        pooling: Pooling | Mapping[Any, Pooling],
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        self.modules, self.dtype = dict(modules), dtype
+        self.pooling = pooling if isinstance(pooling, Mapping) else dict.fromkeys(self.modules, pooling)
         self._handles: list[torch.utils.hooks.RemovableHandle] = []
-        self._mask: Tensor | None = None
+        self._mask: Tensor | MaskOf | None = None
         self._pooled: dict[Any, Tensor] | None = None
 
     def attach(self) -> None:
@@ -38,8 +47,8 @@ class LayerTap:
             handle.remove()
         self._handles, self._mask, self._pooled = [], None, None
 
-    def start(self, mask: Tensor | None) -> None:
-        """Expect one forward pass whose padding `mask` is [batch, sequence], or None."""
+    def start(self, mask: Tensor | MaskOf | None) -> None:
+        """Expect one forward pass whose padding `mask` is [batch, sequence], for all layers or by label, or None."""
         self._mask, self._pooled = mask, {}
 
     def take(self) -> list[Tensor]:
@@ -57,6 +66,9 @@ class LayerTap:
             )
         return [pooled[label] for label in self.modules]
 
+    def _mask_of(self, label: Any) -> Tensor | None:
+        return self._mask if self._mask is None or isinstance(self._mask, Tensor) else self._mask(label)
+
     def _hook(self, label: Any) -> Callable:
         def keep(module: nn.Module, inputs: tuple, output: Any) -> None:
             if self._pooled is None:
@@ -65,10 +77,16 @@ class LayerTap:
                 raise XlingValueError(
                     f"layer {label} ran twice in one validation batch, so a row has two representations; choose another layer"
                 )
-            hidden_states = output_of(output).detach().to(self.dtype)
-            mask = self._mask if hidden_states.dim() == 3 else None
-            with torch.autocast(hidden_states.device.type, enabled=False):  # it would lower the mean's product again
-                self._pooled[label] = _of_its_own(self.pooling(hidden_states, mask), hidden_states)
+            try:
+                hidden_states = output_of(output).detach().to(self.dtype)
+                mask = self._mask_of(label) if hidden_states.dim() == 3 else None
+                with torch.autocast(
+                    hidden_states.device.type, enabled=False
+                ):  # it would lower the mean's product again
+                    pooled = self.pooling[label](hidden_states, mask)
+            except XlingValueError as error:
+                raise XlingValueError(f"layer {label}: {error}") from error
+            self._pooled[label] = _of_its_own(pooled, hidden_states)
 
         return keep
 

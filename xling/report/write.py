@@ -1,35 +1,73 @@
 """Writing a whole report: figures, tables and the page."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from xling.analysis.schema import Analysis
+from xling.registry import Registry
 from xling.report.save import _split, write_page
 from xling.report.section import Absent, Section
-from xling.report.sections import alignment, associations, choice, coverage, freezing, measured, mediation, study
+from xling.report.sections import (
+    alignment,
+    associations,
+    choice,
+    coverage,
+    freezing,
+    joint,
+    measured,
+    measures,
+    mediation,
+    reliability,
+    specifications,
+    study,
+)
 from xling.report.sections.findings import list_findings
 
-SECTIONS: tuple[Callable[[Analysis], Section | Absent], ...] = (
-    study.run_section,
-    measured.transfer_section,
-    measured.impact_section,
-    alignment.alignment_section,
-    associations.impact_distance_section,
-    associations.impact_transfer_section,
-    associations.transfer_distance_section,
-    mediation.mediation_section,
-    choice.ranking_section,
-    choice.held_out_section,
-    freezing.freezing_section,
-    choice.views_section,
-    associations.paper_section,
-    coverage.coverage_section,
-    study.methods_section,
+Build = Callable[[Analysis], Section | Absent]
+
+SECTIONS: Registry[Build] = Registry(
+    "section of the report",
+    "xling.sections",
+    {
+        "study": study.run_section,
+        "transfer": measured.transfer_section,
+        "impact": measured.impact_section,
+        "alignment": alignment.alignment_section,
+        "impact_distance": associations.impact_distance_section,
+        "measures": measures.measures_section,
+        "impact_transfer": associations.impact_transfer_section,
+        "transfer_distance": associations.transfer_distance_section,
+        "joint": joint.joint_section,
+        "specifications": specifications.specifications_section,
+        "reliability": reliability.reliability_section,
+        "mediation": mediation.mediation_section,
+        "ranking": choice.ranking_section,
+        "source_choice": choice.source_choice_section,
+        "held_out": choice.held_out_section,
+        "freezing": freezing.freezing_section,
+        "views": choice.views_section,
+        "paper": associations.paper_section,
+        "coverage": coverage.coverage_section,
+        "methods": study.methods_section,
+    },
 )
-"""The page from top to bottom."""
+"""The page from top to bottom; other packages add theirs as entry points of the group ``xling.sections``."""
+
+LAST = ("coverage", "methods")
+"""These end the page, below sections of other packages and those asked for by path."""
 
 
-def write_report(analysis: Analysis, output_dir: Path | str) -> Path:
+def choose_sections(further: Sequence[str | Build] = ()) -> list[Build]:
+    """List the sections of the page: this package's, those of installed packages, then `further` by path or as functions.
+
+    Raises:
+        XlingValueError: there is no such section.
+    """
+    names = [name for name in SECTIONS if name not in LAST]
+    return [SECTIONS.find(entry) for entry in [*names, *further, *LAST]]
+
+
+def write_report(analysis: Analysis, output_dir: Path | str, further_sections: Sequence[str | Build] = ()) -> Path:
     """Write ``report.html``, every figure as PNG and PDF, and every table as CSV and LaTeX.
 
     The same analysis gives the same page byte for byte (with the same version of matplotlib). A section whose table is
@@ -38,11 +76,14 @@ def write_report(analysis: Analysis, output_dir: Path | str) -> Path:
     Args:
         analysis: tables, warnings and facts.
         output_dir: folder; receives ``report.html``, ``figures/`` and ``tables/``.
+        further_sections: sections of one's own, see :func:`choose_sections`.
 
     Returns:
         Path of the page; it holds its figures inside and needs no other file.
     """
-    return write_page(analysis, [build(analysis) for build in SECTIONS], output_dir, list_findings(analysis))
+    return write_page(
+        analysis, [build(analysis) for build in choose_sections(further_sections)], output_dir, list_findings(analysis)
+    )
 
 
 def build_sections(analysis: Analysis) -> tuple[list[Section], list[Absent]]:
@@ -51,4 +92,4 @@ def build_sections(analysis: Analysis) -> tuple[list[Section], list[Absent]]:
     Returns:
         The sections in order, and those that cannot be written with the reason.
     """
-    return _split([build(analysis) for build in SECTIONS])
+    return _split([build(analysis) for build in choose_sections()])

@@ -29,18 +29,18 @@ class Progress:
     """How far a run was when last heard of.
 
     Attributes:
-        epoch: epochs of training done, e.g. 1.5.
+        epoch: epochs of training done, e.g. 1.5; None within one whose length is not known.
         step: optimiser steps done.
-        total_steps: optimiser steps of the whole run.
+        total_steps: optimiser steps of the whole run; None where that is not known.
         elapsed_s: seconds of training and validation so far, over all starts of the run.
         pid: process that wrote it.
         host: machine of that process.
         updated_at: UTC, ISO 8601; to be read by people, not compared with a clock.
     """
 
-    epoch: float
+    epoch: float | None
     step: int
-    total_steps: int
+    total_steps: int | None
     elapsed_s: float
     pid: int
     host: str
@@ -60,7 +60,7 @@ class Failure:
     failed_at: str
 
 
-def write_progress(run: Path, *, epoch: float, step: int, total_steps: int, elapsed_s: float) -> None:
+def write_progress(run: Path, *, epoch: float | None, step: int, total_steps: int | None, elapsed_s: float) -> None:
     """Write ``progress.json`` of this process into the directory `run`."""
     progress = Progress(epoch, step, total_steps, round(elapsed_s, 1), os.getpid(), socket.gethostname(), _now())
     write_json(run / PROGRESS_FILE, asdict(progress))

@@ -62,7 +62,7 @@ def read_status(folder: Path, key: RunKey) -> RunStatus:
 
 
 def _seconds_left(progress: Progress | None) -> float | None:
-    if progress is None or not progress.step:
+    if progress is None or not progress.step or progress.total_steps is None:
         return None
     return round(progress.elapsed_s / progress.step * (progress.total_steps - progress.step), 1)
 

@@ -2,7 +2,6 @@
 
 import sys
 
-from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -10,6 +9,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from rich.progress import track
 
 from xling.errors import XlingValueError
+from xling.machine.private import BasicSweeper
 from xling.settings import RunSettings
 
 

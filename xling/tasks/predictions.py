@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from torch import Tensor
+
+from xling.machine.distributed import gather_objects, is_distributed
 
 Columns = dict[str, Any]
 """Tensors ``[n]`` (``[n, classes]`` for probabilities) or lists of n: example_id, group_id, gold, predicted and more."""
@@ -23,11 +24,7 @@ def classes_of(logits: Tensor) -> Tensor:
 def gather_columns(parts: Iterable[Columns]) -> Columns:
     """Batches one after another, of all processes; every process must call it."""
     own = _joined([{name: _on_cpu(value) for name, value in part.items()} for part in parts])
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return own
-    shards: list[Any] = [None] * torch.distributed.get_world_size()
-    torch.distributed.all_gather_object(shards, own)
-    return _joined([shard for shard in shards if shard])
+    return _joined([shard for shard in gather_objects(own) if shard]) if is_distributed() else own
 
 
 def _on_cpu(value: Any) -> Any:

@@ -16,7 +16,7 @@ from xling.callbacks.stop_on_divergence import StopOnDivergence
 from xling.callbacks.training_clock import TrainingClock
 from xling.callbacks.used_rows import TrainUsedRows
 from xling.data.datamodule import TransferDataModule
-from xling.data.protocols import ExampleSource, languages_of
+from xling.data.protocols import ExampleSource, TaskData, languages_of
 from xling.errors import XlingValueError
 from xling.freezing import switch_off_dropout
 from xling.machine.precision import resolve_precision
@@ -35,8 +35,9 @@ from xling.models.layers import find_layers
 from xling.models.pooling import WORD_POOLINGS
 from xling.probing.base_store import shared_store
 from xling.runs.directory import RunDirectory
-from xling.settings import RunSettings
+from xling.settings import ObjectSettings, RunSettings
 from xling.storage.fetched import FetchedFirst, data_folder
+from xling.tasks import TASKS
 from xling.tasks.transfer_module import TransferModule
 from xling.training.loggers import FinalFigures, check_packages, final_figures
 from xling.training.recorder import RunRecorder
@@ -141,7 +142,7 @@ def build_data(settings: RunSettings) -> TransferDataModule:
     data = settings.data
     datamodule = TransferDataModule(
         FetchedFirst(data.source.make(), data_folder(settings.cache_dir, data.source.to_plain())),
-        data.task.make(),
+        _make_task(data.task),
         lazy_tokenizer(settings.model, settings.cache_dir),
         source_language=settings.source_language,
         target_languages=settings.target_languages,
@@ -151,6 +152,13 @@ def build_data(settings: RunSettings) -> TransferDataModule:
     )
     datamodule.setup()
     return datamodule
+
+
+def _make_task(settings: ObjectSettings) -> TaskData:
+    """Make the task of ``data.task``, whose target is a path as Hydra takes it, ``package.module:Name`` or a registered name."""
+    if "." in settings.target and ":" not in settings.target:
+        return settings.make()
+    return TASKS.find(settings.target)(**settings.arguments)
 
 
 def build_module(settings: RunSettings, datamodule: TransferDataModule, encoder: Any) -> TransferModule:

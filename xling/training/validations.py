@@ -22,6 +22,9 @@ def check_validates(settings: RunSettings, n_train: int) -> None:
     if settings.data.eval_tokens is not None and settings.data.eval_tokens < 1:
         raise XlingValueError(f"expected data.eval_tokens of at least 1, got {settings.data.eval_tokens}")
     trainer = settings.trainer
+    for name in ("limit_val_batches", "limit_train_batches"):
+        if trainer.named.get(name) == 0:
+            raise XlingValueError(f"trainer.{name}=0 leaves this run nothing to record; raise it")
     per_epoch = math.ceil(n_train / settings.data.batch_size)
     n_steps, first = _steps(trainer, per_epoch), _first_validation(trainer, per_epoch)
     if n_steps < first:
@@ -30,6 +33,19 @@ def check_validates(settings: RunSettings, n_train: int) -> None:
         raise XlingValueError(
             f"this run has {n_steps:g} steps and would be validated first after {first:g} (trainer: {given}; {per_epoch} steps an "
             "epoch), so it would record nothing; train longer, or validate earlier"
+        )
+
+
+def check_validated(n_rows: int, step: int) -> None:
+    """Refuse to complete a run without a row, whatever ended it before its first validation (``trainer.max_time``, say).
+
+    Raises:
+        XlingValueError: `n_rows` of the transfer table is 0.
+    """
+    if not n_rows:
+        raise XlingValueError(
+            f"training ended at step {step} before any validation, so that this run has nothing to record; train longer, or "
+            "validate earlier (trainer.val_check_interval)"
         )
 
 

@@ -9,8 +9,7 @@ import numpy as np
 from xling.analysis.inference.arrays import PairArrays
 from xling.analysis.inference.complete_design import largest_complete_part
 from xling.analysis.inference.correlations import correlate
-from xling.analysis.inference.demeaned import correlate_demeaned, leaves_pairs
-from xling.analysis.inference.mixed_models import two_way_design
+from xling.analysis.inference.demeaned import correlate_demeaned, leaves_pairs, two_way_basis
 from xling.analysis.inference.null_correlations import null_correlations
 from xling.analysis.inference.permutations import (
     MIN_ARRANGEMENTS,
@@ -79,7 +78,7 @@ def _permute_map(
     fixed: np.ndarray, arrays: PairArrays, cells: np.ndarray, resampling: Resampling, observed: float, demeaned: bool
 ) -> float:
     permutations = draw_permutations(arrays.roles, resampling.permutations, resampling.seed)
-    design = two_way_design(*arrays.cells) if demeaned else None
+    design = two_way_basis(*arrays.cells) if demeaned else None
     null = [
         null_correlations(matrix, arrays.outcomes, arrays.cells, permutations, design, follows_labels=True)
         for matrix in arrays.predictors
@@ -133,7 +132,7 @@ def _permute_pairs(a: np.ndarray, b: np.ndarray, known: np.ndarray, resampling: 
     if count_arrangements(roles) < MIN_ARRANGEMENTS:
         return {"reason": NO_PERMUTATION}
     demeaned = leaves_pairs(*cells)
-    design = two_way_design(*cells) if demeaned else None
+    design = two_way_basis(*cells) if demeaned else None
     permutations = draw_permutations(roles, resampling.permutations, resampling.seed)
     part = np.where(inside, a, np.nan)
     observed = _correlate_pairs(a, b, cells, demeaned)

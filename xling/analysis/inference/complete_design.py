@@ -21,7 +21,7 @@ def largest_complete_part(observed: np.ndarray) -> tuple[np.ndarray, np.ndarray]
 
     >>> sources, targets = largest_complete_part(np.array([[0, 1, 1, 1], [1, 0, 0, 1], [0, 0, 0, 0]] + [[0] * 4], bool))
     >>> sources.tolist(), targets.tolist()
-    ([0], [1, 2, 3])
+    ([0, 1], [0, 1, 3])
     """
     other = ~np.eye(len(observed), dtype=bool)
     observed = observed & other

@@ -70,7 +70,9 @@ def _correlate_complete(x: np.ndarray, y: np.ndarray, design: np.ndarray, ranked
 
 
 def orthonormal_basis(design: np.ndarray) -> np.ndarray:
-    """Find an orthonormal basis of the columns' span, ``[n_pairs, rank]``."""
+    """Find an orthonormal basis of the columns' span, ``[n_pairs, rank]``; columns that are one already stay as they are."""
+    if np.allclose(design.T @ design, np.eye(design.shape[1]), rtol=0, atol=1e-12):
+        return design
     u, singular, _ = np.linalg.svd(design, full_matrices=False)
     return u[:, singular > 1e-10 * max(singular.max(initial=0.0), 1e-300)]
 

@@ -8,6 +8,8 @@ belongs to the pair.
 """
 
 import numpy as np
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
 
 from xling.analysis.inference.correlations import missing_patterns, scale_residuals
 
@@ -15,7 +17,7 @@ from xling.analysis.inference.correlations import missing_patterns, scale_residu
 def correlate_demeaned(x: np.ndarray, y: np.ndarray, sources: np.ndarray, targets: np.ndarray) -> np.ndarray:
     """Correlate after source and target effects are removed from both sides, over complete cases.
 
-    The same numbers as :func:`correlate` with :func:`~xling.analysis.inference.mixed_models.two_way_design`, from sums per language
+    The same numbers as :func:`correlate` with :func:`two_way_basis`, from sums per language
     instead of a matrix as long as the pairs.
 
     Args:
@@ -50,11 +52,19 @@ def leaves_pairs(sources: np.ndarray, targets: np.ndarray) -> bool:
         sources: int ``[n_pairs]``.
         targets: int ``[n_pairs]``.
     """
-    return len(sources) - int(np.linalg.matrix_rank(_effects_gram(sources, targets))) >= 2
+    own = [np.unique(side, return_inverse=True) for side in (sources, targets)]
+    (of_sources, of_source), (of_targets, of_target) = own
+    n = len(of_sources) + len(of_targets)
+    joined = coo_matrix((np.ones(len(sources)), (of_source, len(of_sources) + of_target)), shape=(n, n))
+    n_parts = connected_components(joined, directed=False)[0] if n else 0
+    return len(sources) - (n - n_parts) >= 2  # effects of languages that pairs connect share one constant
 
 
 def remove_effects(values: np.ndarray, sources: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """Free complete rows of source and target effects: the residuals off :func:`two_way_design`, without its large matrix.
+    """Free complete rows of source and target effects: the residuals off the indicators of both, without that large matrix.
+
+    Source means are removed first; the target effects then solve a system as large as the targets, whose matrix is the Schur
+    complement of the sources.
 
     Args:
         values: float64 ``[n_rows, n_pairs]``, finite.
@@ -64,24 +74,48 @@ def remove_effects(values: np.ndarray, sources: np.ndarray, targets: np.ndarray)
     Returns:
         float64 ``[n_rows, n_pairs]``.
     """
-    own = [np.unique(side, return_inverse=True) for side in (sources, targets)]
-    n_sources, n_targets = (len(labels) for labels, _ in own)
-    (_, of_source), (_, of_target) = own
-    sums = np.zeros((len(values), n_sources + n_targets))
+    of_source, of_target, together, inverse = _schur(sources, targets)
     values = values - values.mean(axis=1, keepdims=True)
-    for row, row_sums in zip(values, sums, strict=True):
-        row_sums[:n_sources] = np.bincount(of_source, row, n_sources)
-        row_sums[n_sources:] = np.bincount(of_target, row, n_targets)
-    effects = sums @ np.linalg.pinv(_effects_gram(sources, targets), rcond=1e-10, hermitian=True)
-    return values - effects[:, of_source] - effects[:, n_sources + of_target]
+    per_source = _sums(values, of_source, len(together)) / together.sum(axis=1)
+    left = _sums(values, of_target, together.shape[1]) - per_source @ together
+    target_effects = left @ inverse
+    source_effects = per_source - target_effects @ (together / together.sum(axis=1, keepdims=True)).T
+    return values - source_effects[:, of_source] - target_effects[:, of_target]
 
 
-def _effects_gram(sources: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """Inner products of the columns of :func:`two_way_design`: how often each source and target occur, alone and together."""
+def _sums(values: np.ndarray, groups: np.ndarray, n: int) -> np.ndarray:
+    return np.array([np.bincount(groups, row, n) for row in values]).reshape(len(values), n)
+
+
+def _schur(sources: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Positions of every pair's source and target, how often the two occur together, and the inverse for the targets."""
     (_, of_source), (_, of_target) = (np.unique(side, return_inverse=True) for side in (sources, targets))
     together = np.zeros((of_source.max(initial=-1) + 1, of_target.max(initial=-1) + 1))
     np.add.at(together, (of_source, of_target), 1)
-    return np.block([[np.diag(together.sum(axis=1)), together], [together.T, np.diag(together.sum(axis=0))]])
+    schur = np.diag(together.sum(axis=0)) - together.T @ (together / together.sum(axis=1, keepdims=True))
+    return of_source, of_target, together, np.linalg.pinv(schur, rcond=1e-10, hermitian=True)
+
+
+def two_way_basis(sources: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Build orthonormal columns that span source and target effects.
+
+    Removing them is two-way demeaning: over a full rectangle ``y - row mean - column mean + grand mean``; with missing cells
+    least squares does what the means cannot.
+
+    Args:
+        sources: int ``[n_pairs]``.
+        targets: int ``[n_pairs]``.
+
+    Returns:
+        float64 ``[n_pairs, rank]``.
+    """
+    of_source, of_target, together, inverse = _schur(sources, targets)
+    counts = together.sum(axis=1)
+    of_sources = np.equal.outer(of_source, np.arange(len(counts))) / np.sqrt(counts)
+    left = np.equal.outer(of_target, np.arange(together.shape[1])) - (together / counts[:, None])[of_source]
+    values, vectors = np.linalg.eigh(inverse)
+    solid = values > 1e-10 * values.max(initial=0.0)
+    return np.hstack([of_sources, left @ (vectors[:, solid] * np.sqrt(values[solid]))])
 
 
 def variance_shares(values: np.ndarray, sources: np.ndarray, targets: np.ndarray) -> tuple[float, float, float]:

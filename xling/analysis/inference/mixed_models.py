@@ -12,22 +12,6 @@ import numpy as np
 from xling.analysis.inference.correlations import is_constant, orthonormal_basis
 
 
-def two_way_design(sources: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """Build indicator columns of every source and every target; removing them is two-way demeaning.
-
-    Over a full rectangle this equals ``y - row mean - column mean + grand mean``; with missing cells least squares does
-    what the means cannot.
-
-    Args:
-        sources: int ``[n_pairs]``.
-        targets: int ``[n_pairs]``.
-
-    Returns:
-        float64 ``[n_pairs, n_sources + n_targets]``.
-    """
-    return np.hstack([(labels[:, None] == np.unique(labels)).astype(float) for labels in (sources, targets)])
-
-
 def control_design(controls: np.ndarray, sources: np.ndarray, targets: np.ndarray) -> np.ndarray:
     """Build the constant and the controls' values over the observed cells.
 

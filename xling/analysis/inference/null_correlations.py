@@ -82,15 +82,36 @@ def _known_cells(matrix: np.ndarray, cells: tuple[np.ndarray, np.ndarray]) -> np
     return _mask(cells, len(matrix)) & np.isfinite(matrix)
 
 
+def _rectangles(
+    square: np.ndarray, rows: np.ndarray, columns: np.ndarray, labels: np.ndarray
+) -> Iterator[tuple[slice, np.ndarray]]:
+    """Yield (part of `labels`, the relabelled ``square[rows, columns]``, one flat row per permutation).
+
+    Whole rows are copied, then columns chosen from each: several times faster than an index per cell.
+    """
+    size = len(rows) * len(columns)
+    step = max(1, _CHUNK_ENTRIES // max(1, size))
+    for start in range(0, len(labels), step):
+        chunk = labels[start : start + step]
+        drawn = np.empty((len(chunk), len(rows), len(columns)))
+        for own, out in zip(chunk, drawn, strict=True):
+            np.take(square.take(own[rows], axis=0), own[columns], axis=1, out=out, mode="clip")
+        yield slice(start, start + len(chunk)), drawn.reshape(len(chunk), size)
+
+
+def _place(cells: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """List the sources and targets of the cells, and the cells' places in the flat rectangle of both."""
+    (rows, of_row), (columns, of_column) = (np.unique(side, return_inverse=True) for side in cells)
+    return rows, columns, of_row * len(columns) + of_column
+
+
 def _gather(
     square: np.ndarray, cells: tuple[np.ndarray, np.ndarray], labels: np.ndarray
 ) -> Iterator[tuple[slice, np.ndarray]]:
-    """Yield (rows of `labels`, the relabelled values ``[n_rows, n_cells]``)."""
-    sources, targets = cells
-    step = max(1, _CHUNK_ENTRIES // max(1, len(sources)))
-    for start in range(0, len(labels), step):
-        chunk = labels[start : start + step]
-        yield slice(start, start + len(chunk)), square[chunk[:, sources], chunk[:, targets]]
+    """Yield (part of `labels`, the relabelled values ``[n_rows, n_cells]``)."""
+    rows, columns, places = _place(cells)
+    for part, drawn in _rectangles(square, rows, columns, labels):
+        yield part, drawn.take(places, axis=1)
 
 
 def _moved(
@@ -118,8 +139,11 @@ def _moved(
         return _correlate_draws(square, y, cells, labels, basis)
     square = np.zeros(matrix.shape)
     square[cells] = unit_residuals(x[None], basis)[0]
-    for rows, moved in _gather(square, cells, labels):
-        null[rows] = moved @ y.T
+    rows, columns, places = _place(cells)
+    spread = np.zeros((len(rows) * len(columns), len(y)))  # 0 where the rectangle has no cell, as S = T
+    spread[places] = y.T
+    for part, moved in _rectangles(square, rows, columns, labels):
+        null[part] = moved @ spread
     return np.clip(null, -1, 1)
 
 
@@ -146,9 +170,9 @@ def _correlate_draws(
 def _correlate_rows(drawn: np.ndarray, y: np.ndarray, basis: np.ndarray) -> np.ndarray:
     gaps = ~np.isfinite(drawn)
     counts = gaps.sum(axis=1)
-    x = np.where(gaps, 0.0, drawn)
+    x = np.where(gaps, 0.0, drawn) if counts.any() else drawn
     in_basis = x @ basis  # [n_draws, rank]
-    total = (x**2).sum(axis=1)
+    total = np.einsum("ij,ij->i", x, x)
     left = total - (in_basis**2).sum(axis=1)
     products, own_left = x @ y.T, np.ones((len(x), len(y)))
     spare = np.full(len(x), len(basis) - basis.shape[1])

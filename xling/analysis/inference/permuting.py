@@ -7,8 +7,9 @@ import numpy as np
 
 from xling.analysis.inference.arrays import PairArrays
 from xling.analysis.inference.correlations import correlate, missing_patterns
+from xling.analysis.inference.demeaned import two_way_basis
 from xling.analysis.inference.inversion import invert_test
-from xling.analysis.inference.mixed_models import control_design, remove_controls, two_way_design
+from xling.analysis.inference.mixed_models import control_design, remove_controls
 from xling.analysis.inference.null_correlations import null_correlations
 from xling.analysis.inference.permutations import (
     MIN_ARRANGEMENTS,
@@ -134,7 +135,7 @@ def _statistics(matrix: np.ndarray, permuted: PairArrays) -> Iterator[_Statistic
     """List what is tested of one predictor."""
     yield _Statistic("pearson", matrix, is_main=True)
     yield _Statistic("spearman", matrix, ranked=True)
-    yield _Statistic("demeaned", matrix, two_way_design(*permuted.cells), is_main=True)
+    yield _Statistic("demeaned", matrix, two_way_basis(*permuted.cells), is_main=True)
     if len(permuted.controls):
         residual = remove_controls(matrix, permuted.controls)
         design = control_design(permuted.controls, *permuted.cells)

@@ -98,5 +98,5 @@ def _free(values: np.ndarray, cells: tuple[np.ndarray, np.ndarray], demeaned: bo
 def _relabel(matrix: np.ndarray, cells: tuple[np.ndarray, np.ndarray], permutations: Permutations) -> np.ndarray:
     """Relabelled values ``[n_draws, n_cells]``; single gaps that move into a cell get the mean of the others."""
     sources, targets = cells
-    moved = matrix[permutations.labels[:, sources], permutations.labels[:, targets]]
-    return np.where(np.isfinite(moved), moved, np.nanmean(matrix[cells]) if len(sources) else 0.0)
+    filled = np.where(np.isfinite(matrix), matrix, np.nanmean(matrix[cells]) if len(sources) else 0.0)
+    return filled[permutations.labels[:, sources], permutations.labels[:, targets]]

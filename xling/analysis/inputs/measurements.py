@@ -30,6 +30,8 @@ class Settings:
         epoch: take the last validation within this epoch instead of the run's last.
         step: take the validation at this step.
         measure: of impact, e.g. ``cka_debiased``; None = group-debiased CKA where every run has it, else debiased CKA.
+        sections: further sections of the report, as ``package.module:function``, see
+            :func:`xling.report.write.choose_sections`.
         resampling: numbers of permutations and bootstraps, and their seed.
     """
 
@@ -39,6 +41,7 @@ class Settings:
     step: int | None = None
     measure: str | None = None
     resampling: Resampling = field(default_factory=Resampling)
+    sections: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,7 @@ class Measurements:
         impact: columns of :data:`xling.runs.tables.IMPACT`, every measure; or None.
         controls: source_language, target_language and a numeric column per control, or None.
         alignment: columns of :data:`xling.runs.tables.ALIGNMENT`, or None.
+        predictions: of all runs that stored them, see :mod:`xling.analysis.questions.item_variance`, or None.
         runs: one row per run, for training times and recipes, or None.
         skipped: (path, reason) of runs that were left out.
         distances_name: name of the distance source, for the report.
@@ -63,5 +67,6 @@ class Measurements:
     controls: pd.DataFrame | None = None
     alignment: pd.DataFrame | None = None
     runs: pd.DataFrame | None = None
+    predictions: pd.DataFrame | None = None
     skipped: tuple[tuple[str, str], ...] = ()
     distances_name: str = ""

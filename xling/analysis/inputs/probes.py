@@ -1,13 +1,13 @@
 """Distances measured on a study itself: from its probe sets' sub-words, or from the base model's representations."""
 
-import inspect
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from xling.distances import Distances
+from xling.distances import Distances, feed_of
+from xling.distances.registry import LANGUAGES, TOKEN_COUNTS
 from xling.errors import XlingValueError
 from xling.runs.directory import ENVIRONMENT_FILE, read_settings
 from xling.settings import RunSettings
@@ -20,8 +20,7 @@ def supply_probes(compute: Callable[..., Distances], run: Path | str | None) -> 
     """Give a measured distance what it measures; leave other distances as they are.
 
     Args:
-        compute: as configured; its parameters tell what it needs: ``languages``, ``token_counts``, or
-            ``representations`` and ``ids``.
+        compute: as configured; what it is given, it declares (:func:`xling.distances.computed_from`).
         run: directory of a complete run of the study; its probe sets and base model are those of all runs.
 
     Returns:
@@ -30,12 +29,12 @@ def supply_probes(compute: Callable[..., Distances], run: Path | str | None) -> 
     Raises:
         XlingValueError: a measured distance without a study, or a language without a probe set.
     """
-    needs = inspect.signature(compute).parameters
-    if "languages" in needs:
+    feed = feed_of(compute)
+    if feed == LANGUAGES:
         return compute
     if run is None:
         raise XlingValueError("distances measured on probe sets need a study: give runs=DIR, or choose other distances")
-    read = _count_tokens if "token_counts" in needs else _read_base
+    read = _count_tokens if feed == TOKEN_COUNTS else _read_base
 
     def measure(languages: list[str]) -> Distances:
         return compute(**read(*_load_probes(Path(run), languages)))

@@ -1,18 +1,21 @@
 """Freezing strategies against a baseline and against random sets of equal size, paired over source language and seed.
 
 A run of a strategy is paired with the run of the reference that has the same source language and seed, over the target
-languages that both measured. The change is the mean of these paired differences, its interval a t interval over them.
-It speaks of the sources that were run: differences between sources count as noise, so it is wider than seeds alone
-would ask for, but it promises nothing for a source that was not run. ``docs/freezing.md`` explains the verdicts.
+languages that both measured. The change is the mean of these paired differences. Against the baseline its interval is a t
+interval over sources (over seeds, from one source), and over examples where the runs stored their predictions
+(:mod:`~xling.analysis.questions.item_variance`). Random sets of equal size are no fixed reference: a set is judged as one
+draw among them (:mod:`~xling.analysis.questions.random_sets`), and a random set is never judged so itself.
+``docs/freezing.md`` explains the verdicts and has their levels.
 """
 
 from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from xling.analysis.inputs.pairs import LANGUAGE_PAIR, check_columns, select_validation
+from xling.analysis.questions.item_variance import ITEM_METRICS, Interval, contributions, t_interval
+from xling.analysis.questions.random_sets import MIN_SETS, judge_among_sets, sets_needed
 from xling.analysis.questions.verdicts import add_verdicts
 from xling.analysis.schema import distance_kinds
 from xling.errors import XlingValueError
@@ -41,12 +44,14 @@ COMPARISON = {
     "strategy_mean": "mean of the metric over the paired runs of the strategy",
     "reference_mean": "the same for the reference",
     "change": "mean paired difference, strategy - reference",
-    "low": "lower end of its t interval",
-    "high": "upper end of its t interval",
+    "low": "lower end of its 95 % t interval",
+    "high": "upper end of it",
+    "over": "what the interval is taken over: sources or seeds, also examples; or random sets",
+    "p_rank": "against random sets: two-sided p-value of the strategy's rank among them",
     "n_pairs": "paired (study, source language, seed) differences",
     "n_sources": "source languages among them",
     "n_seeds": "seeds among them",
-    "n_reference_sets": "strategies averaged on the reference's side; 1 for the baseline",
+    "n_reference_sets": "random sets on the reference's side; 1 for the baseline",
     "reason": "why there is no interval, else empty",
     "verdict": "the change in one sentence (:mod:`xling.analysis.questions.verdicts`)",
 }
@@ -105,27 +110,6 @@ def compute_run_metrics(transfer: pd.DataFrame, kinds: tuple[str, ...] = ()) -> 
     return metrics
 
 
-def compute_paired_interval(differences: pd.Series, confidence: float = 0.95) -> tuple[float, float]:
-    """t interval of a mean of paired differences.
-
-    Args:
-        differences: finite numbers, one per pair of runs.
-        confidence: probability, 0..1.
-
-    Returns:
-        (low, high), NaN where there are fewer than two differences.
-
-    >>> low, high = compute_paired_interval(pd.Series([0.1, 0.2, 0.3]))
-    >>> round(low, 3), round(high, 3)
-    (-0.048, 0.448)
-    """
-    n = len(differences)
-    if n < 2:
-        return np.nan, np.nan
-    half = stats.t.ppf((1 + confidence) / 2, n - 1) * differences.std(ddof=1) / np.sqrt(n)
-    return float(differences.mean() - half), float(differences.mean() + half)
-
-
 def _common_cells(transfer: pd.DataFrame, strategy: str, reference: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     measured = transfer.dropna(subset="score")
     ours, theirs = (measured[measured["strategy"] == name].set_index(CELL) for name in (strategy, reference))
@@ -142,30 +126,30 @@ def _run_metrics(cells: pd.DataFrame, runs: pd.DataFrame | None, strategy: str, 
 
 
 def _paired_metrics(
-    transfer: pd.DataFrame, runs: pd.DataFrame | None, strategy: str, references: list[str], kinds: tuple[str, ...]
+    transfer: pd.DataFrame, runs: pd.DataFrame | None, strategy: str, reference: str, kinds: tuple[str, ...]
 ) -> pd.DataFrame:
-    """Columns `ours`, `theirs`, indexed by metric, source_language, seed; the references of one run are averaged."""
-    sides = []
-    for reference in references:
-        ours, theirs = _common_cells(transfer, strategy, reference)
-        metrics = [_run_metrics(ours, runs, strategy, kinds), _run_metrics(theirs, runs, reference, kinds)]
-        stacked = [
-            side.melt(ignore_index=False, var_name="metric").set_index("metric", append=True) for side in metrics
-        ]
-        sides.append(pd.concat(stacked, axis=1, keys=["ours", "theirs"]).droplevel(1, axis=1).dropna())
-    return pd.concat(sides).groupby(["metric", *RUN])[["ours", "theirs"]].mean()
+    """Columns `ours`, `theirs`, indexed by metric, study, source_language and seed."""
+    ours, theirs = _common_cells(transfer, strategy, reference)
+    metrics = [_run_metrics(ours, runs, strategy, kinds), _run_metrics(theirs, runs, reference, kinds)]
+    stacked = [side.melt(ignore_index=False, var_name="metric").set_index("metric", append=True) for side in metrics]
+    paired = pd.concat(stacked, axis=1, keys=["ours", "theirs"]).droplevel(1, axis=1).dropna()
+    return paired.reorder_levels(["metric", *RUN])
 
 
-def _summarise_pairs(paired: pd.DataFrame, confidence: float) -> dict:
-    differences = paired["ours"] - paired["theirs"]
-    low, high = compute_paired_interval(differences, confidence)
+def _of_metric(paired: pd.DataFrame, metric: str) -> pd.DataFrame:
+    return paired[paired.index.get_level_values("metric") == metric].droplevel("metric")
+
+
+def _summarise(paired: pd.DataFrame, interval: Interval) -> dict:
+    """Columns of a comparison: `paired` holds `ours` and `theirs` per run of one metric."""
     reason = {0: "no source and seed measured under both", 1: "a single pair of runs; two seeds or sources are needed"}
     return {
         "strategy_mean": paired["ours"].mean(),
         "reference_mean": paired["theirs"].mean(),
-        "change": differences.mean(),
-        "low": low,
-        "high": high,
+        "change": (paired["ours"] - paired["theirs"]).mean(),
+        "low": interval.low,
+        "high": interval.high,
+        "over": interval.over,
         "n_pairs": len(paired),
         "n_sources": paired.index.get_level_values("source_language").nunique(),
         "n_seeds": paired.index.get_level_values("seed").nunique(),
@@ -173,13 +157,41 @@ def _summarise_pairs(paired: pd.DataFrame, confidence: float) -> dict:
     }
 
 
+def _against_baseline(
+    paired: pd.DataFrame, metric: str, strategy: str, baseline: str, predictions: pd.DataFrame | None, confidence: float
+) -> dict:
+    differences = paired["ours"] - paired["theirs"]
+    if predictions is not None and metric in ITEM_METRICS:
+        parts = contributions(predictions, strategy, baseline, metric)
+        of_runs = differences.index.intersection(parts.index)
+        if len(of_runs) == len(differences) and np.allclose(parts.loc[of_runs].sum(axis=1), differences.loc[of_runs]):
+            return _summarise(paired, t_interval(parts.loc[of_runs], confidence))
+    return _summarise(paired, t_interval(differences, confidence))
+
+
+def _against_random_sets(by_set: Mapping[str, pd.DataFrame], confidence: float) -> dict:
+    known = {name: paired for name, paired in by_set.items() if len(paired)}
+    together = pd.concat(known.values()) if known else next(iter(by_set.values()))
+    runs = together.groupby(level=list(range(together.index.nlevels))).mean()
+    differences = np.array([(paired["ours"] - paired["theirs"]).mean() for paired in known.values()])
+    judged = judge_among_sets(differences, confidence)
+    row = _summarise(runs, Interval(judged.low, judged.high, "random sets"))
+    reason = row["reason"] if not len(runs) else ""
+    if len(known) < MIN_SETS and not reason:
+        reason = (
+            f"{len(known)} random set of equal size; an interval needs {MIN_SETS}, a rank at .05 needs {sets_needed()}"
+        )
+    return row | {"p_rank": judged.p_rank, "n_reference_sets": len(known), "reason": reason}
+
+
 def _references(
     strategy: str, strategies: list[str], sizes: Mapping[str, tuple[int, int]], baseline: str
 ) -> dict[str, list[str]]:
     size = sizes.get(strategy)
-    equal = [s for s in strategies if s.startswith(RANDOM_PREFIX) and s != strategy and sizes.get(s) == size]
+    equal = [s for s in strategies if s.startswith(RANDOM_PREFIX) and sizes.get(s) == size]
     references = {baseline: [baseline]}
-    return references | {RANDOM_REFERENCE: equal} if equal and size is not None else references
+    is_candidate = size is not None and not strategy.startswith(RANDOM_PREFIX)
+    return references | {RANDOM_REFERENCE: equal} if equal and is_candidate else references
 
 
 def compare_strategies(
@@ -189,6 +201,7 @@ def compare_strategies(
     runs: pd.DataFrame | None = None,
     baseline: str = BASELINE,
     confidence: float = 0.95,
+    predictions: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """Compare every freezing strategy with the baseline and with random sets of as many layers.
 
@@ -200,6 +213,8 @@ def compare_strategies(
         runs: one row per run with study, source_language, strategy, seed and, where known, train_seconds.
         baseline: the strategy to compare with; where the word-piece table is frozen throughout, `word_embeddings`.
         confidence: of the intervals, 0..1.
+        predictions: of all runs, columns of :data:`~xling.analysis.questions.item_variance.PREDICTIONS` with study, strategy,
+            source_language and seed; None = the intervals take the evaluated examples for given.
 
     Returns:
         One row per strategy, reference and metric, columns of `COMPARISON`; empty where there is but the baseline.
@@ -215,11 +230,22 @@ def compare_strategies(
     rows = []
     for strategy in [s for s in strategies if s != baseline]:
         for reference, names in _references(strategy, strategies, sizes or {}, baseline).items():
-            paired = _paired_metrics(transfer, runs, strategy, names, kinds)
+            by_set = {name: _paired_metrics(transfer, runs, strategy, name, kinds) for name in names}
             for metric in [*METRICS, *(f"slope_{kind}" for kind in kinds)]:
-                of_metric = paired[paired.index.get_level_values("metric") == metric]
-                key = {"strategy": strategy, "reference": reference, "metric": metric, "n_reference_sets": len(names)}
-                rows.append(key | _summarise_pairs(of_metric, confidence))
+                own = {name: _of_metric(paired, metric) for name, paired in by_set.items()}
+                key = {
+                    "strategy": strategy,
+                    "reference": reference,
+                    "metric": metric,
+                    "n_reference_sets": 1,
+                    "p_rank": np.nan,
+                }
+                if reference == RANDOM_REFERENCE:
+                    rows.append(key | _against_random_sets(own, confidence))
+                else:
+                    rows.append(
+                        key | _against_baseline(own[baseline], metric, strategy, baseline, predictions, confidence)
+                    )
     return add_verdicts(pd.DataFrame(rows, columns=list(COMPARISON)))
 
 
@@ -229,6 +255,7 @@ def compute_freezing(
     distances: pd.DataFrame,
     runs: pd.DataFrame | None = None,
     baseline: str = BASELINE,
+    predictions: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """Compare the strategies of a study as its runs left them: last validations, distances joined, layers counted.
 
@@ -238,6 +265,7 @@ def compute_freezing(
         distances: source_language, target_language, and per kind ``<kind>`` and ``<kind>_coverage``.
         runs: as in `compare_strategies`.
         baseline: as in `compare_strategies`.
+        predictions: as in `compare_strategies`.
 
     Returns:
         Columns of `COMPARISON`.
@@ -249,4 +277,4 @@ def compute_freezing(
     cells = select_validation(check_columns(transfer, tables.TRANSFER_ALWAYS, "transfer"))
     cells = cells.merge(distances[[*LANGUAGE_PAIR, *kinds]], on=LANGUAGE_PAIR, how="left", validate="many_to_one")
     sizes = None if impact is None or impact.empty else count_frozen_layers(impact)
-    return compare_strategies(cells, kinds, sizes, runs, baseline)
+    return compare_strategies(cells, kinds, sizes, runs, baseline, predictions=predictions)

@@ -8,6 +8,8 @@ the target score rises by itself, and is put down to the source score otherwise.
 import numpy as np
 import pandas as pd
 
+from xling.analysis.questions.random_sets import sets_needed
+
 _NAMES = {
     "source_score": "score on the source language",
     "mean_target_score": "mean target score",
@@ -24,8 +26,18 @@ def _name(metric: str) -> str:
 def _figures(row: pd.Series) -> str:
     digits, unit = (0, " s") if row["metric"] == "train_seconds" else (3, "")
     n = f"n = {row['n_pairs']} pairs of runs: {row['n_sources']} sources, {row['n_seeds']} seeds"
-    interval = f"{row['low']:+.{digits}f} to {row['high']:+.{digits}f}"
-    return f"{row['change']:+.{digits}f}{unit}, 95 % interval {interval}, {n}"
+    interval = f"95 % interval over {row['over']} {row['low']:+.{digits}f} to {row['high']:+.{digits}f}"
+    return ", ".join([f"{row['change']:+.{digits}f}{unit}", interval, n, *_rank(row)])
+
+
+def _rank(row: pd.Series) -> list[str]:
+    """What its rank among random sets says, and how many sets a rank needs."""
+    p_rank = row.get("p_rank")
+    if p_rank is None or not np.isfinite(p_rank):
+        return []
+    n = int(row["n_reference_sets"])
+    short = "" if n >= sets_needed() else f", where .05 needs {sets_needed()}"
+    return [f"p = {p_rank:.3f} by rank among {n} sets{short}"]
 
 
 def _direction(row: pd.Series | None) -> int:

@@ -5,7 +5,7 @@ gradient is 0 at every step, and an optimiser without weight decay never moves t
 optimiser state and communication between processes changes nothing but the order of sums.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +16,8 @@ class UsedRowsEmbedding(nn.Embedding):
 
     In training the used rows alone are looked up, and any other id raises IndexError; on CUDA it is a device-side assert, after
     which the process can use the GPU no more. Otherwise every id is found.
-    ``state_dict`` is that of the plain embedding: all rows as they are now.
+    ``state_dict`` is that of the plain embedding: all rows as they are now. The indices are no buffers: callbacks that average
+    weights average buffers too.
 
     Args:
         table: the plain embedding; its weight is shared, not copied.
@@ -32,12 +33,11 @@ class UsedRowsEmbedding(nn.Embedding):
         ids = {int(row) for row in used} | ({table.padding_idx} - {None})
         super().__init__(*table.weight.shape, padding_idx=table.padding_idx, _weight=table.weight, _freeze=True)
         device = self.weight.device
-        self.register_buffer("used", torch.tensor(sorted(ids), device=device), persistent=False)
-        position = torch.full((self.num_embeddings,), -1, device=device)
-        position[self.used] = torch.arange(len(ids), device=device)
-        self.register_buffer("position", position, persistent=False)
+        self.used = torch.tensor(sorted(ids), device=device)
+        self.position = torch.full((self.num_embeddings,), -1, device=device)
+        self.position[self.used] = torch.arange(len(ids), device=device)
         self.rows = nn.Parameter(self.weight.detach()[self.used].clone())
-        self._padding_row = None if self.padding_idx is None else int(position[self.padding_idx])
+        self._padding_row = None if self.padding_idx is None else int(self.position[self.padding_idx])
         self.train(table.training)
 
     def forward(self, ids: Tensor) -> Tensor:
@@ -58,6 +58,12 @@ class UsedRowsEmbedding(nn.Embedding):
     @torch.no_grad()
     def _write_back(self) -> None:
         self.weight[self.used] = self.rows
+
+    def _apply(self, fn: Callable, recurse: bool = True) -> "UsedRowsEmbedding":
+        """Move the indices with the parameters, whatever else happens to those."""
+        super()._apply(fn, recurse)
+        self.used, self.position = (index.to(self.rows.device) for index in (self.used, self.position))
+        return self
 
     def _save_to_state_dict(self, destination: dict, prefix: str, keep_vars: bool) -> None:
         self._write_back()

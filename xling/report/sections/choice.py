@@ -4,12 +4,15 @@ import pandas as pd
 
 from xling.analysis.schema import Analysis
 from xling.report.section import Absent, Section, Sheet
-from xling.report.words import numbers, sentences
+from xling.report.words import frames, numbers, sentences
 from xling.report.words.lookup import drop_blank_columns, has_rows, main_strategy, metric_name
 
 RANKING_COLUMNS = [
     *("predictor", "layer_label", "direction", "ndcg_at_3", "ndcg_at_3_random", "regret", "regret_random", "n_targets"),
     *("n_sources_min", "n_sources_max", "reason"),
+]
+CHOICE_COLUMNS = [
+    *("choice", "regret", "low", "high", "n_targets", "reference", "saved", "saved_low", "saved_high", "n_common"),
 ]
 HELD_OUT_COLUMNS = [
     *("predictors", "mae", "mae_baseline", "r2", "n_predictions", "n_pairs", "n_languages", "reason"),
@@ -51,6 +54,48 @@ def ranking_section(analysis: Analysis) -> Section | Absent:
     )
     sheet = Sheet("ranking", drop_blank_columns(rows, RANKING_COLUMNS), caption, is_folded=len(rows) > 15)
     return Section("ranking", title, [text], sheets=[sheet], references=["lin2019"])
+
+
+def source_choice_section(analysis: Analysis) -> Section | Absent:
+    """What always fine-tuning on one language costs."""
+    title = "What a choice of source costs"
+    if not has_rows(analysis, "source_choice"):
+        return Absent(title, "it needs two sources measured on common targets")
+    rows = _own_rows(analysis, "source_choice")
+    if rows.empty:
+        return Absent(title, "it needs two sources measured on common targets")
+    metric = metric_name(analysis)
+    caption = (
+        f"{frames.capitalised(metric)} lost against the best source of each target, with 95 % t intervals over targets; saved: "
+        "against the reference, over the targets that both have. That a fixed source is best here was seen afterwards; “best "
+        "on other targets” was not."
+    )
+    sheet = Sheet("source_choice", drop_blank_columns(rows, CHOICE_COLUMNS), caption, is_folded=len(rows) > 15)
+    return Section("source-choice", title, [describe_source_choice(rows, metric)], sheets=[sheet])
+
+
+def describe_source_choice(rows: pd.DataFrame, metric: str) -> str:
+    """Name the cost of the reference, of the best fixed source, of what was chosen on other targets, and of chance."""
+    fixed = rows[rows["kind"] == "fixed"]
+    reference = fixed[fixed["choice"] == f"always {fixed['reference'].iloc[0]}"]
+    learnt = rows[rows["choice"] == "best on other targets"]
+    chance = rows[rows["kind"] == "random"]
+    shown = pd.concat([reference, fixed.head(1), learnt, chance]).drop_duplicates("choice")
+    return (
+        f"Lost {metric} against the best source, in points: "
+        + "; ".join(_cost(row) for _, row in shown.iterrows())
+        + "."
+    )
+
+
+def _cost(row: pd.Series) -> str:
+    text = f"{row['choice']} {100 * row['regret']:.2f} over {int(row['n_targets'])} targets"
+    if row["choice"] == f"always {row['reference']}" or numbers.is_missing(row["saved_low"]):
+        return text
+    low, high = 100 * row["saved_low"], 100 * row["saved_high"]
+    return (
+        f"{text} ({row['reference']} loses {100 * row['saved']:+.2f} more, 95\xa0%\xa0CI\xa0[{low:.2f},\xa0{high:.2f}])"
+    )
 
 
 def _guide(row: pd.Series) -> str:

@@ -22,8 +22,8 @@ NAMES = {
 }
 SLOPE = "slope_"
 COLUMNS = [
-    *("strategy", "reference", "metric", "strategy_mean", "reference_mean", "change", "low", "high", "n_pairs"),
-    *("n_sources", "n_seeds", "reason"),
+    *("strategy", "reference", "metric", "strategy_mean", "reference_mean", "change", "low", "high", "over", "p_rank"),
+    *("n_pairs", "n_sources", "n_seeds", "n_reference_sets", "reason"),
 ]
 
 
@@ -113,14 +113,17 @@ def freezing_section(analysis: Analysis) -> Section | Absent:
         draw_freezing(table),
         f"Dot plots of changes by strategy. {describe_freezing(table)}",
         "Change against each reference: mean of differences paired over source language and seed, with its 95 % t "
-        f"interval (n\xa0=\xa0{_counts(table)} pairs of runs). Hollow: no interval. Intervals are not corrected for "
-        f"the "
-        "number of strategies and metrics.",
+        f"interval over {' or '.join(_spreads(table))} (n\xa0=\xa0{_counts(table)} pairs of runs). Hollow: no interval. "
+        "Intervals are not corrected for the number of strategies and metrics.",
     )
     sheet = Sheet("freezing", drop_blank_columns(table, COLUMNS), "All comparisons.", is_folded=len(table) > 15)
     shown = table[table["metric"].isin(shown_metrics(table))]
     clear = shown[(shown["low"] > 0) | (shown["high"] < 0)]
     return Section("freezing", TITLE, [describe_freezing(table)], [picture], [sheet], points=clear["verdict"].tolist())
+
+
+def _spreads(table: pd.DataFrame) -> list[str]:
+    return sorted(set(table.loc[table["low"].notna(), "over"])) or ["sources"]
 
 
 def _counts(table: pd.DataFrame) -> str:

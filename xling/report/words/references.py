@@ -19,6 +19,8 @@ REFERENCES = {
     "dekker2007": "Dekker, Krackhardt & Snijders (2007). Sensitivity of MRQAP tests to collinearity and "
     "autocorrelation "
     "conditions. Psychometrika 72, 563–581.",
+    "aronow2015": "Aronow, Samii & Assenova (2015). Cluster-robust variance estimation for dyadic data. Political Analysis 23, "
+    "564–577.",
     "westfall1993": "Westfall & Young (1993). Resampling-based multiple testing. Wiley.",
     "benjamini1995": "Benjamini & Hochberg (1995). Controlling the false discovery rate. Journal of the Royal "
     "Statistical "

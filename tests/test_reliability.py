@@ -1,0 +1,96 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from xling.analysis.inputs.pairs import compute_pairs
+from xling.analysis.questions.reliability import DISATTENUATED, RELIABILITY, compute_reliability, disattenuate
+from xling.analysis.schema import Analysis
+from xling.report.sections.reliability import reliability_section
+
+LANGUAGES = tuple("abcdefghijklmn")
+NONE = pd.DataFrame(columns=["source_language", "target_language", "near", "near_coverage"])
+
+
+def make_main(seeds=(1, 2, 3), noise=0.02, effects=0.0, impact=True, metric="accuracy", n_examples=400):
+    """True values with sd .03 over pairs, effects of source and target besides, and independent noise per seed."""
+    rng = np.random.default_rng(0)
+    true = 0.5 + 0.03 * rng.normal(size=(len(LANGUAGES),) * 2)
+    true += effects * (rng.normal(size=(len(LANGUAGES), 1)) + rng.normal(size=len(LANGUAGES)))
+    rows, layers = [], []
+    for i, source in enumerate(LANGUAGES):
+        for j, target in enumerate(LANGUAGES):
+            for seed in seeds:
+                keys = {"study": "s", "strategy": "none", "seed": seed, "epoch": 1, "step": 1, "is_in_language": i == j}
+                keys |= {"source_language": source, "target_language": target, "n_examples": n_examples}
+                rows.append(keys | {"metric": metric, "score": true[i, j] + noise * rng.normal()})
+                value = true[i, j] + noise * rng.normal()
+                measured = {"layer": 1, "impact": value, "impact_biased": value, "is_frozen": False, "reason": ""}
+                layers.append(keys | measured)
+    return compute_pairs(pd.DataFrame(rows), pd.DataFrame(layers) if impact else None, NONE)
+
+
+@pytest.mark.parametrize("effects", [0.0, 0.2])
+def test_reliability_is_the_share_that_is_not_noise(effects):
+    table = compute_reliability(make_main(effects=effects)).set_index(["outcome", "layer_label"])
+    expected = 0.03**2 / (0.03**2 + 0.02**2 / 3)
+    for key in (("impact", "01"), ("score", "")):
+        assert table.loc[key, "reliability_demeaned"] == pytest.approx(expected, abs=0.05)
+        assert table.loc[key, "noise_sd"] == pytest.approx(0.02 / np.sqrt(3), rel=0.1)
+        assert table.loc[key, "noise_from"] == "seeds"
+    assert (table.loc[("score", ""), "reliability"] > 0.95) == (effects > 0)
+    assert list(table.reset_index().columns.sort_values()) == sorted(RELIABILITY)
+
+
+def test_a_single_seed_takes_the_examples_and_the_jackknife():
+    main = make_main(seeds=(1,))
+    main["impact_low"], main["impact_high"] = main["impact"] - 0.0392, main["impact"] + 0.0392
+    table = compute_reliability(main).set_index(["outcome", "layer_label"])
+    assert table.loc[("score", ""), "noise_from"] == "examples (binomial)"
+    assert table.loc[("score", ""), "noise_sd"] == pytest.approx(np.sqrt(0.25 / 400), rel=0.02)
+    assert table.loc[("impact", "01"), "noise_from"] == "jackknife over premises"
+    assert table.loc[("impact", "01"), "noise_sd"] == pytest.approx(0.02, rel=1e-6)
+
+
+def test_unknown_noise_has_no_reliability_but_a_reason():
+    table = compute_reliability(make_main(seeds=(1,), metric="f1", impact=False))
+    assert table["reliability"].isna().all()
+    assert table["reason"].str.contains("no seeds, no jackknife").all()
+    assert "several seeds" in reliability_section(Analysis({"reliability": table})).reason
+
+
+def row_of(r, main="demeaned"):
+    keys = {"analysis": "transfer_vs_distance", "predictor": "near", "layer_label": "", "main": main}
+    return pd.DataFrame([keys | {"r": r}])
+
+
+def make_reliability(raw, demeaned):
+    return pd.DataFrame([{"outcome": "score", "layer_label": "", "reliability": raw, "reliability_demeaned": demeaned}])
+
+
+def test_the_disattenuated_coefficient_recovers_what_was_planted():
+    rng = np.random.default_rng(1)
+    found = []
+    for _ in range(30):
+        x = rng.normal(size=400)
+        true = -0.5 * x + np.sqrt(0.75) * rng.normal(size=400)
+        r = np.corrcoef(x, true + rng.normal(size=400))[0, 1]
+        found.append(disattenuate(row_of(r), make_reliability(0.5, 0.5)))
+    assert np.mean([table["r_disattenuated"].iloc[0] for table in found]) == pytest.approx(-0.5, abs=0.03)
+    assert list(found[0].columns) == list(DISATTENUATED)
+
+
+def test_the_form_of_r_decides_which_reliability_counts_and_noise_alone_is_not_divided_by():
+    reliability = make_reliability(0.81, 0.04)
+    assert disattenuate(row_of(0.45, "pearson"), reliability)["r_disattenuated"].tolist() == pytest.approx([0.5])
+    low = disattenuate(row_of(0.45), reliability)
+    assert np.isnan(low["r_disattenuated"]).all()
+    assert "nearly all is noise" in low["reason"].iloc[0]
+    assert disattenuate(row_of(np.nan), reliability)["reason"].tolist() == ["no main coefficient"]
+    assert disattenuate(row_of(0.4), make_reliability(0.8, np.nan))["reason"].tolist() == ["the noise is not known"]
+
+
+def test_the_section_tells_the_noise_of_score_and_impact():
+    main = make_main()
+    section = reliability_section(Analysis({"reliability": compute_reliability(main), "pairs": main}))
+    assert any("of the variance of accuracy over pairs is noise" in text for text in section.paragraphs)
+    assert any("of the variance of mean impact" in text for text in section.paragraphs)

@@ -1,0 +1,105 @@
+"""How much a comparison of two strategies owes to the examples that happened to be evaluated.
+
+All runs are scored on the same examples, in parallel over the languages. Two models that are equally good still answer some
+examples differently, and do so alike in every language and under every seed, so the spread over seeds and sources does not show
+it. Where the runs stored their predictions, it is estimated: an example's group (all its translations, and what shares its
+premise) is one draw.
+
+With ``c[s, g]`` what group g contributes to the difference of source s, the variance of the mean difference is
+
+    var over sources of sum_g c[s, g] / n_sources + n_groups * var over groups of mean_s c[s, g] - the part that is in both
+
+(two-way clustering: Cameron, Gelbach & Miller 2011, J. Business & Economic Statistics 29). It is what a bootstrap over sources
+and groups estimates, without that bootstrap's shortness for few sources; the t interval has Satterthwaite's degrees of freedom.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+PREDICTIONS = {
+    "target_language": "language evaluated",
+    "example_id": "identifies an example within its language",
+    "group": "examples that stand or fall together: translations of one another, hypotheses of one premise",
+    "gold": "the right label",
+    "predicted": "the label predicted",
+}
+"""Columns of a run's predictions; those of several runs carry study, strategy, source_language and seed besides."""
+
+ITEM_METRICS = ("source_score", "mean_target_score", "transfer_gap")
+"""Metrics that are sums over examples where the score is an accuracy."""
+
+_RUN = ["study", "source_language", "seed"]
+
+
+class Interval(NamedTuple):
+    """A t interval and what it rests on."""
+
+    low: float
+    high: float
+    over: str
+
+
+def contributions(predictions: pd.DataFrame, strategy: str, reference: str, metric: str) -> pd.DataFrame:
+    """Split a difference in accuracy into what each group of examples contributes.
+
+    Args:
+        predictions: rows of `PREDICTIONS` with study, strategy, source_language and seed.
+        strategy: one side.
+        reference: the other side; only examples that both predicted count.
+        metric: one of `ITEM_METRICS`.
+
+    Returns:
+        A row per run (study, source_language, seed), a column per group; a row's sum is its difference in the metric.
+    """
+    keys = [*_RUN, "target_language", "example_id"]
+    right = predictions.assign(right=(predictions["gold"] == predictions["predicted"]).astype(float))
+    ours, theirs = (right[right["strategy"] == name].set_index(keys) for name in (strategy, reference))
+    both = ours[["right", "group"]].join(theirs["right"].rename("reference"), how="inner").reset_index()
+    both["difference"] = both["right"] - both["reference"]
+    both["is_source"] = both["source_language"] == both["target_language"]
+    cell = [*_RUN, "target_language"]
+    both["difference"] /= both.groupby(cell)["difference"].transform("size")
+    n_targets = both[~both["is_source"]].groupby(_RUN)["target_language"].nunique().rename("n_targets")
+    both = both.join(n_targets, on=_RUN)
+    of_target = np.where(both["is_source"], 0.0, both["difference"] / both["n_targets"])
+    of_source = np.where(both["is_source"], both["difference"], 0.0)
+    value = {"source_score": of_source, "mean_target_score": of_target, "transfer_gap": of_source - of_target}[metric]
+    return both.assign(value=value).pivot_table(
+        index=_RUN, columns="group", values="value", aggfunc="sum", fill_value=0.0
+    )
+
+
+def t_interval(values: pd.DataFrame | pd.Series, confidence: float = 0.95) -> Interval:
+    """Interval of the mean difference over sources, or over the seeds of a single source.
+
+    Args:
+        values: differences of runs, indexed by study, source_language and seed; or their contributions per group.
+        confidence: probability, 0..1.
+
+    Returns:
+        The interval; NaN where there is a single run.
+    """
+    table = values.to_frame() if isinstance(values, pd.Series) else values
+    several = table.index.get_level_values("source_language").nunique() > 1
+    clusters = table.groupby("source_language").mean() if several else table
+    over = "sources" if several else "seeds of one source"
+    matrix = clusters.to_numpy(float)  # [n_clusters, n_groups]
+    n, n_groups = matrix.shape
+    if n < 2:
+        return Interval(np.nan, np.nan, over)
+    spread = matrix.sum(axis=1).var(ddof=1) / n
+    variance, freedom = spread, float(n - 1)
+    if n_groups > 1:
+        over += " and examples"
+        of_items = n_groups * matrix.mean(axis=0).var(ddof=1)
+        residual = matrix - matrix.mean(axis=0) - matrix.mean(axis=1, keepdims=True) + matrix.mean()
+        in_both = n_groups * (residual**2).sum() / ((n - 1) * (n_groups - 1)) / n
+        variance = max(spread + of_items - in_both, spread, of_items)
+        freedom = variance**2 / max(spread**2 / (n - 1) + of_items**2 / (n_groups - 1), 1e-300)
+        freedom = min(max(freedom, n - 1), n_groups - 1)
+    half = stats.t.ppf((1 + confidence) / 2, freedom) * np.sqrt(variance)
+    mean = matrix.sum(axis=1).mean()
+    return Interval(float(mean - half), float(mean + half), over)

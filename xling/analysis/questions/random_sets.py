@@ -1,0 +1,62 @@
+"""Is a set of frozen layers better than sets drawn at random? It is one draw among others, and judged as that.
+
+The random sets are not a fixed reference: they differ among each other, by which layers they hold and by the runs' noise.
+Averaged and taken for fixed, a set drawn just like them is called different in far more than 5 % of null studies
+(docs/freezing.md). Here a set must stand out from the spread between sets: by its rank among them, which is exact and needs no
+assumption, and by a t interval for one further draw. Both carry the noise of seeds and examples, which is in every set.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+
+MIN_SETS = 2
+
+
+class AmongSets(NamedTuple):
+    """What the random sets say of a candidate.
+
+    Attributes:
+        low: lower end of the t interval of candidate - random set, for one further set.
+        high: upper end of it.
+        p_rank: two-sided p-value by rank, at least 1 / (n_sets + 1).
+    """
+
+    low: float
+    high: float
+    p_rank: float
+
+
+def judge_among_sets(differences: np.ndarray, confidence: float = 0.95) -> AmongSets:
+    """Judge a candidate by its mean difference to each random set.
+
+    Args:
+        differences: float64 ``[n_sets]``, candidate - set, each a mean over the runs that both have.
+        confidence: of the interval, 0..1.
+
+    Returns:
+        Interval and rank; all NaN below two sets.
+
+    >>> found = judge_among_sets(np.array([0.03, 0.02, 0.04, 0.03]))
+    >>> found.p_rank, found.low > 0
+    (0.2, True)
+    """
+    n = len(differences)
+    if n < MIN_SETS:
+        return AmongSets(np.nan, np.nan, np.nan)
+    half = stats.t.ppf((1 + confidence) / 2, n - 1) * differences.std(ddof=1) * np.sqrt(1 + 1 / n)
+    mean = differences.mean()
+    values = np.append(-differences, 0.0)  # the sets' values from the candidate's, the candidate's last
+    distance = np.abs(values - values.mean())
+    p_rank = (distance >= distance[-1] - 1e-12).sum() / (n + 1)
+    return AmongSets(float(mean - half), float(mean + half), float(p_rank))
+
+
+def sets_needed(level: float = 0.05) -> int:
+    """Count the random sets without which no rank reaches a level.
+
+    >>> sets_needed(0.05)
+    19
+    """
+    return int(np.ceil(1 / level - 1e-9)) - 1

@@ -1,0 +1,67 @@
+"""Distances by name, and what each is computed from: declared by the function, not guessed from its parameters."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeVar
+
+from xling.distances.matrices import KINDS
+from xling.distances.measured import representation_distances, vocabulary_overlap_distances
+from xling.distances.result import Distances
+from xling.distances.sources import compute_distances
+from xling.errors import XlingValueError
+from xling.registry import Registry
+
+Compute = TypeVar("Compute", bound=Callable[..., Distances])
+
+LANGUAGES, TOKEN_COUNTS, REPRESENTATIONS = FEEDS = ("languages", "token_counts", "representations")
+"""What a function of distances may be given: ``languages``, the codes; ``token_counts``, how often each word piece occurs in each
+language's probe set; ``representations`` and ``ids``, what the base model made of the probe sets."""
+
+_ATTRIBUTE = "computed_from"
+
+
+def computed_from(feed: str) -> Callable[[Compute], Compute]:
+    """Declare what a function of distances is given, one of :data:`FEEDS`; without it a function is given ``languages``.
+
+    Raises:
+        XlingValueError: there is no such thing to give.
+    """
+    if feed not in FEEDS:
+        raise XlingValueError(f"expected a distance to be computed from one of {', '.join(FEEDS)}, got {feed!r}")
+
+    def declare(function: Compute) -> Compute:
+        setattr(function, _ATTRIBUTE, feed)
+        return function
+
+    return declare
+
+
+def feed_of(compute: Callable[..., Distances]) -> str:
+    """Say what a function of distances, or a partial of one, is given."""
+    while isinstance(compute, partial):
+        compute = compute.func
+    return getattr(compute, _ATTRIBUTE, LANGUAGES)
+
+
+computed_from(TOKEN_COUNTS)(vocabulary_overlap_distances)
+computed_from(REPRESENTATIONS)(representation_distances)
+
+DISTANCES: Registry[Callable[..., Distances]] = Registry(
+    "distance",
+    "xling.distances",
+    {
+        source: partial(compute_distances, KINDS, source=source)
+        for source in ("repaired", "individual", "paper", "urielplus")
+    }
+    | {"vocabulary_overlap": vocabulary_overlap_distances, "representation": representation_distances},
+)
+"""By name; other packages add theirs as entry points of the group ``xling.distances``."""
+
+
+def find_distances(source: str, **options: Any) -> Callable[..., Distances]:
+    """Give the function of distances of a name, or of ``package.module:name``, with options of its own set.
+
+    Raises:
+        XlingValueError: there is none.
+    """
+    return partial(DISTANCES.find(source), **options)

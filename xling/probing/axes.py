@@ -1,0 +1,127 @@
+"""Which axis of a layer's output holds its features: told, evident from the module, or not known.
+
+Shapes alone do not say: [batch, sequence, hidden] and [batch, channel, time] look alike. Axis 0 is always the batch.
+"""
+
+import fnmatch
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+from torch.nn.modules import activation, batchnorm, conv, dropout, pooling
+from transformers import activations
+
+from xling.errors import XlingValueError, close_matches
+
+FIRST, LAST, MAPS = "first", "last", "maps"
+"""Features on axis 1; on the last axis; on axis 1 if the output is still a map ([batch, channel, height, width] or more)."""
+
+Layout = int | str | None
+FeatureAxis = int | Mapping[str, int] | None
+
+_LAST = (nn.Linear, nn.Embedding, nn.RNNBase, nn.MultiheadAttention, nn.RMSNorm)
+_FIRST = (conv._ConvNd, batchnorm._NormBase, nn.GroupNorm, pooling._MaxPoolNd, pooling._AvgPoolNd,
+          pooling._AdaptiveAvgPoolNd, pooling._AdaptiveMaxPoolNd)  # fmt: skip
+_ELEMENTWISE = (activation.__name__, dropout.__name__, activations.__name__)
+
+
+def feature_layouts(module: nn.Module, layers: Mapping[str, nn.Module], axis: FeatureAxis = None) -> dict[str, Layout]:
+    """Label -> where the layer's features are: an axis, one of the constants above, or None where it is not known.
+
+    Args:
+        module: holds the layers.
+        layers: label -> module.
+        axis: the user's word: one axis for all layers, or by patterns of labels.
+
+    Raises:
+        XlingValueError: an axis that is 0 or no whole number, or a pattern that no layer's label matches.
+    """
+    told = _told(layers, axis)
+    names = {id(part): name for name, part in module.named_modules()}
+    return {
+        label: told[label] if label in told else _layout_within(module, names.get(id(part), ""), part)
+        for label, part in layers.items()
+    }
+
+
+def axis_of(layout: Layout, shape: tuple[int, ...], mask: Tensor | None = None) -> int | None:
+    """Axis of the features in an output of `shape`, at least 1; None where it is not known.
+
+    Where the module does not say, a mask [batch, sequence] does if exactly one of two places fits it.
+    """
+    n = len(shape)
+    if isinstance(layout, int):
+        return layout % n if -n < layout < n and layout % n else None
+    if n == 2 or layout == FIRST:
+        return 1
+    if layout == LAST:
+        return n - 1
+    if layout == MAPS and n > 3:
+        return 1
+    if n == 3 and mask is not None and shape[1] != shape[2] and mask.shape[1] in shape[1:]:
+        return 2 if mask.shape[1] == shape[1] else 1
+    return None
+
+
+def layout_of(module: nn.Module) -> Layout:
+    """Where `module` puts its features, as far as what it is made of says.
+
+    >>> layout_of(nn.Conv1d(2, 3, 1)), layout_of(nn.Linear(2, 3)), layout_of(nn.ReLU())
+    ('first', 'last', None)
+    """
+    if isinstance(module, _FIRST):
+        return FIRST
+    if isinstance(module, _LAST) or (isinstance(module, nn.LayerNorm) and len(module.normalized_shape) == 1):
+        return LAST
+    if _is_sequence(module):
+        return _layout_after(list(module))
+    kinds = {layout_of(child) for child in module.children()} - {None}  # of a block: only if all its parts agree
+    if LAST in kinds:
+        return LAST if kinds == {LAST} else None
+    return MAPS if kinds else None  # it may have flattened and turned what its convolutions gave
+
+
+def _told(layers: Mapping[str, nn.Module], axis: FeatureAxis) -> dict[str, int]:
+    patterns = axis if isinstance(axis, Mapping) else {} if axis is None else {"*": axis}
+    told: dict[str, int] = {}
+    for pattern, value in patterns.items():
+        if isinstance(value, bool) or not isinstance(value, int) or value == 0:
+            raise XlingValueError(
+                f"expected feature_axis to be a whole number, not 0, which is the batch; got {value!r}"
+            )
+        if not (matching := fnmatch.filter(layers, pattern)):
+            raise XlingValueError(f"no layer matches feature_axis={pattern!r}{close_matches(pattern, layers)}")
+        told |= dict.fromkeys(matching, value)
+    return told
+
+
+def _layout_within(module: nn.Module, name: str, part: nn.Module) -> Layout:
+    """That of `part`; one that changes single numbers keeps what came before it in its sequence."""
+    if not _is_elementwise(part):
+        return layout_of(part)
+    parent, _, last = name.rpartition(".")
+    sequence = module.get_submodule(parent)
+    if not _is_sequence(sequence):
+        return layout_of(sequence) if parent else None
+    return _layout_after([child for child, _ in zip(sequence, _until(sequence, last), strict=False)])
+
+
+def _until(sequence: nn.Sequential, last: str) -> list[str]:
+    names = list(sequence._modules)
+    return names[: names.index(last) + 1]
+
+
+def _layout_after(parts: list[nn.Module]) -> Layout:
+    for part in reversed(parts):
+        if not _is_elementwise(part):
+            return layout_of(part)
+    return None
+
+
+def _is_sequence(module: nn.Module) -> bool:
+    return isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward
+
+
+def _is_elementwise(module: nn.Module) -> bool:
+    if isinstance(module, nn.MultiheadAttention):
+        return False
+    return isinstance(module, nn.Identity) or type(module).__module__ in _ELEMENTWISE
