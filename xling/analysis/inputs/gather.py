@@ -223,8 +223,10 @@ def _leave_out_unknown(languages: list[str], compute: Callable[..., Table], what
         return _with_sentences(languages, compute)
     except XlingValueError:
         unknown = {language: reason for language in languages if (reason := _why_unknown(language, compute))}
-        if len(unknown) in (0, len(languages)):
+        if not unknown or len(languages) == 1:
             raise
+        if len(unknown) == len(languages):
+            raise XlingValueError(f"none of the languages is known: {' '.join(_name_unknown(unknown, what))}") from None
     table, sentences = _with_sentences([language for language in languages if language not in unknown], compute)
     return table, _name_unknown(unknown, what) + sentences
 
