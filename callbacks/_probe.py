@@ -14,7 +14,7 @@ from xling.callbacks._batches import GroupChoice, group_ids, has_groups, loader_
 from xling.callbacks._masks import Masks, decoder_layers
 from xling.callbacks._rows import check_rows, row_ids
 from xling.errors import XlingValueError
-from xling.models.pooling import WORD_POOLINGS, first_piece, get_probe_pooling, words_of
+from xling.models.pooling import WORD_POOLINGS, Pooling, first_piece, get_probe_pooling, words_of
 from xling.probing.axes import FeatureAxis
 from xling.probing.pooling import layer_poolings
 from xling.probing.select import LayerChoice, select_layers
@@ -48,7 +48,8 @@ class RepresentationProbe(pl.Callback):
         pooling: ``mean`` (over the positions that the module's ``padding_mask(batch, layer)`` or the batch's
             ``attention_mask`` counts, [batch, sequence] of 0 and 1), ``cls`` or ``flatten`` make one row per example; ``word``
             (first piece) and ``word_mean`` one per word of the module's ``word_ids(batch)``, [batch, sequence] int64, -1 where
-            a token belongs to none; words of an example are then one group unless the module says otherwise.
+            a token belongs to none; words of an example are then one group unless the module says otherwise. Or a function of
+            one's own, of the layer's output and the mask.
         groups: which examples are not independent: a key of the batch, or a function of it, giving [batch] integers; None: what
             the module's ``group_ids(batch)`` says, if it has that method.
         feature_axis: which axis of a layer's output holds its features where its module does not say, e.g. -1 in [batch,
@@ -58,7 +59,7 @@ class RepresentationProbe(pl.Callback):
     def __init__(
         self,
         layers: LayerChoice = None,
-        pooling: str = "mean",
+        pooling: str | Pooling = "mean",
         groups: GroupChoice = None,
         feature_axis: FeatureAxis = None,
     ) -> None:
@@ -84,6 +85,13 @@ class RepresentationProbe(pl.Callback):
 
     def loader_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loader: str) -> None:
         """Called after the last batch of a loader."""
+
+    @property
+    def pooling_name(self) -> str:
+        """The pooling in words, for files: its name, or module and name of a function."""
+        return (
+            self.pooling if isinstance(self.pooling, str) else f"{self.pooling.__module__}:{self.pooling.__qualname__}"
+        )
 
     def knows_groups(self, pl_module: pl.LightningModule) -> bool:
         """Whether the rows come with the ids of their groups."""
@@ -135,7 +143,7 @@ class RepresentationProbe(pl.Callback):
             self._finish_loader(trainer, pl_module)
             self._loader, self._rows_seen = loader, 0
             self.loader_start(trainer, pl_module, loader)
-        self._tap.start(word_ids(pl_module, batch) if self._has_words else Masks(pl_module, batch, self._decoder))
+        self._tap.start(self._positions(pl_module, batch))
 
     def on_validation_batch_end(
         self,
@@ -183,6 +191,12 @@ class RepresentationProbe(pl.Callback):
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Take the hooks off."""
         self._release()
+
+    def _positions(self, pl_module: pl.LightningModule, batch: Any) -> Tensor | Masks | None:
+        """What the pooling reads beside the layers: words, masks, or nothing."""
+        if self._has_words:
+            return word_ids(pl_module, batch)
+        return None if self.pooling == "flatten" else Masks(pl_module, batch, self._decoder)
 
     def _check_widths(self, layers: list[Tensor]) -> None:
         """Refuse a layer that gives rows of another width than before, as flattened sequences of differing length do."""

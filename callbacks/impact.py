@@ -55,11 +55,13 @@ class ImpactMonitor(RepresentationProbe):
         base: where the base is kept; None: below the trainer's ``default_root_dir``, for this fit alone.
         groups: see :class:`RepresentationProbe`.
         feature_axis: see :class:`RepresentationProbe`.
+        chance: also record every measure of the same rows with their groups paired anew; holds one loader's rows.
 
     Attributes:
         records: one dict per validation, loader and layer: loader, label, layer (index), epoch, step, n_examples,
             n_groups (as many where nobody said any), impact, estimator (of impact: ``cka_grouped`` or ``cka_debiased``),
-            impact_debiased (over single rows), impact_biased, further measures by name, reason (why NaN, else empty).
+            impact_debiased (over single rows), impact_biased, further measures by name, chance_<measure> where
+            asked for, reason (why NaN, else empty).
 
     Raises:
         XlingValueError: an unknown measure.
@@ -76,13 +78,14 @@ class ImpactMonitor(RepresentationProbe):
         base: BaseStore | None = None,
         groups: GroupChoice = None,
         feature_axis: FeatureAxis = None,
+        chance: bool = False,
     ) -> None:
         super().__init__(layers, pooling, groups, feature_axis)
         self.measures = {name: get_measure(name) for name in dict.fromkeys([*ALWAYS, *similarity])}
         for name in uncertainty:
             get_uncertainty(name)
         self.uncertainty = tuple(uncertainty)
-        self.base = base
+        self.base, self.chance = base, chance
         self.records: list[dict[str, Any]] = []
         self._own_base_is_valid = self._is_resumed = self._captures_outside = False
         self._weights: str | None = None
@@ -110,7 +113,9 @@ class ImpactMonitor(RepresentationProbe):
             if self.knows_groups(pl_module):
                 measures, groups = {GROUPED: get_measure(GROUPED)} | measures, self._before.group_ids
             base = list(self._before.layers.values())
-            self._comparison = Comparison(base, measures, uncertainty=self.uncertainty, groups=groups)
+            self._comparison = Comparison(
+                base, measures, uncertainty=self.uncertainty, groups=groups, chance=self.chance
+            )
         elif not is_fit(trainer) and not self._captures_outside:
             rank_zero_warn(f"ImpactMonitor measures nothing of {loader!r}: no fit has captured its base")
         elif trainer.global_step == 0:
@@ -194,7 +199,7 @@ class ImpactMonitor(RepresentationProbe):
 
     def _facts(self) -> dict[str, str]:
         """How the base is made, and of which weights where that is known."""
-        facts = {"pooling": self.pooling, "weights": self._weights, "feature_axis": self.feature_axis}
+        facts = {"pooling": self.pooling_name, "weights": self._weights, "feature_axis": self.feature_axis}
         return {name: str(value) for name, value in facts.items() if value is not None}
 
     def _weights_before(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> str | None:

@@ -59,7 +59,7 @@ class RepresentationWriter(RepresentationProbe):
         """Write the file (process 0)."""
         if self._rows is None:
             return
-        facts = {"loader": loader, "pooling": self.pooling}
+        facts = {"loader": loader, "pooling": self.pooling_name}
         if is_fit(trainer):
             facts |= {"step": str(trainer.global_step), "epoch": str(trainer.current_epoch)}
         facts |= (

@@ -35,7 +35,7 @@ def test_sums_and_held_rows_give_the_same(n):
     beside_rsa, _, _ = compare(rows, ("cka_debiased", "svcca", "rsa"), n)
     for one, other in zip(alone, beside_rsa, strict=True):
         assert other.pop("rsa") <= 1
-        assert one == pytest.approx(other, abs=1e-6)
+        assert one == pytest.approx(other, abs=1e-6, nan_ok=True)  # svcca of 17 rows
 
 
 def test_memory_does_not_grow_with_the_examples():

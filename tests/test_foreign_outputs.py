@@ -238,6 +238,12 @@ def test_an_inverted_mask_is_found_even_where_no_sentence_is_full(tmp_path):
         fit_by_default(Padded(lambda mask: 1 - mask), tmp_path, [ImpactMonitor()])
 
 
+def test_a_mask_that_is_not_needed_is_not_looked_at(tmp_path):
+    monitor = ImpactMonitor(pooling="flatten")
+    fit_by_default(Masked(lambda mask: mask * -1.0), tmp_path, [monitor])
+    assert monitor.records[-1]["impact"] > 0
+
+
 @pytest.mark.parametrize("kind", [torch.bool, torch.int64, torch.float32])
 def test_masks_of_0_and_1_of_any_type_will_do(kind, tmp_path):
     monitors = [ImpactMonitor(), ImpactMonitor()]
@@ -351,6 +357,38 @@ def test_the_mean_itself_refuses_other_shapes_and_masks():
         masked_mean(torch.zeros(2, 3, 4, 5, 6))
     with pytest.raises(XlingValueError, match=r"the mask is \[2, 4\] and the hidden states are \[2, 3, 5\]"):
         masked_mean(torch.zeros(2, 3, 5), torch.ones(2, 4))
+
+
+def largest(hidden_states, mask):
+    """A pooling of somebody's own."""
+    return hidden_states.masked_fill(mask[..., None] == 0, -torch.inf).amax(dim=1)
+
+
+@pytest.mark.parametrize("pooling", [largest, "test_foreign_outputs:largest"])
+def test_a_pooling_of_ones_own_gets_the_layer_and_its_mask(pooling, tmp_path):
+    module = Masked()
+    writer = RepresentationWriter(tmp_path / "rows", pooling=pooling, dtype="float32")
+    fit_by_default(module, tmp_path, [writer, monitor := ImpactMonitor(pooling=pooling)])
+    found = load_representations(tmp_path / "rows" / "step_000010" / "0.safetensors")
+    assert found.facts["pooling"] == "test_foreign_outputs:largest"
+    assert monitor.records[-1]["impact"] > 0
+    module.eval()
+    batch = next(iter(DataLoader(module.data(26), 26)))
+    with torch.no_grad():
+        hidden = module.encoder(batch["input_ids"], attention_mask=batch["right"])[0]
+    torch.testing.assert_close(found.layers["layer_02"], largest(hidden, batch["right"]), atol=1e-5, rtol=1e-5)
+
+
+def test_a_pooling_of_ones_own_must_give_rows(tmp_path):
+    for give, message in (
+        (lambda h, mask: h, r"got torch.float32 \[8, 7, 16\]"),
+        (lambda h, mask: None, "got NoneType"),
+    ):
+        with pytest.raises(XlingValueError, match=rf"to give one vector per row, \[rows, features\], {message}"):
+            fit_by_default(Masked(), tmp_path, [ImpactMonitor(pooling=give)])
+    maps = Any(nn.Conv2d(3, 4, 3), (3, 9, 9))
+    rows = stored(maps, tmp_path / "maps", pooling=lambda h, mask: h.amax(dim=(2, 3)))
+    torch.testing.assert_close(rows, outputs(maps).amax(dim=(2, 3)))
 
 
 @dataclass

@@ -21,7 +21,7 @@ from xling.report.sections.measured import describe_transfer
 from xling.tasks.sentence_module import LabelScores
 from xling.train import train
 
-FAST = Settings("default", None, None, None, Resampling(20, 20, 0))
+FAST = Settings("default", resampling=Resampling(20, 20, 0))
 DISTANCES = functools.partial(compute_distances, KINDS)
 
 

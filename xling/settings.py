@@ -128,6 +128,7 @@ class ProbeSettings:
     autocast: bool = False
     write_representations: bool = False
     predictions: bool | Literal["labels"] = False
+    chance: bool = False
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from xling.machine.distributed import gather_objects, is_distributed
 from xling.probing.open_groups import OpenGroups
 from xling.probing.stack_sums import StackSums
 from xling.probing.uncertainty import evaluate_uncertainty
-from xling.similarity import Result, merged, merged_groups
+from xling.similarity import Result, chance_levels, merged, merged_groups
 from xling.similarity.registry import Measure, similarities_of_rows
 
 
@@ -33,6 +33,7 @@ class Comparison:
         uncertainty: names in :data:`xling.probing.uncertainty.UNCERTAINTY`; they need the rows.
         groups: id of the base's rows, [n] int64, where it is known beforehand; rows that share one are not independent.
         is_distributed: processes hold different rows, to be put together (where there are several processes).
+        chance: also give every measure of the rows once their groups are paired anew; needs the rows.
 
     Attributes:
         n_unmatched: rows that the caller could not pair; after :meth:`compute`, those of all processes.
@@ -46,11 +47,13 @@ class Comparison:
         uncertainty: Sequence[str] = (),
         groups: Tensor | None = None,
         is_distributed: bool = True,
+        chance: bool = False,
     ) -> None:
         self._base, self._is_distributed = base, is_distributed
         self._measures, self._uncertainty = list(measures.values()), list(uncertainty)
         self._knows_groups = any(measure.knows_groups for measure in self._measures)
-        needs_rows = bool(uncertainty) or any(measure.needs_rows for measure in self._measures)
+        self._has_chance = chance
+        needs_rows = bool(uncertainty) or chance or any(measure.needs_rows for measure in self._measures)
         needs_rows |= self._knows_groups and groups is None
         self.n_unmatched = 0
         all_rows = torch.arange(len(base[0]))
@@ -107,8 +110,8 @@ class Comparison:
                 sums.add_groups(rows, stack)
 
     def compute(self) -> list[dict[str, Any]]:
-        """Per layer, over the rows of all processes: every measure by name, n_examples, n_groups where a measure knows them, and
-        reason (why NaN, else empty)."""
+        """Per layer, over the rows of all processes: every measure by name, n_examples, n_groups where a measure knows them,
+        chance_<measure> where asked for, and reason (why NaN, else empty)."""
         rest = None if self._open is None else self._open.rest()
         sums = [(each.moments, each.grouped) for each in self._sums]
         state = (self._seen, self._groups, self._held, sums, rest, self.n_unmatched)
@@ -142,6 +145,14 @@ class Comparison:
             for name, found in similarities_of_rows(self._measures, before, now, groups).items():
                 _enter(results, [index], name, found)
             results[index] |= evaluate_uncertainty(self._uncertainty, before, now, groups)
+            if self._has_chance:
+                results[index] |= self._chance(before, now, groups)
+
+    def _chance(self, before: Tensor, now: Tensor, groups: Tensor) -> dict[str, float]:
+        if len(groups.unique()) < 2:
+            return {}
+        levels = chance_levels(self._measures, before, now, groups)
+        return {f"chance_{name}": float(found.value) for name, found in levels.items()}
 
     def _enter_summed(self, results: list[dict[str, Any]], seen: Tensor, sums: list, rests: list) -> None:
         for number, own in enumerate(self._sums):

@@ -5,22 +5,26 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 
 from xling.errors import XlingValueError
-from xling.models.pooling import WORD_POOLINGS, flatten, get_probe_pooling, masked_mean
+from xling.models.pooling import POOLINGS, WORD_POOLINGS, Pooling, first_token, flatten, get_probe_pooling, masked_mean
 from xling.probing.axes import FeatureAxis, Layout, axis_of, feature_layouts
 from xling.probing.select import LayerChoice, is_by_name
+
+OWN = (*POOLINGS.own.values(), *WORD_POOLINGS.own.values())
 
 
 class LayerPooling:
     """Pools one layer.
 
     Args:
-        name: in :data:`xling.models.pooling.POOLINGS` or ``WORD_POOLINGS``.
+        name: in :data:`xling.models.pooling.POOLINGS` or ``WORD_POOLINGS``, or a function of one's own. That gets an output of
+            three axes as [batch, sequence, features] with its mask, any other as it is.
         layout: where the layer's features are, see :mod:`xling.probing.axes`.
     """
 
-    def __init__(self, name: str, layout: Layout) -> None:
+    def __init__(self, name: str | Pooling, layout: Layout) -> None:
         self.name, self.layout = name, layout
         self._pool = get_probe_pooling(name)
+        self._is_own = any(self._pool is own for own in OWN)
 
     def __call__(self, hidden_states: Tensor, mask: Tensor | None) -> Tensor:
         """Rows [batch, features] (or [n_words, features]) of [batch, ...].
@@ -31,25 +35,35 @@ class LayerPooling:
 
         Raises:
             XlingValueError: fewer than two axes, features on an unknown axis, positions that do not lie on one axis where one
-                is needed, or a mask of another size.
+                is needed, or a mask of another size; or a function that gives no rows.
         """
         shape = list(hidden_states.shape)
         if len(shape) < 2:
             raise XlingValueError(f"expected an output [batch, ...] with features, got {shape}; choose another layer")
         if self._pool is flatten:
             return flatten(hidden_states)
+        if not self._is_own and len(shape) != 3:
+            return self._checked_rows(self._pool(hidden_states, None))
         axis = self._axis(hidden_states, mask)
-        if self.name == "mean" and (mask is None or len(shape) != 3):
+        if self._pool is masked_mean and (mask is None or len(shape) != 3):
             positions = [other for other in range(1, len(shape)) if other != axis]
             return hidden_states.mean(dim=positions) if positions else hidden_states
-        if len(shape) == 2 and self.name == "cls":
+        if len(shape) == 2 and self._pool is first_token:
             return hidden_states
         if len(shape) != 3:
             raise XlingValueError(f"pooling={self.name} needs one axis of positions, got {shape}; use pooling=mean")
         by_position = hidden_states.movedim(axis, -1)
         if mask is not None:
             self._check_mask(mask, by_position.shape, shape)
-        return masked_mean(by_position, mask) if self.name == "mean" else self._pool(by_position, mask)
+        return self._checked_rows(self._pool(by_position, mask))
+
+    def _checked_rows(self, rows: Tensor) -> Tensor:
+        if not isinstance(rows, Tensor) or rows.dim() != 2 or not rows.is_floating_point():
+            found = f"{rows.dtype} {list(rows.shape)}" if isinstance(rows, Tensor) else type(rows).__name__
+            raise XlingValueError(
+                f"expected pooling={self.name} to give one vector per row, [rows, features], got {found}"
+            )
+        return rows
 
     def _check_mask(self, mask: Tensor, by_position: tuple[int, ...], shape: list[int]) -> None:
         if mask.shape != by_position[:2]:
@@ -65,7 +79,7 @@ class LayerPooling:
                 f"{what} is {list(mask.shape)} and the output {shape}, of which {by_position[2]} are features: they differ in "
                 f"size; {remedy}"
             )
-        if self.name == "cls" and not bool(mask[:, 0].all()):
+        if self._pool is first_token and not bool(mask[:, 0].all()):
             raise XlingValueError("its first position is padding in some rows; use pooling=mean, or pad on the right")
 
     def _axis(self, hidden_states: Tensor, mask: Tensor | None) -> int:
@@ -81,7 +95,7 @@ class LayerPooling:
 
 
 def layer_poolings(
-    name: str, module: nn.Module, modules: Mapping[str, nn.Module], layers: LayerChoice, axis: FeatureAxis
+    name: str | Pooling, module: nn.Module, modules: Mapping[str, nn.Module], layers: LayerChoice, axis: FeatureAxis
 ) -> dict[str, LayerPooling]:
     """Label -> pooling of each layer; an encoder's layers are [batch, sequence, hidden], others tell by what they are made of."""
     layouts = feature_layouts(module, modules, axis if is_by_name(layers) or axis is not None else -1)

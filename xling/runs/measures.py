@@ -30,7 +30,8 @@ def to_long(wide: pd.DataFrame, similarities: tuple[str, ...] = SIMILARITIES) ->
 
     Returns:
         Columns of :data:`xling.runs.tables.IMPACT`, then the others; rows in the order of `wide`, the main measure of each first.
-        ``impact`` is 1 - similarity. Columns on the uncertainty of impact belong to the main measure and are NaN for others.
+        ``impact`` is 1 - similarity, ``chance`` the similarity once groups are paired anew. Columns on the uncertainty of impact
+        belong to the main measure and are NaN for others.
     """
     if wide.empty:
         return wide.reindex(columns=[*IMPACT])
@@ -42,9 +43,19 @@ def to_long(wide: pd.DataFrame, similarities: tuple[str, ...] = SIMILARITIES) ->
         name: 1.0 - wide[name] for name in present
     }
     shared = [name for name in main.columns if name in IMPACT and name not in ("impact", "measure")]
+    levels = {name: f"chance_{name}" for name in (*PREFERRED, *others) if f"chance_{name}" in wide}
+    main = main.drop(columns=[*levels.values()])
+    if levels:
+        main = main.assign(
+            chance=[
+                row.get(f"chance_{row['estimator']}") for row in wide.assign(estimator=estimator).to_dict("records")
+            ]
+        )
     rows = [main]
     for name, impact in others.items():
         own = wide.loc[estimator != name, shared].assign(measure=name, impact=impact)
+        if name in levels:
+            own = own.assign(chance=wide[levels[name]])
         rows.append(own.assign(reason=own["reason"].where(own["impact"].isna(), "")))
     long = pd.concat(rows).sort_index(kind="stable").reset_index(drop=True)
     return long[[*IMPACT, *(name for name in long.columns if name not in IMPACT)]]

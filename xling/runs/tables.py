@@ -45,7 +45,8 @@ IMPACT = KEYS | {
 }
 """One row per layer and measure. Further columns follow on the rows of the main measure, the first of each layer: with
 probe.uncertainty impact_se, impact_low, impact_high (95 % jackknife interval over groups), null_cka_mean, null_cka_q95,
-null_p_value, influence_group, influence. Version 0.1.0 wrote measures side by side; :func:`xling.runs.study.load_study` reads
+null_p_value, influence_group, influence; with probe.chance, on every row, chance: the similarity of the same rows with their
+groups paired anew. Version 0.1.0 wrote measures side by side; :func:`xling.runs.study.load_study` reads
 both."""
 
 ALIGNMENT = KEYS | {

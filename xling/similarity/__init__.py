@@ -3,6 +3,7 @@
 Pure functions of tensors; the torchmetrics classes over them are in :mod:`xling.metrics`.
 """
 
+from xling.similarity.chance import above_chance, chance_levels
 from xling.similarity.cka import cka_of_moments, linear_cka
 from xling.similarity.grouped_moments import GroupedMarginal, GroupedMoments, merged_groups
 from xling.similarity.marginal import Marginal
@@ -27,6 +28,8 @@ __all__ = [
     "Result",
     "ShuffledNull",
     "UndefinedSimilarityError",
+    "above_chance",
+    "chance_levels",
     "check_same_examples",
     "cka_matrix",
     "cka_of_moments",

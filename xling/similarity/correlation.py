@@ -32,7 +32,7 @@ def mean_cca(layer: Centred) -> Tensor:
     """Mean canonical correlation over min(rank x, rank y) directions (Kornblith 2019, eq. 6).
 
     Raises:
-        UndefinedSimilarityError: no more examples than dimensions, where any two representations correlate fully.
+        UndefinedSimilarityError: no more examples than dimensions of both sides together, where correlations of 1 are forced.
     """
     return torch.linalg.svdvals(_canonical(layer, *_whitenings(layer))).mean()
 
@@ -44,7 +44,7 @@ def pwcca(layer: Centred) -> Tensor:
     measure is not symmetric.
 
     Raises:
-        UndefinedSimilarityError: no more examples than dimensions.
+        UndefinedSimilarityError: no more examples than dimensions of both sides together.
     """
     white_x, white_y = _whitenings(layer)
     _, rho, directions = torch.linalg.svd(_canonical(layer, white_x, white_y), full_matrices=False)
@@ -56,7 +56,7 @@ def svcca(layer: Centred) -> Tensor:
     """Mean canonical correlation of the principal components that keep 99 % of each side's variance (Raghu 2017).
 
     Raises:
-        UndefinedSimilarityError: no more examples than components kept.
+        UndefinedSimilarityError: no more examples than components kept of both sides together.
     """
     white_x, white_y = _principal(layer.x, "x"), _principal(layer.y, "y")
     return torch.linalg.svdvals(_canonical(layer, white_x, white_y)).mean()
@@ -72,7 +72,15 @@ def procrustes(layer: Centred) -> Tensor:
 
 
 def _canonical(layer: Centred, white_x: Tensor, white_y: Tensor) -> Tensor:
-    """Cross-correlation of whitened sides, ``[k_y, k_x]``; its singular values are the canonical correlations."""
+    """Cross-correlation of whitened sides, ``[k_y, k_x]``; its singular values are the canonical correlations.
+
+    Spaces of k_x and k_y dimensions among the n - 1 that centred rows span meet in k_x + k_y - (n - 1) dimensions at least.
+    """
+    n, k_x, k_y = layer.x.n, white_x.shape[1], white_y.shape[1]
+    if k_x + k_y > n - 1:
+        raise UndefinedSimilarityError(
+            f"{n} examples for {k_x} + {k_y} dimensions: {k_x + k_y - (n - 1)} canonical correlations are 1 for any data"
+        )
     return white_y.mT @ layer.yx @ white_x
 
 

@@ -186,7 +186,7 @@ def build_monitor(settings: RunSettings, datamodule: TransferDataModule, model_h
     """The impact monitor with the base store that all runs share."""
     probe, layers = settings.probe, settings.representation_layers
     base = shared_store(settings, model_hash, datamodule.probe_fingerprints)
-    return ImpactMonitor(layers, probe.pooling, probe.similarity, probe.uncertainty, base)
+    return ImpactMonitor(layers, probe.pooling, probe.similarity, probe.uncertainty, base, chance=probe.chance)
 
 
 def why_not_aligned(settings: RunSettings, datamodule: TransferDataModule) -> str:

@@ -1,0 +1,78 @@
+"""What a measure gives for rows that have nothing to do with each other: the same rows, their groups paired anew."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+from xling.errors import XlingValueError
+from xling.similarity.grouping import Grouping
+from xling.similarity.registry import Measure, similarities_of_rows
+from xling.similarity.result import Result
+
+
+def re_paired(groups: Tensor, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Pair every group's rows with those of another group, of its own size or of the next one that occurs.
+
+    Of two groups of different size the first rows of the larger one are taken, as many as the smaller one has.
+
+    Args:
+        groups: ids ``[n]``, integers.
+        seed: of a generator of its own, which draws a pairing that leaves no group with itself.
+
+    Returns:
+        Rows for x and rows for y, both ``[m]`` int64; m = n where all groups are of one size.
+
+    Raises:
+        XlingValueError: one group alone.
+    """
+    grouping = Grouping.of(groups.cpu())
+    if grouping.n < 2:
+        raise XlingValueError("one group cannot be paired with another one; chance levels need at least 2 groups")
+    generator = torch.Generator().manual_seed(seed)
+    drawn = torch.randperm(grouping.n, generator=generator)
+    order = drawn[grouping.sizes[drawn].argsort(stable=True)]
+    rows = grouping.which.argsort(stable=True).split(grouping.sizes.tolist())
+    pairs = [(rows[a], rows[b]) for a, b in zip(order.tolist(), order.roll(-1).tolist(), strict=True)]
+    sizes = [min(len(one), len(other)) for one, other in pairs]
+    of_x, of_y = (torch.cat([pair[side][:m] for pair, m in zip(pairs, sizes, strict=True)]) for side in range(2))
+    by_x = of_x.argsort()
+    return of_x[by_x].to(groups.device), of_y[by_x].to(groups.device)
+
+
+def chance_levels(
+    measures: Iterable[Measure], x: Tensor, y: Tensor, groups: Tensor | None = None, *, seed: int = 0
+) -> dict[str, Result]:
+    """Every measure of one layer's rows ``[n, d]`` once their groups are paired anew: its level without any correspondence.
+
+    One pairing is drawn; its spread is that of a single draw. CKA debiased over groups is 0 on average; other measures are not.
+
+    Args:
+        measures: which.
+        x: base rows.
+        y: other rows.
+        groups: ids ``[n]``; None: each row is one by itself.
+        seed: of the pairing.
+
+    Returns:
+        Name -> ``[1]``, NaN with its reason.
+    """
+    groups = torch.arange(len(x)) if groups is None else groups
+    of_x, of_y = (rows.to(x.device) for rows in re_paired(groups, seed))
+    return similarities_of_rows(measures, x[of_x], y[of_y], groups.to(x.device)[of_x])
+
+
+def above_chance(value: float, chance: float) -> float:
+    """``(value - chance) / (1 - chance)``: 0 at the level of unrelated rows, 1 for identical ones.
+
+    Raises:
+        XlingValueError: a chance level of 1 or more, above which there is nothing.
+
+    >>> round(above_chance(0.91, 0.1), 6)
+    0.9
+    """
+    if chance >= 1:
+        raise XlingValueError(
+            f"expected a chance level below 1, got {chance:g}: the measure cannot tell these rows apart"
+        )
+    return (value - chance) / (1 - chance)
