@@ -72,7 +72,7 @@ def test_errors_are_one_sentence_and_status_1(arguments, message, tmp_path, monk
 def test_an_unknown_key_names_the_nearest(monkeypatch, capsys):
     with pytest.raises(SystemExit):
         run(monkeypatch, "permutatons=10")
-    assert "did you mean 'permutations'?" in capsys.readouterr().err
+    assert "did you mean 'permutations'" in capsys.readouterr().err
 
 
 def test_neither_runs_nor_csv_is_refused_from_python_too(tmp_path):
@@ -203,3 +203,68 @@ def test_a_source_without_data_is_named_as_the_cause_and_no_other_language(tmp_p
     )
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     assert "The phonological distance is missing for 6 of 6 pairs (no data for hr)." in page
+
+
+SIX = ("de", "en", "fr", "ru", "sw", "tr")
+
+
+def write_matrix(tmp_path, rows):
+    path = tmp_path / "matrix.csv"
+    path.write_text("\n".join(["source,target,accuracy", *rows]), encoding="utf-8")
+    return path
+
+
+def random_matrix(sources=SIX, targets=SIX):
+    rng = np.random.default_rng(0)
+    return [f"{s},{t},{rng.uniform(0.5, 0.8):.3f}" for s in sources for t in targets]
+
+
+@pytest.mark.parametrize(
+    ("rows", "sentence", "n_tested"),
+    [
+        (random_matrix()[:3] + random_matrix()[5:], "2 cells of source and target not measured: de→ru, de→sw", 6),
+        (random_matrix(("en",)), "the design leaves nothing after source and target effects are removed", 6),
+        (random_matrix(SIX, ("en",)), "the design leaves nothing after source and target effects are removed", 6),
+        ([f"{s},{t},0.5" for s in SIX for t in SIX], "the outcome is constant over these pairs", 0),
+        (random_matrix(SIX[:3], SIX[:3]), "fewer than 20 arrangements of the languages", 0),
+        (random_matrix(SIX[:2], SIX[:2]), "2 pairs have both values, at least 3 are needed", 0),
+        (random_matrix(SIX[:2], SIX[2:]), "all 48 arrangements of the languages are enumerated", 6),
+    ],
+    ids=["gaps", "one source", "one target", "constant", "three languages", "two languages", "no language is both"],
+)
+def test_a_poor_matrix_gives_a_sentence_and_what_remains(rows, sentence, n_tested, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    arguments = [
+        f"transfer_csv={write_matrix(tmp_path, rows)}",
+        f"output_dir={out}",
+        "distances=individual",
+        "controls=[]",
+    ]
+    run(monkeypatch, *arguments, *FAST)
+    assert sentence in (out / "report.html").read_text(encoding="utf-8")
+    tests = pd.read_csv(out / "tables" / "correlations.csv")
+    assert tests["p_max_t"].notna().sum() == n_tested
+    assert tests.loc[tests["p_max_t"].isna(), "reason"].ne("").all()
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (random_matrix() + random_matrix()[1:2], "repeats 1 rows, the first is study=external, source_language=de"),
+        ([f"qq{s},qq{t},0.5" for s in "ab" for t in "ab"], "none of the languages is known: No distances for qqa, qqb"),
+        ([f"{s},{s},0.5" for s in SIX], "nothing to analyse"),
+        ([f"{s},{t}," for s in SIX for t in SIX], "nothing to analyse"),
+    ],
+    ids=["duplicates", "unknown codes", "diagonal", "no score"],
+)
+def test_a_useless_matrix_is_refused_in_one_sentence(rows, message, tmp_path, monkeypatch, capsys):
+    arguments = [
+        f"transfer_csv={write_matrix(tmp_path, rows)}",
+        f"output_dir={tmp_path / 'out'}",
+        "distances=individual",
+    ]
+    with pytest.raises(SystemExit, match="1"):
+        run(monkeypatch, *arguments, *FAST)
+    err = capsys.readouterr().err
+    assert message in err
+    assert "Traceback" not in err

@@ -289,7 +289,7 @@ def test_studies_are_never_pooled_and_told_apart_by_folder(folders):
     assert sentences == ["Skipped two/z/en: no manifest."]
 
 
-def write_nothing_but_the_page(analysis, output_dir):
+def write_nothing_but_the_page(analysis, output_dir, further_sections=()):
     (output_dir / "report.html").touch()
 
 

@@ -1,12 +1,10 @@
 import itertools
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
 
-from xling.analysis.inputs.gather import _read_predictions
 from xling.analysis.questions.freezing import (
     BASELINE,
     COMPARISON,
@@ -299,7 +297,7 @@ def make_predictions(rng, n_groups=60, shared=0.0, strategies=("none", "bottom_3
                         "seed": seed,
                         "target_language": target,
                         "example_id": np.arange(n_groups * per_group),
-                        "group": np.repeat(np.arange(n_groups), per_group),
+                        "group_id": np.repeat(np.arange(n_groups), per_group),
                         "gold": 1,
                         "predicted": right.astype(int).ravel(),
                     }
@@ -308,19 +306,13 @@ def make_predictions(rng, n_groups=60, shared=0.0, strategies=("none", "bottom_3
     return pd.concat(rows, ignore_index=True)
 
 
-def test_predictions_are_read_from_the_runs_that_stored_them(tmp_path):
-    predictions = make_predictions(np.random.default_rng(0), n_groups=4)
-    keys = ["study", "strategy", "source_language", "seed"]
-    runs = predictions[keys].drop_duplicates().reset_index(drop=True)
-    runs["path"] = [str(tmp_path / str(i)) for i in runs.index]
-    assert _read_predictions(runs) is None
-    for row in runs.iloc[:2].to_dict("records"):
-        own = predictions.merge(pd.DataFrame([row]).drop(columns="path"), on=keys).drop(columns=keys)
-        Path(row["path"]).mkdir()
-        own.to_parquet(Path(row["path"]) / "predictions.parquet")
-    found = _read_predictions(runs)
-    expected = predictions.merge(runs.iloc[:2].drop(columns="path"), on=keys)
-    pd.testing.assert_frame_equal(found[predictions.columns], expected[predictions.columns])
+def test_predictions_whose_categories_differ_between_runs_are_compared_by_value():
+    predictions = make_predictions(np.random.default_rng(0), n_groups=5)
+    own = [rows.astype({"gold": "category", "predicted": "category"}) for _, rows in predictions.groupby("strategy")]
+    categories = pd.concat(own).astype({"source_language": "category", "target_language": "category"})
+    expected = contributions(predictions, "bottom_3", "none")["mean_target_score"]
+    found = contributions(categories, "bottom_3", "none")["mean_target_score"]
+    np.testing.assert_allclose(found, expected)
 
 
 def scores_of(predictions: pd.DataFrame) -> pd.DataFrame:
@@ -334,7 +326,7 @@ def scores_of(predictions: pd.DataFrame) -> pd.DataFrame:
 def test_contributions_of_groups_add_up_to_the_difference(metric):
     predictions = make_predictions(np.random.default_rng(0))
     table = compare_strategies(scores_of(predictions)).set_index("metric")
-    parts = contributions(predictions, "bottom_3", "none", metric)
+    parts = contributions(predictions, "bottom_3", "none")[metric]
     assert parts.shape == (6, 60)
     assert parts.sum(axis=1).mean() == pytest.approx(table.loc[metric, "change"])
 
@@ -355,7 +347,7 @@ def test_equally_good_models_are_seldom_called_different_on_shared_examples():
     rng, n_studies, called, called_without = np.random.default_rng(1), 60, 0, 0
     for _ in range(n_studies):
         predictions = make_predictions(rng, 40, shared=0.5, sources=("en", "ru", "sw"), per_group=1)
-        parts = contributions(predictions, "bottom_3", "none", "mean_target_score")
+        parts = contributions(predictions, "bottom_3", "none")["mean_target_score"]
         for interval, is_given in ((t_interval(parts), True), (t_interval(parts.sum(axis=1)), False)):
             different = interval.low > 0 or interval.high < 0
             called += different and is_given

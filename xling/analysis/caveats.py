@@ -115,7 +115,7 @@ def describe_tests(correlations: pd.DataFrame) -> list[str]:
                 sentences.append(f"{_words(analysis)}: no permutation p-value in {len(affected)} rows: {reason}.")
         if (rows["main"] == RAW).all():
             sentences.append(
-                f"{_words(analysis)}: one source or target leaves nothing after source and target effects are removed, so the "
+                f"{_words(analysis)}: the design leaves nothing after source and target effects are removed, so the "
                 "raw correlation stands in; it cannot tell near targets from easy ones."
             )
         sentences += _describe_permutations(_words(analysis), rows[rows["p_qap_pearson"].notna()])

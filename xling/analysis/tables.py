@@ -1,14 +1,10 @@
 """The tables of default mode: associations over S != T with permutation inference, and what builds on them."""
 
 import logging
-import sys
-from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
-from rich.console import Console
-from rich.progress import track
 
 from xling.analysis.inference.arrays import (
     PairArrays,
@@ -40,6 +36,7 @@ from xling.analysis.schema import (
     TRANSFER_VS_DISTANCE,
     VARIANCE_SHARES,
 )
+from xling.machine.progress import track
 
 log = logging.getLogger(__name__)
 
@@ -142,7 +139,7 @@ def _fit_models(analyses: dict[str, PairArrays]) -> pd.DataFrame:
         if outcome not in OUTCOMES[1:]
     ]
     rows = []
-    for name, arrays, k, m in _track(jobs, "Random effects"):
+    for name, arrays, k, m in track(jobs, "Random effects"):
         (predictor, of_predictor), (_, of_outcome) = arrays.predictor_labels[k], arrays.outcome_labels[m]
         labels = {"analysis": name, "predictor": predictor, "layer_label": of_predictor or of_outcome}
         rows.append(labels | fit_mixed_model(arrays.cell_predictors[k], arrays.outcomes[m], *arrays.cells))
@@ -181,11 +178,6 @@ def _share_variance(main: pd.DataFrame) -> pd.DataFrame:
             rows.append(key | dict(zip(("source", "target", "rest"), shares, strict=True)))
     table = pd.DataFrame(rows, columns=[name for name in VARIANCE_SHARES if name != "layer"])
     return table.assign(layer=_layer(table))[list(VARIANCE_SHARES)]
-
-
-def _track(jobs: Iterable, what: str) -> Iterable:
-    """Show a bar and the time left where somebody watches."""
-    return track(jobs, what, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())
 
 
 def _layer(table: pd.DataFrame) -> pd.Series:

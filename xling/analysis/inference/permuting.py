@@ -22,6 +22,7 @@ from xling.analysis.inference.permutations import (
 from xling.analysis.inference.power import SimulatedStudies
 from xling.analysis.inference.qap import benjamini_hochberg, max_t_p, permutation_p
 from xling.analysis.inputs.measurements import Resampling
+from xling.machine.progress import track
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def permute_associations(
     permutations = draw_permutations(permuted.roles, resampling.permutations, resampling.seed)
     observed = {name: np.full(shape, np.nan) for name in MAIN}
     null = {name: np.full((len(permutations), *shape), np.nan) for name in MAIN}
-    for k, matrix in enumerate(permuted.predictors):
+    for k, matrix in track(list(enumerate(permuted.predictors)), "Permutations"):
         own = keep_in_place(permutations, ~has_data(matrix))
         result["n_permuted"][k] = _count_exchanged(own.groups)
         if count_arrangements(own.groups) < MIN_ARRANGEMENTS:

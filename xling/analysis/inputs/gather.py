@@ -7,8 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-import pandas as pd
-
 from xling.analysis.inputs.external import read_transfer
 from xling.analysis.inputs.measurements import Measurements
 from xling.analysis.inputs.pairs import LANGUAGE_PAIR
@@ -20,8 +18,6 @@ from xling.runs.study import load_study
 
 Table = TypeVar("Table")
 
-PREDICTIONS_FILE = "predictions.parquet"
-
 
 def gather_study(directory: Path | str) -> Measurements:
     """Read all complete runs below a folder, as yet without distances.
@@ -32,19 +28,9 @@ def gather_study(directory: Path | str) -> Measurements:
     study = load_study(directory)
     alignment = None if study.alignment.empty else study.alignment
     skipped = tuple(study.skipped)
-    own = {"alignment": alignment, "runs": study.runs, "predictions": _read_predictions(study.runs)}
+    predictions = None if study.predictions.empty else study.predictions
+    own = {"alignment": alignment, "runs": study.runs, "predictions": predictions}
     return Measurements(study.transfer, None, study.impact, skipped=skipped, **own)
-
-
-def _read_predictions(runs: pd.DataFrame) -> pd.DataFrame | None:
-    """Read what the runs predicted, with study, strategy, source_language and seed; None where none stored it."""
-    keys = [name for name in ("study", "strategy", "source_language", "seed") if name in runs]
-    found = []
-    for run in runs.to_dict("records"):
-        file = Path(run.get("path", "")) / PREDICTIONS_FILE
-        if len(keys) == 4 and file.is_file():
-            found.append(pd.read_parquet(file).assign(**{name: run[name] for name in keys}))
-    return pd.concat(found, ignore_index=True) if found else None
 
 
 def gather_studies(directories: Sequence[Path | str]) -> tuple[dict[str, Measurements], list[str]]:
@@ -223,8 +209,10 @@ def _leave_out_unknown(languages: list[str], compute: Callable[..., Table], what
         return _with_sentences(languages, compute)
     except XlingValueError:
         unknown = {language: reason for language in languages if (reason := _why_unknown(language, compute))}
-        if len(unknown) in (0, len(languages)):
+        if not unknown or len(languages) == 1:
             raise
+        if len(unknown) == len(languages):
+            raise XlingValueError(f"none of the languages is known: {' '.join(_name_unknown(unknown, what))}") from None
     table, sentences = _with_sentences([language for language in languages if language not in unknown], compute)
     return table, _name_unknown(unknown, what) + sentences
 

@@ -56,7 +56,7 @@ class Measurements:
         impact: columns of :data:`xling.runs.tables.IMPACT`, every measure; or None.
         controls: source_language, target_language and a numeric column per control, or None.
         alignment: columns of :data:`xling.runs.tables.ALIGNMENT`, or None.
-        predictions: of all runs that stored them, see :mod:`xling.analysis.questions.item_variance`, or None.
+        predictions: of all runs that stored them, columns of :data:`xling.runs.tables.PREDICTIONS`, or None.
         runs: one row per run, for training times and recipes, or None.
         strata: language -> its stratum, e.g. its family: languages of different strata never change places in the tests of
             associations; a language that is not there is a stratum by itself. None = one stratum.

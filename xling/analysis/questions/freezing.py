@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from xling.analysis.inputs.pairs import LANGUAGE_PAIR, check_columns, select_validation
-from xling.analysis.questions.item_variance import ITEM_METRICS, Interval, contributions, t_interval
+from xling.analysis.questions.item_variance import Interval, contributions, t_interval
 from xling.analysis.questions.random_sets import MIN_SETS, judge_among_sets, sets_needed
 from xling.analysis.questions.verdicts import add_verdicts
 from xling.analysis.schema import distance_kinds
@@ -157,12 +157,10 @@ def _summarise(paired: pd.DataFrame, interval: Interval) -> dict:
     }
 
 
-def _against_baseline(
-    paired: pd.DataFrame, metric: str, strategy: str, baseline: str, predictions: pd.DataFrame | None, confidence: float
-) -> dict:
+def _against_baseline(paired: pd.DataFrame, parts: pd.DataFrame | None, confidence: float) -> dict:
+    """Take the interval over examples too, where they account for every run's difference."""
     differences = paired["ours"] - paired["theirs"]
-    if predictions is not None and metric in ITEM_METRICS:
-        parts = contributions(predictions, strategy, baseline, metric)
+    if parts is not None:
         of_runs = differences.index.intersection(parts.index)
         if len(of_runs) == len(differences) and np.allclose(parts.loc[of_runs].sum(axis=1), differences.loc[of_runs]):
             return _summarise(paired, t_interval(parts.loc[of_runs], confidence))
@@ -213,8 +211,8 @@ def compare_strategies(
         runs: one row per run with study, source_language, strategy, seed and, where known, train_seconds.
         baseline: the strategy to compare with; where the word-piece table is frozen throughout, `word_embeddings`.
         confidence: of the intervals, 0..1.
-        predictions: of all runs, columns of :data:`~xling.analysis.questions.item_variance.PREDICTIONS` with study, strategy,
-            source_language and seed; None = the intervals take the evaluated examples for given.
+        predictions: of all runs, columns of :data:`xling.runs.tables.PREDICTIONS`; None = the intervals take the evaluated
+            examples for given.
 
     Returns:
         One row per strategy, reference and metric, columns of `COMPARISON`; empty where there is but the baseline.
@@ -231,21 +229,18 @@ def compare_strategies(
     for strategy in [s for s in strategies if s != baseline]:
         for reference, names in _references(strategy, strategies, sizes or {}, baseline).items():
             by_set = {name: _paired_metrics(transfer, runs, strategy, name, kinds) for name in names}
+            is_random = reference == RANDOM_REFERENCE
+            parts = {} if is_random or predictions is None else contributions(predictions, strategy, baseline)
             for metric in [*METRICS, *(f"slope_{kind}" for kind in kinds)]:
                 own = {name: _of_metric(paired, metric) for name, paired in by_set.items()}
-                key = {
-                    "strategy": strategy,
-                    "reference": reference,
-                    "metric": metric,
-                    "n_reference_sets": 1,
-                    "p_rank": np.nan,
-                }
-                if reference == RANDOM_REFERENCE:
-                    rows.append(key | _against_random_sets(own, confidence))
-                else:
-                    rows.append(
-                        key | _against_baseline(own[baseline], metric, strategy, baseline, predictions, confidence)
-                    )
+                key = {"strategy": strategy, "reference": reference, "metric": metric}
+                key |= {"n_reference_sets": 1, "p_rank": np.nan}
+                judged = (
+                    _against_random_sets(own, confidence)
+                    if is_random
+                    else _against_baseline(own[baseline], parts.get(metric), confidence)
+                )
+                rows.append(key | judged)
     return add_verdicts(pd.DataFrame(rows, columns=list(COMPARISON)))
 
 

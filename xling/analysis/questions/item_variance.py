@@ -19,15 +19,6 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-PREDICTIONS = {
-    "target_language": "language evaluated",
-    "example_id": "identifies an example within its language",
-    "group": "examples that stand or fall together: translations of one another, hypotheses of one premise",
-    "gold": "the right label",
-    "predicted": "the label predicted",
-}
-"""Columns of a run's predictions; those of several runs carry study, strategy, source_language and seed besides."""
-
 ITEM_METRICS = ("source_score", "mean_target_score", "transfer_gap")
 """Metrics that are sums over examples where the score is an accuracy."""
 
@@ -42,34 +33,36 @@ class Interval(NamedTuple):
     over: str
 
 
-def contributions(predictions: pd.DataFrame, strategy: str, reference: str, metric: str) -> pd.DataFrame:
-    """Split a difference in accuracy into what each group of examples contributes.
+def contributions(predictions: pd.DataFrame, strategy: str, reference: str) -> dict[str, pd.DataFrame]:
+    """Split differences in accuracy into what each group of examples contributes.
 
     Args:
-        predictions: rows of `PREDICTIONS` with study, strategy, source_language and seed.
+        predictions: columns of :data:`xling.runs.tables.PREDICTIONS`; of questions, whose gold is a list, nothing counts as right.
         strategy: one side.
         reference: the other side; only examples that both predicted count.
-        metric: one of `ITEM_METRICS`.
 
     Returns:
-        A row per run (study, source_language, seed), a column per group; a row's sum is its difference in the metric.
+        Per metric of `ITEM_METRICS` a row per run (study, source_language, seed) and a column per group; a row's sum is the run's
+        difference in the metric.
     """
     keys = [*_RUN, "target_language", "example_id"]
-    right = predictions.assign(right=(predictions["gold"] == predictions["predicted"]).astype(float))
+    columns = ["strategy", "group_id", "gold", "predicted", *keys]
+    plain = predictions.loc[predictions["strategy"].isin((strategy, reference)), columns].astype(
+        object
+    )  # categories may differ
+    right = plain.assign(right=(plain["gold"] == plain["predicted"]).astype(float))
     ours, theirs = (right[right["strategy"] == name].set_index(keys) for name in (strategy, reference))
-    both = ours[["right", "group"]].join(theirs["right"].rename("reference"), how="inner").reset_index()
+    both = ours[["right", "group_id"]].join(theirs["right"].rename("reference"), how="inner").reset_index()
     both["difference"] = both["right"] - both["reference"]
-    both["is_source"] = both["source_language"] == both["target_language"]
-    cell = [*_RUN, "target_language"]
-    both["difference"] /= both.groupby(cell)["difference"].transform("size")
-    n_targets = both[~both["is_source"]].groupby(_RUN)["target_language"].nunique().rename("n_targets")
+    is_source = (both["source_language"] == both["target_language"]).to_numpy()
+    both["difference"] /= both.groupby([*_RUN, "target_language"])["difference"].transform("size")
+    n_targets = both[~is_source].groupby(_RUN)["target_language"].nunique().rename("n_targets")
     both = both.join(n_targets, on=_RUN)
-    of_target = np.where(both["is_source"], 0.0, both["difference"] / both["n_targets"])
-    of_source = np.where(both["is_source"], both["difference"], 0.0)
-    value = {"source_score": of_source, "mean_target_score": of_target, "transfer_gap": of_source - of_target}[metric]
-    return both.assign(value=value).pivot_table(
-        index=_RUN, columns="group", values="value", aggfunc="sum", fill_value=0.0
-    )
+    both["source_score"] = np.where(is_source, both["difference"], 0.0)
+    both["mean_target_score"] = np.where(is_source, 0.0, both["difference"] / both["n_targets"])
+    both["transfer_gap"] = both["source_score"] - both["mean_target_score"]
+    sums = both.groupby([*_RUN, "group_id"])[list(ITEM_METRICS)].sum()
+    return {metric: sums[metric].unstack("group_id", fill_value=0.0) for metric in ITEM_METRICS}
 
 
 def t_interval(values: pd.DataFrame | pd.Series, confidence: float = 0.95) -> Interval:

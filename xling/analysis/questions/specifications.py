@@ -26,6 +26,7 @@ from xling.analysis.inference.qap import max_t_p, permutation_p
 from xling.analysis.inputs.measurements import Measurements, Resampling
 from xling.analysis.inputs.pairs import LANGUAGE_PAIR, RUN, select_validation
 from xling.analysis.schema import MEAN_LABEL
+from xling.machine.progress import track
 from xling.runs.measures import to_long
 
 MAX_PERMUTATIONS = 2_000
@@ -123,7 +124,7 @@ def _curve(outcomes: list[tuple[str, PairArrays]], resampling: Resampling) -> It
         return
     first = max((arrays for _, arrays in outcomes), key=lambda arrays: (len(arrays.languages), len(arrays.sources)))
     permutations = draw_permutations(first.roles, min(resampling.permutations, MAX_PERMUTATIONS), resampling.seed)
-    for name, arrays in outcomes:
+    for name, arrays in track(outcomes, "Specifications"):
         # one relabelling of the languages for the whole family: an outcome of other languages or roles is not tested
         is_same = arrays.languages == first.languages and (arrays.roles == first.roles).all()
         testable = is_same and count_arrangements(first.roles) >= MIN_ARRANGEMENTS

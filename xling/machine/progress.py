@@ -1,0 +1,21 @@
+"""A bar with the time left, where somebody watches."""
+
+import sys
+from collections.abc import Iterable, Sequence
+from typing import TypeVar
+
+from rich.console import Console
+from rich.progress import track as rich_track
+
+Job = TypeVar("Job")
+
+
+def track(jobs: Sequence[Job], what: str) -> Iterable[Job]:
+    """Pass jobs on one by one; on a terminal show how many are done and the time left, and remove the bar at the end.
+
+    Args:
+        jobs: what is worked through.
+        what: words before the bar.
+    """
+    console = Console(stderr=True)
+    return rich_track(jobs, what, console=console, transient=True, disable=not sys.stderr.isatty())
