@@ -27,8 +27,9 @@ TABLES = (
     "held_out",
     "freezing",
     "alignment",
+    "concentration",
 )
-"""All tables an analysis may have; the columns of ``joint_models`` and of the last nine stand in the modules of their names."""
+"""All tables an analysis may have; the columns of ``joint_models`` and of the last ten stand in the modules of their names."""
 
 MEAN_LABEL = "mean"
 """`layer_label` of the mean over layers 1..n (the embedding output, layer 0, is not part of it)."""

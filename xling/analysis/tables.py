@@ -20,6 +20,7 @@ from xling.analysis.inference.mixed_models import fit_mixed_model
 from xling.analysis.inputs.measurements import Measurements, Resampling, Settings
 from xling.analysis.inputs.pairs import LANGUAGE_PAIR, impact_reasons, select_validation
 from xling.analysis.questions.alignment import compute_alignment
+from xling.analysis.questions.concentration import compute_concentration
 from xling.analysis.questions.freezing import compute_freezing
 from xling.analysis.questions.heldout import compute_held_out
 from xling.analysis.questions.mediation import compute_mediation
@@ -58,7 +59,7 @@ def compute_default_tables(
 
     Returns:
         name -> table: also ``held_out``, and, where there is something to compute them from, ``mediation``,
-        ``alignment`` and ``freezing``.
+        ``alignment``, ``concentration`` and ``freezing``.
     """
     analyses = _build_analyses(measured, main, kinds)
     log.info("Testing associations (%s permutations)", f"{settings.resampling.permutations:,}")
@@ -84,6 +85,8 @@ def compute_default_tables(
         tables["mediation"] = _mediate(measured.distances, main, kinds, settings.resampling)
     if measured.alignment is not None:
         tables["alignment"] = compute_alignment(measured.alignment, settings.epoch, settings.step)
+    if measured.impact is not None and not measured.impact.empty:
+        tables["concentration"] = compute_concentration(measured.impact, settings.epoch, settings.step)
     if pairs["strategy"].nunique() > 1:
         baseline = main["strategy"].iloc[0]
         transfer = select_validation(measured.transfer, settings.epoch, settings.step)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from xling.registry import Registry
 from xling.similarity import jackknife_cka, shuffled_null
+from xling.similarity.concentration import concentration
 from xling.similarity.result import UndefinedSimilarityError
 
 Columns = dict[str, float | int]
@@ -42,8 +43,21 @@ def influence(x: Tensor, y: Tensor, groups: Tensor) -> Columns:
 Uncertainty = Callable[[Tensor, Tensor, Tensor], Columns]
 """Function of base rows [n, hidden], present rows [n, hidden] and a group id per row [n]."""
 
+
+def concentrated(x: Tensor, y: Tensor, groups: Tensor) -> Columns:
+    """What carries the impact: share_component_1, share_component_3 and share_top_groups, see :class:`Concentration`."""
+    found = concentration(x, y, groups)
+    return {
+        "share_component_1": found.component_1,
+        "share_component_3": found.component_3,
+        "share_top_groups": found.top_groups,
+    }
+
+
 UNCERTAINTY: Registry[Uncertainty] = Registry(
-    "uncertainty", "xling.uncertainties", {"jackknife": jackknife, "shuffled": shuffled, "influence": influence}
+    "uncertainty",
+    "xling.uncertainties",
+    {"jackknife": jackknife, "shuffled": shuffled, "influence": influence, "concentration": concentrated},
 )
 """By name; other packages add theirs as entry points of the group ``xling.uncertainties``."""
 

@@ -45,9 +45,9 @@ IMPACT = KEYS | {
 }
 """One row per layer and measure. Further columns follow on the rows of the main measure, the first of each layer: with
 probe.uncertainty impact_se, impact_low, impact_high (95 % jackknife interval over groups), null_cka_mean, null_cka_q95,
-null_p_value, influence_group, influence; with probe.chance, on every row, chance: the similarity of the same rows with their
-groups paired anew. Version 0.1.0 wrote measures side by side; :func:`xling.runs.study.load_study` reads
-both."""
+null_p_value, influence_group, influence, share_component_1, share_component_3, share_top_groups; with probe.chance, on every
+row, chance: the similarity of the same rows with their groups paired anew. Version 0.1.0 wrote measures side by side;
+:func:`xling.runs.study.load_study` reads both."""
 
 ALIGNMENT = KEYS | {
     "layer": IMPACT["layer"],

@@ -1,0 +1,55 @@
+"""What the impact consists of: a few directions, a few groups of examples, or the whole space."""
+
+import pandas as pd
+
+from xling.analysis.inputs.pairs import CELL, select_validation
+
+SHARES = ("share_component_1", "share_component_3", "share_top_groups")
+
+MOST = 0.5
+"""From this share on, the impact counts as carried by it."""
+
+CONCENTRATION = {
+    "strategy": "name of the freezing strategy",
+    "source_language": "language fine-tuned on",
+    "target_language": "language evaluated",
+    "layer": "0 = embedding output",
+    "n_seeds": "number of seeds averaged",
+    "impact": "mean over seeds",
+    "share_component_1": "share of it that is gone without the first principal component of base and fine-tuned rows together",
+    "share_component_3": "the same without the first three",
+    "share_top_groups": "the same without the 1 % of groups, at least one, that influence it most",
+    "carried_by": "a few groups, a few directions, the whole space, or no change",
+}
+"""Columns of ``concentration``: one row per strategy, source, target and layer."""
+
+
+def compute_concentration(impact: pd.DataFrame, epoch: int | None = None, step: int | None = None) -> pd.DataFrame:
+    """Say of every layer what carries its impact.
+
+    Args:
+        impact: rows of one measure, with the columns of ``probe.uncertainty=[concentration]``.
+        epoch: take the last validation within this epoch instead of the run's last.
+        step: take the validation at this step.
+
+    Returns:
+        Columns of `CONCENTRATION`, sorted; empty where no run recorded the shares.
+
+    Raises:
+        XlingValueError: no run was validated then.
+    """
+    if not set(SHARES) <= set(impact.columns):
+        return pd.DataFrame(columns=list(CONCENTRATION))
+    rows = select_validation(impact, epoch, step)
+    means = {name: (name, "mean") for name in ("impact", *SHARES)}
+    cells = rows.groupby([*CELL, "layer"], as_index=False).agg(n_seeds=("seed", "nunique"), **means)
+    cells["carried_by"] = [_carried_by(row) for row in cells.to_dict("records")]
+    return cells[list(CONCENTRATION)]
+
+
+def _carried_by(row: dict) -> str:
+    if pd.isna(row["share_component_3"]):
+        return "no change"
+    if row["share_top_groups"] >= MOST:  # a few groups that moved far are a direction, too
+        return "a few groups"
+    return "a few directions" if row["share_component_3"] >= MOST else "the whole space"
