@@ -54,8 +54,8 @@ class ImpactMonitor(RepresentationProbe):
         uncertainty: names in :data:`xling.probing.uncertainty.UNCERTAINTY`, e.g. ``jackknife``; holds one loader's rows.
         base: where the base is kept; None: below the trainer's ``default_root_dir``, for this fit alone.
         groups: see :class:`RepresentationProbe`.
-        feature_axis: see :class:`RepresentationProbe`.
         chance: also record every measure of the same rows with their groups paired anew; holds one loader's rows.
+        feature_axis: see :class:`RepresentationProbe`.
 
     Attributes:
         records: one dict per validation, loader and layer: loader, label, layer (index), epoch, step, n_examples,
@@ -77,8 +77,8 @@ class ImpactMonitor(RepresentationProbe):
         uncertainty: Sequence[str] = (),
         base: BaseStore | None = None,
         groups: GroupChoice = None,
-        feature_axis: FeatureAxis = None,
         chance: bool = False,
+        feature_axis: FeatureAxis = None,
     ) -> None:
         super().__init__(layers, pooling, groups, feature_axis)
         self.measures = {name: get_measure(name) for name in dict.fromkeys([*ALWAYS, *similarity])}

@@ -82,7 +82,9 @@ def test_every_trainer_can_be_made(tmp_path):
 
 def test_every_distance_source_can_be_made():
     for option in options("distances"):
-        assert callable(instantiate(composed("analyze", f"distances={option}")["distances"], _convert_="all"))
+        named = ["distances.source=repaired"] if option == "own" else []
+        config = composed("analyze", f"distances={option}", *named)["distances"]
+        assert callable(instantiate(config, _convert_="all"))
 
 
 def test_default_measures_exist():

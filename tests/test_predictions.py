@@ -5,7 +5,9 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.stats
 import torch
+from statsmodels.stats.contingency_tables import mcnemar
 from task_files import make_task_config, write_ner, write_squad
 from torchmetrics.functional.classification import multiclass_f1_score
 
@@ -172,3 +174,18 @@ def test_a_run_that_is_validated_at_its_very_end_goes_through(overrides, make_co
 
 def test_predictions_have_the_keys_of_all_tables():
     assert list(PREDICTIONS)[: len(KEYS)] == list(KEYS)
+
+
+def test_two_runs_are_compared_example_by_example(make_config, tmp_path):
+    """As docs/predictions.md does it."""
+    for language in ("en", "de"):
+        train(make_config(f"source_language={language}"))
+    found = load_study(tmp_path).predictions
+    is_right = found["gold"].astype(str) == found["predicted"].astype(str)
+    on_sw = found[found["target_language"] == "sw"].assign(is_right=is_right)
+    right = on_sw.pivot(index="example_id", columns="source_language", values="is_right")
+    table = pd.crosstab(right["en"], right["de"]).reindex(index=[False, True], columns=[False, True], fill_value=0)
+    only_one = [int(table.loc[True, False]), int(table.loc[False, True])]
+    expected = scipy.stats.binomtest(only_one[0], sum(only_one)).pvalue if sum(only_one) else 1.0
+    assert mcnemar(table, exact=True).pvalue == pytest.approx(expected)
+    assert len(right) == 36

