@@ -5,7 +5,7 @@ Importing this package is quick and downloads nothing; sub-modules are imported 
 
 from xling.moved import answer_old_imports
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 answer_old_imports()
 
