@@ -5,7 +5,7 @@ import gc
 import logging
 import time
 import warnings
-from typing import Any
+from typing import Any, cast
 
 import hydra
 import pytorch_lightning as pl
@@ -196,7 +196,8 @@ def _report(parts: Parts, identity: dict[str, Any], seconds: float) -> None:
 @hydra.main(version_base="1.3", config_path="pkg://xling.conf", config_name="train")
 @as_task
 def _task(config: DictConfig) -> None:
-    train(RunSettings.from_plain(OmegaConf.to_container(config, resolve=True, throw_on_missing=True)))
+    plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    train(RunSettings.from_plain(cast(dict[str, Any], plain)))
 
 
 def main() -> None:
