@@ -25,6 +25,7 @@ test-all: $(INSTALLED)  ## all that this machine can run, with the extras; a rea
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 bench-cka: $(INSTALLED)  ## CKA beside other packages, which it installs; several minutes; writes docs/bench_cka.md
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench-cka]'

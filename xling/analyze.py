@@ -81,7 +81,7 @@ def analyze(
     elif transfer_csv is not None:
         studies, sentences = gather_csvs(list(transfer_csv), swap_languages)
     else:
-        studies, sentences = gather_studies([runs] if isinstance(runs, Path | str) else list(runs))
+        studies, sentences = gather_studies([runs] if isinstance(runs, Path | str) else list(runs or ()))
     log.info("Read %s", runs if transfer_csv is None else transfer_csv)
     studies = {name: add_strata(measured, permute_within) for name, measured in studies.items()}
     if len(studies) > 1:

@@ -189,7 +189,7 @@ class RunSettings:
             XlingValueError: a setting that is missing, unknown or of another type; its message names it.
         """
         config = current_paths(dict(config))
-        parts = {name: _make(kind, config.get(name) or {}, name) for name, kind in _PARTS.items()}
+        parts: dict[str, Any] = {name: _make(kind, config.get(name) or {}, name) for name, kind in _PARTS.items()}
         if "freeze" in config:
             parts["freeze"] = plan_freezing(**config["freeze"])
         return _make(cls, {**config, **parts}, "")

@@ -5,7 +5,7 @@ import gc
 import logging
 import time
 import warnings
-from typing import Any
+from typing import Any, cast
 
 import hydra
 import pytorch_lightning as pl
@@ -26,6 +26,7 @@ from xling.machine.processes import (
 )
 from xling.machine.requeue import Requeue, find_requeue
 from xling.machine.resources import explaining_resources
+from xling.probing.base_store import BaseStore
 from xling.runs.directory import LOG_FILE, RunDirectory
 from xling.runs.plan import identity_of
 from xling.runs.state import recording_failure
@@ -154,7 +155,7 @@ def _train(settings: RunSettings, parts: Parts, run: RunDirectory, stop: StopOnS
 
 def _capture_base(settings: RunSettings, parts: Parts, stop: StopOnSignal) -> None:
     """Store the representations from before training unless another run has; runs that start together wait for one."""
-    store = parts.monitor.base
+    store = cast(BaseStore, parts.monitor.base)  # build_monitor gave it one
     hold(store.folder)
     on_rank_zero(lambda: store.folder.mkdir(parents=True, exist_ok=True))
     with entered_on_rank_zero(FileLock(store.folder / ".lock")):
@@ -174,10 +175,11 @@ def _capture_base(settings: RunSettings, parts: Parts, stop: StopOnSignal) -> No
 
 
 def _check_base(parts: Parts) -> None:
+    store = cast(BaseStore, parts.monitor.base)
     for loader in parts.datamodule.target_languages:
-        if not parts.monitor.base.has(loader):
+        if not store.has(loader):
             raise MissingFileError(
-                f"expected the base representations of {loader} at {parts.monitor.base.path(loader)}, where process 0 has "
+                f"expected the base representations of {loader} at {store.path(loader)}, where process 0 has "
                 "them, found none; put cache_dir and output_dir on a disk that all nodes share"
             )
 
@@ -196,7 +198,8 @@ def _report(parts: Parts, identity: dict[str, Any], seconds: float) -> None:
 @hydra.main(version_base="1.3", config_path="pkg://xling.conf", config_name="train")
 @as_task
 def _task(config: DictConfig) -> None:
-    train(RunSettings.from_plain(OmegaConf.to_container(config, resolve=True, throw_on_missing=True)))
+    plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    train(RunSettings.from_plain(cast(dict[str, Any], plain)))
 
 
 def main() -> None:

@@ -102,8 +102,8 @@ def fetch(runs: Iterable[RunSettings], dest: Path) -> list[Fetched]:
         wanted = [(settings.source_language, data.train_split), *((target, data.probe_split) for target in targets)]
         sources[key] = data.source
         needs.setdefault(key, {}).update(dict.fromkeys(wanted))
-    for key, wanted in needs.items():
-        found += fetch_data(sources[key], list(wanted), dest)
+    for key, pairs in needs.items():
+        found += fetch_data(sources[key], list(pairs), dest)
     return found
 
 

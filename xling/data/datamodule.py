@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -118,21 +118,22 @@ class TransferDataModule(pl.LightningDataModule):
 
     def is_parallel(self, language: str, other: str) -> bool:
         """Whether two probe sets hold the same example ids: the same content in two languages."""
-        ids = (np.sort(self.probes[name].example_ids) for name in (language, other))
-        return np.array_equal(*ids)
+        of_one, of_other = (np.sort(self.probes[name].example_ids) for name in (language, other))
+        return np.array_equal(of_one, of_other)
 
     def train_dataloader(self) -> DataLoader:
         """Length-bucketed, shuffled batches of the source language; after a checkpoint was loaded, those still to come."""
-        loader = self._loader(self.train, self.batch_size, shuffle=True)
+        loader = self._loader(cast(TokenisedExamples, self.train), self.batch_size, shuffle=True)
         position, self._position = self._position, None
         if position is not None:
-            loader.sampler.go_on(**position)
+            cast(LengthBucketBatches, loader.sampler).go_on(**position)
         return loader
 
     def state_dict(self) -> dict[str, Any]:
         """Where training is in its data: epoch, and batches of it that are done (not: fetched)."""
-        done = self.trainer.fit_loop.epoch_loop.batch_progress.current.completed
-        return {"epoch": self.trainer.current_epoch, "n_done": done}
+        trainer = cast(pl.Trainer, self.trainer)  # a checkpoint is a trainer's
+        done = trainer.fit_loop.epoch_loop.batch_progress.current.completed
+        return {"epoch": trainer.current_epoch, "n_done": done}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Keep the position for the next training loader: Lightning asks for that before it restores its own counters."""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast, overload
 
 import numpy as np
 import pandas as pd
@@ -25,6 +25,9 @@ from xling.errors import CorruptArtefactError, XlingError
 from xling.storage.atomic import atomic_path, read_json, write_json
 from xling.storage.cache_marks import hold
 from xling.storage.hashing import content_key
+
+if TYPE_CHECKING:
+    import datasets  # slow: otherwise imported only when data is loaded
 
 log = logging.getLogger(__name__)
 
@@ -45,12 +48,18 @@ class TokenisedExamples(torch.utils.data.Dataset):
     """
 
     name: str
-    rows: "datasets.Dataset"  # noqa: F821  (imported only when data is loaded)
+    rows: "datasets.Dataset"
     fingerprint: str
     pad_token_id: int
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    @overload
+    def __getitem__(self, index: int) -> dict: ...
+
+    @overload
+    def __getitem__(self, index: list[int]) -> list[dict]: ...
 
     def __getitem__(self, index: int | list[int]) -> dict | list[dict]:
         """One row, or the rows of a batch that a batch sampler chose."""
@@ -87,7 +96,7 @@ def load_tokenised(
     frame: pd.DataFrame,
     name: str,
     task: TaskData,
-    tokenizer: PreTrainedTokenizerBase,
+    tokenizer: PreTrainedTokenizerBase | LazyTokenizer,
     max_length: int,
     cache_dir: Path,
 ) -> TokenisedExamples:
@@ -113,7 +122,7 @@ def load_tokenised(
         with FileLock(f"{folder}.lock"):
             if not (folder / _FACTS).is_file():
                 facts = {"name": name, "fingerprint": fingerprint, "pad_token_id": tokenizer.pad_token_id}
-                _write(task.tokenise(frame, tokenizer, max_length), folder, facts)
+                _write(task.tokenise(frame, cast(PreTrainedTokenizerBase, tokenizer), max_length), folder, facts)
     rows, facts = _read(folder, fingerprint)
     return TokenisedExamples(name, rows, fingerprint, facts["pad_token_id"])
 
@@ -134,7 +143,7 @@ def _write(columns: dict[str, Sequence], folder: Path, facts: dict[str, Any]) ->
         write_json(temporary / _FACTS, facts | {"sha256": _digest(temporary / _ROWS, facts)})
 
 
-def _read(folder: Path, fingerprint: str) -> tuple["datasets.Dataset", dict[str, Any]]:  # noqa: F821
+def _read(folder: Path, fingerprint: str) -> tuple["datasets.Dataset", dict[str, Any]]:
     import datasets
 
     advice = f"delete {folder} and run again"

@@ -36,7 +36,7 @@ def _typological(kind: str, codes: list[str], is_empty: np.ndarray) -> Matrix:
     observed = (uriel.kind_values(kind, codes) >= 0) & ~is_empty[:, None]
     vectors = uriel.kind_vectors(kind, codes)
     vectors[is_empty] = 0
-    is_blank = ~vectors.any(axis=1)
+    is_blank = ~np.asarray(vectors.any(axis=1))
     vectors[is_blank] = 1  # lang2vec's placeholder
     values = formulas.angular_distance(vectors)
     if kind == "phonological":  # rounding noise in lang2vec's arccos
@@ -49,7 +49,7 @@ def _genetic(codes: list[str], is_empty: np.ndarray) -> Matrix:
     table, order = uriel.families(), uriel.genetic_order()
     nodes = table.nodes[[table.rows[code] for code in codes]].astype(np.int64)
     nodes[is_empty] = 0
-    recorded = nodes.sum(axis=1)
+    recorded: np.ndarray = nodes.sum(axis=1)
     counts = [uriel.rules()["family_node_counts"].get(code, n) for code, n in zip(codes, recorded, strict=True)]
     # A code that lang2vec's list does not know (none of URIEL's today) comes after all others, in alphabetical order.
     ranks = {
@@ -62,7 +62,7 @@ def _genetic(codes: list[str], is_empty: np.ndarray) -> Matrix:
 def _geographic(codes: list[str], is_empty: np.ndarray) -> Matrix:
     table = uriel.geography()
     angles = table.angles[[table.rows[code] for code in codes]]
-    is_unplaced = is_empty | (angles < 0).any(axis=1)
+    is_unplaced: np.ndarray = is_empty | (angles < 0).any(axis=1)
     angles = np.where(is_unplaced[:, None], 0, angles)
     values = formulas.great_circle_distance(formulas.locate(angles))
     values[_either(is_unplaced)] = 1.0  # lang2vec's placeholder

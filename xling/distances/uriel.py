@@ -96,7 +96,8 @@ def kind_values(kind: str, codes: list[str]) -> np.ndarray:
         int8, [n, n_features]: 1, 0, or -1 = missing.
     """
     table = typology()
-    return table.values[np.ix_([table.rows[code] for code in codes], kind_columns(kind))]
+    rows = np.array([table.rows[code] for code in codes], dtype=np.intp)
+    return table.values[np.ix_(rows, kind_columns(kind))]
 
 
 def kind_vectors(kind: str, codes: list[str]) -> np.ndarray:

@@ -114,7 +114,10 @@ def _cached_file(cache_dir: str | Path | None) -> Path:
 
 
 def _build(out: Path) -> None:
-    package = Path(importlib.util.find_spec("urielplus").origin).parent
+    spec = importlib.util.find_spec("urielplus")
+    assert spec is not None
+    assert spec.origin is not None  # its version was read before
+    package = Path(spec.origin).parent
     shutil.copytree(package, out.parent / "urielplus", ignore=shutil.ignore_patterns("__pycache__"))
     search_path = os.pathsep.join([str(out.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
     finished = subprocess.run(

@@ -8,6 +8,7 @@ URIEL+ writes beside its own code, configures the root logger and takes about 4 
 import csv
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -34,7 +35,10 @@ def build(out: Path) -> None:
     rows = {str(code): row for row, code in enumerate(plus.langs[1])}
     languages = [code for code, glottocode in named.items() if glottocode in rows]
     chosen = [rows[named[code]] for code in languages]
-    arrays = {"languages": np.array(languages), "glottocodes": np.array([named[code] for code in languages])}
+    arrays: dict[str, Any] = {
+        "languages": np.array(languages),
+        "glottocodes": np.array([named[code] for code in languages]),
+    }
     for index, part in enumerate(PARTS):
         if list(plus.langs[index]) != list(plus.langs[1]):
             raise SystemExit(f"URIEL+ lists other languages for {part} than for typology")

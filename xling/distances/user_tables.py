@@ -35,8 +35,8 @@ def load_distances(path: str | Path, languages: Iterable[str], kinds: str | Iter
     """
     path, languages = Path(path), list(languages)
     frame = _read(path)
-    kinds = [kinds] if isinstance(kinds, str) else kinds and list(kinds)
-    squares = _squares_of_long(frame, kinds, path) if set(PAIR) <= set(frame) else _one_square(frame, kinds, path)
+    wanted = [kinds] if isinstance(kinds, str) else None if kinds is None else list(kinds)
+    squares = _squares_of_long(frame, wanted, path) if set(PAIR) <= set(frame) else _one_square(frame, wanted, path)
     matrices = {}
     for kind, square in squares.items():
         if kind.endswith(COVERAGE_SUFFIX):

@@ -10,6 +10,9 @@ from xling.machine.private import NormBase, SpectralNorm
 from xling.models.layers import find_layers
 from xling.models.names import modules_named
 
+_BEFORE = "was_training"
+"""Attribute of a module that keeps the mode it had before its forward pass."""
+
 
 def freeze_layers(
     module: nn.Module, plan: FreezePlan | str | Sequence[str], override: Mapping[str, str | None] | None = None
@@ -30,7 +33,7 @@ def freeze_layers(
     """
     if isinstance(plan, FreezePlan) and plan.adapts:
         return add_adapters(module, **plan.options, override=override)
-    frozen = {}
+    frozen: dict[nn.Parameter, str] = {}
     for owner in frozen_modules(module, plan, override):
         for name, parameter in module.get_submodule(owner).named_parameters():
             parameter.requires_grad_(False)
@@ -67,11 +70,12 @@ def _freeze_statistics(module: nn.Module) -> None:
 
 
 def _to_evaluation(part: nn.Module, inputs: tuple) -> None:
-    part.was_training, part.training = part.training, False
+    setattr(part, _BEFORE, part.training)
+    part.training = False
 
 
 def _back(part: nn.Module, inputs: tuple, output: Tensor) -> None:
-    part.training = part.was_training
+    part.training = getattr(part, _BEFORE)
 
 
 def switch_off_dropout(module: nn.Module) -> None:

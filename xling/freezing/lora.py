@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from torch import Tensor, nn
 
 from xling.errors import XlingValueError, close_matches
+from xling.models.config import config_of
 from xling.models.layers import find_encoder
 
 TARGETS = {"distilbert": ["q_lin", "v_lin"], "umt5": ["q", "v"], "modernbert": ["Wqkv"]}
@@ -61,8 +62,8 @@ def add_adapters(
     encoder = find_encoder(module, override)
     if any(".lora_A." in name for name, _ in encoder.named_parameters()):
         return _frozen_names(module)  # a second fit of the same module goes on with its adapters
-    model_type = encoder.config.model_type
-    targets = target_modules if isinstance(target_modules, str) else list(target_modules or TARGETS.get(model_type, ()))
+    model_type = config_of(encoder).model_type
+    targets = target_modules if isinstance(target_modules, str) else list(target_modules or TARGETS.get(model_type, []))
     _check_targets(encoder, targets)
     settings = {
         "r": r,
@@ -94,7 +95,7 @@ def _check_targets(encoder: nn.Module, targets: Sequence[str] | str) -> None:
     for target in targets:
         if not any(name == target or name.endswith(f".{target}") for name in names):
             raise XlingValueError(
-                f"no module of {encoder.config.model_type} is called {target!r}; expected freeze.target_modules among "
+                f"no module of {config_of(encoder).model_type} is called {target!r}; expected freeze.target_modules among "
                 f"{', '.join(name for name in known if not name.isdigit())}{close_matches(target, known)}"
             )
 

@@ -1,6 +1,6 @@
 """Several processes as one: a loss over all of them, decisions that all follow, errors that all share."""
 
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from pytorch_lightning.plugins.precision import Precision
@@ -34,7 +34,13 @@ def sum_over_processes(values: Tensor) -> Tensor:
     return total
 
 
-class StepMeanLoss:
+if TYPE_CHECKING:
+    from pytorch_lightning import LightningModule as _LightningModule
+else:
+    _LightningModule = object  # a mixin at run time: what it is mixed into brings trainer and clip_gradients
+
+
+class StepMeanLoss(_LightningModule):
     """Mixin of a LightningModule: each optimiser step follows the mean loss over everything that step covers.
 
     Lightning averages gradients over processes and over the parts of ``accumulate_grad_batches`` as if all were of one
@@ -60,18 +66,20 @@ class StepMeanLoss:
         own = torch.stack([loss_sum.detach().float(), torch.as_tensor(n_items).to(loss_sum.device).float()])
         part = sum_over_processes(own)
         parts = self.trainer.accumulate_grad_batches
-        if self._reference is None:
-            self._reference, self._so_far = (part[1] * parts).clamp(min=1), torch.zeros_like(part)
-        self._so_far = self._so_far + part
-        loss = loss_sum * (self.trainer.world_size * parts) / self._reference
-        mean = self._so_far[0] / self._so_far[1].clamp(min=1)
+        reference, so_far = self._reference, self._so_far
+        if reference is None or so_far is None:
+            reference, so_far = (part[1] * parts).clamp(min=1), torch.zeros_like(part)
+        so_far = so_far + part
+        self._reference, self._so_far = reference, so_far
+        loss = loss_sum * (self.trainer.world_size * parts) / reference
+        mean = so_far[0] / so_far[1].clamp(min=1)
         return loss + (mean - loss).detach()
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Divide by the number of items the step really had; it is known only now where there are several parts."""
         if self.trainer.accumulate_grad_batches > 1:
             gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-            if gradients:
+            if gradients and self._reference is not None and self._so_far is not None:
                 torch._foreach_mul_(gradients, self._reference / self._so_far[1].clamp(min=1))
         self._reference = self._so_far = None
 

@@ -84,7 +84,9 @@ def claim_gpu(folder: Path, gpus: list[str]) -> str:
         The slot's GPU. Slots go round the GPUs: with as many processes as GPUs each has its own, with more they share.
     """
     global _claim
-    for slot in itertools.count():
+    slots = itertools.count()
+    while True:
+        slot = next(slots)
         lock = FileLock(folder / f"slot-{slot}.lock", timeout=0)
         try:
             lock.acquire()

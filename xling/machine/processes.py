@@ -9,7 +9,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 
 import pytorch_lightning as pl
 import torch
@@ -103,7 +103,7 @@ def on_rank_zero(function: Callable[[], T]) -> T:
     """
     if not is_distributed():
         return function()
-    outcome = [_attempt(function) if is_rank_zero() else None]
+    outcome: list[Any] = [_attempt(function) if is_rank_zero() else None]
     torch.distributed.broadcast_object_list(outcome)
     result, error = outcome[0]
     if error is not None:
@@ -125,7 +125,7 @@ def on_every_rank(function: Callable[[], T]) -> T:
     for number, error in enumerate(errors):
         if error is not None:
             raise _shared(XlingError(f"process {number} of {len(errors)}: {error}") if number else error)
-    return result
+    return cast(T, result)  # no error anywhere: what the function gave
 
 
 @contextmanager
@@ -161,7 +161,9 @@ def _strategy(trainer: Placement) -> Any:
         )
     strategy = trainer.strategy
     strategy = strategy if isinstance(strategy, str) else instantiate(strategy, _convert_="all")
-    quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
+    quiet: dict[str, Any] = dict.fromkeys(
+        ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False
+    )
     try:
         places = {name: getattr(trainer, name) for name in _PLACES}
         return pl.Trainer(**places, strategy=strategy, **quiet).strategy

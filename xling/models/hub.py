@@ -3,6 +3,7 @@
 import logging
 import re
 from pathlib import Path
+from typing import Any
 
 from huggingface_hub import HfApi, snapshot_download
 from huggingface_hub.errors import (
@@ -87,16 +88,17 @@ def _has_weights(folder: Path) -> bool:
 
 def _download(repo_id: str, revision: str | None, with_weights: bool) -> Path:
     """Fetch configuration and tokenizer, then the first kind of weights there is; no sub-folders (onnx, ...)."""
+    expected: tuple[type[Exception], ...] = (HFValidationError, *unreachable_errors())
     try:
         info = HfApi().model_info(repo_id, revision=revision, timeout=TIMEOUT_S)
-        names = [file.rfilename for file in info.siblings if "/" not in file.rfilename]
+        names = [file.rfilename for file in info.siblings or () if "/" not in file.rfilename]
         kinds = [kind for kind in _WEIGHTS if any(Path(name).match(kind) for name in names)]
         if with_weights and not kinds:
             raise MissingFileError(f"expected safetensors or PyTorch weights in {repo_id} on the hub, found neither")
         patterns = [*_SMALL_FILES, *(kinds[:1] if with_weights else ())]
-        options = {"allow_patterns": patterns, "ignore_patterns": ["*/*"], "etag_timeout": TIMEOUT_S}
+        options: dict[str, Any] = {"allow_patterns": patterns, "ignore_patterns": ["*/*"], "etag_timeout": TIMEOUT_S}
         return Path(snapshot_download(repo_id, revision=info.sha, **options))
-    except (HFValidationError, *unreachable_errors()) as error:
+    except expected as error:
         raise _explain(repo_id, revision, error) from error
 
 

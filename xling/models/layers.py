@@ -8,7 +8,7 @@ and block index. The last layer is what leaves the final norm where an architect
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -177,7 +177,7 @@ def layer_parameters(
     """
     layers = find_layers(module, override)
     check_layer(layer, layers.n_layers)
-    found = {}
+    found: dict[nn.Parameter, str] = {}
     for owner in layers.owners[layer]:
         for name, parameter in module.get_submodule(owner).named_parameters():
             found.setdefault(parameter, f"{owner}.{name}")
@@ -239,8 +239,8 @@ def _candidates(module: nn.Module, override: Mapping | None) -> Iterator[tuple[s
     for prefix, part in module.named_modules():
         if override:
             yield prefix, part, Architecture(**override)
-        elif _model_type(part) in ARCHITECTURES:
-            yield prefix, part, ARCHITECTURES[_model_type(part)]
+        elif (model_type := _model_type(part)) in ARCHITECTURES:
+            yield prefix, part, ARCHITECTURES[cast(str, model_type)]
 
 
 def _model_type(part: nn.Module) -> str | None:
@@ -249,9 +249,10 @@ def _model_type(part: nn.Module) -> str | None:
 
 def _has(part: nn.Module, path: str | None) -> bool:
     """Whether the sub-module exists and is one (DeBERTa's `conv` is None where the model has none)."""
+    found: Any = part
     for name in path.split(".") if path else ():
-        part = getattr(part, name, None)
-    return isinstance(part, nn.Module) and bool(path)
+        found = getattr(found, name, None)
+    return isinstance(found, nn.Module) and bool(path)
 
 
 def _fits(part: nn.Module, architecture: Architecture) -> bool:
@@ -263,14 +264,15 @@ def _name_layers(module: nn.Module, prefix: str, part: nn.Module, architecture: 
     def full(path: str) -> str:
         return f"{prefix}.{path}" if prefix else path
 
-    blocks = [full(f"{architecture.blocks}.{index}") for index in range(len(part.get_submodule(architecture.blocks)))]
+    n_blocks = len(cast(nn.ModuleList, part.get_submodule(architecture.blocks)))
+    blocks = [full(f"{architecture.blocks}.{index}") for index in range(n_blocks)]
     embeddings = [path for path in (architecture.embeddings, *architecture.also_embeddings) if _has(part, path)]
     outputs, owners = (
         [full(architecture.embeddings), *blocks],
         [tuple(map(full, embeddings)), *((name,) for name in blocks)],
     )
     for layer, path in ((1, architecture.after_first_block), (len(blocks), architecture.final_norm)):
-        if _has(part, path):
+        if path is not None and _has(part, path):
             outputs[layer] = full(path)
             owners[layer] += (full(path),)
     return Layers(tuple(outputs), tuple(owners), _name_word_embeddings(module, owners[0]))

@@ -54,7 +54,7 @@ def find_weights_file() -> Path:
         UnreachableError: the package is not installed, or lacks the file.
     """
     spec = importlib.util.find_spec(PACKAGE)
-    folders = [Path(folder) for folder in spec.submodule_search_locations] if spec else []
+    folders = [Path(folder) for folder in (spec.submodule_search_locations or ())] if spec else []
     for folder in folders:
         if (folder / FILE).is_file():
             return folder / FILE

@@ -65,8 +65,8 @@ def _count(module: torch.nn.Module) -> int:
 
 
 def _local_config(spec: EncoderSpec) -> PretrainedConfig | None:
-    folder = Path(spec.name_or_path).expanduser()
-    if not folder.is_dir():
+    folder: Path | None = Path(spec.name_or_path).expanduser()
+    if not Path(spec.name_or_path).expanduser().is_dir():
         cached = try_to_load_from_cache(spec.name_or_path, "config.json", revision=spec.commit)
         folder = Path(cached).parent if isinstance(cached, str) else None
     if folder is None or not (folder / "config.json").is_file():

@@ -1,5 +1,7 @@
 """Random encoders of a few thousand parameters, one per architecture, over bytes: for tests, offline."""
 
+from typing import Any
+
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import AutoConfig, PretrainedConfig, PreTrainedTokenizerFast
 
@@ -18,7 +20,7 @@ _BERT = {
 }
 _T5 = {"d_model": HIDDEN, "d_kv": HIDDEN // N_HEADS, "d_ff": 2 * HIDDEN, "num_layers": N_LAYERS, "num_heads": N_HEADS}
 _LLAMA = _BERT | {"num_key_value_heads": 2}
-TINY = {
+TINY: dict[str, dict[str, Any]] = {
     "bert": _BERT,
     "roberta": _BERT,
     "xlm-roberta": _BERT,

@@ -46,7 +46,7 @@ def _fine_tuning(settings: RunSettings, data: Mapping[str, Any]) -> str:
 
 def _probe(settings: RunSettings, data: Mapping[str, Any]) -> str:
     n_probe = sorted({entry["n_examples"] for role, entry in data.items() if role.startswith("probe.")})
-    is_float32 = probe_precision(settings.trainer.precision, settings.probe.autocast) == "32-true"
+    is_float32 = probe_precision(str(settings.trainer.precision), settings.probe.autocast) == "32-true"
     return (
         f"Probe: {' or '.join(map(_count, n_probe))} examples of “{settings.data.probe_split}” per language, "
         f"{settings.probe.pooling} pooling of every layer in {'float32' if is_float32 else 'training precision'}, "
@@ -58,5 +58,5 @@ def _count(n: int) -> str:
     return f"{n:,}"
 
 
-def _count_of(n: int, noun: str) -> str:
+def _count_of(n: int | None, noun: str) -> str:
     return f"{n} {noun}{'' if n == 1 else 's'}"

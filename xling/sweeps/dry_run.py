@@ -1,9 +1,10 @@
 """What a sweep would do: its runs, what is done already, what the rest will cost. Nothing is trained, fetched or written."""
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -62,7 +63,7 @@ def _as_recorded(run: Path, settings: RunSettings) -> RunSettings:
     if not (run / CONFIG_FILE).is_file():
         return settings
     recorded = read_settings(run)
-    changes: dict[str, dict[str, str]] = {}
+    changes: dict[str, dict[str, Any]] = {}
     if settings.trainer.precision == "auto":
         changes["trainer"] = {"precision": recorded.trainer.precision}
     if settings.model.weights == "auto":
@@ -89,9 +90,10 @@ def phrase_hours(folder: Path, left: Sequence[RunSettings]) -> str:
         each = [statistics.mean(measured.get(run_key(settings).strategy, every)) for settings in left]
         basis = f"the mean of {len(every)} finished runs of this study, per strategy where it has any"
     else:
-        each = [estimate_seconds(settings) for settings in left]
+        estimates = [estimate_seconds(settings) for settings in left]
+        each = [seconds for seconds in estimates if seconds is not None]
         basis = _phrase_rule(left[0])
-    unknown = sum(seconds is None for seconds in each)
+    unknown = len(left) - len(each)
     if unknown:
         return f"Time: unknown for {unknown} of {len(left)} runs: encoder or data are not on this machine"
     return f"Time: about {phrase_duration(sum(each))} for {len(left)} runs, one after another; by {basis}"
@@ -106,16 +108,25 @@ def _phrase_rule(settings: RunSettings) -> str:
     )
 
 
+def _all_known(sizes: Iterable[int | None]) -> list[int] | None:
+    known = []
+    for size in sizes:
+        if size is None:
+            return None
+        known.append(size)
+    return known
+
+
 def phrase_disk(left: Sequence[RunSettings]) -> list[str]:
     """Say what the runs that are left will keep on disk, and what is free there."""
     if not left:
         return []
-    checkpoints = [estimate_checkpoint(settings) for settings in left]
-    written = [estimate_representations(settings) for settings in left]
+    checkpoints = _all_known(estimate_checkpoint(settings) for settings in left)
+    written = _all_known(estimate_representations(settings) for settings in left)
     shared: dict[str, int] = {}
     for settings in left:
         shared |= estimate_shared(settings)
-    if None in checkpoints or None in written:
+    if checkpoints is None or written is None:
         return ["Disk: unknown: encoder or data are not on this machine"]
     kept = [size * bool(settings.keep_checkpoint) for size, settings in zip(checkpoints, left, strict=True)]
     passing = 2 * max(checkpoints)

@@ -1,6 +1,7 @@
 """The runs that a command line asks for, known before the first of them starts."""
 
 import sys
+from typing import Any, cast
 
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
@@ -32,7 +33,7 @@ def expand_sweep(config: DictConfig) -> list[RunSettings]:
         )
     loader = GlobalHydra.instance().config_loader()
     arguments = [f"{key}={value}" for key, value in (sweeper.get("params") or {}).items()]
-    arguments += OmegaConf.to_container(config.hydra.overrides.task, resolve=False)
+    arguments += cast(list[str], OmegaConf.to_container(config.hydra.overrides.task, resolve=False))
     overrides = OverridesParser.create(config_loader=loader).parse_overrides(arguments)
     (jobs,) = BasicSweeper.split_arguments(overrides, max_batch_size=None)
     shown = track(jobs, "composing the runs", transient=True, disable=not sys.stdout.isatty())
@@ -48,6 +49,7 @@ def settings_of_job(config: DictConfig) -> RunSettings:
         config = config.copy()
         with open_dict(config):
             del config["hydra"]
-        return RunSettings.from_plain(OmegaConf.to_container(config, resolve=True, throw_on_missing=True))
+        plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+        return RunSettings.from_plain(cast(dict[str, Any], plain))
     finally:
         hydra_config.cfg = before

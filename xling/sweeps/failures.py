@@ -43,7 +43,7 @@ class FailureReport(Callback):
         """Note the reason of a failure. The exit status does not depend on it: the disk may be full."""
         if job_return.status != JobStatus.FAILED or not hasattr(self, "folder"):
             return
-        varied = [override for override in job_return.overrides if _squeezed(override) not in self.fixed]
+        varied = [override for override in job_return.overrides or () if _squeezed(override) not in self.fixed]
         reason = str(job_return._return_value)  # the public property raises
         write_json(self.folder / f"{config.hydra.job.num:06d}.json", {"run": " ".join(varied), "reason": reason})
 

@@ -87,7 +87,8 @@ def _suggest_keys(config_name: str, arguments: list[str]) -> None:
         overrides = OverridesParser.create().parse_overrides(arguments)
         with initialize_config_module("xling.conf", version_base="1.3"):
             known = _keys(compose(config_name))
-            groups = [o.input_line for o in overrides if o.key_or_group in known and not o.is_sweep_override()]
+            chosen = [o for o in overrides if o.key_or_group in known and not o.is_sweep_override()]
+            groups = [o.input_line for o in chosen if o.input_line is not None]
             known |= _keys(compose(config_name, groups))
     except HydraException:
         return  # Hydra has said what is wrong with the command line itself

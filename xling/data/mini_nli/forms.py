@@ -137,7 +137,7 @@ def _gender(subject: Form) -> str | None:
     return next(iter(subject)) if isinstance(subject, dict) else None
 
 
-def _resolve(form: Form, features: list[str], gender: str | None) -> str | None:
+def _resolve(form: Form | None, features: list[str], gender: str | None) -> str | None:
     """Follow a placeholder's features, and the subject's gender where forms differ by it; None where none fits."""
     features = list(features)
     while isinstance(form, dict):
@@ -168,7 +168,7 @@ def render(meaning: Meaning, language: Language) -> str:
     def fill(match: re.Match) -> str:
         section, *features = match[1].split(".")
         form = language.forms[section][said[section]] if section in said else language.forms["words"][section]
-        return _resolve(form, features, gender)
+        return _resolve(form, features, gender) or ""
 
     wordings = language.templates["not " * meaning.is_negated + " ".join(slot for slot, _ in meaning.values)]
     sentence = PLACEHOLDER.sub(fill, wordings[meaning.variant % len(wordings)])

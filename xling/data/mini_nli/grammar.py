@@ -10,7 +10,7 @@ uniform: the hypothesis alone says nothing about the label.
 import hashlib
 import itertools
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -116,7 +116,7 @@ def _premise_form(pattern: tuple[str, ...], order: tuple[str, ...]) -> tuple[tup
 
 def _value(rng: random.Random, slot: str, specific: bool, told: str | None, excludes: bool) -> str:
     """Value of a hypothesis at a level, compatible with the premise's value `told` or excluding it."""
-    candidates = (SPECIFIC if specific else GENERAL)[slot]
+    candidates: Sequence[str] = (SPECIFIC if specific else GENERAL)[slot]
     if told is not None:
         candidates = [value for value in candidates if is_compatible(value, told) != excludes]
     return rng.choice(candidates)

@@ -63,20 +63,18 @@ class XnliSource:
         if language not in self.languages:
             hint = close_matches(language, self.languages)
             raise XlingValueError(f"XNLI has no language {language!r}; it has {', '.join(self.languages)}{hint}")
-        return self._from_hub(language, split) if self.root is None else self._from_files(language, split)
+        return self._from_hub(language, split) if self.root is None else self._from_files(self.root, language, split)
 
-    def _from_files(self, language: str, split: str) -> pd.DataFrame:
+    def _from_files(self, root: Path, language: str, split: str) -> pd.DataFrame:
         release = f"multinli.train.{language}.tsv" if split == "train" else f"xnli.{split}.tsv"
         candidates = [
-            self.root / f"{split}.{language}.tsv",
-            self.root / release,
-            *sorted(self.root.glob(f"*/{release}")),
+            root / f"{split}.{language}.tsv",
+            root / release,
+            *sorted(root.glob(f"*/{release}")),
         ]
         path = next((path for path in candidates if path.is_file()), None)
         if path is None:
-            raise MissingFileError(
-                f"expected {split}.{language}.tsv or {release} in data.root={self.root}, found neither"
-            )
+            raise MissingFileError(f"expected {split}.{language}.tsv or {release} in data.root={root}, found neither")
         frame = _read_tsv(path)
         if path.name.startswith("xnli."):
             frame = _columns(frame, path, language="language", pair_id="pairID", premise="sentence1", hypothesis="sentence2",

@@ -4,12 +4,15 @@ Registered with transformers under :data:`ATTENTION`. In evaluation, on a GPU, i
 attention it is transformers' own call of torch's scaled dot product, to the bit.
 """
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
-from transformers import AttentionInterface
+from transformers import AttentionInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
+from xling.models.config import config_of
 from xling.models.fast.dropout import dropout as drop
 
 ATTENTION = "xling"
@@ -58,7 +61,7 @@ def attention_forward(
     **others,
 ) -> tuple[Tensor, None]:
     """Attention as transformers calls it; arguments and result as of its ``sdpa_attention_forward``."""
-    if not (_has_slow_kernel(query, dropout) and _is_plain(module, attention_mask, scaling, others)):
+    if scaling is None or not (_has_slow_kernel(query, dropout) and _is_plain(module, attention_mask, scaling, others)):
         return sdpa_attention_forward(module, query, key, value, attention_mask, dropout, scaling, **others)
     return attend(query, key, value, attention_mask, dropout, scaling).transpose(1, 2).contiguous(), None
 
@@ -77,8 +80,8 @@ def _is_plain(module: nn.Module, mask: Tensor | None, scaling: float | None, oth
 
 def use_processor_attention(encoder: nn.Module) -> None:
     """Let a Hugging Face encoder that uses torch's scaled dot product attention use this one."""
-    if encoder.config._attn_implementation == "sdpa":
-        encoder.set_attn_implementation(ATTENTION)
+    if config_of(encoder)._attn_implementation == "sdpa":
+        cast(PreTrainedModel, encoder).set_attn_implementation(ATTENTION)
 
 
 def _has_slow_kernel(query: Tensor, dropout: float) -> bool:

@@ -8,12 +8,14 @@ groups of examples of equal length, which batches of neighbours in length have f
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers import AttentionInterface
 
 from xling.errors import XlingValueError
+from xling.models.config import config_of
 from xling.models.fast.attention import attend
 from xling.models.fast.prefix import blocks_after
 
@@ -74,7 +76,7 @@ def check_packs(encoder: nn.Module) -> str:
     Raises:
         XlingValueError: it cannot.
     """
-    model_type = encoder.config.model_type
+    model_type = config_of(encoder).model_type
     if model_type not in FIRST_POSITION:
         raise XlingValueError(
             f"packed=true works for {', '.join(FIRST_POSITION)}, not for {model_type}; set packed=false"
@@ -84,12 +86,13 @@ def check_packs(encoder: nn.Module) -> str:
 
 @contextmanager
 def _attention_within_examples(encoder: nn.Module) -> Iterator[None]:
-    before = encoder.config._attn_implementation
-    encoder.config._attn_implementation = ATTENTION
+    config = config_of(encoder)
+    before = config._attn_implementation
+    config._attn_implementation = ATTENTION
     try:
         yield
     finally:
-        encoder.config._attn_implementation = before
+        config._attn_implementation = before
 
 
 def packed_attention(
@@ -122,11 +125,12 @@ def packed_attention(
     Returns:
         [1, total, heads, head size], and None for the weights.
     """
-    states = [part[0].transpose(0, 1) for part in (query, key, value)]  # [total, heads, head size]
+    queries, keys, values = (part[0].transpose(0, 1) for part in (query, key, value))  # [total, heads, head size]
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     if query.is_cuda:
-        attended = attend_ragged(*states, example_lengths, example_offsets, dropout, scaling)
+        attended = attend_ragged(queries, keys, values, example_lengths, example_offsets, dropout, scale)
     else:
-        attended = attend_by_length(*states, example_lengths, dropout, scaling)
+        attended = attend_by_length(queries, keys, values, example_lengths, dropout, scale)
     return attended[None], None
 
 
@@ -152,8 +156,8 @@ def attend_by_length(
     groups = zip(*(states.split(sizes) for states in (query, key, value)), strict=True)
     outputs = []
     for shape, group in zip(shapes, groups, strict=True):
-        parts = (part.unflatten(0, shape).transpose(1, 2) for part in group)
-        outputs.append(attend(*parts, None, dropout, scale).transpose(1, 2).flatten(0, 1))
+        queries, keys, values = (part.unflatten(0, shape).transpose(1, 2) for part in group)
+        outputs.append(attend(queries, keys, values, None, dropout, scale).transpose(1, 2).flatten(0, 1))
     return torch.cat(outputs)
 
 
@@ -164,12 +168,12 @@ def attend_ragged(
 
     `offsets` [examples + 1] says where each example begins, on the device of the others.
     """
-    extremes = {"min_seqlen": min(lengths), "max_seqlen": max(lengths)}
-    parts = (
+    extremes: dict[str, Any] = {"min_seqlen": min(lengths), "max_seqlen": max(lengths)}
+    queries, keys, values = (
         torch.nested.nested_tensor_from_jagged(states.contiguous(), offsets, **extremes).transpose(1, 2)
         for states in (query, key, value)
     )
-    attended = nn.functional.scaled_dot_product_attention(*parts, dropout_p=dropout, scale=scale)
+    attended = nn.functional.scaled_dot_product_attention(queries, keys, values, dropout_p=dropout, scale=scale)
     return attended.transpose(1, 2).values()
 
 

@@ -10,11 +10,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from filelock import FileLock
 from torch import Tensor, nn
 
 from xling.errors import UnreachableError, XlingValueError
+from xling.models.config import config_of
 from xling.models.fast.prefixed_examples import PrefixStates, prefix_bytes
 from xling.models.layers import ARCHITECTURES, Architecture
 from xling.storage.atomic import atomic_path
@@ -75,7 +77,7 @@ class _Given(nn.Module):
 
 
 def _architecture(encoder: nn.Module) -> Architecture:
-    model_type = encoder.config.model_type
+    model_type = config_of(encoder).model_type
     if model_type not in STARTS_INSIDE:
         raise XlingValueError(
             f"cache_frozen=true works for {', '.join(STARTS_INSIDE)}, not for {model_type}; set cache_frozen=false"
@@ -86,7 +88,7 @@ def _architecture(encoder: nn.Module) -> Architecture:
 @contextmanager
 def _some_blocks(encoder: nn.Module, start: int, stop: int | None) -> Iterator[None]:
     path = _architecture(encoder).blocks
-    with _replaced(encoder, path, nn.ModuleList(list(encoder.get_submodule(path))[start:stop])):
+    with _replaced(encoder, path, nn.ModuleList(list(encoder.get_submodule(path).children())[start:stop])):
         yield
 
 
@@ -105,7 +107,7 @@ def _replaced(encoder: nn.Module, path: str, substitute: nn.Module) -> Iterator[
 def store_prefix(
     encoder: nn.Module,
     layer: int,
-    lengths: Sequence[int],
+    lengths: Sequence[int] | np.ndarray,
     batches: Iterable[tuple[Sequence[int], Batch]],
     folder: Path,
     key: Sequence[Any],
@@ -125,7 +127,7 @@ def store_prefix(
         UnreachableError: the disk has too little space.
         XlingValueError: an architecture that cannot start inside.
     """
-    hidden_size = encoder.config.hidden_size
+    hidden_size = config_of(encoder).hidden_size
     path = folder / f"{content_key(*key, layer)}.f32"
     folder.mkdir(parents=True, exist_ok=True)
     hold(path)
@@ -157,7 +159,7 @@ def _fill(
     states: PrefixStates,
     encoder: nn.Module,
     layer: int,
-    lengths: Sequence[int],
+    lengths: Sequence[int] | np.ndarray,
     batches: Iterable[tuple[Sequence[int], Batch]],
 ) -> None:
     was_training, device = encoder.training, next(encoder.parameters()).device

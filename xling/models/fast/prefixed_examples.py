@@ -29,7 +29,9 @@ class PrefixStates:
         CorruptArtefactError: the file has another size.
     """
 
-    def __init__(self, path: Path, lengths: Sequence[int], hidden_size: int, *, is_new: bool = False) -> None:
+    def __init__(
+        self, path: Path, lengths: Sequence[int] | np.ndarray, hidden_size: int, *, is_new: bool = False
+    ) -> None:
         self._path, self._lengths, self._ends = path, np.asarray(lengths), np.cumsum(lengths)
         n_tokens, n_bytes = int(self._ends[-1]), prefix_bytes(lengths, hidden_size)
         if not is_new and path.stat().st_size != n_bytes:
@@ -44,7 +46,7 @@ class PrefixStates:
     def put(self, index: int, hidden_states: np.ndarray) -> None:
         """Fill in one example, [tokens, hidden] float32."""
         self._states[self._span(index)] = hidden_states
-        self._checksums[index] = xxhash.xxh3_64_intdigest(np.ascontiguousarray(hidden_states))
+        self._checksums[index] = xxhash.xxh3_64_intdigest(np.ascontiguousarray(hidden_states).data)
 
     def flush(self) -> None:
         """Write everything to the disk."""
@@ -60,7 +62,7 @@ class PrefixStates:
 
     def _row(self, index: int) -> np.ndarray:
         hidden_states = np.array(self._states[self._span(index)])
-        if xxhash.xxh3_64_intdigest(hidden_states) != int(self._checksums[index]):
+        if xxhash.xxh3_64_intdigest(hidden_states.data) != int(self._checksums[index]):
             raise CorruptArtefactError(f"{self._path} has changed since it was written; {self._advice}")
         return hidden_states
 
@@ -72,7 +74,7 @@ class PrefixStates:
         return f"delete {self._path} and run again"
 
 
-def prefix_bytes(lengths: Sequence[int], hidden_size: int) -> int:
+def prefix_bytes(lengths: Sequence[int] | np.ndarray, hidden_size: int) -> int:
     """Size of the file for examples of so many tokens, in bytes."""
     return int(np.sum(lengths)) * hidden_size * 4 + len(lengths) * 8
 

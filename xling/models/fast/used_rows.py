@@ -31,7 +31,8 @@ class UsedRowsEmbedding(nn.Embedding):
 
     def __init__(self, table: nn.Embedding, used: Iterable[int]) -> None:
         ids = {int(row) for row in used} | ({table.padding_idx} - {None})
-        super().__init__(*table.weight.shape, padding_idx=table.padding_idx, _weight=table.weight, _freeze=True)
+        n_rows, width = table.weight.shape
+        super().__init__(n_rows, width, padding_idx=table.padding_idx, _weight=table.weight, _freeze=True)
         device = self.weight.device
         self.used = torch.tensor(sorted(ids), device=device)
         self.position = torch.full((self.num_embeddings,), -1, device=device)
@@ -51,7 +52,8 @@ class UsedRowsEmbedding(nn.Embedding):
     def plain(self) -> nn.Embedding:
         """The plain embedding with the rows as they are now; shares its weight with this one."""
         self._write_back()
-        table = nn.Embedding(*self.weight.shape, padding_idx=self.padding_idx, _weight=self.weight)
+        n_rows, width = self.weight.shape
+        table = nn.Embedding(n_rows, width, padding_idx=self.padding_idx, _weight=self.weight)
         table.weight.requires_grad_(self.rows.requires_grad)
         return table.train(self.training)
 
@@ -79,5 +81,6 @@ class UsedRowsEmbedding(nn.Embedding):
 
 def can_leave_out_rows(table: nn.Module) -> bool:
     """Whether it is a plain embedding that trains; tables that scale or renormalise what they look up are not."""
-    is_plain = type(table) is nn.Embedding and table.max_norm is None
-    return is_plain and not table.scale_grad_by_freq and not table.sparse and table.weight.requires_grad
+    if type(table) is not nn.Embedding or table.max_norm is not None:
+        return False
+    return not table.scale_grad_by_freq and not table.sparse and table.weight.requires_grad
