@@ -9,14 +9,14 @@ import pandas as pd
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 from transformers import PreTrainedTokenizerBase
 
 from xling.data.batching import LengthBucketBatches
 from xling.data.collate import PadToLongest
 from xling.data.examples import limit_examples
 from xling.data.lazy_tokenizer import LazyTokenizer
-from xling.data.protocols import ExampleSource, TaskData
+from xling.data.protocols import ExampleSource, TaskData, TrainingSet
 from xling.data.tokenised import TokenisedExamples, load_tokenised
 from xling.errors import XlingValueError
 
@@ -82,7 +82,7 @@ class TransferDataModule(pl.LightningDataModule):
         self.max_length, self.batch_size = max_length, batch_size
         self.eval_batch_size, self.eval_tokens = eval_batch_size, eval_tokens
         self.seed, self.cache_dir, self.num_workers = seed, Path(cache_dir), num_workers
-        self.train: TokenisedExamples | None = None
+        self.train: TrainingSet | None = None
         self.probes: dict[str, TokenisedExamples] = {}
         self._position: dict[str, int] | None = None
 
@@ -97,6 +97,11 @@ class TransferDataModule(pl.LightningDataModule):
                 t: self._tokenised(self._read(t, self.probe_split), t, self.probe_split, self.probe_limit)
                 for t in targets
             }
+
+    @property
+    def training_set(self) -> TrainingSet:
+        """What :meth:`setup` loaded to train on."""
+        return cast(TrainingSet, self.train)
 
     def _read(self, language: str, split: str) -> pd.DataFrame:
         return self.task.check(self.source(language, split), f"{split}.{language}")
@@ -123,7 +128,7 @@ class TransferDataModule(pl.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader:
         """Length-bucketed, shuffled batches of the source language; after a checkpoint was loaded, those still to come."""
-        loader = self._loader(cast(TokenisedExamples, self.train), self.batch_size, shuffle=True)
+        loader = self._loader(self.training_set, self.batch_size, shuffle=True)
         position, self._position = self._position, None
         if position is not None:
             cast(LengthBucketBatches, loader.sampler).go_on(**position)
@@ -151,7 +156,7 @@ class TransferDataModule(pl.LightningDataModule):
             batch = collate(examples[rows])
             yield rows, {name: batch[name] for name in names if name in batch}
 
-    def _loader(self, examples: TokenisedExamples, batch_size: int, *, shuffle: bool) -> DataLoader:
+    def _loader(self, examples: TrainingSet, batch_size: int, *, shuffle: bool) -> DataLoader:
         rank, world_size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         n_parts = self.trainer.accumulate_grad_batches if self.trainer and shuffle else 1
         batches = LengthBucketBatches(
@@ -165,7 +170,7 @@ class TransferDataModule(pl.LightningDataModule):
             max_tokens=None if shuffle else self.eval_tokens,
         )
         return DataLoader(
-            examples,
+            cast(Dataset, examples),
             sampler=batches,  # yields whole batches: Lightning calls set_epoch on a loader's `sampler`
             batch_size=None,
             collate_fn=PadToLongest(examples.pad_token_id, self.task.fills),

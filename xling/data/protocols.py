@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+import numpy as np
 import pandas as pd
 import pytorch_lightning as pl
 from torch import nn
@@ -67,3 +68,27 @@ def count_rows(source: ExampleSource, language: str, split: str) -> int | None:
     if count is not None:
         return count(language, split)
     return len(source(language, split)) if is_local(source) else None
+
+
+class TrainingSet(Protocol):
+    """Rows to train on: tokenised examples, or such as carry the output of frozen layers besides."""
+
+    @property
+    def name(self) -> str:
+        """E.g. ``train.en``."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of ids, order, texts, labels and tokenisation."""
+
+    @property
+    def pad_token_id(self) -> int:
+        """What pads input_ids."""
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Tokens per example, [n] int64."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: list[int], /) -> list[dict]: ...

@@ -1,7 +1,10 @@
 """Training after the stored output of frozen layers: what ``cache_frozen=true`` does to the parts of a run."""
 
+from typing import cast
+
 import pytorch_lightning as pl
 
+from xling.data.tokenised import TokenisedExamples
 from xling.errors import XlingValueError
 from xling.machine.precision import probe_precision
 from xling.machine.processes import shards_parameters
@@ -32,7 +35,8 @@ def start_after_frozen_layers(settings: RunSettings, parts: Parts, trainer: pl.T
         )
     trainer.precision_plugin.convert_module(parts.module)  # as the fit will, where the weights are to be lowered
     encoder, datamodule = parts.module.encoder.to(trainer.strategy.root_device), parts.datamodule
-    examples, precision = datamodule.train, probe_precision(settings.trainer.precision, autocast=False)
+    examples = cast(TokenisedExamples, datamodule.train)
+    precision = probe_precision(str(settings.trainer.precision), autocast=False)
     key = [parts.facts["model"]["content_hash"], examples.fingerprint, precision]
     folder = settings.cache_dir / "prefix"
     states = store_prefix(encoder, layer, examples.lengths, datamodule.encoder_inputs(examples), folder, key)

@@ -68,7 +68,7 @@ def _wandb(study: str, name: str, project: str, entity: str | None, offline: boo
 
     Path(folder).mkdir(parents=True, exist_ok=True)
     quiet = wandb.Settings(silent=True, console="off")  # our own log is the run's log
-    same_after_resuming = {"id": content_key(study, name), "resume": None if offline else "allow"}
+    same_after_resuming: dict[str, Any] = {"id": content_key(study, name), "resume": None if offline else "allow"}
     return OneRun(
         name,
         folder,

@@ -2,7 +2,7 @@
 
 import logging
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import pytorch_lightning as pl
 
@@ -17,6 +17,7 @@ from xling.callbacks.training_clock import TrainingClock
 from xling.callbacks.used_rows import TrainUsedRows
 from xling.data.datamodule import TransferDataModule
 from xling.data.protocols import ExampleSource, TaskData, languages_of
+from xling.data.tokenised import TokenisedExamples
 from xling.errors import XlingValueError
 from xling.freezing import switch_off_dropout
 from xling.machine.precision import resolve_precision
@@ -63,14 +64,14 @@ class Parts:
 
     def data_facts(self) -> dict[str, Any]:
         """Sizes and fingerprints of what is trained on and probed."""
-        sets = {"train": self.datamodule.train} | {f"probe.{t}": p for t, p in self.datamodule.probes.items()}
+        sets = {"train": self.datamodule.training_set, **{f"probe.{t}": p for t, p in self.datamodule.probes.items()}}
         return {role: {"name": s.name, "n_examples": len(s), "fingerprint": s.fingerprint} for role, s in sets.items()}
 
     def summary(self) -> dict[str, Any]:
         """What the manifest says of the run beside its identity."""
         return {
             "transfer_metric": self.module.transfer_metric,
-            "n_train": len(self.datamodule.train),
+            "n_train": len(self.datamodule.training_set),
             "model": self.facts["model"]["name"],
             "frozen_layers": sorted(self.recorder.frozen_layers),
             "noise_floor": self.monitor.noise_floor(),
@@ -108,9 +109,12 @@ def build_parts(settings: RunSettings, identity: dict[str, Any], run: RunDirecto
         )
     spec, cache_dir = settings.model, settings.cache_dir
     datamodule = build_data(settings)
-    check_validates(settings, len(datamodule.train))
+    check_validates(settings, len(datamodule.training_set))
     encoder = load_encoder(spec, cache_dir)
-    facts = {"model": describe_encoder(spec, encoder, cache_dir), "precision": settings.trainer.precision}
+    facts: dict[str, Any] = {
+        "model": describe_encoder(spec, encoder, cache_dir),
+        "precision": settings.trainer.precision,
+    }
     module = build_module(settings, datamodule, encoder)
     if settings.compile:
         encoder.compile(dynamic=True)  # in place: names of parameters and modules stay
@@ -126,13 +130,15 @@ def build_parts(settings: RunSettings, identity: dict[str, Any], run: RunDirecto
     if alignment is not None:
         callbacks.insert(1, alignment)
     if not (settings.optimizer.weight_decay or plan.adapts or shards_parameters(settings.trainer)):
-        callbacks.insert(1, TrainUsedRows(lambda: datamodule.train.pieces, layers.word_embeddings))
+        callbacks.insert(
+            1, TrainUsedRows(lambda: cast(TokenisedExamples, datamodule.train).pieces, layers.word_embeddings)
+        )
     if settings.probe.write_representations:
         callbacks.append(RepresentationWriter(run.path / "representations", spec.layers, settings.probe.pooling))
     callbacks.append(FinalFigures(settings.to_plain(), lambda: final_figures(recorder.transfer, monitor.records)))
     callbacks += [StopOnDivergence(), ProgressFile(run.path)]
     callbacks.append(
-        RunCheckpoint(run.checkpoint, settings.checkpoint.every_seconds, settings.checkpoint.every_n_steps)
+        RunCheckpoint(run.checkpoint, cast(float, settings.checkpoint.every_seconds), settings.checkpoint.every_n_steps)
     )  # last: it records what the others did
     return Parts(datamodule, module, monitor, recorder, clock, callbacks, facts)
 
@@ -165,7 +171,7 @@ def build_module(settings: RunSettings, datamodule: TransferDataModule, encoder:
     """Encoder and head as one LightningModule."""
     spec, optimizer = settings.model, settings.optimizer
     check_pooling(spec, encoder)
-    module = datamodule.task.module(
+    made = datamodule.task.module(
         encoder,
         pooling=spec.pooling,
         pooler=take_pooler(encoder) if spec.pooler else None,
@@ -174,6 +180,7 @@ def build_module(settings: RunSettings, datamodule: TransferDataModule, encoder:
         packed=settings.packed,
         **vars(optimizer),
     )
+    module = cast(TransferModule, made)
     module.keeps_predictions = settings.probe.predictions
     if spec.dropout == "off":
         switch_off_dropout(module)

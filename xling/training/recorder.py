@@ -1,7 +1,7 @@
 """Carries what the module and the impact monitor measured into the run directory."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pandas as pd
 import pytorch_lightning as pl
@@ -21,6 +21,9 @@ from xling.runs.tables import (
     TRANSFER,
     TRANSFER_FILE,
 )
+
+if TYPE_CHECKING:
+    from xling.tasks.transfer_module import TransferModule
 
 
 class RunRecorder(pl.Callback):
@@ -54,12 +57,13 @@ class RunRecorder(pl.Callback):
         """Add the validation's rows and write the tables."""
         if trainer.sanity_checking or trainer.state.fn != "fit":
             return
-        if pl_module.keeps_predictions:
-            self._take_predictions(trainer, pl_module)
+        module = cast("TransferModule", pl_module)
+        if module.keeps_predictions:
+            self._take_predictions(trainer, module)
         when = {"epoch": epochs_completed(trainer), "step": trainer.global_step}
-        metric = pl_module.transfer_metric
-        for language, scores in pl_module.transfer.items():
-            further = {name: scores[name] for name in pl_module.metrics if name != metric}
+        metric = module.transfer_metric
+        for language, scores in module.transfer.items():
+            further = {name: scores[name] for name in module.metrics if name != metric}
             row = {"metric": metric, "score": scores[metric], "n_examples": int(scores["n_examples"])}
             row["reason"] = _reason(scores)
             self.transfer.append(self._keys(language) | when | row | further)
@@ -78,12 +82,12 @@ class RunRecorder(pl.Callback):
             tables[PREDICTIONS_FILE] = self.predictions
         self.directory.write_tables(tables)
 
-    def _take_predictions(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def _take_predictions(self, trainer: pl.Trainer, module: "TransferModule") -> None:
         """The validation's predictions, gathered from all processes."""
         when = {"epoch": epochs_completed(trainer), "step": trainer.global_step}
         frames = []
-        for language in pl_module.transfer:
-            found = pl_module.predictions(language)
+        for language in module.transfer:
+            found = module.predictions(language)
             keys = self._keys(language) | when
             if len(found):
                 frames.append(_documented_first(found.assign(**keys), PREDICTIONS))
