@@ -1,6 +1,7 @@
 """A checkpoint from which a run goes on as if it had never stopped."""
 
 import logging
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -36,23 +37,24 @@ class RunCheckpoint(pl.Callback):
 
     Args:
         path: the file; None: ``last.ckpt`` in the trainer's ``default_root_dir``.
-        every_seconds: write when the last one is older; by a clock that does not jump.
-        every_n_steps: write when this many optimiser steps lie between; None: by time alone.
+        every_seconds: write when the last one is older, by a clock that does not jump; None: not by time.
+        every_n_steps: write when this many optimiser steps lie between; None: not by steps. The last one is always written.
 
     Raises:
         XlingValueError: an interval that is not positive.
     """
 
     def __init__(
-        self, path: Path | str | None = None, every_seconds: float = 300.0, every_n_steps: int | None = None
+        self, path: Path | str | None = None, every_seconds: float | None = 300.0, every_n_steps: int | None = None
     ) -> None:
-        if every_seconds <= 0 or (every_n_steps is not None and every_n_steps <= 0):
+        if any(interval is not None and interval <= 0 for interval in (every_seconds, every_n_steps)):
             raise XlingValueError(
                 f"checkpoints need a positive interval, found every_seconds={every_seconds}, every_n_steps={every_n_steps}; "
                 "raise it (a large one writes the last checkpoint only)"
             )
         self.path = None if path is None else Path(path)
-        self.every_seconds, self.every_n_steps = every_seconds, every_n_steps
+        self.every_seconds = math.inf if every_seconds is None else every_seconds
+        self.every_n_steps = every_n_steps
         self._saved_at, self._saved_step = time.monotonic(), 0
         self._has_validated = self._is_validating = False
         self._random_states: list[dict[str, Any]] | None = None

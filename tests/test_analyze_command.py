@@ -137,8 +137,10 @@ def test_every_table_is_listed():
     )
     strategies = replace(strategies, alignment=make_alignment())
     settings = Settings("both", resampling=Resampling(20, 20))
-    assert set(analyse(strategies, settings).tables) == set(TABLES)
-    assert set(TABLES) - set(analyse(transfer_and_impact, settings).tables) == {"freezing", "alignment"}
+    not_recorded = {"concentration"}  # needs probe.uncertainty=[concentration], see test_concentration.py
+    assert set(analyse(strategies, settings).tables) == set(TABLES) - not_recorded
+    missing = set(TABLES) - set(analyse(transfer_and_impact, settings).tables)
+    assert missing == {"freezing", "alignment"} | not_recorded
 
 
 def find_run(folder):

@@ -146,6 +146,11 @@ def test_intervals_must_be_positive():
         RunCheckpoint(every_seconds=0)
 
 
+def test_a_checkpoint_by_no_interval_is_the_last_one_alone(make_config):
+    run = train(make_config("checkpoint.every_seconds=null", "trainer.max_epochs=1"))
+    assert run.checkpoint.is_file()
+
+
 def test_a_loss_that_is_no_number_fails_the_run_with_one_sentence(make_config):
     config = make_config("optimizer.learning_rate=1e30", "checkpoint.every_n_steps=1")
     with pytest.raises(

@@ -138,7 +138,7 @@ def build_parts(settings: RunSettings, identity: dict[str, Any], run: RunDirecto
     callbacks.append(FinalFigures(settings.to_plain(), lambda: final_figures(recorder.transfer, monitor.records)))
     callbacks += [StopOnDivergence(), ProgressFile(run.path)]
     callbacks.append(
-        RunCheckpoint(run.checkpoint, cast(float, settings.checkpoint.every_seconds), settings.checkpoint.every_n_steps)
+        RunCheckpoint(run.checkpoint, settings.checkpoint.every_seconds, settings.checkpoint.every_n_steps)
     )  # last: it records what the others did
     return Parts(datamodule, module, monitor, recorder, clock, callbacks, facts)
 

@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -88,7 +88,8 @@ def _architecture(encoder: nn.Module) -> Architecture:
 @contextmanager
 def _some_blocks(encoder: nn.Module, start: int, stop: int | None) -> Iterator[None]:
     path = _architecture(encoder).blocks
-    with _replaced(encoder, path, nn.ModuleList(list(encoder.get_submodule(path).children())[start:stop])):
+    blocks = cast(nn.ModuleList, encoder.get_submodule(path))  # children() would drop a block that layers share
+    with _replaced(encoder, path, nn.ModuleList(list(blocks)[start:stop])):
         yield
 
 
