@@ -78,20 +78,24 @@ def significance_marks(correlations: pd.DataFrame, kind: str) -> pd.Series:
 
 
 @style.styled
-def plot_correlation_heatmap(correlations: pd.DataFrame, ax: Axes | None = None, kind: str | None = None) -> Axes:
+def plot_correlation_heatmap(
+    correlations: pd.DataFrame, ax: Axes | None = None, kind: str | None = None, *, has_numbers: bool = True
+) -> Axes:
     """Draw impact-distance coefficients, one row per layer and one column per distance, as in the paper.
 
     Args:
         correlations: table ``correlations`` or ``correlations_paper``; rows of other analyses are left out.
         ax: where to draw; a new figure by default.
         kind: ``main``, ``pearson`` or ``spearman``; by default the main coefficient where the table has one.
+        has_numbers: write each coefficient into its cell; else its marks alone, for panels that are small.
 
     Returns:
         The axes; stars as in :func:`significance_marks`; a coefficient that could not be computed is hatched.
     """
     rows = frames.select_analysis(correlations, IMPACT_VS_DISTANCE)
     kind = kind or frames.main_kind(correlations)
-    rows = rows.assign(text=rows[frames.COEFFICIENT[kind]].map(coefficient) + significance_marks(rows, kind))
+    marks = significance_marks(rows, kind)
+    rows = rows.assign(text=rows[frames.COEFFICIENT[kind]].map(coefficient) + marks if has_numbers else marks)
     layers, predictors = frames.layer_order(rows), frames.distance_order(rows["predictor"])
     values = frames.pivot(rows, "layer_label", "predictor", frames.COEFFICIENT[kind], layers, predictors)
     texts = frames.pivot(rows, "layer_label", "predictor", "text", layers, predictors)

@@ -57,7 +57,7 @@ def draw_measures(correlations: pd.DataFrame) -> Figure:
     height = 0.8 + 0.2 * max(tests["layer_label"].nunique(), 6)
     panels = style.new_panels(len(measures), n_columns, style.PAGE, height, sharey=True)
     for ax, measure in zip(panels, measures, strict=True):
-        plot_correlation_heatmap(tests[tests["measure"] == measure], ax)
+        plot_correlation_heatmap(tests[tests["measure"] == measure], ax, has_numbers=False)
         ax.set_title(NAMES.get(measure, measure), loc="left", fontweight="bold")
         ax.set_ylabel("layer" if ax.get_subplotspec().is_first_col() else "")
     add_colour_bar(panels, style.DIVERGING, Normalize(-1, 1), "coefficient")
@@ -78,7 +78,7 @@ def measures_section(analysis: Analysis) -> Section | Absent:
         "Heat maps of the coefficient of impact with each distance by layer, one per measure of similarity. "
         + _describe(tests),
         "Main coefficient of impact with distance, layer by layer, by every recorded measure of similarity; ** p ≤ .05 "
-        "family-wise, * by false discovery rate, each measure corrected within its own family.",
+        "family-wise, * by false discovery rate, each measure corrected within its own family. The table has the numbers.",
     )
     shown = drop_blank_columns(table, COLUMNS)
     sheet = Sheet("correlations_measures", shown, "All coefficients by every measure.", is_folded=True)
