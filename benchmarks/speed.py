@@ -60,7 +60,7 @@ def machine(options: argparse.Namespace) -> str:
 
 
 def bench_training(options: argparse.Namespace) -> str:
-    """(a) Training."""
+    """Time training beside transformers' Trainer, and give the section of the page as Markdown."""
     rows = [training.HEADER]
     for name in options.encoders:
         where = (name, options.xnli, options.cache, options.train_pairs, options.steps)
@@ -99,14 +99,14 @@ def bench_frozen(options: argparse.Namespace) -> str:
 
 
 def bench_start(options: argparse.Namespace) -> str:
-    """(d) Start-up."""
+    """Time from the command to the first step, and imports, and give the section of the page as Markdown."""
     root = options.xnli if options.xnli.is_dir() else None
     table = f"{start_up.HEADER}\n{start_up.bench(root, options.rounds)}"
     return f"## Until the first step\n\n{table}\n\n{start_up.bench_imports(options.rounds)}"
 
 
 def bench_growth(options: argparse.Namespace) -> str:
-    """(e) Growth."""
+    """Measure how time grows with examples, width and runs, and give the section of the page as Markdown."""
     root = options.xnli if options.xnli.is_dir() else None
     of_runs = growth.bench_runs(root, options.cache, options.precision, options.rounds)
     tables = f"{growth.HEADER}\n{growth.bench(options.rounds)}\n\n{growth.HEADER_OF_RUNS}\n{of_runs}"

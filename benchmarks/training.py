@@ -55,7 +55,7 @@ class Settings:
     threads: int
 
     def data(self, seed: int = 0) -> TransferDataModule:
-        """The examples."""
+        """The data module with the first `n_train` pairs and 30 probe pairs, in the order that `seed` gives."""
         return data_of(self.root, self.cache_dir, self.n_train, 30, batch_size=BATCH_SIZE, seed=seed)
 
 

@@ -120,7 +120,7 @@ class AlignmentMonitor(RepresentationProbe):
         self._rows = None
 
     def state_dict(self) -> dict[str, Any]:
-        """The records."""
+        """Give the records so far, which a resumed fit goes on from."""
         return {"records": self.records}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:

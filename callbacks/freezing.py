@@ -85,7 +85,7 @@ class LayerFreezing(pl.Callback):
         self._before = {}
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Forget them."""
+        """Forget which layers were frozen and what their buffers held."""
         self._frozen, self._before = {}, None
 
     def _described(self, pl_module: pl.LightningModule) -> str:

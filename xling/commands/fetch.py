@@ -55,11 +55,11 @@ class FetchCallback(Callback):
     """Before the first job: fetches what all jobs of the sweep need, and ends the command."""
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """A single run."""
+        """Fetch what a single run needs, and end the command."""
         do_instead(fetch_and_print, lambda: [settings_of_job(config)])
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """A sweep."""
+        """Fetch what every run of a sweep needs, and end the command."""
         do_instead(fetch_and_print, lambda: expand_sweep(config))
 
 

@@ -75,7 +75,7 @@ class TrainingSet(Protocol):
 
     @property
     def name(self) -> str:
-        """E.g. ``train.en``."""
+        """Name of the split and language, e.g. ``train.en``."""
 
     @property
     def fingerprint(self) -> str:

@@ -17,12 +17,12 @@ from xling.storage.atomic import read_json
 
 
 def no_layers(n_layers: int) -> list[int]:
-    """Nothing."""
+    """Freeze no whole layer."""
     return []
 
 
 def embeddings_alone(n_layers: int) -> list[int]:
-    """Layer 0."""
+    """Freeze layer 0, the whole embedding module."""
     return [0]
 
 

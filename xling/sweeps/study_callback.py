@@ -26,12 +26,12 @@ class StudyCallback(Callback):
     """
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """A single run."""
+        """With ``dry_run=true``, print what a single run would do and end the command."""
         if config.dry_run:
             do_instead(_print_dry_run, lambda: [settings_of_job(config)])
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """A sweep."""
+        """Note in the study which runs a sweep asks for; with ``dry_run=true``, print what they would do and end the command."""
         if config.dry_run:
             do_instead(_print_dry_run, lambda: expand_sweep(config))
         try:
