@@ -2,11 +2,10 @@
 
 import argparse
 import sys
-import warnings
 
 from xling.analysis.questions.design import DESIGN, Noise, assess_design
-from xling.distances import KINDS, SOURCES, DistanceWarning, compute_distances
-from xling.errors import XlingError
+from xling.commands.console import run_and_tell
+from xling.distances import KINDS, SOURCES, compute_distances
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -19,18 +18,14 @@ def main(arguments: list[str] | None = None) -> int:
         Exit status: 0, or 1 after an error, which stands on stderr in one sentence.
     """
     options = _parser().parse_args(arguments)
+    return run_and_tell(lambda: _print_design(options))
+
+
+def _print_design(options: argparse.Namespace) -> None:
     languages = sorted({*options.sources, *options.targets})
-    with warnings.catch_warnings():
-        warnings.filterwarnings("always", category=DistanceWarning)
-        warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
-        try:
-            distances = compute_distances(options.kinds, languages, options.distances)
-            table = assess_design(options.sources, options.targets, distances.values, _noise(options), options.seed)
-        except XlingError as error:
-            print(f"error: {error}", file=sys.stderr)
-            return 1
+    distances = compute_distances(options.kinds, languages, options.distances)
+    table = assess_design(options.sources, options.targets, distances.values, _noise(options), options.seed)
     print(table.dropna(axis="columns", how="all").to_csv(index=False, float_format="%.3f"), end="")
-    return 0
 
 
 def _noise(options: argparse.Namespace) -> Noise | None:

@@ -1,11 +1,10 @@
-"""Print a distance matrix as CSV: ``python -m xling.distances KIND LANG LANG ... [--source SOURCE] [--coverage]``."""
+"""Print a distance matrix as CSV: ``xling-distances KIND LANG LANG ... [--source SOURCE] [--coverage]``."""
 
 import argparse
 import sys
-import warnings
 
-from xling.distances import KINDS, SOURCES, DistanceWarning, compute_distances
-from xling.errors import XlingError
+from xling.commands.console import run_and_tell
+from xling.distances import KINDS, SOURCES, compute_distances
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -18,17 +17,13 @@ def main(arguments: list[str] | None = None) -> int:
         Exit status: 0, or 1 after an error, which stands on stderr in one sentence.
     """
     options = _parser().parse_args(arguments)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("always", category=DistanceWarning)
-        warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
-        try:
-            distances = compute_distances(options.kind, options.languages, options.source)
-        except XlingError as error:
-            print(f"error: {error}", file=sys.stderr)
-            return 1
+    return run_and_tell(lambda: _print_matrix(options))
+
+
+def _print_matrix(options: argparse.Namespace) -> None:
+    distances = compute_distances(options.kind, options.languages, options.source)
     frames = distances.coverage if options.coverage else distances.values
     print(frames[options.kind].to_csv(na_rep="NaN"), end="")
-    return 0
 
 
 def _parser() -> argparse.ArgumentParser:

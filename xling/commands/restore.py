@@ -13,12 +13,11 @@ import argparse
 import itertools
 import logging
 import sys
-import warnings
 from pathlib import Path
 
 from xling.analysis.questions.restoration import compute_trend
-from xling.distances import KINDS, SOURCES, DistanceWarning, distance_table
-from xling.errors import XlingError
+from xling.commands.console import run_and_tell
+from xling.distances import KINDS, SOURCES, distance_table
 from xling.machine.logs import configure_logging
 from xling.models.layers import check_layer, find_layers
 from xling.storage.atomic import write_text
@@ -42,15 +41,8 @@ def main(arguments: list[str] | None = None) -> int:
     """
     options = _parser().parse_args(arguments)
     configure_logging()
-    with warnings.catch_warnings():
-        warnings.filterwarnings("always", category=DistanceWarning)
-        warnings.showwarning = lambda message, *_: log.warning("warning: %s", message)
-        try:
-            _restore_and_write(options.run, options.layers, options.weights, options.distances)
-        except XlingError as error:
-            print(f"error: {error}", file=sys.stderr)
-            return 1
-    return 0
+    arguments_of_restoring = (options.run, options.layers, options.weights, options.distances)
+    return run_and_tell(lambda: _restore_and_write(*arguments_of_restoring), log.warning)
 
 
 def _restore_and_write(path: Path, layer_sets: list[list[int]] | None, weights: list[float], source: str) -> None:

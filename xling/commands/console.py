@@ -1,0 +1,30 @@
+"""What the short commands share: a user's error is one sentence on stderr, a warning about distances one line."""
+
+import sys
+import warnings
+from collections.abc import Callable
+
+from xling.distances import DistanceWarning
+from xling.errors import XlingError
+
+
+def run_and_tell(action: Callable[[], None], tell: Callable[[str], None] | None = None) -> int:
+    """Run the work of a command.
+
+    Args:
+        action: the work; what it prints is the command's output.
+        tell: takes each line about a warning; None: it goes to stderr.
+
+    Returns:
+        Exit status: 0, or 1 after an error, which stands on stderr in one sentence.
+    """
+    tell = tell or (lambda line: print(line, file=sys.stderr))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("always", category=DistanceWarning)
+        warnings.showwarning = lambda message, *_: tell(f"warning: {message}")
+        try:
+            action()
+        except XlingError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 1
+    return 0
