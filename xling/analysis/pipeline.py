@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from xling.analysis import caveats
+from xling.analysis.claims import judge_claims
 from xling.analysis.inputs.measurements import Measurements, Settings
 from xling.analysis.inputs.measures import choose_measure, one_measure
 from xling.analysis.inputs.pairs import LANGUAGE_PAIR, compute_pairs, impact_reasons, select_validation
@@ -65,6 +66,7 @@ def analyse(measured: Measurements, settings: Settings | None = None) -> Analysi
             log.info("Computing the specification curve")
             own = (settings.resampling, settings.epoch, settings.step)
             tables["specifications"] = compute_specifications(measured, main, kinds, *own)
+        tables["claims"] = judge_claims(settings.claims, tables["correlations"])
         warnings += caveats.describe_tests(tables["correlations"])
     if settings.mode != "default":
         tables["correlations_paper"] = compute_paper_correlations(main, kinds)
