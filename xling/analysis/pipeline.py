@@ -6,6 +6,7 @@ from importlib.metadata import version
 from typing import Any
 
 import pandas as pd
+from threadpoolctl import threadpool_limits
 
 from xling.analysis import caveats
 from xling.analysis.claims import judge_claims
@@ -42,7 +43,11 @@ def analyse(measured: Measurements, settings: Settings | None = None) -> Analysi
     Raises:
         XlingValueError: a setting does not fit, a column is missing, or no pair of different languages is left.
     """
-    settings = settings or Settings()
+    with threadpool_limits(1):  # thousands of small products: a second thread waits for the first, and doubles the time
+        return _analyse(measured, settings or Settings())
+
+
+def _analyse(measured: Measurements, settings: Settings) -> Analysis:
     measured, measure, sentences = _choose_measure(measured, settings)
     impact = measured.impact if measure is None else one_measure(measured.impact, measure)
     if settings.mode not in MODES:
