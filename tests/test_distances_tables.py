@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from xling.distances import (
+    compute_distances,
     controls_table,
     language_facts,
     load_distances,
@@ -208,3 +209,30 @@ def test_representations_that_do_not_match_are_refused():
         representation_distances(held, ids, measure="cosin")
     with pytest.raises(XlingValueError, match=r"\[n_layers \+ 1, n_examples, hidden\]"):
         representation_distances({c: np.ones((2, 4)) for c in held}, ids)
+
+
+def test_thin_typological_distances_are_left_out_and_counted(write):
+    distances = load_distances(write(LONG), ["de", "en", "sw"])
+    kept, sentences = distances.require_coverage(9)
+    assert np.isnan(kept.values["social"].loc["en", "sw"])
+    assert kept.values["social"].loc["de", "sw"] == 0.25
+    assert kept.values["trade"].equals(distances.values["trade"])  # its coverage is not known
+    assert sentences == [
+        "The social distance of 1 pairs of languages rests on fewer than 9 features and is left out (min_coverage)."
+    ]
+    assert distances.require_coverage(0)[1] == []
+
+
+def test_distances_that_rest_on_no_features_are_not_thinned():
+    distances = compute_distances(("genetic", "geographic", "syntactic"), ["en", "ur", "th"])
+    kept, _ = distances.require_coverage(10_000)
+    assert kept.values["genetic"].equals(distances.values["genetic"])
+    assert kept.values["geographic"].equals(distances.values["geographic"])
+    assert np.isnan(kept.values["syntactic"].to_numpy()[np.triu_indices(3, 1)]).all()
+    assert (np.diag(kept.values["syntactic"]) == 0).all()
+
+
+@pytest.mark.parametrize("n", [-1, 1.5, True, "many"])
+def test_a_wrong_threshold_is_refused(write, n):
+    with pytest.raises(XlingValueError, match="whole number of features"):
+        load_distances(write(LONG), ["de", "en"]).require_coverage(n)

@@ -45,6 +45,7 @@ def analyze(
     more_distances: Mapping[str, Path | str] | None = None,
     swap_languages: bool = False,
     permute_within: str | None = None,
+    min_coverage: int = 0,
 ) -> Analysis:
     """Analyse a study, several side by side, or accuracies from elsewhere; write tables, suggestion, figures and report.
 
@@ -62,6 +63,7 @@ def analyze(
         pretraining_size: see there.
         settings: mode, strategy, validation and resampling; None = the defaults.
         permute_within: see :func:`xling.analysis.inputs.gather.add_strata`.
+        min_coverage: fewest features behind a typological distance; a pair with fewer has none.
         swap_languages: read the source's column of `transfer_csv` as the target's and the reverse.
         more_distances: name -> table, see :func:`xling.analysis.inputs.gather.add_more_distances`.
 
@@ -75,7 +77,7 @@ def analyze(
         found = "neither" if runs is None else "both"
         raise XlingValueError(f"expected runs=DIR (a study) or transfer_csv=FILE, found {found}; give one of them")
     settings = settings or Settings()
-    options = (distances, more_distances or {}, controls, pretraining_size, settings)
+    options = (distances, min_coverage, more_distances or {}, controls, pretraining_size, settings)
     if transfer_csv is not None and isinstance(transfer_csv, Path | str):
         measured, sentences = gather_csv(transfer_csv, swap_languages)
         studies = {"": measured}
@@ -96,13 +98,14 @@ def _analyse(
     measured: Measurements,
     sentences: list[str],
     distances: Callable[..., Distances],
+    min_coverage: int,
     more_distances: Mapping[str, Path | str],
     controls: Collection[str],
     pretraining_size: Path | str | None,
     settings: Settings,
 ) -> AnalysedStudy:
     first_run = None if measured.runs is None else measured.runs["path"].iloc[0]
-    measured, of_distances = add_distances(measured, supply_probes(distances, first_run))
+    measured, of_distances = add_distances(measured, supply_probes(distances, first_run), min_coverage)
     measured, of_more = add_more_distances(measured, more_distances)
     measured, of_controls = add_controls(measured, controls, pretraining_size)
     analysis = analyse(measured, settings)
@@ -169,6 +172,7 @@ def _task(config: DictConfig) -> None:
         dict(config.more_distances or {}),
         config.swap_languages,
         config.permute_within,
+        config.min_coverage,
     )
 
 

@@ -1,13 +1,17 @@
 """What every distance source returns: square matrices with their coverage, and the tidy table made from them."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from xling.errors import XlingValueError
+
 COVERAGE_SUFFIX = "_coverage"
+WITHOUT_FEATURES = ("genetic", "geographic")
+"""Kinds whose coverage counts no typological features: family nodes, and points on the globe."""
 
 
 class DistanceWarning(UserWarning):
@@ -71,6 +75,37 @@ class Distances:
     def n_placeholder_pairs(self, kind: str) -> int:
         """Count the unordered pairs of different languages whose distance is a placeholder."""
         return int(np.triu(self.placeholders[kind].to_numpy(), k=1).sum())
+
+    def require_coverage(self, n_features: int) -> tuple["Distances", list[str]]:
+        """Take out the pairs whose typological distance rests on few features.
+
+        Args:
+            n_features: fewest features that must be observed for both languages. Genetic and geographic distance rest on none, and
+                a kind whose coverage is not known stays as it is.
+
+        Returns:
+            The distances, NaN where fewer were observed, and a sentence per kind that lost pairs.
+
+        Raises:
+            XlingValueError: `n_features` is no whole number of at least 0.
+        """
+        if isinstance(n_features, bool) or not isinstance(n_features, int) or n_features < 0:
+            raise XlingValueError(
+                f"expected min_coverage as a whole number of features, at least 0, found {n_features!r}"
+            )
+        values, sentences = dict(self.values), []
+        for kind in self.kinds:
+            if kind in WITHOUT_FEATURES:
+                continue
+            thin = (self.coverage[kind] < n_features).to_numpy() & self.values[kind].notna().to_numpy()
+            np.fill_diagonal(thin, False)
+            values[kind] = self.values[kind].mask(thin)
+            if thin.any():
+                sentences.append(
+                    f"The {kind} distance of {int(np.triu(thin | thin.T).sum())} pairs of languages rests on fewer than {n_features} "
+                    "features and is left out (min_coverage)."
+                )
+        return replace(self, values=values), sentences
 
     def to_table(self) -> pd.DataFrame:
         """One row per ordered pair of languages, S = T included.

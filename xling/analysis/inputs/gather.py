@@ -99,12 +99,15 @@ def gather_csvs(paths: Sequence[Path | str], swap: bool = False) -> tuple[dict[s
     return studies, sentences
 
 
-def add_distances(measured: Measurements, compute: Callable[..., Distances]) -> tuple[Measurements, list[str]]:
+def add_distances(
+    measured: Measurements, compute: Callable[..., Distances], min_coverage: int = 0
+) -> tuple[Measurements, list[str]]:
     """Compute distances between all languages, leaving out those the source does not know.
 
     Args:
         measured: with transfer.
         compute: ``compute(languages=[...])`` -> distances.
+        min_coverage: fewest features behind a typological distance, see :meth:`xling.distances.Distances.require_coverage`.
 
     Returns:
         The measurements with distances, and a sentence per warning and per language left out.
@@ -113,7 +116,8 @@ def add_distances(measured: Measurements, compute: Callable[..., Distances]) -> 
         XlingValueError: the source knows none of the languages, or was asked for something else it does not have.
     """
     distances, sentences = _leave_out_unknown(_languages(measured), compute, "distances")
-    return replace(measured, distances=distances.to_table(), distances_name=distances.source), sentences
+    distances, thin = distances.require_coverage(min_coverage)
+    return replace(measured, distances=distances.to_table(), distances_name=distances.source), [*sentences, *thin]
 
 
 def add_more_distances(measured: Measurements, files: Mapping[str, Path | str]) -> tuple[Measurements, list[str]]:
