@@ -100,9 +100,9 @@ class Distances:
             thin = (self.coverage[kind] < n_features).to_numpy() & self.values[kind].notna().to_numpy()
             np.fill_diagonal(thin, False)
             values[kind] = self.values[kind].mask(thin)
-            if thin.any():
+            if n_pairs := int(np.triu(thin | thin.T).sum()):
                 sentences.append(
-                    f"The {kind} distance of {int(np.triu(thin | thin.T).sum())} pairs of languages rests on fewer than {n_features} "
+                    f"The {kind} distance of {n_pairs} pairs of languages rests on fewer than {n_features} "
                     "features and is left out (min_coverage)."
                 )
         return replace(self, values=values), sentences
