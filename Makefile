@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test test-all lint bench bench-cka faults clean
+.PHONY: demo test test-all lint bench bench-cka docs results faults clean
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -34,6 +34,13 @@ bench-cka: $(INSTALLED)  ## CKA beside other packages, which it installs; severa
 bench: $(INSTALLED)  ## speed beside transformers' Trainer, on this machine; an hour on 2 cores; writes docs/bench.md
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
 	$(BIN)/python -m benchmarks.speed
+
+docs: $(INSTALLED)  ## the documentation site, site/index.html; opens without a server
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+results: $(INSTALLED)  ## docs/results.md, its figures and the whole report, from the packs in studies/; no model
+	$(BIN)/python studies/results.py
 
 faults: $(INSTALLED)  ## real faults injected into a real sweep; 12 minutes; disk faults as root only
 	$(BIN)/python -m faults

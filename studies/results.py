@@ -1,0 +1,260 @@
+"""Write docs/results.md and its figures from the packs in this folder: ``make results``, or ``--check`` what is committed."""
+
+import argparse
+import re
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import jinja2
+import pandas as pd
+import yaml
+
+from xling.analysis.claims import judge_claims, read_claims
+from xling.analysis.inputs.gather import add_distances, gather_csv, gather_study
+from xling.analysis.inputs.measurements import Measurements, Resampling, Settings
+from xling.analysis.inputs.measures import one_measure
+from xling.analysis.inputs.pairs import compute_pairs
+from xling.analysis.schema import distance_kinds
+from xling.analysis.tables import infer_correlations
+from xling.analyze import analyze
+from xling.distances import KINDS, compute_distances
+from xling.report.words import numbers
+
+HERE = Path(__file__).parent
+DOCS = HERE.parent / "docs"
+PAGE, PICTURES = DOCS / "results.md", DOCS / "results"
+FIGURES = (
+    "impact_vs_distance_heatmap",
+    "impact_per_layer",
+    "transfer_matrix",
+    "specifications_impact",
+    "specifications_transfer",
+)
+STUDY, CONTROLS = (
+    "retest",
+    {"e5_small_random": "the same shape, random weights", "minilm_english": "an encoder of English alone"},
+)
+PLANNED = 45
+CONTROL_SOURCES = ("en", "ru", "sw")
+RESAMPLING = Resampling()
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One other way to analyse the same runs.
+
+    Attributes:
+        name: in words.
+        measure: of impact.
+        raw: the correlation over pairs as they are, in place of the one after source and target effects.
+        distances: source of distances.
+        seeds: of the runs; None: all.
+        sources: of the runs; None: all.
+    """
+
+    name: str
+    measure: str = "cka_grouped"
+    raw: bool = False
+    distances: str = "repaired"
+    seeds: Sequence[int] | None = None
+    sources: Sequence[str] | None = None
+
+
+VARIANTS = (
+    Variant("as planned"),
+    Variant("Song's debiased CKA", measure="cka_debiased"),
+    Variant("biased CKA, as in the paper", measure="cka_biased"),
+    Variant("raw correlation", raw=True),
+    Variant("lang2vec's stored distances, with their placeholders", distances="paper"),
+    Variant("seed 1 alone", seeds=(1,)),
+    Variant("the four together", "cka_biased", raw=True, distances="paper", seeds=(1,)),
+)
+
+
+def correlate(measured: Measurements, variant: Variant) -> pd.DataFrame:
+    """Test the three analyses; `r` and what belongs to it is the coefficient that the variant asks for."""
+    return _correlate(measured, variant)[0]
+
+
+def _correlate(measured: Measurements, variant: Variant) -> tuple[pd.DataFrame, pd.DataFrame]:
+    chosen = {key: _select(getattr(measured, key), variant) for key in ("transfer", "impact")}
+    measured = replace(measured, **chosen)
+    measured, _ = add_distances(measured, partial(compute_distances, KINDS, source=variant.distances))
+    impact = None if measured.impact is None else one_measure(measured.impact, variant.measure)
+    pairs = compute_pairs(measured.transfer, impact, measured.distances)
+    tests = infer_correlations(replace(measured, impact=impact), pairs, distance_kinds(pairs), RESAMPLING)
+    if not variant.raw:
+        return tests, pairs
+    raw = {name: tests[f"{name}_pearson"] for name in ("p_qap", "p_max_t", "ci_low", "ci_high")}
+    return tests.assign(r=tests["pearson_r"], **raw), pairs
+
+
+def _select(table: pd.DataFrame | None, variant: Variant) -> pd.DataFrame | None:
+    if table is None:
+        return None
+    is_chosen = pd.Series(True, index=table.index)
+    if variant.seeds is not None:
+        is_chosen &= table["seed"].isin(variant.seeds)
+    if variant.sources is not None:
+        is_chosen &= table["source_language"].isin(variant.sources)
+    return table[is_chosen].reset_index(drop=True)
+
+
+def verdict(row: pd.Series) -> str:
+    """A claim's verdict with the figures that decide it, for a cell of a table."""
+    if row["verdict"] == "not tested":
+        return "not tested"
+    where = f" ({row['decided_by']})" if row["n_tests"] > 1 else ""
+    figures = f"{numbers.coefficient(row['r'])}{where}, {numbers.p_value(row['p_family_wise'])}"
+    return f"**{row['verdict']}**; {row['n_bearing_out']} of {row['n_tests']}; {figures}"
+
+
+def judge_variants(measured: Measurements, variants: Sequence[Variant] = VARIANTS) -> list[dict]:
+    """One row per variant: the verdict on each claim."""
+    claims = read_claims("paper")
+    rows = []
+    for variant in variants:
+        judged = judge_claims(claims, correlate(measured, variant)).set_index("claim")
+        rows.append({"name": variant.name} | {name: verdict(judged.loc[name]) for name in judged.index})
+    return rows
+
+
+def compare_controls(measured: Measurements) -> list[dict]:
+    """The encoder that transfers beside those that cannot, over the same three sources and one seed."""
+    variant = Variant("multilingual-e5-small", seeds=(1,), sources=CONTROL_SOURCES)
+    studies = {variant.name: measured}
+    for name, words in CONTROLS.items():
+        if (HERE / f"{STUDY}_{name}.xling").is_file():
+            studies[words] = gather_study(HERE / f"{STUDY}_{name}.xling")
+    rows = []
+    for name, study in studies.items():
+        tests, pairs = _correlate(study, replace(variant, name=name))
+        last = pairs[pairs["layer"] == pairs["layer"].max()]
+        others = last[~last["is_in_language"]]["score"]
+        own = last[last["is_in_language"]]["score"]
+        figures = {"own": own.mean(), "others": others.mean(), "low": others.min(), "high": others.max()}
+        rows.append({"name": name, "tests": tests, "impact": last["impact"].mean()} | figures)
+    return rows
+
+
+def strongest(tests: pd.DataFrame, analysis: str) -> str:
+    """The row of an analysis with the smallest family-wise p, in words."""
+    own = tests[(tests["analysis"] == analysis) & tests["p_max_t"].notna() & (tests["layer_label"] != "mean")]
+    if own.empty:
+        return "not tested"
+    row = own.loc[own.sort_values("r", key=abs, ascending=False)["p_max_t"].idxmin()]
+    layer = f" layer {int(row['layer'])}" if pd.notna(row["layer"]) else ""
+    return f"{row['predictor']}{layer} {numbers.coefficient(row['r'])}, {numbers.p_value(row['p_max_t'])}"
+
+
+def public_matrices() -> list[dict]:
+    """Transfer and distance in published matrices: raw and after source and target effects."""
+    rows = []
+    for name, file in {
+        "XLM-R, macro-F1, 15 x 15": "xnli_xlmr_f1_15x15.csv",
+        "mBERT from English, 14 targets": "xnli_mbert_english.csv",
+    }.items():
+        measured, _ = gather_csv(HERE / file)
+        tests = correlate(measured, Variant(name)).set_index("predictor")
+        rows.append({"name": name, "tests": tests})
+    return rows
+
+
+def gather_context(output_dir: Path) -> dict:
+    """Everything the page states."""
+    measured = gather_study(HERE / f"{STUDY}.xling")
+    settings = Settings(resampling=RESAMPLING, claims=read_claims("paper"))
+    analysis = analyze(
+        partial(compute_distances, KINDS), output_dir / STUDY, runs=HERE / f"{STUDY}.xling", settings=settings
+    )
+    tables = analysis.tables
+    tests = tables["correlations"]
+    known = measured.runs
+    return {
+        **yaml.safe_load((HERE / "results.yaml").read_text(encoding="utf-8")),
+        "facts": analysis.facts,
+        "n_runs": len(known),
+        "unfinished": ""
+        if len(known) == PLANNED
+        else f"; {PLANNED - len(known)} of the {PLANNED} planned ones are still to come",
+        "noise_floor": f"{known['noise_floor'].max():.0e}",
+        "accuracy": tables["pairs"].drop_duplicates(["source_language", "target_language"])["score"].mean(),
+        "kinds": KINDS,
+        "claims": tables["claims"],
+        "tests": tests,
+        "shares": tables["variance_shares"],
+        "variants": judge_variants(measured),
+        "controls": compare_controls(measured),
+        "public": [
+            *public_matrices(),
+            {"name": "multilingual-e5-small, accuracy, this study", "tests": _of_transfer(tests)},
+        ],
+        "strongest": strongest,
+        "coefficient": numbers.coefficient,
+        "p_value": numbers.p_value,
+        "percent": numbers.percent,
+        "fraction": numbers.fraction,
+        "verdict": verdict,
+    }
+
+
+def _of_transfer(tests: pd.DataFrame) -> pd.DataFrame:
+    return tests[tests["analysis"] == "transfer_vs_distance"].set_index("predictor")
+
+
+def render(context: dict) -> str:
+    """Fill the page's template."""
+    loader = jinja2.FileSystemLoader(HERE)
+    environment = jinja2.Environment(
+        loader=loader, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.get_template("results.md.jinja").render(context).rstrip() + "\n"
+
+
+def differences(written: str, computed: str) -> list[str]:
+    """Lines of which the words differ, or a number by more than its last digit."""
+    old, new = written.splitlines(), computed.splitlines()
+    if len(old) != len(new):
+        return [f"{len(old)} lines are written, {len(new)} computed"]
+    return [f"- {a}\n+ {b}" for a, b in zip(old, new, strict=True) if not _agree(a, b)]
+
+
+_NUMBER = re.compile(r"\d*\.\d+|\d+")
+
+
+def _agree(a: str, b: str) -> bool:
+    if _NUMBER.sub("#", a) != _NUMBER.sub("#", b):
+        return False
+    pairs = zip(_NUMBER.findall(a), _NUMBER.findall(b), strict=True)
+    return all(
+        abs(float(x) - float(y)) <= 10 ** -len(x.partition(".")[2]) * (1 if "." in x else 0) + 1e-9 for x, y in pairs
+    )
+
+
+def main() -> int:
+    """Write the page, or compare it; the exit status is 1 where it differs."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing; compare the numbers of docs/results.md")
+    parser.add_argument(
+        "--output-dir", type=Path, default=Path("results"), help="of the whole report; default: results"
+    )
+    options = parser.parse_args()
+    page = render(gather_context(options.output_dir))
+    if options.check:
+        found = differences(PAGE.read_text(encoding="utf-8"), page)
+        print("\n".join(found) or f"{PAGE.name} states what the packs say")
+        return int(bool(found))
+    PICTURES.mkdir(exist_ok=True)
+    for name in FIGURES:
+        shutil.copy(options.output_dir / STUDY / "figures" / f"{name}.png", PICTURES / f"{name}.png")
+    PAGE.write_text(page, encoding="utf-8")
+    print(f"{PAGE}; the whole report: {options.output_dir / STUDY / 'report.html'}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
