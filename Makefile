@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test test-all lint bench bench-cka docs results faults clean
+.PHONY: demo test test-all lint bench bench-cka gpu-check docs results faults clean
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -34,6 +34,9 @@ bench-cka: $(INSTALLED)  ## CKA beside other packages, which it installs; severa
 bench: $(INSTALLED)  ## speed beside transformers' Trainer, on this machine; an hour on 2 cores; writes docs/bench.md
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
 	$(BIN)/python -m benchmarks.speed
+
+gpu-check:  ## one GPU, eight minutes: tests, figures, runs; with the Python at hand, which has torch (PYTHON=...)
+	$(PYTHON) -m benchmarks.gpu_check
 
 docs: $(INSTALLED)  ## the documentation site, site/index.html; opens without a server
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
