@@ -1,10 +1,9 @@
-# xling with the CPU build of torch and the encoder that comes with a package: runs without a hub.
+# xling with the encoder that comes with a package: runs without a hub.
 #   docker build -t xling . && docker run --rm -v "$PWD:/work" xling xling-train -m experiment=demo
-# For GPUs start from an image that has torch 2.13.0 with CUDA, and leave out the line that installs torch.
+# Which build of torch it gets, pip decides; for another one install torch==2.13.0 in a RUN of its own before xling.
 FROM python:3.11-slim
 WORKDIR /opt/xling
 COPY constraints.txt ./
-RUN pip install --no-cache-dir torch==2.13.0 --index-url https://download.pytorch.org/whl/cpu
 COPY . .
 RUN pip install --no-cache-dir --constraint constraints.txt '.[offline]'
 ENV XLING_CACHE=/work/.cache
