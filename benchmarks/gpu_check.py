@@ -83,10 +83,11 @@ def carry_out(part: Part, seconds: float, device: str) -> dict[str, Any]:
     if seconds < 10:
         return {"status": "skipped: no time left", "seconds": 0.0}
     environment = os.environ | ({"CUDA_VISIBLE_DEVICES": ""} if device == "cpu" else {})
+    limit = part.limit_s * (1 if device == "cuda" else 4)
     start = time.monotonic()
     try:
         process = subprocess.run(
-            [sys.executable, *part.command], cwd=ROOT, env=environment, timeout=min(seconds, part.limit_s * (1 if device == "cuda" else 4)),
+            [sys.executable, *part.command], cwd=ROOT, env=environment, timeout=min(seconds, limit),
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
         )  # fmt: skip
         status, output = "done" if process.returncode == 0 else f"failed ({process.returncode})", process.stdout

@@ -87,9 +87,34 @@ def test_letters_contrast_with_their_cell_by_at_least_4_5_to_1():
 
 def test_curves_draw_one_line_per_target_and_a_band_over_seeds(pairs):
     ax = curves.plot_impact_curves(pairs, source_language="sw")
-    assert len(ax.lines) == 2 * 14 + 1  # each with the leader of its label, and the zero line
+    named = 2 * curves.ENDS_LABELLED + 1  # both ends and the source, which is at neither
     assert len(ax.collections) == 14
-    assert len(_texts(ax)) == 14
+    assert named - 1 <= len(_texts(ax)) <= named
+    assert len(ax.lines) == 14 + len(_texts(ax)) + 1  # the named ones with a leader each, and the zero line
+    low, high = ax.get_ylim()
+    assert all(low <= text.get_position()[1] <= high for text in ax.texts)
+    assert max(ax.get_xticks()) <= pairs["layer"].max()
+
+
+def test_distances_are_coloured_over_the_range_they_have(pairs):
+    scale = curves.distance_scale(pairs, "syntactic")
+    between = pairs.loc[~pairs["is_in_language"], "syntactic"]
+    assert (scale.vmin, scale.vmax) == (between.min(), between.max())
+    assert (curves.distance_scale(pairs, "nowhere").vmin, curves.distance_scale(pairs, "nowhere").vmax) == (0, 1)
+
+
+@pytest.mark.parametrize(("n_sources", "n_targets", "has_numbers"), [(3, 15, True), (3, 100, True), (40, 40, False)])
+def test_a_matrix_of_many_targets_stands_upright(n_sources, n_targets, has_numbers):
+    names = [f"l{i:02d}" for i in range(n_targets)]
+    ax = matrix.plot_transfer_matrix(make_pairs(names[:n_sources], names, n_layers=2))
+    across = [label.get_text() for label in ax.get_xticklabels()]
+    assert across == (names if n_targets == 15 else names[:n_sources])
+    assert any(text.get_text() for text in ax.texts) == has_numbers
+
+
+def test_a_scatter_has_a_line_for_each_source_beside_the_pooled_one(pairs):
+    ax = scatter.plot_pairs(pairs, "syntactic", "impact")
+    assert len(ax.lines) == pairs["source_language"].nunique() + 1
 
 
 def test_curves_of_a_single_seed_show_the_runs_own_interval_or_none():

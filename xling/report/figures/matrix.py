@@ -15,6 +15,10 @@ from xling.report.words import frames
 from xling.report.words.numbers import coefficient, fraction
 
 SIGNIFICANT = 0.05
+TARGETS_ACROSS = 24
+"""Beyond so many the matrix of scores stands upright, a row per target; beyond so many columns its cells have no numbers."""
+ROW_OF_MANY = 0.15
+"""Height of a row then, in inches."""
 
 
 def draw_cells(ax: Axes, values: np.ndarray, texts: np.ndarray, colours: Colormap, scale: Normalize) -> None:
@@ -127,7 +131,9 @@ def draw_correlation_heatmaps(correlations: pd.DataFrame) -> Figure:
 
 @style.styled
 def plot_transfer_matrix(pairs: pd.DataFrame, ax: Axes | None = None, strategy: str | None = None) -> Axes:
-    """Draw the score for every source (row) and target language (column); the in-language cell is outlined.
+    """Draw the score for every source and target language; the in-language cell is outlined.
+
+    Sources are rows and targets columns; of many targets it is the other way about.
 
     Args:
         pairs: table ``pairs``.
@@ -139,16 +145,23 @@ def plot_transfer_matrix(pairs: pd.DataFrame, ax: Axes | None = None, strategy: 
     """
     rows = frames.layer_mean(frames.one_strategy(pairs, strategy))
     sources, targets = sorted(rows["source_language"].unique()), sorted(rows["target_language"].unique())
-    values = frames.pivot(rows, "source_language", "target_language", "score", sources, targets).to_numpy(float)
-    ax = ax or style.new_axes(style.matrix_width(len(targets)), 0.75 + 0.26 * len(sources))
+    upright = len(targets) > TARGETS_ACROSS
+    down, across = ("target_language", "source_language") if upright else ("source_language", "target_language")
+    named = {"source_language": sources, "target_language": targets}
+    values = frames.pivot(rows, down, across, "score", named[down], named[across]).to_numpy(float)
+    height = ROW_OF_MANY if upright else 0.26
+    ax = ax or style.new_axes(style.matrix_width(len(named[across])), 0.75 + height * len(named[down]))
     scale = Normalize(np.nanmin(values), np.nanmax(values))
-    draw_cells(ax, values, np.vectorize(fraction)(values), style.SEQUENTIAL, scale)
-    label_cells(ax, sources, targets)
-    for row, source in enumerate(sources):
-        if source in targets:
-            outline_cell(ax, targets.index(source), row)
-    ax.set(xlabel="target language", ylabel="source language")
-    if len(sources) > 5:  # lower than its own label otherwise; every cell states its number anyway
+    has_numbers = len(named[across]) <= TARGETS_ACROSS
+    texts = np.vectorize(fraction)(values) if has_numbers else np.full(values.shape, "", dtype=object)
+    draw_cells(ax, values, texts, style.SEQUENTIAL, scale)
+    label_cells(ax, named[down], named[across])
+    if not has_numbers:
+        ax.tick_params(axis="x", labelrotation=90)
+    for language in set(sources) & set(targets):
+        outline_cell(ax, named[across].index(language), named[down].index(language))
+    ax.set(xlabel=across.replace("_", " "), ylabel=down.replace("_", " "))
+    if len(named[down]) > 5:  # lower than its own label otherwise; every cell states its number anyway
         add_colour_bar([ax], style.SEQUENTIAL, scale, frames.metric_name(pairs))
     return ax
 

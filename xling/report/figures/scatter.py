@@ -11,11 +11,12 @@ from xling.report.figures.label_places import place_labels
 from xling.report.words import frames
 
 AXIS = {
-    "impact": "impact (1 − debiased CKA)",
+    "impact": "impact",
     "transfer_gap": "transfer gap",
     "score_relative": "score relative to in-language",
 }
 LABELS_ON_ONE_PANEL = 60
+FEWEST_ON_A_LINE = 4
 
 
 def axis_label(pairs: pd.DataFrame, column: str) -> str:
@@ -31,7 +32,8 @@ def plot_pairs(
 ) -> Axes:
     """Scatter two columns over all pairs with S != T, marker and colour by source, labelled by target language.
 
-    The line is the least-squares fit, a guide for the eye; it has no band because pairs that share a language are
+    The thick line is the least-squares fit over all pairs, the thin ones those within each source; where they disagree, the thick one
+    shows differences between sources. They are guides for the eye and have no band, because pairs that share a language are
     not independent. Labels that would overlap are left out, those far from the line are placed first.
 
     Args:
@@ -51,9 +53,11 @@ def plot_pairs(
     for source, own in rows.groupby("source_language"):
         colour, marker = looks[source]
         ax.scatter(own[x], own[y], s=13, color=colour, marker=marker, alpha=0.85, linewidths=0, label=source)
+        if len(own) >= FEWEST_ON_A_LINE and len(own) < len(rows):
+            _draw_fit(ax, own, x, y, color=colour, linewidth=0.6, alpha=0.6)
     ax.margins(0.08)
     ax.set(xlabel=axis_label(pairs, x), ylabel=axis_label(pairs, y))
-    _draw_fit(ax, rows, x, y)
+    _draw_fit(ax, rows, x, y, color=style.MUTED, linewidth=1.4)
     if has_labels:
         style.freeze_layout(ax.figure)  # positions are final only after the layout ran
         label_points(ax, rows, x, y)
@@ -72,11 +76,11 @@ def _fit(rows: pd.DataFrame, x: str, y: str) -> np.ndarray | None:
     return np.polyfit(rows[x].astype(float), rows[y].astype(float), 1) if rows[x].nunique() > 1 else None
 
 
-def _draw_fit(ax: Axes, rows: pd.DataFrame, x: str, y: str) -> None:
+def _draw_fit(ax: Axes, rows: pd.DataFrame, x: str, y: str, **look) -> None:
     line = _fit(rows, x, y)
     if line is not None:
         ends = np.array([rows[x].min(), rows[x].max()], float)
-        ax.plot(ends, np.polyval(line, ends), color=style.MUTED, linewidth=0.9, zorder=0)
+        ax.plot(ends, np.polyval(line, ends), zorder=0, **look)
 
 
 def label_points(ax: Axes, rows: pd.DataFrame, x: str, y: str) -> None:

@@ -34,8 +34,8 @@ STARS = (
 )
 FIT = (
     "Each point is one pair S ≠ T, labelled with its target language where there is room (S→T where there are many "
-    "sources); the line is the least-squares fit, a guide for the eye without band because pairs that share a language "
-    "are not independent."
+    "sources); the thick line is the least-squares fit over all pairs, the thin ones those within each source: guides for the eye, "
+    "without bands because pairs that share a language are not independent."
 )
 UNTESTED = "Permutation tests were not computed (mode “paper”); nothing is claimed from these plots."
 
