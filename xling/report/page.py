@@ -9,6 +9,7 @@ from jinja2 import Environment, StrictUndefined
 from matplotlib.figure import Figure
 
 from xling.analysis.schema import Analysis
+from xling.report.explorer import as_json, explorer_data
 from xling.report.section import Absent, Section
 from xling.report.sections.findings import list_findings
 from xling.report.words import numbers
@@ -16,6 +17,7 @@ from xling.report.words.references import REFERENCES
 
 TITLE = "Cross-lingual transfer: impact, transfer and distance"
 CSS_PIXELS_PER_INCH = 96
+SCRIPTS = ("report.js", "explorer.js")
 HEADINGS = {
     "layer_label": "layer",
     "n_pairs": "n pairs",
@@ -96,7 +98,8 @@ def render_page(
         drawings=drawings,
         references=[REFERENCES[key] for key in dict.fromkeys(keys)],
         css=(folder / "report.css").read_text(encoding="utf-8"),
-        script=(folder / "report.js").read_text(encoding="utf-8"),
+        script="\n".join((folder / name).read_text(encoding="utf-8") for name in SCRIPTS),
+        explorer=as_json(explorer_data(analysis)),
     )
 
 

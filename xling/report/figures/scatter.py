@@ -32,9 +32,9 @@ def plot_pairs(
 ) -> Axes:
     """Scatter two columns over all pairs with S != T, marker and colour by source, labelled by target language.
 
-    The thick line is the least-squares fit over all pairs, the thin ones those within each source; where they disagree, the thick one
-    shows differences between sources. They are guides for the eye and have no band, because pairs that share a language are
-    not independent. Labels that would overlap are left out, those far from the line are placed first.
+    The thick line is the least-squares fit over all pairs, the thin ones those within each source; where they disagree, the
+    thick one shows differences between sources. They are guides for the eye and have no band, because pairs that share a language
+    are not independent. Labels that would overlap are left out, those far from the line are placed first.
 
     Args:
         pairs: table ``pairs``.
