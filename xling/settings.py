@@ -67,6 +67,7 @@ class DataSettings:
         batch_size: examples per optimiser step, over all processes.
         eval_batch_size: examples per batch of the probe; `eval_tokens`: as many as hold so many tokens, instead.
         num_workers: processes that read.
+        drop_unlabelled: leave out examples without a label instead of refusing them.
         named: settings that `source` and `task` refer to, such as ``root``.
     """
 
@@ -83,6 +84,7 @@ class DataSettings:
     eval_batch_size: int = 64
     eval_tokens: int | None = None
     num_workers: int = 0
+    drop_unlabelled: bool = False
     named: Mapping[str, Any] = field(default_factory=dict)
 
 

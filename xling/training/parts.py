@@ -47,7 +47,7 @@ from xling.training.validations import check_validates
 log = logging.getLogger(__name__)
 
 _DATA_ARGUMENTS = ("train_split", "probe_split", "train_limit", "probe_limit", "limit_seed", "max_length", "batch_size",
-                   "eval_batch_size", "eval_tokens", "num_workers")  # fmt: skip
+                   "eval_batch_size", "eval_tokens", "num_workers", "drop_unlabelled")  # fmt: skip
 
 
 @dataclass(frozen=True)
