@@ -114,7 +114,11 @@ def test_files_that_do_not_fit_are_named(tmp_path):
         ("a.tsv", "review\tlabel\nx\ty\n", "expected a column 'stars', found review, label"),
         ("a.tsv", "review\tstars\nx\n", "line 2: expected 2 columns as in the first line, found 1"),
         ("a.csv", "review,stars\nx,y\nx,y,z\n", "line 3: expected 2 columns as in the first line, found 3"),
-        ("a.jsonl", '{"review": "x", "stars": null}\n', "expected a label for every example, found none for 1 of 1, the first of them line 1; choose a split"),
+        (
+            "a.jsonl",
+            '{"review": "x", "stars": null}\n',
+            "expected a label for every example, found none for 1 of 1, the first of them line 1",
+        ),
         ("a.tsv", "", "expected a column 'review', found none"),
         ("a.jsonl", '{"review": "x", "stars": 1}\n{"review": ', "line 2: expected a JSON object"),
         ("a.txt", "x", "expected a file named .csv, .tsv, .jsonl, found"),
@@ -138,7 +142,9 @@ def test_labels_are_those_of_the_training_examples_unless_given(tmp_path):
     frame = reviews(tmp_path)("en", "train")
     assert SentenceClassification().fitted(frame).labels == ("bad", "good")
     assert SentenceClassification(["good", "bad"]).fitted(frame).labels == ("good", "bad")
-    with pytest.raises(XlingValueError, match="unknown label 'good' in .*train.en.tsv, line 3; expected one of bad, so-so"):
+    with pytest.raises(
+        XlingValueError, match="unknown label 'good' in .*train.en.tsv, line 3; expected one of bad, so-so"
+    ):
         SentenceClassification(["bad", "so-so"]).check(frame, "train.en")
     with pytest.raises(XlingValueError, match="at least two labels, found bad"):
         SentenceClassification().fitted(frame[frame["label"] == "bad"])

@@ -14,12 +14,12 @@ from xling.analysis.inputs.gather import add_distances, gather_study
 from xling.analysis.inputs.measurements import Resampling, Settings
 from xling.analysis.inputs.pairs import compute_pairs
 from xling.analysis.pipeline import analyse
-from xling.analyze import analyze
+from xling.commands.analyze import analyze
+from xling.commands.train import train
 from xling.distances import KINDS, compute_distances
 from xling.errors import MissingFileError, XlingValueError
 from xling.report.sections.measured import describe_transfer
 from xling.tasks.sentence_module import LabelScores
-from xling.train import train
 
 FAST = Settings("default", resampling=Resampling(20, 20, 0))
 DISTANCES = functools.partial(compute_distances, KINDS)

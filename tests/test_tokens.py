@@ -105,7 +105,11 @@ NER = TokenClassification(["O", "B-PER", "I-PER"], metric="entity_f1")
 @pytest.mark.parametrize(
     ("task", "frame", "message"),
     [
-        (NER, make_sentences("a/B-LOC b/O"), "somewhere: unknown tag 'B-LOC' in example 1; expected one of O, B-PER, I-PER"),
+        (
+            NER,
+            make_sentences("a/B-LOC b/O"),
+            "somewhere: unknown tag 'B-LOC' in example 1; expected one of O, B-PER, I-PER",
+        ),
         (
             TokenClassification(metric="entity_f1"),
             make_sentences("a/S-LOC"),

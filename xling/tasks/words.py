@@ -13,6 +13,7 @@ from transformers import PreTrainedTokenizerBase
 from xling.data.collate import IGNORED
 from xling.data.examples import check_examples, row_name
 from xling.errors import XlingValueError, close_matches
+from xling.tasks.entities import is_entity_tag
 from xling.tasks.heads import refuse_pooler
 from xling.tasks.labels import check_labels, given_labels, is_missing, label_text, labels_of
 from xling.tasks.windows import WORD_BITS, Frame, pieces_of, window_id, windows
@@ -27,7 +28,7 @@ class TokenClassification:
 
     Args:
         labels: all tags; their order numbers the classes. None: those of the training examples, sorted.
-        metric: transfer metric, ``accuracy`` over words or ``entity_f1``, for tags O, B-TYPE and I-TYPE.
+        metric: transfer metric, ``accuracy`` over words or ``entity_f1``, for tags O, B-TYPE and I-TYPE (or BIOES, BILOU).
 
     Raises:
         XlingValueError: there is no such metric.
@@ -70,9 +71,10 @@ class TokenClassification:
             )
         check_labels(frame, frame["tags"], self.labels, where, "tag")
         tags = set(itertools.chain.from_iterable(frame["tags"]))
-        if self.metric == "entity_f1" and (other := sorted(t for t in tags if t != "O" and t[:2] not in ("B-", "I-"))):
+        if self.metric == "entity_f1" and (other := sorted(tag for tag in tags if not is_entity_tag(tag))):
             raise XlingValueError(
-                f"{where}: entity_f1 needs tags O, B-TYPE and I-TYPE, found {other[0]!r}; use accuracy"
+                f"{where}: entity_f1 needs tags O, B-TYPE and I-TYPE (or those of BIOES or BILOU), found {other[0]!r}; use "
+                "accuracy"
             )
         return frame
 
