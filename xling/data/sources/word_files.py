@@ -114,6 +114,7 @@ class TagReader:
         """
         blocks = list(_blocks(path, is_end=lambda text: text.startswith("-DOCSTART-")))
         known = {self._split(text)[self.tag] for lines in blocks for _, text in lines if not text.startswith("#")}
+        known.add("O")
         sentences = []
         for number, lines in enumerate(blocks):
             lines = self._without_comments(lines, known)
