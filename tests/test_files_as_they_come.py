@@ -83,7 +83,7 @@ def test_rows_that_are_trained_on_and_probed_are_counted(tmp_path, caplog):
     write(tmp_path / "test.de.tsv", rows(4, "noch"))
     make_data(tmp_path).setup()
     assert "test.en: 2 of 7 examples have text and label of an example in train.en" in caplog.text
-    assert "test.de" not in caplog.text
+    assert "test.de: " not in caplog.text.replace("tokenising test.de: ", "")
 
 
 def test_a_column_says_the_split(tmp_path):

@@ -91,20 +91,16 @@ def _suggest_keys(config_name: str, arguments: list[str]) -> None:
         overrides = OverridesParser.create().parse_overrides(arguments)
         with initialize_config_module("xling.conf", version_base="1.3"):
             known = _keys(compose(config_name))
-            named = known | set(_groups())
-            chosen = [o for o in overrides if o.key_or_group in named and not o.is_sweep_override()]
+            known |= set(_groups())
+            chosen = [o for o in overrides if o.key_or_group in known and not o.is_sweep_override()]
             groups = [o.input_line for o in chosen if o.input_line is not None]
             known |= _keys(compose(config_name, groups))
     except HydraException:
         return  # Hydra has said what is wrong with the command line itself
     for override in overrides:
         key = override.key_or_group
-        if (
-            key not in named
-            and not override.is_add()
-            and not key.startswith("hydra.")
-            and (hint := close_matches(key, known))
-        ):
+        is_known = key in known or key.startswith("hydra.") or override.is_add()
+        if not is_known and (hint := close_matches(key, known)):
             print(f"unknown key {key!r}{hint}", file=sys.stderr)
 
 
