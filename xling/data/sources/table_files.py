@@ -79,7 +79,7 @@ class TableReader:
         known = dict.fromkeys(name for _, row in rows for name in row)
         for theirs in self.columns.values():
             _check_name(path, theirs, list(known))
-        cells = {ours: [row.get(theirs) for _, row in rows] for ours, theirs in self.columns.items()}
+        cells = {ours: [row.get(str(theirs)) for _, row in rows] for ours, theirs in self.columns.items()}
         return _frame(cells, [line for line, _ in rows])
 
     def _table(self, path: Path) -> pd.DataFrame:
