@@ -51,7 +51,7 @@ def bench(root: Path | None, rounds: int) -> str:
 
 def bench_imports(rounds: int) -> str:
     """Seconds to import what the command needs, and of that Lightning alone."""
-    seconds: dict[str, list[float]] = {"pytorch_lightning": [], "xling.train": []}
+    seconds: dict[str, list[float]] = {"pytorch_lightning": [], "xling.commands.train": []}
     for _ in range(rounds):
         for name, found in seconds.items():
             line = f"from xling.commands.start import nothing_collected\nwith nothing_collected(): import {name}"

@@ -23,7 +23,7 @@ NAMES = ("kill", "sigterm", "twice", "damage", "full", "readonly", "nan", "memor
 
 def run(root: Path, names: tuple[str, ...] = NAMES, n_kills: int = 50, n_signals: int = 8) -> list[Fault]:
     """Inject the named faults below the folder `root`."""
-    import xling.train  # noqa: F401  (once: the forked sweeps have it)
+    import xling.commands.train  # noqa: F401  (once: the forked sweeps have it)
 
     study = Study(root / "undisturbed")
     started = time.monotonic()

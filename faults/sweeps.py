@@ -66,7 +66,7 @@ class Study:
 
     def start(self, before: Callable[[], None] = lambda: None) -> "Forked":
         """Start the sweep in a forked process; `before` runs in it first."""
-        from xling.train import main
+        from xling.commands.train import main
 
         def work() -> None:
             sys.argv = ["train.py", *self.arguments()]
@@ -83,7 +83,7 @@ class Study:
         """
         if self._runs is None:
             self._runs = self._compose()
-        from xling.train import train
+        from xling.commands.train import train
 
         runs = [c for c in self._runs if not (is_rest and self._is_complete(run_key(c)))]
         return Forked(self.root, lambda: [train(settings) for settings in runs])
@@ -102,7 +102,7 @@ class Study:
     def command(self, environment: dict[str, str] | None = None) -> subprocess.Popen:
         """Start the sweep as a user does."""
         return subprocess.Popen(
-            [sys.executable, "-m", "xling.train", *self.arguments()],
+            [sys.executable, "-m", "xling.commands.train", *self.arguments()],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,

@@ -20,7 +20,7 @@ from xling.analysis.inputs.measures import one_measure
 from xling.analysis.inputs.pairs import compute_pairs
 from xling.analysis.schema import distance_kinds
 from xling.analysis.tables import infer_correlations
-from xling.analyze import analyze
+from xling.commands.analyze import analyze
 from xling.distances import KINDS, compute_distances
 from xling.report.words import numbers
 

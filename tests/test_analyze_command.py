@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from analysis_factory import make_alignment, make_distances, make_measurements
 
-import xling.analyze
+import xling.commands.analyze
 from xling.analysis.claims import read_claims
 from xling.analysis.inputs.gather import add_distances, gather_study
 from xling.analysis.inputs.measurements import Resampling, Settings
@@ -18,12 +18,12 @@ from xling.analysis.inputs.probes import supply_probes
 from xling.analysis.pipeline import analyse
 from xling.analysis.questions.alignment import compute_alignment
 from xling.analysis.schema import KINDS, TABLES, Analysis
-from xling.analyze import analyze, main
+from xling.commands.analyze import analyze, main
+from xling.commands.train import train
 from xling.distances import compute_distances, representation_distances, vocabulary_overlap_distances
 from xling.errors import XlingValueError
 from xling.report import write_report
 from xling.runs.study import Study
-from xling.train import train
 
 FAST = ["permutations=100", "bootstraps=50", "mode=default"]
 
@@ -96,7 +96,7 @@ def test_a_study_gives_a_suggestion_of_layers(tmp_path, monkeypatch):
 
     settings = Settings("default", resampling=Resampling(200, 50))
     analysis = analyze(lambda languages: Simulated(), tmp_path, runs="study", settings=settings)
-    suggestion = json.loads((tmp_path / xling.analyze.SUGGESTION_FILE).read_text(encoding="utf-8"))
+    suggestion = json.loads((tmp_path / xling.commands.analyze.SUGGESTION_FILE).read_text(encoding="utf-8"))
     assert suggestion["distances"]["genetic"]["layers"] == [2]
     assert suggestion["study"] == "simulated"
     assert analysis.warnings[0] == "Skipped sw/seed_9: no manifest."

@@ -8,12 +8,12 @@ import torch
 from test_resume import KillAt, outcome, train_with  # noqa: F401  (a fixture)
 from transformers import AutoConfig
 
+from xling.commands.train import train
 from xling.errors import XlingValueError
 from xling.models import EncoderSpec, load_encoder, load_tokenizer
 from xling.models.layers import ARCHITECTURES, CAUSAL, layer_parameters
 from xling.models.pooling import masked_mean
 from xling.models.tiny import N_LAYERS, VOCABULARY, tiny_config, tiny_tokenizer
-from xling.train import train
 
 OF_A_KIND = ("distilbert", "deberta-v2", "umt5", "modernbert", "qwen3")
 IN_SUITE = [pytest.param(name, marks=[] if name in OF_A_KIND else pytest.mark.slow) for name in ARCHITECTURES]

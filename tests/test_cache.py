@@ -8,13 +8,13 @@ import time
 import pytest
 
 from xling.commands.cache import main
+from xling.commands.train import train
 from xling.errors import MissingFileError, XlingValueError
 from xling.runs.cache_users import find_users
 from xling.storage import cache_marks as cache_use
 from xling.storage.atomic import TEMPORARY_PREFIX, write_json
 from xling.storage.cache import choose_entries, list_entries, remove_entry
 from xling.storage.cache_marks import claim, hold, is_in_use
-from xling.train import train
 
 
 @pytest.fixture(autouse=True)

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from xling.callbacks.impact import ImpactMonitor
+from xling.commands.train import train
 from xling.similarity import MEASURES, above_chance, chance_levels, get_measure
 from xling.similarity.chance import re_paired
-from xling.train import train
 
 
 def rows_in_groups(sizes, d=8, seed=0):

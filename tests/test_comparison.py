@@ -19,7 +19,7 @@ from xling.analysis.pipeline import analyse
 from xling.analysis.questions.comparison import TABLES, AnalysedStudy, compare_studies, find_everywhere, match_layers
 from xling.analysis.questions.pooling import POOLED, pool_correlations, pool_studies
 from xling.analysis.schema import IMPACT_VS_DISTANCE, Analysis
-from xling.analyze import analyze
+from xling.commands.analyze import analyze
 from xling.errors import XlingValueError
 from xling.report.save import write_page
 from xling.report.sections.comparison import draw_maps, list_comparison_findings, write_comparison
@@ -295,7 +295,7 @@ def write_nothing_but_the_page(analysis, output_dir, further_sections=()):
 
 def test_the_command_writes_every_study_and_all_side_by_side(folders, tmp_path, monkeypatch):
     monkeypatch.setattr(
-        "xling.analyze.analyse", lambda measured, settings: only_tests(measured)
+        "xling.commands.analyze.analyse", lambda measured, settings: only_tests(measured)
     )  # test_analysis.py runs it whole
     monkeypatch.setattr("xling.report.write_report", write_nothing_but_the_page)
     (tmp_path / "tables").mkdir()

@@ -8,9 +8,9 @@ import torch
 
 from xling.analysis.questions.concentration import CONCENTRATION, compute_concentration
 from xling.analysis.schema import Analysis
+from xling.commands.train import train
 from xling.report.sections.concentration import concentration_section
 from xling.similarity.concentration import concentration, joint_components
-from xling.train import train
 
 GROUPS = torch.arange(600) // 3
 

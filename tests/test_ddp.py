@@ -14,9 +14,9 @@ from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
 from task_files import write_pud
 
+from xling.commands.train import train
 from xling.probing.representations import load_representations
 from xling.settings import RunSettings
-from xling.train import train
 
 pytestmark = pytest.mark.xdist_group("distributed")  # the runs are made once
 

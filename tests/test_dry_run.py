@@ -6,6 +6,7 @@ import sys
 import pytest
 from transformers import AutoConfig
 
+from xling.commands.train import main, train
 from xling.errors import XlingValueError
 from xling.freezing import plan_freezing
 from xling.models.size import KNOWN, EncoderSize, count_parameters, encoder_size
@@ -21,7 +22,6 @@ from xling.sweeps.estimate import (
     free_bytes,
     read_workload,
 )
-from xling.train import main, train
 
 SIZE = EncoderSize(n_layers=4, hidden=8, n_embedding_parameters=1000, n_block_parameters=400)
 WORK = Workload(n_train=10, n_probe=0, n_targets=1, epochs=1, validations=1)

@@ -9,6 +9,7 @@ import pytest
 from hub_imitation import serve_model
 
 from xling.commands.fetch import fetch, fetch_data, fetch_model
+from xling.commands.train import train
 from xling.data.mini_nli.source import MiniNliSource
 from xling.errors import CorruptArtefactError
 from xling.models.encoders import content_hash, load_encoder, load_tokenizer
@@ -17,7 +18,6 @@ from xling.models.tiny import tiny_tokenizer
 from xling.runs.directory import RunDirectory
 from xling.settings import ObjectSettings
 from xling.storage.fetched import FetchedFirst, data_folder, find_fetched_model, read_record
-from xling.train import train
 
 COMMIT = "b" * 40
 REPO = "someone/tiny"

@@ -49,13 +49,13 @@ def test_tables_are_read_with_named_columns(tmp_path):
     (tmp_path / "a.csv").write_text('review,stars\n"He said ""no"", twice",bad\n')
     (tmp_path / "a.jsonl").write_text(json.dumps({"review": "gut", "stars": 5}) + "\n")
     assert TableReader(NAMED)(tmp_path / "a.csv", "en")["text"].tolist() == ['He said "no", twice']
-    assert TableReader(NAMED)(tmp_path / "a.jsonl", "de").to_numpy().tolist() == [["gut", "5"]]
+    assert TableReader(NAMED)(tmp_path / "a.jsonl", "de").to_numpy().tolist() == [["gut", 5, 1]]
 
 
 def test_tables_without_a_header_have_numbered_columns(tmp_path):
     (tmp_path / "dev-en.tsv").write_text('He "said\tshe said\t1\nA\tB\t0\n')
     frame = TableReader({"text": 0, "text_pair": 1, "label": 2})(tmp_path / "dev-en.tsv", "en")
-    assert frame.to_numpy().tolist() == [['He "said', "she said", "1"], ["A", "B", "0"]]
+    assert frame.drop(columns="line").to_numpy().tolist() == [['He "said', "she said", "1"], ["A", "B", "0"]]
 
 
 def test_positions_are_shared_between_languages_only_where_files_are_parallel(tmp_path):
@@ -105,7 +105,7 @@ def test_files_that_do_not_fit_are_named(tmp_path):
         FileSource(tmp_path, "train.{language}.tsv", TableReader(NAMED), parts={"a": 0.7, "b": 0.7})
     write_reviews(tmp_path, "en", split="train2")
     with pytest.raises(XlingValueError, match="expected one file .*found train.en.tsv and train2.en.tsv"):
-        FileSource(tmp_path, "train*.{language}.tsv", TableReader(NAMED))("en", "train")
+        FileSource(tmp_path, "{split}*.{language}.tsv", TableReader(NAMED))("en", "train")
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,11 @@ def test_files_that_do_not_fit_are_named(tmp_path):
         ("a.tsv", "review\tlabel\nx\ty\n", "expected a column 'stars', found review, label"),
         ("a.tsv", "review\tstars\nx\n", "line 2: expected 2 columns as in the first line, found 1"),
         ("a.csv", "review,stars\nx,y\nx,y,z\n", "line 3: expected 2 columns as in the first line, found 3"),
-        ("a.jsonl", '{"review": "x", "stars": null}\n', "line 1: expected a value for 'stars'"),
+        (
+            "a.jsonl",
+            '{"review": "x", "stars": null}\n',
+            "expected a label for every example, found none for 1 of 1, the first of them line 1",
+        ),
         ("a.tsv", "", "expected a column 'review', found none"),
         ("a.jsonl", '{"review": "x", "stars": 1}\n{"review": ', "line 2: expected a JSON object"),
         ("a.txt", "x", "expected a file named .csv, .tsv, .jsonl, found"),
@@ -137,8 +141,10 @@ def test_labels_are_those_of_the_training_examples_unless_given(tmp_path):
     write_reviews(tmp_path, "en")
     frame = reviews(tmp_path)("en", "train")
     assert SentenceClassification().fitted(frame).labels == ("bad", "good")
-    assert SentenceClassification(["good", "bad"]).fitted(frame).labels == ["good", "bad"]
-    with pytest.raises(XlingValueError, match="unknown label 'good'; expected one of bad, so-so"):
+    assert SentenceClassification(["good", "bad"]).fitted(frame).labels == ("good", "bad")
+    with pytest.raises(
+        XlingValueError, match="unknown label 'good' in .*train.en.tsv, line 3; expected one of bad, so-so"
+    ):
         SentenceClassification(["bad", "so-so"]).check(frame, "train.en")
     with pytest.raises(XlingValueError, match="at least two labels, found bad"):
         SentenceClassification().fitted(frame[frame["label"] == "bad"])

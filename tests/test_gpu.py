@@ -6,7 +6,7 @@ import torch
 from task_files import make_task_config, write_pud
 from weights import assert_same_weights, weights_of
 
-from xling.train import train
+from xling.commands.train import train
 
 pytestmark = [
     pytest.mark.gpu,

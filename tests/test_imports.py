@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 STAGES = (
-    ("errors", "moved", "registry"),
+    ("checks", "errors", "moved", "registry"),
     ("storage", "machine", "conf"),
     ("data", "similarity", "metrics"),
     ("models", "tasks", "freezing", "distances"),
@@ -20,9 +20,9 @@ STAGES = (
     ("runs",),
     ("callbacks",),
     ("training", "sweeps"),
-    ("train", "analysis"),
+    ("analysis",),
     ("report",),
-    ("analyze", "commands"),
+    ("commands",),
 )
 """Folders and loose modules of ``xling``; each may import from its own row and the rows above it."""
 

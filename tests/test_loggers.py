@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 import pytorch_lightning as pl
 
+from xling.commands.train import train
 from xling.errors import UnreachableError
-from xling.train import train
 from xling.training.loggers import PACKAGES, FinalFigures, build_loggers, check_packages, final_figures
 
 RUN = "en-none-seed_42"

@@ -7,13 +7,13 @@ from test_resume import KillAt, outcome, train_with  # noqa: F401  (a fixture)
 from torch import nn
 
 from xling.callbacks.freezing import LayerFreezing
+from xling.commands.train import train
 from xling.errors import XlingValueError
 from xling.freezing import describe_plan, freeze_layers, plan_freezing
 from xling.freezing.lora import TARGETS, merge_adapters
 from xling.models import EncoderSpec, load_encoder
 from xling.models.layers import ARCHITECTURES, find_layers
 from xling.models.tiny import N_LAYERS
-from xling.train import train
 from xling.training.finished import load_run
 from xling.training.restoring import restore_run
 

@@ -7,7 +7,7 @@ import pytest
 from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
 
-from xling.train import train
+from xling.commands.train import train
 
 SHARED = Path("../shared")
 

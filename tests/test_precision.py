@@ -3,9 +3,9 @@
 import pytest
 import torch
 
+from xling.commands.train import train
 from xling.errors import XlingValueError
 from xling.machine.precision import resolve_precision
-from xling.train import train
 from xling.training.parts import resolve_settings
 
 

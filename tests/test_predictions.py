@@ -11,6 +11,7 @@ from statsmodels.stats.contingency_tables import mcnemar
 from task_files import make_task_config, write_ner, write_squad
 from torchmetrics.functional.classification import multiclass_f1_score
 
+from xling.commands.train import train
 from xling.errors import XlingValueError
 from xling.runs.study import load_study
 from xling.runs.tables import KEYS, PREDICTIONS
@@ -20,7 +21,6 @@ from xling.tasks.predictions import classes_of
 from xling.tasks.sentence_module import LabelScores, SequenceClassifier
 from xling.tasks.windows import WORD_BITS
 from xling.tasks.word_module import WordScores
-from xling.train import train
 
 LABELS = ["entailment", "neutral", "contradiction"]
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 from hydra.types import RunMode
 
+from xling.commands.train import _check_base
 from xling.errors import MissingFileError, XlingValueError
 from xling.machine.processes import (
     entered_on_rank_zero,
@@ -18,7 +19,6 @@ from xling.machine.processes import (
 )
 from xling.probing.base_store import BaseStore
 from xling.settings import TrainerSettings
-from xling.train import _check_base
 
 PLACES = TrainerSettings(accelerator="cpu")
 

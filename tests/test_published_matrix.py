@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from xling.analyze import main
+from xling.commands.analyze import main
 
 PUBLISHED = Path(__file__).parents[1] / ".." / "shared" / "reference" / "published"
 MATRIX, LEXICAL = PUBLISHED / "xnli_xlmr_f1_15x15.csv", PUBLISHED / "asjp_ldnd_15x15.csv"

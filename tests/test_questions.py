@@ -47,10 +47,10 @@ def test_squad_files_give_questions_grouped_by_paragraph(tmp_path):
         ({"data": [{"paragraphs": [{"context": "x"}]}]}, "found no 'qas'"),
         (
             one_question(answers=[{"text": "Ben", "answer_start": 0}]),
-            "'Ben' to 'Who.' is not in its context at character 0, where 'Ana'",
+            "'Ben' to 'Who.' in article 1, paragraph 1 .id 'q1'. is not in its context at character 0, where 'Ana'",
         ),
         (one_question(answers=[{"text": "Ana", "answer_start": 99}]), "is not in its context at character 99"),
-        (one_question(answers=[]), "expected an answer to 'Who.', found none"),
+        (one_question(answers=[]), "expected an answer for every example, found none for 1 of 1"),
         ({"data": []}, "at least one example"),
     ],
 )

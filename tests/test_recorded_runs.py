@@ -9,8 +9,8 @@ import torch
 from safetensors.torch import load_file
 
 import xling
+from xling.commands.train import train
 from xling.runs.directory import RunDirectory
-from xling.train import train
 
 RECORDED = Path(__file__).parent / "recorded_0_1_0"
 SETTINGS = ("study=recorded", "data.batch_size=4", "checkpoint.every_n_steps=30")

@@ -11,10 +11,10 @@ from torch import nn
 
 from xling.analysis.questions.restoration import TREND, compute_trend
 from xling.commands.restore import main
+from xling.commands.train import train
 from xling.errors import CorruptArtefactError, MissingFileError, XlingValueError
 from xling.runs.tables import RESTORED
 from xling.storage.atomic import read_json, write_json
-from xling.train import train
 from xling.training.finished import load_run
 from xling.training.restoring import compute_restorations, restore_layers, restore_run
 from xling.training.trainer import build_trainer

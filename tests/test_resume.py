@@ -4,8 +4,8 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
+from xling.commands.train import train
 from xling.runs.directory import RunDirectory
-from xling.train import train
 
 SETTINGS = {
     "whole epochs": [],
@@ -45,11 +45,13 @@ def train_with(monkeypatch):
         if kill is None:
             return train(config)
         with monkeypatch.context() as patch:
-            import xling.train
+            import xling.commands.train
 
-            build = xling.train.build_trainer
+            build = xling.commands.train.build_trainer
             patch.setattr(
-                xling.train, "build_trainer", lambda c, callbacks, *a, **k: build(c, [kill, *callbacks], *a, **k)
+                xling.commands.train,
+                "build_trainer",
+                lambda c, callbacks, *a, **k: build(c, [kill, *callbacks], *a, **k),
             )
             with pytest.raises(Killed):
                 train(config)

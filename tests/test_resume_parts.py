@@ -13,13 +13,13 @@ from strangers import fit
 
 from xling.callbacks import ProgressFile, RunCheckpoint, StopOnDivergence, StopOnSignal
 from xling.callbacks.stop_on_signal import EXIT_PREEMPTED, Preempted
+from xling.commands.train import train
 from xling.data.batching import LengthBucketBatches
 from xling.errors import CorruptArtefactError, DivergedError, OutOfMemoryError, UnreachableError, XlingValueError
 from xling.machine.randomness import get_random_state, set_random_state
 from xling.machine.resources import explaining_resources
 from xling.runs.directory import RunDirectory
 from xling.runs.state import read_failure, read_progress, recording_failure
-from xling.train import train
 from xling.training.metrics_file import MetricsFile
 
 
@@ -115,15 +115,15 @@ def test_validation_at_every_step_can_be_stopped_too(tmp_path):
 
 
 def test_a_preempted_run_goes_on_and_is_no_failure(make_config, monkeypatch, tmp_path):
-    import xling.train
+    import xling.commands.train
 
-    build = xling.train.build_trainer
+    build = xling.commands.train.build_trainer
     undisturbed = train(make_config(f"output_dir={tmp_path}/undisturbed", "trainer.max_epochs=1"))
     config = make_config("trainer.max_epochs=1")
     with monkeypatch.context() as patch:
         killer = SignalAt("on_train_batch_end", 3)
         patch.setattr(
-            xling.train, "build_trainer", lambda c, callbacks, *a, **k: build(c, [killer, *callbacks], *a, **k)
+            xling.commands.train, "build_trainer", lambda c, callbacks, *a, **k: build(c, [killer, *callbacks], *a, **k)
         )
         with pytest.raises(Preempted):
             train(config)

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from slurm_cluster import Cluster, missing_programs, slurm_cluster
 
+from xling.commands.train import train
 from xling.runs.directory import RunDirectory
-from xling.train import train
 
 pytestmark = [
     pytest.mark.slurm,

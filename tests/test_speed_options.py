@@ -5,8 +5,8 @@ import pytest
 import torch
 from weights import assert_same_weights, weights_after, weights_of
 
+from xling.commands.train import train
 from xling.errors import XlingValueError
-from xling.train import train
 from xling.training.frozen_prefix import start_after_frozen_layers
 
 FROZEN = ("freeze=bottom_k", "freeze.k=1", "freeze.dropout=off")

@@ -14,12 +14,12 @@ from xling.analysis.inputs.gather import add_distances, gather_study
 from xling.analysis.inputs.measurements import Resampling, Settings
 from xling.analysis.inputs.pairs import compute_pairs
 from xling.analysis.pipeline import analyse
-from xling.analyze import analyze
+from xling.commands.analyze import analyze
+from xling.commands.train import train
 from xling.distances import KINDS, compute_distances
 from xling.errors import MissingFileError, XlingValueError
 from xling.report.sections.measured import describe_transfer
 from xling.tasks.sentence_module import LabelScores
-from xling.train import train
 
 FAST = Settings("default", resampling=Resampling(20, 20, 0))
 DISTANCES = functools.partial(compute_distances, KINDS)
@@ -149,7 +149,7 @@ def test_mistakes_of_a_user_are_one_sentence(tmp_path):
     with pytest.raises(XlingValueError, match="Classifier does not say which tokens are which words"):
         columns = "data.columns={text: 0, label: 1}"
         (tmp_path / "train.en.tsv").write_text("a\tx\nb\ty\n" * 8)
-        (tmp_path / "test.en.tsv").write_text("a\tx\nb\ty\n" * 8)
+        (tmp_path / "test.en.tsv").write_text("c\tx\nd\ty\n" * 8)
         train(make_task_config(tmp_path, tmp_path, "data=text_files", columns, "probe.pooling=word"))
     with pytest.raises(MissingFileError, match="set data.root=FOLDER"):
         train(make_task_config(tmp_path / "nowhere", tmp_path, "data=ud"))

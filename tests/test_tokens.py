@@ -105,11 +105,15 @@ NER = TokenClassification(["O", "B-PER", "I-PER"], metric="entity_f1")
 @pytest.mark.parametrize(
     ("task", "frame", "message"),
     [
-        (NER, make_sentences("a/B-LOC b/O"), "somewhere: unknown tag 'B-LOC'; expected one of O, B-PER, I-PER"),
+        (
+            NER,
+            make_sentences("a/B-LOC b/O"),
+            "somewhere: unknown tag 'B-LOC' in example 1; expected one of O, B-PER, I-PER",
+        ),
         (
             TokenClassification(metric="entity_f1"),
-            make_sentences("a/S-LOC"),
-            "needs tags O, B-TYPE and I-TYPE, found 'S-LOC'",
+            make_sentences("a/Z-LOC"),
+            "needs tags O, B-TYPE and I-TYPE .*, found 'Z-LOC'",
         ),
         (NER, make_sentences("a/O").assign(tags=[["O", "O"]]), "found 2 tags and 1 words in example 1"),
         (NER, make_sentences("a/O").drop(columns="tags"), "found no tags"),

@@ -8,11 +8,11 @@ import pytorch_lightning as pl
 import torch
 
 from xling.callbacks import LayerFreezing, TrainUsedRows
+from xling.commands.train import train
 from xling.errors import CorruptArtefactError, MissingFileError, UnreachableError, XlingValueError
 from xling.runs.directory import RunDirectory
 from xling.runs.study import load_study
 from xling.runs.tables import ALIGNMENT, IMPACT, TRANSFER
-from xling.train import train
 from xling.training.parts import build_parts, resolve_settings
 from xling.training.trainer import build_trainer
 

@@ -8,9 +8,9 @@ from torch import nn
 
 import xling.training.parts
 from xling.callbacks import TrainUsedRows
+from xling.commands.train import train
 from xling.errors import XlingValueError
 from xling.models.fast.used_rows import UsedRowsEmbedding
-from xling.train import train
 
 WORDS = "encoder.embeddings.word_embeddings.weight"
 T5_WORDS = "encoder.encoder.embed_tokens.weight"

@@ -2,9 +2,9 @@
 
 import pytest
 
+from xling.commands.train import train
 from xling.errors import XlingValueError
 from xling.runs.directory import RunDirectory
-from xling.train import train
 from xling.training.validations import check_validated
 
 

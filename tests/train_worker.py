@@ -5,9 +5,9 @@ import sys
 import time
 from pathlib import Path
 
+from xling.commands.train import train
 from xling.machine.logs import configure_logging
 from xling.settings import RunSettings
-from xling.train import train
 
 if __name__ == "__main__":
     configure_logging()

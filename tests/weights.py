@@ -2,8 +2,8 @@
 
 import torch
 
+from xling.commands.train import train
 from xling.runs.directory import CHECKPOINTS
-from xling.train import train
 
 
 def weights_after(config):

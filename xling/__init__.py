@@ -10,10 +10,20 @@ __version__ = "0.2.0"
 answer_old_imports()
 
 
-def __getattr__(name: str):
-    """Give ``xling.load_study`` and ``xling.Study`` without importing pandas before they are used."""
-    if name in ("load_study", "Study"):
-        import xling.runs.study
+_LAZY = {
+    "load_study": "xling.runs.study",
+    "Study": "xling.runs.study",
+    "train": "xling.commands.from_python",
+    "analyze": "xling.commands.from_python",
+    "compose": "xling.commands.from_python",
+}
+"""Public names -> the module that has each: none is imported before it is used."""
 
-        return getattr(xling.runs.study, name)
+
+def __getattr__(name: str):
+    """Give ``xling.train``, ``xling.load_study`` and the other public names without importing pandas or torch before."""
+    if name in _LAZY:
+        import importlib
+
+        return getattr(importlib.import_module(_LAZY[name]), name)
     raise AttributeError(f"module 'xling' has no attribute {name!r}")

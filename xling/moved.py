@@ -10,6 +10,7 @@ import sys
 from typing import Any
 
 MOVED = {
+    "xling.analyze": "xling.commands.analyze",
     "xling.callbacks.base": "xling.probing.base_store",
     "xling.callbacks.clock": "xling.callbacks.training_clock",
     "xling.callbacks.divergence": "xling.callbacks.stop_on_divergence",
@@ -38,6 +39,7 @@ MOVED = {
     "xling.study": "xling.runs.study",
     "xling.sweep": "xling.sweeps.study_callback",
     "xling.tables": "xling.runs.tables",
+    "xling.train": "xling.commands.train",
 }
 """Module of version 0.1.0 -> module of today, for what users import, put into configurations or find recorded."""
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from xling.checks import check_bounds, check_choice, check_folder_name, language_name
 from xling.errors import XlingError, XlingValueError, close_matches
 from xling.freezing.plan import FreezePlan, plan_freezing
 from xling.models.spec import EncoderSpec
@@ -49,6 +50,9 @@ class ObjectSettings:
         except InstantiationException as error:
             if isinstance(error.__cause__, XlingError):
                 raise error.__cause__ from None
+            if isinstance(error.__cause__, TypeError | ImportError | AttributeError) or error.__cause__ is None:
+                reason = str(error.__cause__ or error).strip().splitlines()[0]
+                raise XlingValueError(f"cannot make {self.target}: {reason}; see its arguments") from error
             raise
 
 
@@ -67,6 +71,7 @@ class DataSettings:
         batch_size: examples per optimiser step, over all processes.
         eval_batch_size: examples per batch of the probe; `eval_tokens`: as many as hold so many tokens, instead.
         num_workers: processes that read.
+        drop_unlabelled: leave out examples without a label instead of refusing them.
         named: settings that `source` and `task` refer to, such as ``root``.
     """
 
@@ -83,6 +88,7 @@ class DataSettings:
     eval_batch_size: int = 64
     eval_tokens: int | None = None
     num_workers: int = 0
+    drop_unlabelled: bool = False
     named: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -245,12 +251,21 @@ def _make(kind: type[T], values: Mapping[str, Any], group: str) -> T:
 def _typed(value: Any, kind: Any, name: str) -> Any:
     """Check one value against its type, and turn plain containers into those of the dataclass."""
     if kind is ObjectSettings and isinstance(value, Mapping):
+        if not isinstance(value.get("_target_"), str):
+            raise XlingValueError(f"expected {name} to name its class by _target_, found none; see conf/data")
         return ObjectSettings.from_plain(value)
-    if kind is Path:
+    if name == "source_language":
+        return language_name(value, name)
+    if kind is Path and isinstance(value, str | Path):
         return Path(value)
     if kind == tuple[str, ...]:
         return _names(value, name)
     if _fits(value, kind):
+        check_bounds(name, value)
+        if name == "study":
+            check_folder_name(name, value)
+        if name == "optimizer.schedule":
+            check_choice(name, value, ("linear", "constant"))
         return value
     raise XlingValueError(f"expected {name} to be {_phrase(kind)}, got {value!r}")
 
@@ -260,7 +275,11 @@ def _names(value: Any, name: str) -> tuple[str, ...]:
         return ()
     if isinstance(value, str) or not isinstance(value, Sequence):
         raise XlingValueError(f"expected {name} to be a list, e.g. [{value}], got {value!r}")
-    return tuple(value)
+    if name.rpartition(".")[2] not in _EMPTY_MEANS_NULL:
+        return tuple(value)
+    if not value:
+        raise XlingValueError(f"expected {name} to be a list of languages or null, which means all there are, got []")
+    return tuple(language_name(language, name) for language in value)
 
 
 def _fits(value: Any, kind: Any) -> bool:
@@ -284,7 +303,14 @@ def _phrase(kind: Any) -> str:
     """
     if get_origin(kind) in (Union, UnionType):
         return " or ".join(map(_phrase, get_args(kind)))
-    words = {int: "a whole number", float: "a number", bool: "true or false", str: "text", NoneType: "null"}
+    words = {
+        int: "a whole number",
+        float: "a number",
+        bool: "true or false",
+        str: "text",
+        NoneType: "null",
+        Path: "a path",
+    }
     return words.get(kind, "a list" if get_origin(kind) is Sequence else "a group of settings")
 
 

@@ -8,14 +8,14 @@ from contextlib import contextmanager
 def train() -> None:
     """``xling-train``, ``python train.py``."""
     with nothing_collected():
-        from xling.train import main
+        from xling.commands.train import main
     main()
 
 
 def analyze() -> None:
     """``xling-analyze``, ``python analyze.py``."""
     with nothing_collected():
-        from xling.analyze import main
+        from xling.commands.analyze import main
     main()
 
 

@@ -14,8 +14,9 @@ from transformers import PreTrainedTokenizerBase
 
 from xling.data.batching import LengthBucketBatches
 from xling.data.collate import PadToLongest
-from xling.data.examples import limit_examples
+from xling.data.examples import limit_examples, without_unlabelled
 from xling.data.lazy_tokenizer import LazyTokenizer
+from xling.data.overlap import Overlap
 from xling.data.protocols import ExampleSource, TaskData, TrainingSet
 from xling.data.tokenised import TokenisedExamples, load_tokenised
 from xling.errors import XlingValueError
@@ -44,9 +45,11 @@ class TransferDataModule(pl.LightningDataModule):
         seed: of the training order.
         cache_dir: folder for tokenised data.
         num_workers: loader processes; tokenised rows are cheap to read, so 0 is usually best.
+        drop_unlabelled: leave out examples without a label, and say how many; they are refused otherwise.
 
     Raises:
-        XlingValueError: training and probe split are the same, or a target language is named twice.
+        XlingValueError: training and probe split are the same, or a target language is named twice; of ``setup``: a probe set is
+            part of the training examples.
     """
 
     def __init__(
@@ -69,6 +72,7 @@ class TransferDataModule(pl.LightningDataModule):
         seed: int = 42,
         cache_dir: Path | str,
         num_workers: int = 0,
+        drop_unlabelled: bool = False,
     ) -> None:
         super().__init__()
         if train_split == probe_split:
@@ -82,21 +86,25 @@ class TransferDataModule(pl.LightningDataModule):
         self.max_length, self.batch_size = max_length, batch_size
         self.eval_batch_size, self.eval_tokens = eval_batch_size, eval_tokens
         self.seed, self.cache_dir, self.num_workers = seed, Path(cache_dir), num_workers
+        self.drop_unlabelled = drop_unlabelled
         self.train: TrainingSet | None = None
         self.probes: dict[str, TokenisedExamples] = {}
         self._position: dict[str, int] | None = None
 
     def setup(self, stage: str | None = None) -> None:
         """Load and tokenise once; later calls (Lightning makes one per stage) do nothing."""
-        if self.train is None:
-            frame = self._read(self.source_language, self.train_split)
-            self.task = self.task.fitted(frame)
-            self.train = self._tokenised(frame, self.source_language, self.train_split, self.train_limit)
-            targets = sorted(self.target_languages, key=lambda t: t != self.source_language)  # the source first
-            self.probes = {
-                t: self._tokenised(self._read(t, self.probe_split), t, self.probe_split, self.probe_limit)
-                for t in targets
-            }
+        if self.train is not None:
+            return
+        frame = self._read(self.source_language, self.train_split)
+        self.task = self.task.fitted(frame)
+        frame = self._limited(frame, self.train_limit)
+        overlap = Overlap(frame, self.task, f"{self.train_split}.{self.source_language}")
+        train = self._tokenised(frame, self.source_language, self.train_split)
+        for target in sorted(self.target_languages, key=lambda t: t != self.source_language):  # the source first
+            frame = self._limited(self._read(target, self.probe_split), self.probe_limit)
+            overlap.check(frame, f"{self.probe_split}.{target}")
+            self.probes[target] = self._tokenised(frame, target, self.probe_split)
+        self.train = train
 
     @property
     def training_set(self) -> TrainingSet:
@@ -104,10 +112,15 @@ class TransferDataModule(pl.LightningDataModule):
         return cast(TrainingSet, self.train)
 
     def _read(self, language: str, split: str) -> pd.DataFrame:
-        return self.task.check(self.source(language, split), f"{split}.{language}")
+        where, frame = f"{split}.{language}", self.source(language, split)
+        if self.drop_unlabelled:
+            frame = without_unlabelled(frame, self.task, where)
+        return self.task.check(frame, where)
 
-    def _tokenised(self, frame: pd.DataFrame, language: str, split: str, limit: int | None) -> TokenisedExamples:
-        frame = limit_examples(frame, limit, self.limit_seed)
+    def _limited(self, frame: pd.DataFrame, limit: int | None) -> pd.DataFrame:
+        return limit_examples(frame, limit, self.limit_seed)
+
+    def _tokenised(self, frame: pd.DataFrame, language: str, split: str) -> TokenisedExamples:
         name = f"{split}.{language}"
         return load_tokenised(frame, name, self.task, self.tokenizer, self.max_length, self.cache_dir)
 
@@ -122,9 +135,8 @@ class TransferDataModule(pl.LightningDataModule):
         return torch.from_numpy(probe.example_ids), torch.from_numpy(probe.group_ids)
 
     def is_parallel(self, language: str, other: str) -> bool:
-        """Whether two probe sets hold the same example ids: the same content in two languages."""
-        of_one, of_other = (np.sort(self.probes[name].example_ids) for name in (language, other))
-        return np.array_equal(of_one, of_other)
+        """Whether `language`'s probe set has every example id of `other`'s: the same content, of which one may lack some."""
+        return bool(np.isin(self.probes[other].example_ids, self.probes[language].example_ids).all())
 
     def train_dataloader(self) -> DataLoader:
         """Length-bucketed, shuffled batches of the source language; after a checkpoint was loaded, those still to come."""

@@ -7,6 +7,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
 from rich.progress import track
 
 from xling.errors import XlingValueError
@@ -49,7 +50,21 @@ def settings_of_job(config: DictConfig) -> RunSettings:
         config = config.copy()
         with open_dict(config):
             del config["hydra"]
-        plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-        return RunSettings.from_plain(cast(dict[str, Any], plain))
+        return RunSettings.from_plain(plain_settings(config))
     finally:
         hydra_config.cfg = before
+
+
+def plain_settings(config: DictConfig) -> dict[str, Any]:
+    """Resolve a composed configuration into plain values.
+
+    Raises:
+        XlingValueError: a setting refers to one that is not there, as in a group file of one's own that lacks a key.
+    """
+    try:
+        return cast(dict[str, Any], OmegaConf.to_container(config, resolve=True, throw_on_missing=True))
+    except OmegaConfBaseException as error:
+        reason = str(error).strip().splitlines()[0]
+        raise XlingValueError(
+            f"the setting {error.full_key or '?'} cannot be resolved: {reason}; complete the configuration file that should have it"
+        ) from error

@@ -4,6 +4,7 @@ import functools
 import logging
 import sys
 from collections.abc import Callable
+from importlib.resources import files
 from typing import Any
 
 from hydra import compose, initialize_config_module
@@ -17,6 +18,7 @@ from xling.errors import XlingError, XlingValueError, close_matches
 from xling.machine.launchers import check_launcher
 from xling.machine.logs import configure_logging
 from xling.sweeps.failures import JobFailed, report_failures
+from xling.sweeps.own_configs import check_own_configs, own_folders
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +58,8 @@ def run_command(task: Callable[[], Any], config_name: str) -> None:
     configure_logging()
     try:
         check_launcher(sys.argv[1:])
+        for folder in own_folders(sys.argv[1:]):
+            check_own_configs(folder)
         task()
     except XlingError as error:
         log.error("error: %s", error)
@@ -87,6 +91,7 @@ def _suggest_keys(config_name: str, arguments: list[str]) -> None:
         overrides = OverridesParser.create().parse_overrides(arguments)
         with initialize_config_module("xling.conf", version_base="1.3"):
             known = _keys(compose(config_name))
+            known |= set(_groups())
             chosen = [o for o in overrides if o.key_or_group in known and not o.is_sweep_override()]
             groups = [o.input_line for o in chosen if o.input_line is not None]
             known |= _keys(compose(config_name, groups))
@@ -94,8 +99,14 @@ def _suggest_keys(config_name: str, arguments: list[str]) -> None:
         return  # Hydra has said what is wrong with the command line itself
     for override in overrides:
         key = override.key_or_group
-        if key not in known and not key.startswith("hydra.") and (hint := close_matches(key, known)):
+        is_known = key in known or key.startswith("hydra.") or override.is_add()
+        if not is_known and (hint := close_matches(key, known)):
             print(f"unknown key {key!r}{hint}", file=sys.stderr)
+
+
+def _groups() -> list[str]:
+    """Folders of the configuration, ``experiment`` among them: each is chosen from, and is no setting."""
+    return [entry.name for entry in files("xling.conf").iterdir() if entry.is_dir()]
 
 
 def _keys(config: DictConfig) -> set[str]:

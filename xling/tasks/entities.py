@@ -1,4 +1,4 @@
-"""Named entities in BIO tags, and the F1 of finding them."""
+"""Named entities in BIO, BIOES or BILOU tags, and the F1 of finding them."""
 
 from collections.abc import Sequence
 
@@ -6,21 +6,45 @@ Entity = tuple[str, int, int]
 """Type, first word, word after the last."""
 
 
+_STANDS_FOR = {"L": "E", "U": "S"}
+"""BILOU's marks of an entity's last and only word, as BIOES has them."""
+
+MARKS = "BIESLU"
+"""What a tag may begin with, before a hyphen and the type; ``O`` is outside. BIO, BIOES (IOBES) and BILOU are all read."""
+
+
+def is_entity_tag(tag: str) -> bool:
+    """Whether a tag is O or a mark, a hyphen and a type.
+
+    >>> [is_entity_tag(tag) for tag in ("O", "B-PER", "S-LOC", "NOUN", "B-")]
+    [True, True, True, False, False]
+    """
+    return tag == "O" or (len(tag) > 2 and tag[0] in MARKS and tag[1] == "-")
+
+
 def entities(tags: Sequence[str]) -> set[Entity]:
     """Find the entities in one sentence's tags, as CoNLL's script does: I-X after another tag than B-X or I-X begins one.
 
+    E-X ends an entity and S-X is one by itself; E-X without a beginning is one, as in seqeval (default mode).
+
     >>> sorted(entities(["B-PER", "I-PER", "O", "I-LOC", "B-LOC"]))
     [('LOC', 3, 4), ('LOC', 4, 5), ('PER', 0, 2)]
+    >>> sorted(entities(["B-PER", "E-PER", "S-PER", "O", "E-LOC"]))
+    [('LOC', 4, 5), ('PER', 0, 2), ('PER', 2, 3)]
     """
     found: set[Entity] = set()
     kind, start = "", 0
     for index, tag in enumerate([*tags, "O"]):
         mark, _, new = tag.partition("-")
-        if kind and (mark != "I" or new != kind):
+        mark = _STANDS_FOR.get(mark, mark)
+        if kind and (mark not in ("I", "E") or new != kind):
             found.add((kind, start, index))
             kind = ""
-        if mark in ("B", "I") and not kind:
+        if mark in ("B", "I", "E", "S") and not kind:
             kind, start = new, index
+        if mark in ("E", "S") and kind:
+            found.add((kind, start, index + 1))
+            kind = ""
     return found
 
 

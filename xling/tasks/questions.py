@@ -5,11 +5,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from torch import nn
 from transformers import BatchEncoding, PreTrainedTokenizerBase
 
-from xling.data.examples import check_examples
+from xling.data.examples import check_examples, refuse_unlabelled, row_name
 from xling.errors import XlingValueError
 from xling.tasks.heads import refuse_pooler
 from xling.tasks.question_module import SpanClassifier
@@ -32,6 +33,10 @@ class QuestionAnswering:
     max_answer_length: int = 30
     fills: Mapping[str, int] = field(default_factory=lambda: {"context_start": -1, "context_end": -1}, init=False)
 
+    def unlabelled(self, frame: pd.DataFrame) -> list[bool]:
+        """Whether each question has no answer in its context (SQuAD 2), [n]."""
+        return [not _as_list(answers) for answers in frame.get("answers", [[None]] * len(frame))]
+
     def check(self, frame: pd.DataFrame, where: str) -> pd.DataFrame:
         """Return `frame` if its examples fit.
 
@@ -41,18 +46,15 @@ class QuestionAnswering:
         """
         frame = check_examples(frame, ("context", "question", "answers"), where)
         frame = frame.assign(answers=frame["answers"].map(_as_list))
-        for example in frame.itertuples(index=False):
-            if not len(example.answers):
-                raise XlingValueError(
-                    f"{where}: expected an answer to {example.question[:60]!r}, found none; leave out unanswerable questions"
-                )
+        refuse_unlabelled(frame, np.array(self.unlabelled(frame)), where, "an answer")
+        for position, example in enumerate(frame.itertuples(index=False)):
             for answer in example.answers:
                 start, text = answer["start"], answer["text"]
                 found = example.context[start : start + len(text)]
-                if found != text or not text:
+                if found != text or not text or start < 0:
                     raise XlingValueError(
-                        f"{where}: the answer {text[:40]!r} to {example.question[:60]!r} is not in its context at character "
-                        f"{start}, where {found[:40]!r} stands; correct its answer_start"
+                        f"{where}: the answer {text[:40]!r} to {example.question[:60]!r} in {row_name(frame, position)} is "
+                        f"not in its context at character {start}, where {found[:40]!r} stands; correct its answer_start"
                     )
         return frame
 

@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerBase
 
 from xling.data.examples import check_examples
 from xling.errors import XlingValueError, close_matches
-from xling.tasks.labels import check_labels, labels_of
+from xling.tasks.labels import check_labels, given_labels, is_missing, label_text, labels_of
 from xling.tasks.sentence_module import METRICS, SequenceClassifier
 
 log = logging.getLogger(__name__)
@@ -38,16 +38,22 @@ class SentenceClassification:
             raise XlingValueError(
                 f"unknown metric {self.metric!r}; expected {' or '.join(METRICS)}{close_matches(self.metric, METRICS)}"
             )
+        object.__setattr__(self, "labels", given_labels(self.labels))
+
+    def unlabelled(self, frame: pd.DataFrame) -> list[bool]:
+        """Whether each example has no label, [n]."""
+        return [is_missing(label_text(label), self.labels) for label in frame.get("label", [""] * len(frame))]
 
     def check(self, frame: pd.DataFrame, where: str) -> pd.DataFrame:
         """Return `frame` if its examples fit.
 
         Raises:
-            XlingValueError: no rows, a missing column, an unknown label, or an id that occurs twice.
+            XlingValueError: no rows, a missing column, no label or an unknown one, or an id that occurs twice.
         """
         frame = check_examples(frame, ("text", "label"), where)
-        check_labels(frame["label"], self.labels, where)
-        blank = frame[self._texts(frame)].apply(lambda column: column.str.strip().eq("")).any(axis=1)
+        frame = frame.assign(label=[label_text(label) for label in frame["label"]])
+        check_labels(frame, [[label] for label in frame["label"]], self.labels, where)
+        blank = frame[self._texts(frame)].apply(lambda column: column.astype(str).str.strip().eq("")).any(axis=1)
         if blank.any():  # machine-translated training text has some; the label still holds for the other sentence
             log.warning("%s: %d of %d examples have an empty text; they are kept", where, blank.sum(), len(frame))
         return frame

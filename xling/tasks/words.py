@@ -11,10 +11,11 @@ from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 from xling.data.collate import IGNORED
-from xling.data.examples import check_examples
+from xling.data.examples import check_examples, row_name
 from xling.errors import XlingValueError, close_matches
+from xling.tasks.entities import is_entity_tag
 from xling.tasks.heads import refuse_pooler
-from xling.tasks.labels import check_labels, labels_of
+from xling.tasks.labels import check_labels, given_labels, is_missing, label_text, labels_of
 from xling.tasks.windows import WORD_BITS, Frame, pieces_of, window_id, windows
 from xling.tasks.word_module import METRICS, TokenClassifier
 
@@ -27,7 +28,7 @@ class TokenClassification:
 
     Args:
         labels: all tags; their order numbers the classes. None: those of the training examples, sorted.
-        metric: transfer metric, ``accuracy`` over words or ``entity_f1``, for tags O, B-TYPE and I-TYPE.
+        metric: transfer metric, ``accuracy`` over words or ``entity_f1``, for tags O, B-TYPE and I-TYPE (or BIOES, BILOU).
 
     Raises:
         XlingValueError: there is no such metric.
@@ -42,29 +43,38 @@ class TokenClassification:
             raise XlingValueError(
                 f"unknown metric {self.metric!r}; expected {' or '.join(METRICS)}{close_matches(self.metric, METRICS)}"
             )
+        object.__setattr__(self, "labels", given_labels(self.labels))
+
+    def unlabelled(self, frame: pd.DataFrame) -> list[bool]:
+        """Whether some word of each sentence has no tag, [n]."""
+        return [
+            any(is_missing(label_text(tag), self.labels) for tag in tags)
+            for tags in frame.get("tags", [()] * len(frame))
+        ]
 
     def check(self, frame: pd.DataFrame, where: str) -> pd.DataFrame:
         """Return `frame` if its examples fit.
 
         Raises:
-            XlingValueError: no rows, a missing column, as many tags as words not, an unknown tag, an id that occurs twice.
+            XlingValueError: no rows, a missing column, tags that are not as many as the words, no tag or an unknown one, an id
+                that occurs twice.
         """
         frame = check_examples(frame, ("words", "tags"), where)
-        frame = frame.assign(
-            **{column: frame[column].map(list) for column in ("words", "tags")}
-        )  # parquet gives arrays
+        words, tags = frame["words"].map(list), [[label_text(tag) for tag in row] for row in frame["tags"]]  # or arrays
+        frame = frame.assign(words=words, tags=pd.Series(tags, index=frame.index, dtype=object))
         lengths, n_tags = frame["words"].map(len), frame["tags"].map(len)
         if (lengths != n_tags).any() or (lengths == 0).any() or lengths.max() >= 1 << WORD_BITS:
-            row = frame[(lengths != n_tags) | (lengths == 0) | (lengths >= 1 << WORD_BITS)].iloc[0]
+            first = int(((lengths != n_tags) | (lengths == 0) | (lengths >= 1 << WORD_BITS)).to_numpy().argmax())
             raise XlingValueError(
-                f"{where}: expected a tag for each of 1 to {(1 << WORD_BITS) - 1:,} words, found {len(row['tags'])} tags and "
-                f"{len(row['words'])} words in example {row['example_id']}"
+                f"{where}: expected a tag for each of 1 to {(1 << WORD_BITS) - 1:,} words, found {n_tags[first]} tags and "
+                f"{lengths[first]} words in {row_name(frame, first)}"
             )
+        check_labels(frame, frame["tags"], self.labels, where, "tag")
         tags = set(itertools.chain.from_iterable(frame["tags"]))
-        check_labels(tags, self.labels, where, "tag")
-        if self.metric == "entity_f1" and (other := sorted(t for t in tags if t != "O" and t[:2] not in ("B-", "I-"))):
+        if self.metric == "entity_f1" and (other := sorted(tag for tag in tags if not is_entity_tag(tag))):
             raise XlingValueError(
-                f"{where}: entity_f1 needs tags O, B-TYPE and I-TYPE, found {other[0]!r}; use accuracy"
+                f"{where}: entity_f1 needs tags O, B-TYPE and I-TYPE (or those of BIOES or BILOU), found {other[0]!r}; use "
+                "accuracy"
             )
         return frame
 

@@ -33,6 +33,7 @@ from xling.models.encoders import (
 from xling.models.fast.attention import use_processor_attention
 from xling.models.fast.dropout import use_processor_dropout
 from xling.models.layers import find_layers
+from xling.models.limits import check_max_length, check_pieces
 from xling.models.pooling import WORD_POOLINGS
 from xling.probing.base_store import shared_store
 from xling.runs.directory import RunDirectory
@@ -47,7 +48,7 @@ from xling.training.validations import check_validates
 log = logging.getLogger(__name__)
 
 _DATA_ARGUMENTS = ("train_split", "probe_split", "train_limit", "probe_limit", "limit_seed", "max_length", "batch_size",
-                   "eval_batch_size", "eval_tokens", "num_workers")  # fmt: skip
+                   "eval_batch_size", "eval_tokens", "num_workers", "drop_unlabelled")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,7 @@ def build_parts(settings: RunSettings, identity: dict[str, Any], run: RunDirecto
     datamodule = build_data(settings)
     check_validates(settings, len(datamodule.training_set))
     encoder = load_encoder(spec, cache_dir)
+    _check_takes(encoder, settings, datamodule)
     facts: dict[str, Any] = {
         "model": describe_encoder(spec, encoder, cache_dir),
         "precision": settings.trainer.precision,
@@ -141,6 +143,14 @@ def build_parts(settings: RunSettings, identity: dict[str, Any], run: RunDirecto
         RunCheckpoint(run.checkpoint, settings.checkpoint.every_seconds, settings.checkpoint.every_n_steps)
     )  # last: it records what the others did
     return Parts(datamodule, module, monitor, recorder, clock, callbacks, facts)
+
+
+def _check_takes(encoder: Any, settings: RunSettings, datamodule: TransferDataModule) -> None:
+    """See that the encoder has positions and embeddings for the examples, before one of them crashes an epoch."""
+    check_max_length(encoder, settings.data.max_length)
+    n_embeddings = encoder.get_input_embeddings().num_embeddings
+    for examples in (datamodule.training_set, *datamodule.probes.values()):
+        check_pieces(n_embeddings, int(cast(TokenisedExamples, examples).pieces[-1]), examples.name)
 
 
 def build_data(settings: RunSettings) -> TransferDataModule:

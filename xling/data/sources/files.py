@@ -1,19 +1,24 @@
 """Examples from one's own files, one per language and split, in any layout that has a reader."""
 
 import itertools
-import re
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from xling.data.examples import cut_part, numbered
+from xling.data.sources.patterns import check_pattern, find_files, find_languages, is_code
 from xling.errors import MissingFileError, XlingValueError, close_matches
 
-Reader = Callable[[Path, str], pd.DataFrame]
-"""Maps (file, language) to the columns of a task, with columns id and group (texts) where the file has them."""
+log = logging.getLogger(__name__)
 
-_LANGUAGE = r"(?P<language>[A-Za-z]{2,3}(?:-[A-Za-z0-9]+)*)"
+Reader = Callable[[Path, str], pd.DataFrame]
+"""Maps (file, language) to the columns of a task. Columns id and group (texts), line (where a row stands) and split (where one
+file has the rows of several) are there where the file says them."""
+
+Patterns = str | Sequence[str]
+"""Names of files, see :mod:`xling.data.sources.patterns`; of several the first that a file fits counts."""
 
 
 class FileSource:
@@ -22,50 +27,79 @@ class FileSource:
     Args:
         root: folder of the files.
         pattern: name of a file below it, with ``{language}`` and ``{split}``; ``*`` stands for anything, where one file fits.
+            Or several such names, of which the first that a file fits counts.
         reader: of one file.
         parallel: whether an id, or a position where there is none, means the same content in every language.
         parts: name -> share of the examples: cuts files that have a single split into disjoint parts, by a hash of the
             group's id, so that every language of parallel files is cut alike. `pattern` then has no ``{split}``.
+        untranslated: texts that stand where a translation is missing; such examples are left out, and counted.
 
     Raises:
         MissingFileError: there is no such folder.
-        XlingValueError: a pattern without ``{language}``, or parts that do not fit it or exceed 1.
+        XlingValueError: a pattern without ``{language}``, without anything that tells splits apart, or of another kind; parts
+            that do not fit it or exceed 1.
     """
 
     def __init__(
         self,
         root: str | Path | None,
-        pattern: str,
+        pattern: Patterns,
         reader: Reader,
         *,
         parallel: bool = False,
         parts: Mapping[str, float] | None = None,
+        untranslated: Sequence[str] = (),
     ) -> None:
-        if root is None or not Path(root).expanduser().is_dir():
+        if root is None or not Path(str(root)).expanduser().is_dir():
             raise MissingFileError(
                 f"expected a folder with data files at data.root={root}, found none; set data.root=FOLDER"
             )
-        if "{language}" not in pattern:
+        self.patterns = [pattern] if isinstance(pattern, str) else list(pattern)
+        for name in self.patterns:
+            check_pattern(name)
+        self.root, self.reader, self.untranslated = Path(str(root)).expanduser(), reader, tuple(untranslated)
+        self.parallel, self.parts = parallel, checked_parts(parts)
+        self._check_splits()
+
+    def _check_splits(self) -> None:
+        """One thing tells splits apart: the file, a column, or a part of the rows."""
+        has_split = ["{split}" in pattern for pattern in self.patterns]
+        shown = " or ".join(map(repr, self.patterns))
+        if self.parts and any(has_split):
             raise XlingValueError(
-                f"expected {{language}} in data.pattern, found {pattern!r}; e.g. '{{split}}.{{language}}.tsv'"
+                f"data.parts cuts a single file per language, but data.pattern={shown} has a {{split}}"
             )
-        self.root, self.pattern, self.reader = Path(root).expanduser(), pattern, reader
-        self.parallel, self.parts = parallel, dict(parts or {})
-        if self.parts and "{split}" in pattern:
+        if self.parts and self._has_column:
             raise XlingValueError(
-                f"data.parts cuts a single file per language, but data.pattern={pattern!r} has a {{split}}"
+                "data.parts and data.columns.split both say which rows are a split; set one of them to null"
             )
-        if sum(self.parts.values()) > 1 + 1e-9:
-            raise XlingValueError(f"the shares of data.parts must not exceed 1 together, found {self.parts}")
+        if not self.parts and not self._has_column and not all(has_split):
+            raise XlingValueError(
+                f"training and probe examples would be the same rows: data.pattern={shown} has no {{split}}; name the split in "
+                "it, cut the file with data.parts={train: 0.7, probe: 0.3}, or name the column that says it, data.columns.split"
+            )
+
+    @property
+    def _has_column(self) -> bool:
+        return bool(getattr(self.reader, "has_splits", False))
 
     is_local = True
 
     @property
     def languages(self) -> tuple[str, ...]:
-        """Languages that have a file, sorted."""
-        regex = re.compile(_regex(self.pattern))
-        names = (path.relative_to(self.root).as_posix() for path in self.root.glob(self._glob("*", "*")))
-        return tuple(sorted({match["language"] for name in names if (match := regex.fullmatch(name))}))
+        """Languages that have a file, sorted; files whose name has no code in the language's place are named in the log."""
+        found = self._names()
+        strange = {name: file for name, file in found.items() if not is_code(name)}
+        if strange:
+            log.warning(
+                "left out files that fit data.pattern and whose name has no language code of two or three letters there: %s; to "
+                "use them all the same, name all languages in data.languages, e.g. [%s]",
+                ", ".join(list(strange.values())[:5]) + (", ..." if len(strange) > 5 else ""), ", ".join(found),
+            )  # fmt: skip
+        return tuple(sorted(found.keys() - strange.keys()))
+
+    def _names(self) -> dict[str, str]:
+        return {name: file for p in reversed(self.patterns) for name, file in find_languages(self.root, p).items()}
 
     def __call__(self, language: str, split: str) -> pd.DataFrame:
         """Load examples; see :data:`xling.data.protocols.ExampleSource`.
@@ -78,24 +112,29 @@ class FileSource:
             hint = close_matches(split, self.parts)
             raise XlingValueError(f"data.parts has no {split!r}; it has {', '.join(self.parts)}{hint}")
         path = self._find(language, split)
-        frame = numbered(self.reader(path, language), "" if self.parallel else f"{language}/")
+        frame = numbered(self.reader(path, language), "" if self.parallel else f"{language}/", path)
+        frame = leave_out_untranslated(frame, self.untranslated, str(path))
+        if self._has_column:
+            return _rows_of(frame, split, path)
         return cut_part(frame, *self._bounds(split)) if self.parts else frame
 
     def _find(self, language: str, split: str) -> Path:
-        name = self._glob(language, split)
-        found = sorted(self.root.glob(name))
-        if not found:
-            known = ", ".join(self.languages) or "no language"
-            raise MissingFileError(
-                f"expected a file {name} for language {language!r} in {self.root}, found none; there are files for {known}"
-            )
-        if len(found) > 1:
-            names = " and ".join(path.name for path in found[:3])
-            raise XlingValueError(f"expected one file {name} in {self.root}, found {names}; make data.pattern narrower")
-        return found[0]
-
-    def _glob(self, language: str, split: str) -> str:
-        return self.pattern.format(language=language, split=split)
+        for pattern in self.patterns:
+            found = find_files(self.root, pattern, language, split)
+            if len(found) > 1:
+                names = " and ".join(path.relative_to(self.root).as_posix() for path in found[:3])
+                raise XlingValueError(
+                    f"expected one file {_filled(pattern, language, split)} in {self.root}, found {names}; make data.pattern "
+                    "narrower"
+                )
+            if found:
+                return found[0]
+        names = " or ".join(_filled(pattern, language, split) for pattern in self.patterns)
+        known = ", ".join(sorted(self._names())) or "no language"
+        raise MissingFileError(
+            f"expected a file {names} for language {language!r} in data.root={self.root}, found none; there are files for "
+            f"{known} (data.pattern={' or '.join(self.patterns)})"
+        )
 
     def _bounds(self, part: str) -> tuple[float, float]:
         ends = [0.0, *itertools.accumulate(self.parts.values())]
@@ -103,12 +142,47 @@ class FileSource:
         return ends[index], ends[index + 1]
 
 
-def _regex(pattern: str) -> str:
-    """Turn a file pattern into a regular expression that finds the language.
+def _filled(pattern: str, language: str, split: str) -> str:
+    return pattern.format(language=language, split=split)
 
-    >>> re.fullmatch(_regex("{language}_*-ud-{split}.conllu"), "en_pud-ud-test.conllu")["language"]
-    'en'
+
+def checked_parts(parts: Mapping[str, float] | None) -> dict[str, float]:
+    """Return parts of files by name if their shares can be cut.
+
+    Raises:
+        XlingValueError: a share that is no number above 0, or more than 1 together.
     """
-    text = re.escape(pattern).replace(r"\*", "[^/]*").replace(r"\{split\}", "[^/]+?")
-    first, *others = text.split(r"\{language\}")
-    return first + _LANGUAGE + "(?P=language)".join(others)
+    parts = dict(parts or {})
+    if any(isinstance(share, bool) or not isinstance(share, int | float) or not share > 0 for share in parts.values()):
+        raise XlingValueError(
+            f"expected data.parts to be shares above 0, e.g. {{train: 0.7, probe: 0.3}}, found {parts}"
+        )
+    if sum(parts.values()) > 1 + 1e-9:
+        raise XlingValueError(f"the shares of data.parts must not exceed 1 together, found {parts}")
+    return parts
+
+
+def leave_out_untranslated(frame: pd.DataFrame, untranslated: Sequence[str], where: str) -> pd.DataFrame:
+    """Leave out examples with a text that says there is no translation, and count them; ids of the others stay."""
+    texts = [name for name in ("text", "text_pair") if name in frame]
+    if not untranslated or not texts:
+        return frame
+    is_bare = frame[texts].isin(list(untranslated)).any(axis=1)
+    if is_bare.any():
+        names = " or ".join(map(repr, untranslated))
+        log.warning(
+            "%s: %d of %d examples are not translated (%s); they are left out", where, is_bare.sum(), len(frame), names
+        )
+    return frame[~is_bare].reset_index(drop=True)
+
+
+def _rows_of(frame: pd.DataFrame, split: str, path: Path) -> pd.DataFrame:
+    is_part = frame["split"] == split
+    if not is_part.any():
+        found = sorted(set(frame["split"]))
+        shown = ", ".join(found[:10]) + (", ..." if len(found) > 10 else "")
+        raise XlingValueError(
+            f"{path}: expected rows of split {split!r} (data.columns.split), found {shown}{close_matches(split, found)}; set "
+            "data.train_split and data.probe_split"
+        )
+    return frame[is_part].drop(columns="split").reset_index(drop=True)

@@ -1,12 +1,15 @@
 """Data sets from the Hugging Face hub, or from its cache where the hub does not answer."""
 
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from xling.data.examples import numbered
+from xling.data.sources.files import leave_out_untranslated
 from xling.errors import UnreachableError, XlingValueError, close_matches
 from xling.storage.hub import TIMEOUT_S, unreachable_errors
 
@@ -21,6 +24,7 @@ class HubSource:
         splits: our name of a split -> the hub's.
         parallel: whether an id, or a position where there is none, means the same content in every language.
         revision: commit of the data set; None: the newest.
+        untranslated: see :class:`xling.data.sources.files.FileSource`.
     """
 
     def __init__(
@@ -32,28 +36,39 @@ class HubSource:
         splits: Mapping[str, str],
         parallel: bool = False,
         revision: str | None = None,
+        untranslated: Sequence[str] = (),
     ) -> None:
         self.name, self.config, self.splits = name, config, dict(splits)
         self.columns = {ours: theirs for ours, theirs in columns.items() if theirs is not None}
-        self.parallel, self.revision = parallel, revision
+        self.parallel, self.revision, self.untranslated = parallel, revision, tuple(untranslated)
 
     def __call__(self, language: str, split: str) -> pd.DataFrame:
         """Load examples; see :data:`xling.data.protocols.ExampleSource`.
 
         Raises:
-            XlingValueError: unknown split, or a missing column.
+            XlingValueError: a folder instead of a hub's name, an unknown split or configuration, or a missing column.
             UnreachableError: the hub does not answer.
         """
+        if Path(self.name).expanduser().is_dir():
+            raise XlingValueError(
+                f"expected the name of a data set on the hub, found a folder of this machine, {self.name}; read its files with "
+                f"data=text_files data.root={self.name} (docs/tasks.md)"
+            )
         if split not in self.splits:
             hint = close_matches(split, self.splits)
             raise XlingValueError(f"{self.name} has no split {split!r}; it has {', '.join(self.splits)}{hint}")
-        frame = load_hub_frame(self.name, self.config.format(language=language), self.splits[split], self.revision)
+        config = self.config.format(language=language)
+        frame = load_hub_frame(self.name, config, self.splits[split], self.revision)
         for theirs in self.columns.values():
             if theirs not in frame:
                 found = ", ".join(map(str, frame.columns))
                 raise XlingValueError(f"{self.name} {language}: expected a column {theirs!r}, found {found}")
         frame = pd.DataFrame({ours: frame[theirs] for ours, theirs in self.columns.items()})
-        return numbered(frame, "" if self.parallel else f"{language}/")
+        frame["line"] = [f"row {number}" for number in range(1, len(frame) + 1)]
+        where = f"{self.name} ({config}, {self.splits[split]})"
+        return leave_out_untranslated(
+            numbered(frame, "" if self.parallel else f"{language}/", where), self.untranslated, where
+        )
 
 
 def load_hub_frame(
@@ -62,14 +77,19 @@ def load_hub_frame(
     """Load one configuration and split, with class numbers turned into their names.
 
     Raises:
+        XlingValueError: the hub answers, and has no such set, configuration or split.
         UnreachableError: the hub does not answer and its cache lacks the set; `advice` says what else there is.
     """
     import datasets
 
+    answers = _hub_answers(name)
     try:
-        with _offline_unless(_hub_answers(name)):
+        with _offline_unless(answers):
             data = datasets.load_dataset(name, config, split=split, revision=revision)
     except (OSError, ValueError) as error:  # ConnectionError is an OSError; offline mode raises ValueError
+        if answers and isinstance(error, ValueError | FileNotFoundError):  # what is asked for is not there
+            reason = str(error).strip().split("\n")[0]
+            raise XlingValueError(f"cannot load {name} ({config}, {split}) from the hub: {reason}") from error
         raise UnreachableError(
             f"cannot load {name} ({config}, {split}): the hub does not answer and its cache lacks it; {advice}, or set HF_HOME "
             "to a filled cache"
@@ -77,10 +97,15 @@ def load_hub_frame(
     frame = data.to_pandas()
     for column, feature in data.features.items():
         if isinstance(feature, datasets.ClassLabel):
-            frame[column] = [feature.names[index] for index in frame[column]]
+            frame[column] = [_class_name(feature.names, index) for index in frame[column]]
         elif isinstance(inner := getattr(feature, "feature", None), datasets.ClassLabel):
-            frame[column] = [[inner.names[index] for index in row] for row in frame[column]]
+            frame[column] = [[_class_name(inner.names, index) for index in row] for row in frame[column]]
     return frame
+
+
+def _class_name(names: Sequence[str], index: Any) -> str | None:
+    """Name of a class; None where the hub has -1 or nothing, which would be the last class to Python."""
+    return None if index is None or pd.isna(index) or index < 0 else names[int(index)]
 
 
 @functools.cache

@@ -7,6 +7,8 @@ from typing import Any
 
 import pandas as pd
 
+from xling.data.examples import place_of
+from xling.data.sources.text import check_unicode, opened
 from xling.errors import XlingValueError
 
 
@@ -23,23 +25,49 @@ class SquadReader:
             XlingValueError: not JSON in this layout; names the file and what is missing.
         """
         try:
-            data = json.loads(path.read_text(encoding="utf-8"))
+            with opened(path) as file:
+                data = json.load(file)
+        except XlingValueError:
+            raise
         except ValueError as error:
             raise XlingValueError(f"{path}: expected a JSON file in SQuAD's layout; {error}") from error
         try:
-            rows = list(_questions(data))
-        except (KeyError, TypeError) as error:
+            rows = list(_questions(data, str(path)))
+        except (KeyError, TypeError, AttributeError) as error:
             raise XlingValueError(
                 f"{path}: expected SQuAD's layout (data, paragraphs, context, qas, id, question, answers, text, answer_start), "
                 f"found no {error}"
             ) from error
-        return pd.DataFrame(rows, columns=["context", "question", "answers", "id", "group"])
+        return pd.DataFrame(rows, columns=["context", "question", "answers", "id", "group", "line"])
 
 
-def _questions(data: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def _questions(data: dict[str, Any], where: str) -> Iterator[dict[str, Any]]:
     for number, article in enumerate(data["data"]):
         for place, paragraph in enumerate(article["paragraphs"]):
             for qa in paragraph["qas"]:
-                answers = [{"text": a["text"], "start": a["answer_start"]} for a in qa["answers"]]
-                names = {"id": str(qa["id"]), "group": f"paragraph {number}.{place}"}
-                yield {"context": paragraph["context"], "question": qa["question"], "answers": answers} | names
+                line = f"article {number + 1}, paragraph {place + 1}"
+                row = place_of(where, line, qa["id"])
+                answers = [_answer(answer, row) for answer in qa["answers"]]
+                names = {"id": str(qa["id"]), "group": f"paragraph {number}.{place}", "line": line}
+                texts = {name: _text(value, row) for name, value in _texts_of(paragraph, qa)}
+                yield texts | {"answers": answers} | names
+
+
+def _texts_of(paragraph: dict[str, Any], qa: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    yield "context", paragraph["context"]
+    yield "question", qa["question"]
+
+
+def _answer(answer: dict[str, Any], where: str) -> dict[str, Any]:
+    start = answer["answer_start"]
+    if isinstance(start, bool) or not isinstance(start, int):
+        raise XlingValueError(
+            f"{where}: expected answer_start to be the number of a character, found {start!r}; say where the answer begins"
+        )
+    return {"text": _text(answer["text"], where), "start": start}
+
+
+def _text(value: Any, where: str) -> str:
+    if not isinstance(value, str):
+        raise XlingValueError(f"{where}: expected a text, found {value!r}; correct the file")
+    return check_unicode(value, where)

@@ -1,14 +1,24 @@
 """Readers of tables: CSV, TSV and JSONL with named (or numbered) columns."""
 
-import csv
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TextIO
+from typing import Any
 
 import pandas as pd
 
+from xling.data.examples import place_of
+from xling.data.sources.tables import DELIMITERS, QUOTING, NumberedRow, read_rows
+from xling.data.sources.text import check_unicode, numbered_lines
 from xling.errors import XlingValueError, close_matches
+
+Columns = Mapping[str, str | int]
+
+_JSONL = ".jsonl"
+_NAMES = ("id", "group", "split")
+_HEADER_WORDS = {"text", "sentence", "sentence1", "sentence2", "premise", "hypothesis", "utt"} | {
+    *("label", "labels", "gold_label", "class", "category", "intent", "target"),
+}
 
 
 class TableReader:
@@ -16,80 +26,142 @@ class TableReader:
 
     Args:
         columns: the task's column (text, text_pair, label, id, group) -> its name in the file, or its number from 0 where
-            the file has no header; entries that are None are left out.
+            the file has no header; entries that are None are left out. ``split`` names the split of a row, where one file
+            has the rows of several.
+        header: the same by name, for sets that come with and without a header: used where the first line has all of these
+            names.
+        quoting: see :data:`xling.data.sources.tables.QUOTING`; None: by the suffix.
+
+    Raises:
+        XlingValueError: an unknown quoting.
     """
 
-    def __init__(self, columns: Mapping[str, str | int | None]) -> None:
+    def __init__(
+        self,
+        columns: Mapping[str, str | int | None],
+        header: Mapping[str, str] | None = None,
+        quoting: str | None = None,
+    ) -> None:
+        if quoting not in (None, *QUOTING):
+            raise XlingValueError(
+                f"expected data.quoting to be {', '.join(QUOTING)} or null, found {quoting!r}"
+                f"{close_matches(str(quoting), QUOTING)}"
+            )
         self.columns = {ours: theirs for ours, theirs in columns.items() if theirs is not None}
-        self.has_header = not all(isinstance(theirs, int) for theirs in self.columns.values())
+        self.header, self.quoting = dict(header or {}), quoting
+
+    @property
+    def has_splits(self) -> bool:
+        """Whether a column says which split a row belongs to."""
+        return "split" in self.columns
 
     def __call__(self, path: Path, language: str) -> pd.DataFrame:
-        """Read the columns as text.
+        """Read texts and names as text and labels as they come, with the number of each row's line in column line.
 
         Raises:
             XlingValueError: not such a file, a missing column, or a line without a value.
         """
-        frame = self._read(path)
-        for theirs in self.columns.values():
-            if theirs not in frame.columns:
-                found = ", ".join(map(str, frame.columns)) or "none"
-                hint = close_matches(str(theirs), map(str, frame.columns))
-                raise XlingValueError(f"{path}: expected a column {theirs!r}, found {found}{hint}; see data.columns")
-        return pd.DataFrame({ours: frame[theirs] for ours, theirs in self.columns.items()})
-
-    def _read(self, path: Path) -> pd.DataFrame:
-        if path.suffix not in _LINES:
-            raise XlingValueError(
-                f"{path}: expected a file named {', '.join(_LINES)}, found {path.suffix!r}; rename it"
-            )
-        try:
-            with path.open(encoding="utf-8", newline="" if path.suffix == ".csv" else "\n") as file:
-                rows = list(_LINES[path.suffix](path, file))
-        except (UnicodeDecodeError, csv.Error) as error:
-            raise XlingValueError(f"{path}: expected a {path.suffix} file in UTF-8; {error}") from error
-        if path.suffix == ".jsonl":
-            return self._complete(path, pd.DataFrame(rows))
-        header = (rows.pop(0) if rows else []) if self.has_header else range(len(rows[0]) if rows else 0)
-        return pd.DataFrame(rows, columns=list(header), dtype=str)
-
-    def _complete(self, path: Path, frame: pd.DataFrame) -> pd.DataFrame:
-        for theirs in self.columns.values():
-            if theirs in frame and frame[theirs].isna().any():
-                line = int(frame[theirs].isna().to_numpy().argmax()) + 1
-                raise XlingValueError(f"{path}, line {line}: expected a value for {theirs!r}, found none; complete it")
+        if path.suffix == _JSONL:
+            frame = self._objects(path)
+        elif path.suffix in DELIMITERS:
+            frame = self._table(path)
+        else:
+            names = ", ".join([*DELIMITERS, _JSONL])
+            raise XlingValueError(f"{path}: expected a file named {names}, found {path.suffix!r}; rename it")
+        for column in frame.columns.drop("line"):
+            check = _label if column == "label" else _text
+            cells = zip(frame[column], frame["line"], strict=True)
+            frame[column] = pd.Series([check(value, path, line, column) for value, line in cells], dtype=object)
         return frame
 
+    def _objects(self, path: Path) -> pd.DataFrame:
+        rows = list(_parse_jsonl(path))
+        known = dict.fromkeys(name for _, row in rows for name in row)
+        for theirs in self.columns.values():
+            _check_name(path, theirs, list(known))
+        cells = {ours: [row.get(str(theirs)) for _, row in rows] for ours, theirs in self.columns.items()}
+        return _frame(cells, [line for line, _ in rows])
 
-def _split_csv(path: Path, file: TextIO) -> Iterator[list[str]]:
-    reader = csv.reader(file)
-    return _of_one_width(path, ((reader.line_num, row) for row in reader if row))
+    def _table(self, path: Path) -> pd.DataFrame:
+        rows = read_rows(path, self.quoting)
+        columns: Columns = self.columns
+        if self.header and rows and set(self.header.values()) <= set(rows[0][1]):
+            columns = self.header
+        names: Sequence[Any] = range(len(rows[0][1]) if rows else 0)
+        if all(isinstance(theirs, int) for theirs in columns.values()):
+            _refuse_header(path, rows, columns)
+        else:
+            names = rows.pop(0)[1] if rows else []
+        for theirs in columns.values():
+            _check_name(path, theirs, names)
+        places = {ours: list(names).index(theirs) for ours, theirs in columns.items()}
+        cells = {ours: [row[place] for _, row in rows] for ours, place in places.items()}
+        return _frame(cells, [line for line, _ in rows])
 
 
-def _split_tsv(path: Path, file: TextIO) -> Iterator[list[str]]:
-    lines = ((number, line.rstrip("\r\n")) for number, line in enumerate(file, start=1))
-    return _of_one_width(path, ((number, line.split("\t")) for number, line in lines if line))
+def _frame(cells: Mapping[str, list[Any]], lines: list[int]) -> pd.DataFrame:
+    columns = {name: pd.Series(values, dtype=object) for name, values in cells.items()}
+    return pd.DataFrame(columns | {"line": pd.Series(lines, dtype="int64")})
 
 
-def _of_one_width(path: Path, rows: Iterable[tuple[int, list[str]]]) -> Iterator[list[str]]:
-    width = None
-    for number, row in rows:
-        width = width or len(row)
-        if len(row) != width:
-            raise XlingValueError(
-                f"{path}, line {number}: expected {width} columns as in the first line, found {len(row)}"
-            )
-        yield row
+def _check_name(path: Path, wanted: str | int, names: Sequence[Any]) -> None:
+    if list(names).count(wanted) == 1:
+        return
+    found = ", ".join(map(str, names)) or "none"
+    if wanted in names:
+        raise XlingValueError(f"{path}: expected one column {wanted!r}, found several among {found}; rename the others")
+    hint = close_matches(str(wanted), map(str, names))
+    raise XlingValueError(f"{path}: expected a column {wanted!r}, found {found}{hint}; see data.columns")
 
 
-def _parse_jsonl(path: Path, file: TextIO) -> Iterator[dict[str, str | None]]:
-    for number, line in enumerate(file, start=1):
+def _refuse_header(path: Path, rows: Sequence[NumberedRow], columns: Columns) -> None:
+    """Columns are numbered, so that the first line is an example; one that names the columns would be one as well."""
+    if not rows:
+        return
+    line, first = rows[0]
+    cells = [first[int(place)].strip().lower() for place in columns.values() if int(place) < len(first)]
+    if len(set(cells) & _HEADER_WORDS) >= min(2, len(cells)):
+        names = ", ".join(first)
+        raise XlingValueError(
+            f"{path}, line {line}: expected an example, as columns are numbered, found a header ({names}); name the columns in "
+            "data.columns, or delete that line"
+        )
+
+
+def _text(value: Any, path: Path, line: int, column: str) -> str:
+    """A text or name as text; numbers are, lists and groups of values are not."""
+    where = place_of(path, line)
+    if value is None or value != value or (column in _NAMES and value == ""):  # JSON's NaN is not itself
+        raise XlingValueError(f"{where}: expected a value for {column!r}, found none; complete it")
+    return check_unicode(str(_single(value, where, column)), where)
+
+
+def _label(value: Any, path: Path, line: int, column: str) -> Any:
+    """A label as it comes; the task says what counts as one."""
+    return _single(value, place_of(path, line), column)
+
+
+def _single(value: Any, where: str, column: str) -> Any:
+    if isinstance(value, list | dict):
+        raise XlingValueError(
+            f"{where}: expected a single value for {column!r}, found {json.dumps(value, ensure_ascii=False)[:40]}; write one"
+        )
+    return value
+
+
+def _parse_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    for number, line in numbered_lines(path):
+        if not line.strip():
+            continue
         try:
             row = json.loads(line)
         except ValueError as error:
             raise XlingValueError(
-                f"{path}, line {number}: expected a JSON object, found {line.strip()[:40]!r}"
+                f"{place_of(path, number)}: expected a JSON object, found {line.strip()[:40]!r}"
             ) from error
-        yield {name: None if value is None else str(value) for name, value in row.items()}
-
-
-_LINES = {".csv": _split_csv, ".tsv": _split_tsv, ".jsonl": _parse_jsonl}
+        if not isinstance(row, dict):
+            raise XlingValueError(
+                f"{place_of(path, number)}: expected a JSON object with named values, found {line.strip()[:40]!r}; "
+                "write one object a line"
+            )
+        yield number, row

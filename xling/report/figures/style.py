@@ -29,6 +29,7 @@ DISTANCE_MAP = LinearSegmentedColormap.from_list("distance", matplotlib.colormap
 """Viridis without its yellow end, which thin lines lose on white paper."""
 
 RC = {
+    "text.parse_math": False,  # a language or study may have a $ in its name
     "font.family": "DejaVu Sans",  # shipped inside matplotlib: the same letters on every machine
     "font.size": 8,
     "axes.labelsize": 8,

@@ -151,8 +151,13 @@ def _write(study: AnalysedStudy, output_dir: Path, settings: Settings) -> None:
 @hydra.main(version_base="1.3", config_path="pkg://xling.conf", config_name="analyze")
 @as_task
 def _task(config: DictConfig) -> None:
+    analyze_config(config)
+
+
+def analyze_config(config: DictConfig) -> Analysis:
+    """Analyse what a composed configuration (``conf/analyze.yaml``) asks for; see :func:`analyze`."""
     resampling = Resampling(config.permutations, config.bootstraps, config.seed)
-    analyze(
+    return analyze(
         hydra.utils.instantiate(config.distances, _convert_="all"),
         config.output_dir,
         _paths(config.runs),

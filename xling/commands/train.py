@@ -10,7 +10,7 @@ from typing import Any, cast
 import hydra
 import pytorch_lightning as pl
 from filelock import FileLock
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from xling.callbacks.stop_on_signal import Preempted, StopOnSignal
 from xling.errors import MissingFileError
@@ -33,6 +33,7 @@ from xling.runs.state import recording_failure
 from xling.settings import RunSettings
 from xling.storage.atomic import write_json
 from xling.storage.cache_marks import ABOUT_FILE, hold
+from xling.sweeps.expand import plain_settings
 from xling.sweeps.job import as_task, run_command
 from xling.training.frozen_prefix import start_after_frozen_layers
 from xling.training.parts import Parts, build_parts, resolve_settings
@@ -117,7 +118,7 @@ def _fit(settings: RunSettings, identity: dict[str, Any], run: RunDirectory, sto
     on_rank_zero(lambda: _record_inputs(settings, parts, run))
     _capture_base(settings, parts, stop)
     # a run's weights must not depend on who captured the base; processes drop out different units
-    pl.seed_everything(settings.seed + _SEEDS_APART * rank(), verbose=False)
+    pl.seed_everything((settings.seed + _SEEDS_APART * rank()) % 2**32, verbose=False)
     _train(settings, parts, run, stop)
     seconds = round(time.monotonic() - started, 1)
     on_rank_zero(lambda: _record_results(settings, identity, parts, run, seconds))
@@ -198,8 +199,7 @@ def _report(parts: Parts, identity: dict[str, Any], seconds: float) -> None:
 @hydra.main(version_base="1.3", config_path="pkg://xling.conf", config_name="train")
 @as_task
 def _task(config: DictConfig) -> None:
-    plain = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
-    train(RunSettings.from_plain(cast(dict[str, Any], plain)))
+    train(RunSettings.from_plain(plain_settings(config)))
 
 
 def main() -> None:

@@ -1,0 +1,50 @@
+"""Whether examples that are probed were trained on."""
+
+import logging
+from collections.abc import Hashable, Iterator
+
+import pandas as pd
+
+from xling.data.protocols import TaskData
+from xling.errors import XlingValueError
+
+log = logging.getLogger(__name__)
+
+
+class Overlap:
+    """Compares probe sets with the training examples, by what a task reads of them (texts and label).
+
+    Args:
+        train: examples trained on.
+        task: names their columns.
+        where: what to call them in a message, e.g. ``train.en``.
+    """
+
+    def __init__(self, train: pd.DataFrame, task: TaskData, where: str) -> None:
+        self.task, self.where = task, where
+        self._contents = set(self._rows(train))
+        self._with_ids = set(zip(train["example_id"], self._rows(train), strict=True))
+
+    def check(self, probe: pd.DataFrame, where: str) -> None:
+        """Refuse a probe set that is part of the training examples, id by id; say how many of another are among them.
+
+        Raises:
+            XlingValueError: every probe example is a training example.
+        """
+        contents = list(self._rows(probe))
+        if all(row in self._with_ids for row in zip(probe["example_id"], contents, strict=True)):
+            raise XlingValueError(
+                f"{where}: expected examples that are not trained on, found that all {len(probe)} are in {self.where} (same id, "
+                "text and label); name the file of another split in data.pattern with {split}, or cut this one with data.parts"
+            )
+        n_shared = sum(row in self._contents for row in contents)
+        if n_shared:
+            log.warning(
+                "%s: %d of %d examples have text and label of an example in %s, which is trained on",
+                where, n_shared, len(probe), self.where,
+            )  # fmt: skip
+
+    def _rows(self, frame: pd.DataFrame) -> Iterator[Hashable]:
+        columns = self.task.columns(frame)
+        plain = [frame[name] if name in ("text", "text_pair", "label") else frame[name].map(str) for name in columns]
+        return zip(*plain, strict=True)
