@@ -12,6 +12,7 @@ import platform
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,11 @@ import yaml
 from filelock import FileLock, Timeout
 
 from xling.errors import CorruptArtefactError, UnreachableError, XlingValueError
+from xling.freezing.plan import FreezePlan
+from xling.freezing.strategies import STRATEGIES
 from xling.runs.recipe import describe_recipe
 from xling.runs.state import LOCK_FILE, clear_state
+from xling.runs.targets import check_targets
 from xling.settings import RunSettings
 from xling.storage.atomic import TEMPORARY_PREFIX, atomic_path, read_json, write_json, write_text
 
@@ -189,7 +193,7 @@ def _digest(path: Path) -> str:
 
 
 def read_settings(folder: Path) -> RunSettings:
-    """Read the settings that a run recorded in `folder`.
+    """Read the settings that a run recorded in `folder`; nothing that they name is imported.
 
     Raises:
         CorruptArtefactError: the file is no YAML, or holds no settings of a run.
@@ -197,14 +201,39 @@ def read_settings(folder: Path) -> RunSettings:
     path = folder / CONFIG_FILE
     try:
         plain = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise CorruptArtefactError(f"{path} is not valid YAML; delete its folder and run again") from error
+    except OSError as error:
+        raise CorruptArtefactError(f"{path} cannot be read ({error.strerror})") from error
     try:
-        return RunSettings.from_plain(plain)
-    except (XlingValueError, TypeError, ValueError) as error:
+        return _without_import(plain, folder.parent.name)
+    except (XlingValueError, TypeError, ValueError, AttributeError, KeyError) as error:
         raise CorruptArtefactError(
             f"{path} holds no settings of a run ({error}); delete its folder and run again"
         ) from error
+
+
+def _without_import(plain: dict[str, Any], strategy_name: str) -> RunSettings:
+    """Make settings of what a file says; a strategy of another package stays a path, named as its folder is."""
+    freeze = plain.get("freeze") or {}
+    strategy = freeze.get("strategy")
+    if not isinstance(strategy, str) or strategy in STRATEGIES.own:
+        return RunSettings.from_plain(plain)
+    settings = RunSettings.from_plain({**plain, "freeze": {"strategy": "none"}})
+    options = {key: value for key, value in freeze.items() if key not in ("strategy", "dropout")}
+    return replace(settings, freeze=FreezePlan(strategy_name, strategy, freeze.get("dropout", "active"), options))
+
+
+def read_settings_to_build(folder: Path) -> RunSettings:
+    """Read the settings that a run recorded, to make objects of what they name.
+
+    Raises:
+        CorruptArtefactError: see :func:`read_settings`.
+        XlingValueError: they name code of unknown origin, see :mod:`xling.runs.targets`.
+    """
+    settings = read_settings(folder)
+    check_targets(settings.to_plain(), folder)
+    return settings
 
 
 def _flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
