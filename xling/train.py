@@ -125,9 +125,13 @@ def _fit(settings: RunSettings, identity: dict[str, Any], run: RunDirectory, sto
 
 
 def _record_inputs(settings: RunSettings, parts: Parts, run: RunDirectory) -> None:
-    run.write_settings(settings)
-    run.write_environment(parts.facts)
-    run.write_data_facts(parts.data_facts())
+    changed = run.record_inputs(settings, parts.facts, parts.data_facts())
+    if changed:
+        log.warning(
+            "going on with other versions or another machine than before, which may change digits: %s (recorded in "
+            "environment.json)",
+            "; ".join(map(str, changed)),
+        )
 
 
 def _record_results(

