@@ -10,6 +10,7 @@ import pytest
 from analysis_factory import make_alignment, make_distances, make_measurements
 
 import xling.analyze
+from xling.analysis.claims import read_claims
 from xling.analysis.inputs.gather import add_distances, gather_study
 from xling.analysis.inputs.measurements import Resampling, Settings
 from xling.analysis.inputs.pairs import compute_pairs
@@ -136,7 +137,7 @@ def test_every_table_is_listed():
         make_distances(("de", "en", "ru")), sources=("de", "en", "ru"), n_layers=1, strategies=("none", "top_1")
     )
     strategies = replace(strategies, alignment=make_alignment())
-    settings = Settings("both", resampling=Resampling(20, 20))
+    settings = Settings("both", resampling=Resampling(20, 20), claims=read_claims("paper"))
     not_recorded = {"concentration"}  # needs probe.uncertainty=[concentration], see test_concentration.py
     assert set(analyse(strategies, settings).tables) == set(TABLES) - not_recorded
     missing = set(TABLES) - set(analyse(transfer_and_impact, settings).tables)

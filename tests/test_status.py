@@ -88,7 +88,7 @@ def test_the_folder_of_all_studies_is_taken_too(tmp_path):
     (tmp_path / "notes").mkdir()
     assert [path.name for path in find_studies(tmp_path)] == ["a", "b"]
     assert find_studies(tmp_path / "b") == [tmp_path / "b"]
-    with pytest.raises(MissingFileError, match="expected the folder of a study at .*nowhere"):
+    with pytest.raises(MissingFileError, match="expected the folder or pack of a study at .*nowhere"):
         find_studies(tmp_path / "nowhere")
 
 
@@ -110,7 +110,7 @@ def test_the_command_fails_only_where_the_folder_is_missing(tmp_path, capsys):
     assert main([str(tmp_path)]) == 0
     assert "no runs" in capsys.readouterr().out
     assert main([str(tmp_path / "nowhere")]) == 1
-    assert "expected the folder of a study" in capsys.readouterr().err
+    assert "expected the folder or pack of a study" in capsys.readouterr().err
 
 
 def test_nothing_is_written_by_asking(tmp_path):

@@ -9,6 +9,7 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig
 
+from xling.analysis.claims import read_claims
 from xling.analysis.inputs.gather import (
     add_controls,
     add_distances,
@@ -156,7 +157,14 @@ def _task(config: DictConfig) -> None:
         list(config.controls),
         config.pretraining_size,
         Settings(
-            config.mode, config.strategy, config.epoch, config.step, config.measure, resampling, tuple(config.sections)
+            config.mode,
+            config.strategy,
+            config.epoch,
+            config.step,
+            config.measure,
+            resampling,
+            tuple(config.sections),
+            read_claims(config.claims) if config.claims else (),
         ),
         dict(config.more_distances or {}),
         config.swap_languages,

@@ -6,8 +6,10 @@ from importlib.metadata import version
 from typing import Any
 
 import pandas as pd
+from threadpoolctl import threadpool_limits
 
 from xling.analysis import caveats
+from xling.analysis.claims import judge_claims
 from xling.analysis.inputs.measurements import Measurements, Settings
 from xling.analysis.inputs.measures import choose_measure, one_measure
 from xling.analysis.inputs.pairs import LANGUAGE_PAIR, compute_pairs, impact_reasons, select_validation
@@ -41,7 +43,11 @@ def analyse(measured: Measurements, settings: Settings | None = None) -> Analysi
     Raises:
         XlingValueError: a setting does not fit, a column is missing, or no pair of different languages is left.
     """
-    settings = settings or Settings()
+    with threadpool_limits(1):  # thousands of small products: a second thread waits for the first, and doubles the time
+        return _analyse(measured, settings or Settings())
+
+
+def _analyse(measured: Measurements, settings: Settings) -> Analysis:
     measured, measure, sentences = _choose_measure(measured, settings)
     impact = measured.impact if measure is None else one_measure(measured.impact, measure)
     if settings.mode not in MODES:
@@ -65,6 +71,7 @@ def analyse(measured: Measurements, settings: Settings | None = None) -> Analysi
             log.info("Computing the specification curve")
             own = (settings.resampling, settings.epoch, settings.step)
             tables["specifications"] = compute_specifications(measured, main, kinds, *own)
+        tables["claims"] = judge_claims(settings.claims, tables["correlations"])
         warnings += caveats.describe_tests(tables["correlations"])
     if settings.mode != "default":
         tables["correlations_paper"] = compute_paper_correlations(main, kinds)

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 TABLES = (
+    "claims",
     "pairs",
     "correlations",
     "correlations_measures",
@@ -29,7 +30,8 @@ TABLES = (
     "alignment",
     "concentration",
 )
-"""All tables an analysis may have; the columns of ``joint_models`` and of the last ten stand in the modules of their names."""
+"""All tables an analysis may have; the columns of the first, of ``joint_models`` and of the last ten stand in the modules of their
+names."""
 
 MEAN_LABEL = "mean"
 """`layer_label` of the mean over layers 1..n (the embedding output, layer 0, is not part of it)."""

@@ -1,6 +1,7 @@
 """The tables of default mode: associations over S != T with permutation inference, and what builds on them."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -96,15 +97,25 @@ def compute_default_tables(
     return tables
 
 
+def infer_correlations(
+    measured: Measurements, main: pd.DataFrame, kinds: list[str], resampling: Resampling
+) -> pd.DataFrame:
+    """Test all three analyses with the score as the one outcome of transfer; columns of ``correlations`` but `measure`."""
+    tests = _test(_build_analyses(measured, main, kinds, OUTCOMES[:1]), resampling)
+    return tests[[name for name in CORRELATIONS if name in tests]]
+
+
 def infer_impact(measured: Measurements, main: pd.DataFrame, kinds: list[str], resampling: Resampling) -> pd.DataFrame:
     """Test the two analyses in which impact takes part; columns of ``correlations`` but `measure`."""
     analyses = _build_analyses(measured, main, kinds)
     return _test({name: arrays for name, arrays in analyses.items() if name != TRANSFER_VS_DISTANCE}, resampling)
 
 
-def _build_analyses(measured: Measurements, main: pd.DataFrame, kinds: list[str]) -> dict[str, PairArrays]:
+def _build_analyses(
+    measured: Measurements, main: pd.DataFrame, kinds: list[str], outcomes: Sequence[str] = OUTCOMES
+) -> dict[str, PairArrays]:
     between = main[~main["is_in_language"]]
-    outcomes = [name for name in OUTCOMES if between[name].notna().any()]
+    outcomes = [name for name in outcomes if between[name].notna().any()]
     has_impact, has_score = between["impact"].notna().any(), "score" in outcomes
     analyses = {}
     if has_impact and kinds:

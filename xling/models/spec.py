@@ -40,7 +40,8 @@ class EncoderSpec:
 
     Attributes:
         name: short name for records and the default name of a study.
-        name_or_path: hub id or folder; for `weights` = tiny an architecture, e.g. ``bert``.
+        name_or_path: hub id, folder, or ``package:NAME/FOLDER`` (:mod:`xling.models.packaged`); for `weights` = tiny an
+            architecture, e.g. ``bert``.
         revision: commit or branch of the hub id; None: the pinned commit, of an id that has none the head of its main
             branch. Whatever it is, the commit it resolves to is recorded.
         weights: one of ``WEIGHTS``.

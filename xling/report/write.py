@@ -11,6 +11,7 @@ from xling.report.sections import (
     alignment,
     associations,
     choice,
+    claims,
     concentration,
     coverage,
     freezing,
@@ -30,6 +31,7 @@ SECTIONS: Registry[Build] = Registry(
     "section of the report",
     "xling.sections",
     {
+        "claims": claims.claims_section,
         "study": study.run_section,
         "transfer": measured.transfer_section,
         "impact": measured.impact_section,

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from xling.errors import MissingFileError, XlingError
 from xling.runs.directory import CONFIG_FILE, RunDirectory
+from xling.runs.opening import open_study
 from xling.runs.plan import PLAN_FILE, RunKey, read_plan
 from xling.runs.state import Progress, is_locked, read_failure, read_progress
 
@@ -90,8 +91,9 @@ def find_studies(folder: Path) -> list[Path]:
     Raises:
         MissingFileError: there is no such folder.
     """
+    folder = open_study(folder)
     if not folder.is_dir():
-        raise MissingFileError(f"expected the folder of a study at {folder}, found none; give runs/STUDY")
+        raise MissingFileError(f"expected the folder or pack of a study at {folder}, found none; give runs/STUDY")
     candidates = [folder, *sorted(path for path in folder.iterdir() if path.is_dir())]
     studies = [path for path in candidates if (path / PLAN_FILE).is_file() or any(path.glob(_RUNS))]
     return studies[:1] if studies[:1] == [folder] else studies

@@ -11,6 +11,7 @@ from pandas.api.types import union_categoricals
 from xling.errors import MissingFileError, XlingError
 from xling.runs.directory import CONFIG_FILE, MANIFEST_FILE, RunDirectory
 from xling.runs.measures import to_long
+from xling.runs.opening import open_study
 from xling.runs.tables import (
     ALIGNMENT,
     ALIGNMENT_FILE,
@@ -51,12 +52,12 @@ def load_study(directory: Path | str) -> Study:
     """Read every complete run below `directory`.
 
     Args:
-        directory: a study's folder, or any folder above or below.
+        directory: a study's folder, or any folder above or below; or its pack (:mod:`xling.runs.packing`).
 
     Raises:
         MissingFileError: there is no such folder, or no complete run in it.
     """
-    directory = Path(directory)
+    directory = open_study(directory)
     if not directory.is_dir():
         raise MissingFileError(f"expected a folder with runs at {directory}, found none; give the study's folder")
     tables, runs, skipped = [], [], []

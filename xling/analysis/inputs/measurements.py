@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
+from xling.analysis.claims import Claim
+
 
 @dataclass(frozen=True)
 class Resampling:
@@ -34,6 +36,7 @@ class Settings:
         sections: further sections of the report, as ``package.module:function``, see
             :func:`xling.report.write.choose_sections`.
         resampling: numbers of permutations and bootstraps, and their seed.
+        claims: what is to be judged, see :func:`xling.analysis.claims.read_claims`.
     """
 
     mode: str = "both"
@@ -43,6 +46,7 @@ class Settings:
     measure: str | None = None
     resampling: Resampling = field(default_factory=Resampling)
     sections: tuple[str, ...] = ()
+    claims: tuple[Claim, ...] = ()
 
 
 @dataclass(frozen=True)

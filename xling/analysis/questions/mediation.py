@@ -14,6 +14,7 @@ nothing, that rejects in about 30 % of simulated data sets at 5 % (see the tests
 """
 
 from collections.abc import Iterator
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -41,6 +42,7 @@ from xling.analysis.questions.mediation_paths import (
     resample_paths,
 )
 from xling.analysis.schema import distance_kinds
+from xling.machine.progress import track
 
 MIN_TOTAL = 0.1
 """Below this standardised total effect (a small one, Cohen 1988) a share of it says nothing."""
@@ -234,20 +236,20 @@ def compute_mediation(
     """
     layers = pairs.drop_duplicates("layer_label").set_index("layer_label")["layer"]
     rows = []
-    for strategy, study in pairs.groupby("strategy"):
-        for kind in distance_kinds(distances):
-            table = distances.pivot(index="source_language", columns="target_language", values=kind)
-            for labels, matrix, cells in _layers_by_pattern(study, table, outcome):
-                forms = {
-                    False: (matrix, cells),
-                    True: demean_cells(matrix, cells) if len(cells.outcome) >= MIN_PAIRS else None,
-                }
-                for is_demeaned, form in forms.items():
-                    if form is None:
-                        continue
-                    key = {"strategy": strategy, "outcome": outcome, "predictor": kind, "is_demeaned": is_demeaned}
-                    effects = mediate(*form, n_permutations, n_bootstraps, seed)
-                    rows += [key | {"layer_label": label} | row for label, row in zip(labels, effects, strict=True)]
+    studies = dict(list(pairs.groupby("strategy")))
+    for strategy, kind in track(list(product(studies, distance_kinds(distances))), "Mediation"):
+        table = distances.pivot(index="source_language", columns="target_language", values=kind)
+        for labels, matrix, cells in _layers_by_pattern(studies[strategy], table, outcome):
+            forms = {
+                False: (matrix, cells),
+                True: None if len(cells.outcome) < MIN_PAIRS else demean_cells(matrix, cells),
+            }
+            for is_demeaned, form in forms.items():
+                if form is None:
+                    continue
+                key = {"strategy": strategy, "outcome": outcome, "predictor": kind, "is_demeaned": is_demeaned}
+                effects = mediate(*form, n_permutations, n_bootstraps, seed)
+                rows += [key | {"layer_label": label} | row for label, row in zip(labels, effects, strict=True)]
     table = pd.DataFrame(rows, columns=list(MEDIATION))
     table["layer"] = table["layer_label"].map(layers).astype("Int64")
     return table.sort_values(["strategy", "predictor", "is_demeaned", "layer_label"], ignore_index=True)

@@ -226,18 +226,23 @@ def _partial_correlations(
 ) -> np.ndarray:
     """Correlate relabelled residual matrices with the outcome, both off `basis`; float64 ``[n_draws, n_layers]``.
 
-    In a complete design a permutation only moves the values about, so their sum of squares stays.
+    In a complete design a permutation only moves the values about, so their sum of squares stays. And it is the same sum whether
+    the residuals are moved or, the other way about, what they are multiplied with: outcome and basis are a few vectors, the
+    residuals one a layer.
     """
+    n = residuals.shape[1]
     squares = np.nansum(residuals**2, axis=(1, 2))  # [n_layers]
     unit = outcome / (np.linalg.norm(outcome) or np.nan)
-    step = max(1, _CHUNK_ENTRIES // len(outcome))
+    fixed = np.zeros((1 + basis.shape[1], n, n))
+    fixed[:, cells[0], cells[1]] = np.vstack([unit, basis.T])
+    flat = np.nan_to_num(residuals).reshape(len(residuals), -1).T  # [n * n, n_layers]
+    step = max(1, _CHUNK_ENTRIES // fixed.size)
     correlations = np.empty((len(drawn), len(residuals)))
     for start in range(0, len(drawn), step):
-        chunk = drawn.labels[start : start + step]
-        at = chunk[:, cells[0]], chunk[:, cells[1]]
-        for layer, residual in enumerate(residuals):
-            permuted = residual[at]  # [step, n_cells]
-            left = squares[layer] - ((permuted @ basis) ** 2).sum(axis=1)
-            left = np.where(left > _DEGENERATE * squares[layer], left, np.nan)
-            correlations[start : start + step, layer] = permuted @ unit / np.sqrt(left)
+        back = np.argsort(drawn.labels[start : start + step], axis=1)
+        moved = fixed.reshape(len(fixed), -1)[:, (back[:, :, None] * n + back[:, None, :]).reshape(len(back), -1)]
+        products = moved @ flat  # [1 + n_columns, step, n_layers]
+        left = squares - (products[1:] ** 2).sum(axis=0)
+        left = np.where(left > _DEGENERATE * squares, left, np.nan)
+        correlations[start : start + step] = products[0] / np.sqrt(left)
     return correlations

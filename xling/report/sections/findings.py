@@ -1,6 +1,7 @@
 """The findings in short, at the top of the page: one line per analysis that was made."""
 
 from xling.analysis.schema import IMPACT_VS_DISTANCE, IMPACT_VS_TRANSFER, TRANSFER_VS_DISTANCE, Analysis
+from xling.report.sections.claims import describe_claims
 from xling.report.sections.freezing import describe_freezing
 from xling.report.sections.measured import describe_transfer
 from xling.report.words import frames, sentences
@@ -29,6 +30,8 @@ def list_findings(analysis: Analysis) -> list[tuple[str, str]]:
         if has_rows(analysis, "pairs")
         else []
     )
+    if has_rows(analysis, "claims"):
+        lines.insert(0, ("Claims", describe_claims(analysis.tables["claims"])))
     for name, heading in TITLES.items():
         tests = tests_of(analysis, name)
         if not tests.empty:

@@ -1,0 +1,51 @@
+"""Studies as one file: the commands ``xling-pack`` and ``xling-unpack``."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from xling.errors import XlingError
+from xling.runs.packing import NOTE, PACK_SUFFIX, is_pack, merge_packs, pack_folder, read_pack, unpack, write_pack
+
+
+def pack(arguments: list[str] | None = None) -> int:
+    """Run ``xling-pack``; the exit status is 0 unless a study cannot be read or the file not be written."""
+    parser = argparse.ArgumentParser(
+        prog="xling-pack",
+        description="Put the complete runs of a study into one file: settings, versions, fingerprints of the data, tables and "
+        "predictions; no weights, no text of the data. xling-analyze, xling-status and load_study read it like a folder.",
+    )
+    parser.add_argument(
+        "studies", type=Path, nargs="+", metavar="STUDY", help="folder or pack; several of one study merge"
+    )
+    parser.add_argument(
+        "--output", "-o", type=Path, help=f"file to write; default: the study's name and {PACK_SUFFIX}, here"
+    )
+    parser.add_argument("--note", default=NOTE, help="on licence and origin; default: %(default)s")
+    options = parser.parse_args(arguments)
+    try:
+        found = [read_pack(path) if is_pack(path) else pack_folder(path, options.note) for path in options.studies]
+        merged = merge_packs(found)
+        file = options.output or Path(f"{merged.study}{PACK_SUFFIX}")
+        write_pack(merged, file)
+    except XlingError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(f"{file}: {len(merged.runs)} runs of {merged.study}, {file.stat().st_size / 1e6:.1f} MB")
+    return 0
+
+
+def unpack_command(arguments: list[str] | None = None) -> int:
+    """Run ``xling-unpack``; the exit status is 0 unless the file cannot be read or its study is there already."""
+    parser = argparse.ArgumentParser(prog="xling-unpack", description="Write the runs of a packed study as folders.")
+    parser.add_argument("file", type=Path, help=f"a pack, STUDY{PACK_SUFFIX}")
+    parser.add_argument(
+        "--into", type=Path, default=Path("runs"), help="where the study's folder is made; default: runs"
+    )
+    options = parser.parse_args(arguments)
+    try:
+        print(unpack(read_pack(options.file), options.into))
+    except XlingError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0

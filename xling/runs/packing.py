@@ -1,0 +1,243 @@
+"""One file for a whole study, to publish and to read without training: a *pack* (``STUDY.xling``).
+
+A pack is a ZIP archive, format 1 (docs/packs.md)::
+
+    pack.json                                      format, study, what made it, note, SHA-256 of every other file
+    plan.json                                      the runs that were planned
+    <source>/<strategy>/seed_<seed>/manifest.json  and the files it names: settings, versions, data fingerprints, tables
+
+It holds no weights, logs or text of the data. Equal runs give equal bytes.
+"""
+
+import hashlib
+import importlib.metadata
+import json
+import re
+import zipfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import yaml
+
+from xling.errors import CorruptArtefactError, MissingFileError, XlingValueError
+from xling.runs.directory import CONFIG_FILE, MANIFEST_FILE, RunDirectory
+from xling.runs.plan import PLAN_FILE
+from xling.runs.tables import PREDICTIONS_FILE
+from xling.storage.atomic import atomic_path, read_json
+
+PACK_SUFFIX = ".xling"
+PACK_FILE = "pack.json"
+FORMAT = 1
+NOTE = (
+    "Measurements, settings and predicted labels; no text of the data sets. Gold labels and example ids are the data set's, "
+    "under its licence (XNLI: CC BY-NC 4.0)."
+)
+_RUN_FILE = re.compile(r"[^/\\:]+/[^/\\:]+/seed_\d+/[A-Za-z0-9_]+\.(json|yaml|parquet)")
+_TIME = (1980, 1, 1, 0, 0, 0)  # the first that ZIP knows: bytes do not depend on when a pack was made
+
+
+@dataclass(frozen=True)
+class Pack:
+    """What a pack holds.
+
+    Attributes:
+        study: name of the study.
+        files: content by path, relative to the study's folder; ``plan.json`` and the files of runs.
+        note: on licence and origin.
+    """
+
+    study: str
+    files: Mapping[str, bytes]
+    note: str = NOTE
+
+    @property
+    def runs(self) -> list[str]:
+        """Folders of the runs, sorted, e.g. ``en/none/seed_1``."""
+        return sorted(name.rpartition("/")[0] for name in self.files if name.endswith(f"/{MANIFEST_FILE}"))
+
+
+def is_pack(path: Path | str) -> bool:
+    """Whether `path` is a ZIP file: a folder or another file is none."""
+    return Path(path).is_file() and zipfile.is_zipfile(path)
+
+
+def pack_folder(folder: Path | str, note: str = NOTE) -> Pack:
+    """Collect the complete runs of a study.
+
+    Paths in the settings are cut to their last part, loggers are left out, and so are predictions that hold text (answers to
+    questions).
+
+    Args:
+        folder: of the study.
+        note: on licence and origin.
+
+    Raises:
+        MissingFileError: there is no such folder, or no complete run in it.
+        CorruptArtefactError: a file of a run has changed since the run ended.
+        XlingValueError: the folder holds runs of several studies.
+    """
+    folder = Path(folder)
+    runs = sorted(path.parent for path in folder.glob(f"*/*/seed_*/{MANIFEST_FILE}"))
+    if not runs:
+        raise MissingFileError(f"expected the folder of a study with complete runs at {folder}, found none")
+    studies = sorted({read_json(run / MANIFEST_FILE)["study"] for run in runs})
+    if len(studies) > 1:
+        raise XlingValueError(
+            f"expected runs of one study in {folder}, found {', '.join(studies)}; pack each by itself"
+        )
+    files: dict[str, bytes] = {}
+    for run in runs:
+        name = run.relative_to(folder).as_posix()
+        files |= {f"{name}/{file}": content for file, content in _pack_run(run).items()}
+    keys = [dict(zip(("source_language", "strategy", "seed"), _key(run), strict=True)) for run in runs]
+    planned = read_json(folder / PLAN_FILE)["runs"] if (folder / PLAN_FILE).is_file() else []
+    return Pack(studies[0], files | {PLAN_FILE: _plan([*keys, *planned])}, note)
+
+
+def _key(run: Path) -> tuple[str, str, int]:
+    return run.parts[-3], run.parts[-2], int(run.name[5:])
+
+
+def _plan(runs: Iterable[Mapping[str, Any]]) -> bytes:
+    unique = sorted({(run["source_language"], run["strategy"], run["seed"]) for run in runs})
+    return _json({"runs": [dict(zip(("source_language", "strategy", "seed"), key, strict=True)) for key in unique]})
+
+
+def _json(value: Any) -> bytes:
+    return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def _pack_run(run: Path) -> dict[str, bytes]:
+    manifest = RunDirectory(run).read_manifest()
+    files = {name: (run / name).read_bytes() for name in sorted(manifest["files"])}
+    files[CONFIG_FILE] = _without_paths(files[CONFIG_FILE])
+    if PREDICTIONS_FILE in files and _holds_text(files[PREDICTIONS_FILE]):
+        del files[PREDICTIONS_FILE]
+    digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+    return files | {MANIFEST_FILE: _json(manifest | {"files": digests})}
+
+
+def _without_paths(config: bytes) -> bytes:
+    settings = yaml.safe_load(config) | {"logger": {}, "output_dir": "runs", "cache_dir": "cache"}
+    return yaml.safe_dump(_cut_paths(settings), sort_keys=False, allow_unicode=True).encode()
+
+
+def _cut_paths(value: Any) -> Any:
+    """Keep of every path that leads out of the current folder its last part: where data lay concerns nobody else."""
+    if isinstance(value, dict):
+        return {key: _cut_paths(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_cut_paths(item) for item in value]
+    if not isinstance(value, str):
+        return value
+    path = PureWindowsPath(value)  # takes both slashes for separators
+    leads_out = path.root or path.drive or (path.parts and path.parts[0] in ("~", ".."))
+    return path.name if leads_out and "://" not in value else value
+
+
+def _holds_text(predictions: bytes) -> bool:
+    gold = pq.read_schema(BytesIO(predictions)).field("gold").type
+    return pa.types.is_list(gold) or pa.types.is_large_list(gold)
+
+
+def write_pack(pack: Pack, file: Path | str) -> None:
+    """Write a pack, all or nothing.
+
+    Raises:
+        UnreachableError: the file cannot be written.
+    """
+    facts = {
+        "format": FORMAT,
+        "study": pack.study,
+        "made_by": f"xling {importlib.metadata.version('xling')}",
+        "note": pack.note,
+        "files": {name: hashlib.sha256(content).hexdigest() for name, content in sorted(pack.files.items())},
+    }
+    with (
+        atomic_path(file) as temporary,
+        zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive,
+    ):
+        for name, content in [(PACK_FILE, _json(facts)), *sorted(pack.files.items())]:
+            entry = zipfile.ZipInfo(name, _TIME)
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            archive.writestr(entry, content)
+
+
+def read_pack(file: Path | str) -> Pack:
+    """Read a pack and check every file in it.
+
+    Raises:
+        MissingFileError: there is no such file.
+        CorruptArtefactError: it is no pack, a later format, damaged, or holds what no pack holds.
+    """
+    file = Path(file)
+    if not file.is_file():
+        raise MissingFileError(f"expected a packed study (*{PACK_SUFFIX}) at {file}, found no file")
+    try:
+        with zipfile.ZipFile(file) as archive:
+            facts = json.loads(archive.read(PACK_FILE))
+            if facts["format"] != FORMAT:
+                raise CorruptArtefactError(
+                    f"{file} is a pack of format {facts['format']}, this version reads format {FORMAT}; upgrade xling"
+                )
+            files = {name: archive.read(name) for name in facts["files"] if _is_allowed(name)}
+    except (zipfile.BadZipFile, KeyError, ValueError, TypeError, EOFError, OSError) as error:
+        raise CorruptArtefactError(f"{file} is no packed study, or damaged ({error}); fetch it again") from error
+    for name, digest in facts["files"].items():
+        if name not in files or hashlib.sha256(files[name]).hexdigest() != digest:
+            raise CorruptArtefactError(f"{name!r} in {file} is damaged or does not belong in a pack; fetch it again")
+    return Pack(str(facts["study"]), files, str(facts["note"]))
+
+
+def _is_allowed(name: str) -> bool:
+    return name == PLAN_FILE or (_RUN_FILE.fullmatch(name) is not None and ".." not in PurePosixPath(name).parts)
+
+
+def merge_packs(packs: Sequence[Pack]) -> Pack:
+    """Join packs of one study; a run that is in several must be the same in all.
+
+    Raises:
+        XlingValueError: they are of several studies, or hold different runs under one name.
+    """
+    studies = sorted({pack.study for pack in packs})
+    if len(studies) > 1:
+        raise XlingValueError(f"expected packs of one study, found {', '.join(studies)}; pack each by itself")
+    files: dict[str, bytes] = {}
+    for pack in packs:
+        for name, content in pack.files.items():
+            if name != PLAN_FILE and files.setdefault(name, content) != content:
+                raise XlingValueError(
+                    f"{name} differs between two packs of {pack.study}: they hold two different runs under one name; "
+                    "leave one of them out"
+                )
+    plans = [run for pack in packs for run in json.loads(pack.files[PLAN_FILE])["runs"]]
+    return Pack(studies[0], files | {PLAN_FILE: _plan(plans)}, packs[0].note)
+
+
+def unpack(pack: Pack, folder: Path | str) -> Path:
+    """Write the runs of a pack as folders, as training leaves them (without weights).
+
+    Args:
+        pack: what to write.
+        folder: in which the study's folder is made, e.g. ``runs``.
+
+    Returns:
+        The study's folder.
+
+    Raises:
+        XlingValueError: that folder is there already.
+    """
+    target = Path(folder) / PureWindowsPath(pack.study).name
+    if target.exists():
+        raise XlingValueError(f"{target} is there already; unpack into another folder, or delete it")
+    with atomic_path(target) as temporary:
+        for name, content in pack.files.items():
+            path = temporary / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+    return target
