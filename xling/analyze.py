@@ -45,6 +45,7 @@ def analyze(
     more_distances: Mapping[str, Path | str] | None = None,
     swap_languages: bool = False,
     permute_within: str | None = None,
+    allow_mixed: Collection[str] = (),
 ) -> Analysis:
     """Analyse a study, several side by side, or accuracies from elsewhere; write tables, suggestion, figures and report.
 
@@ -62,6 +63,8 @@ def analyze(
         pretraining_size: see there.
         settings: mode, strategy, validation and resampling; None = the defaults.
         permute_within: see :func:`xling.analysis.inputs.gather.add_strata`.
+        allow_mixed: what the runs of one study may differ in beside source, strategy and seed, e.g. ``versions.torch`` or
+            ``optimizer``; see :func:`xling.runs.pooling.check_pooled`.
         swap_languages: read the source's column of `transfer_csv` as the target's and the reverse.
         more_distances: name -> table, see :func:`xling.analysis.inputs.gather.add_more_distances`.
 
@@ -82,7 +85,7 @@ def analyze(
     elif transfer_csv is not None:
         studies, sentences = gather_csvs(list(transfer_csv), swap_languages)
     else:
-        studies, sentences = gather_studies([runs] if isinstance(runs, Path | str) else list(runs or ()))
+        studies, sentences = gather_studies([runs] if isinstance(runs, Path | str) else list(runs or ()), allow_mixed)
     log.info("Read %s", runs if transfer_csv is None else transfer_csv)
     studies = {name: add_strata(measured, permute_within) for name, measured in studies.items()}
     if len(studies) > 1:
@@ -106,7 +109,9 @@ def _analyse(
     measured, of_more = add_more_distances(measured, more_distances)
     measured, of_controls = add_controls(measured, controls, pretraining_size)
     analysis = analyse(measured, settings)
-    analysis = replace(analysis, warnings=[*sentences, *of_distances, *of_more, *of_controls, *analysis.warnings])
+    analysis = replace(
+        analysis, warnings=[*measured.mixed, *sentences, *of_distances, *of_more, *of_controls, *analysis.warnings]
+    )
     for sentence in analysis.warnings:
         log.warning("note: %s", sentence)
     return AnalysedStudy(measured, analysis)
@@ -169,6 +174,7 @@ def _task(config: DictConfig) -> None:
         dict(config.more_distances or {}),
         config.swap_languages,
         config.permute_within,
+        list(config.allow_mixed),
     )
 
 

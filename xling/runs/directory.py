@@ -22,9 +22,9 @@ from xling.errors import CorruptArtefactError, UnreachableError, XlingValueError
 from xling.freezing.plan import FreezePlan
 from xling.freezing.strategies import STRATEGIES
 from xling.machine.description import describe_environment
-from xling.runs.recipe import describe_recipe
 from xling.runs.resumed import Difference, check_resumable, differences, flatten, with_start
 from xling.runs.state import LOCK_FILE, clear_state
+from xling.runs.tables import IMPACT_FILE, TRANSFER_FILE
 from xling.runs.targets import check_targets
 from xling.settings import RunSettings
 from xling.storage.atomic import TEMPORARY_PREFIX, atomic_path, read_json, write_json, write_text
@@ -37,6 +37,7 @@ MANIFEST_FILE = "manifest.json"
 CHECKPOINTS = "checkpoints"
 CHECKPOINT_FILE = "last.ckpt"
 _SETTINGS = "settings"
+_IDENTITY = ("study", "source_language", "strategy", "seed")
 
 NOT_IDENTITY = ("output_dir", "cache_dir", "dry_run", "logger", "trainer.accelerator", "trainer.devices",
                 "trainer.num_nodes", "trainer.strategy", "trainer.enable_progress_bar", "data.num_workers", "keep_checkpoint",
@@ -176,26 +177,51 @@ class RunDirectory:
         """Read the manifest and check every file it names.
 
         Raises:
-            CorruptArtefactError: a file is missing or has changed.
+            CorruptArtefactError: it is no manifest of a complete run, or a file is missing or has changed.
         """
-        manifest = read_json(self.path / MANIFEST_FILE)
-        for name, digest in manifest["files"].items():
-            path = self.path / name
-            if not path.is_file() or _digest(path) != digest:
-                raise CorruptArtefactError(
-                    f"{path} is missing or has changed since the run ended; delete its folder and run again"
-                )
+        path = self.path / MANIFEST_FILE
+        manifest = read_json(path)
+        files = manifest.get("files") if isinstance(manifest, dict) else None
+        needed = (CONFIG_FILE, DATA_FILE, ENVIRONMENT_FILE, IMPACT_FILE, TRANSFER_FILE)
+        absent = [
+            name for name in (*_IDENTITY, *needed) if not isinstance(files, dict) or name not in {**manifest, **files}
+        ]
+        if absent:
+            raise CorruptArtefactError(
+                f"{path} is no manifest of a complete run: it lacks {absent[0]}; delete its folder and run again"
+            )
+        for name in files:
+            read_verified(self.path / name, files)
         return manifest
 
-    def recipe(self) -> str:
-        """The run's settings in words, see :func:`xling.runs.recipe.describe_recipe`."""
-        return describe_recipe(
-            read_settings(self.path), *(read_json(self.path / name) for name in (ENVIRONMENT_FILE, DATA_FILE))
-        )
+    def read_record(self, name: str) -> dict[str, Any]:
+        """Read environment.json or data.json.
+
+        Raises:
+            CorruptArtefactError: it holds no JSON object.
+        """
+        record = read_json(self.path / name)
+        if not isinstance(record, dict):
+            raise CorruptArtefactError(f"{self.path / name} holds no JSON object; delete its folder and run again")
+        return record
 
     def remove_checkpoints(self) -> None:
         """Delete the checkpoints of a run that keeps none."""
         shutil.rmtree(self.path / CHECKPOINTS, ignore_errors=True)
+
+
+def read_verified(path: Path, digests: Mapping[str, str]) -> bytes:
+    """Read a file of a complete run, as its manifest has it.
+
+    Raises:
+        CorruptArtefactError: it is missing or has changed.
+    """
+    content = path.read_bytes() if path.is_file() else None
+    if content is None or hashlib.sha256(content).hexdigest() != digests[path.name]:
+        raise CorruptArtefactError(
+            f"{path} is missing or has changed since the run ended; delete its folder and run again"
+        )
+    return content
 
 
 def _digest(path: Path) -> str:
