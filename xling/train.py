@@ -9,7 +9,6 @@ from typing import Any, cast
 
 import hydra
 import pytorch_lightning as pl
-from filelock import FileLock
 from omegaconf import DictConfig, OmegaConf
 
 from xling.callbacks.stop_on_signal import Preempted, StopOnSignal
@@ -33,6 +32,7 @@ from xling.runs.state import recording_failure
 from xling.settings import RunSettings
 from xling.storage.atomic import write_json
 from xling.storage.cache_marks import ABOUT_FILE, hold
+from xling.storage.locks import waiting_lock
 from xling.sweeps.job import as_task, run_command
 from xling.training.frozen_prefix import start_after_frozen_layers
 from xling.training.parts import Parts, build_parts, resolve_settings
@@ -161,11 +161,12 @@ def _capture_base(settings: RunSettings, parts: Parts, stop: StopOnSignal) -> No
     """Store the representations from before training unless another run has; runs that start together wait for one."""
     store = cast(BaseStore, parts.monitor.base)  # build_monitor gave it one
     hold(store.folder)
+    if not on_rank_zero(lambda: _missing_bases(parts)):  # perhaps in a cache that one may only read
+        on_every_rank(lambda: _check_base(parts))
+        return
     on_rank_zero(lambda: store.folder.mkdir(parents=True, exist_ok=True))
-    with entered_on_rank_zero(FileLock(store.folder / ".lock")):
-        missing = on_rank_zero(
-            lambda: [loader for loader in parts.datamodule.target_languages if not store.has(loader)]
-        )
+    with entered_on_rank_zero(waiting_lock(store.folder / ".lock")):
+        missing = on_rank_zero(lambda: _missing_bases(parts))
         if missing:
             log.info("base representations of %s: computing them once, into %s", ", ".join(missing), store.folder)
             about = {"model": settings.model.name, "pooling": parts.monitor.pooling}
@@ -176,6 +177,11 @@ def _capture_base(settings: RunSettings, parts: Parts, stop: StopOnSignal) -> No
             with parts.monitor.capturing():
                 trainer.validate(module, parts.datamodule, verbose=False)
     on_every_rank(lambda: _check_base(parts))
+
+
+def _missing_bases(parts: Parts) -> list[str]:
+    store = cast(BaseStore, parts.monitor.base)
+    return [loader for loader in parts.datamodule.target_languages if not store.has(loader)]
 
 
 def _check_base(parts: Parts) -> None:

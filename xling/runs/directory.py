@@ -9,14 +9,13 @@ import datetime
 import hashlib
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import yaml
-from filelock import FileLock, Timeout
 
 from xling.errors import CorruptArtefactError, UnreachableError, XlingValueError
 from xling.freezing.plan import FreezePlan
@@ -28,6 +27,7 @@ from xling.runs.tables import IMPACT_FILE, TRANSFER_FILE
 from xling.runs.targets import check_targets
 from xling.settings import RunSettings
 from xling.storage.atomic import TEMPORARY_PREFIX, atomic_path, read_json, write_json, write_text
+from xling.storage.locks import hold_lock
 
 CONFIG_FILE = "config.yaml"
 DATA_FILE = "data.json"
@@ -78,21 +78,19 @@ class RunDirectory:
         Raises:
             UnreachableError: another live process holds it, or it cannot be written.
         """
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self.path / LOCK_FILE, timeout=1)  # somebody may be asking for the state
-            lock.acquire()
-        except Timeout as error:
-            raise UnreachableError(
-                f"{self.path} is in use by another process; wait for it, or choose another study name"
-            ) from error
-        except OSError as error:
-            raise UnreachableError(f"cannot write {self.path}: {error.strerror}; choose another output_dir") from error
-        try:
+        in_use = f"{self.path} is in use by another process; wait for it, or choose another study name"
+        with ExitStack() as stack:
+            try:
+                self.path.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(hold_lock(self.path / LOCK_FILE, in_use))
+            except UnreachableError:
+                raise
+            except OSError as error:
+                raise UnreachableError(
+                    f"cannot write {self.path}: {error.strerror}; choose another output_dir"
+                ) from error
             self._remove_leftovers()
             yield
-        finally:
-            lock.release()
 
     def _remove_leftovers(self) -> None:
         """Delete what a killed process was writing: only the holder of the lock writes here."""

@@ -1,5 +1,6 @@
 """Collect what is to be analysed: a study's runs or a CSV of scores, and what is known of their languages."""
 
+import os
 import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
@@ -54,7 +55,7 @@ def gather_studies(
     Raises:
         XlingError: no such folder, no complete run in it, or runs of one study that are not of one design.
     """
-    read = {directory: gather_study(directory) for directory in dict.fromkeys(map(str, directories))}
+    read = {directory: gather_study(directory) for directory in _each_once(directories)}
     found = [(directory, name, own) for directory, all_runs in read.items() for name, own in _split(all_runs).items()]
     names = [name for _, name, _ in found]
     studies = {name if names.count(name) == 1 else f"{name} ({directory})": own for directory, name, own in found}
@@ -62,6 +63,11 @@ def gather_studies(
     told = {path for own in studies.values() for path, _ in own.skipped}
     skipped = dict(pair for all_runs in read.values() for pair in all_runs.skipped)
     return studies, [f"Skipped {path}: {reason}." for path, reason in skipped.items() if path not in told]
+
+
+def _each_once(directories: Sequence[Path | str]) -> list[str]:
+    """The folders by what they are, not by how they are spelled: a study is not compared with itself."""
+    return list({os.path.realpath(directory): str(directory) for directory in reversed(directories)}.values())[::-1]
 
 
 def _check_design(study: str, measured: Measurements, allow_mixed: Collection[str]) -> list[str]:
