@@ -21,6 +21,8 @@ from faults.sweeps import Study
 OF_TRAINING = ("kill", "sigterm", "twice", "damage", "full", "readonly", "nan", "memory", "clock", "exchange", "flock")
 OF_STUDIES = ("mixed", "deleting", "analyses", "kill_analyze", "full_analyze", "hostile")
 OF_CACHES = ("fetch", "prune", "decode", "guest")
+NEED_SWEEP = {"kill", "sigterm", "twice", "full", "readonly", "clock", "flock", "deleting"}
+"""Faults whose outcome is compared with that of an undisturbed sweep."""
 NAMES = (*OF_TRAINING, *OF_STUDIES, *OF_CACHES)
 
 
@@ -35,12 +37,9 @@ def run(
     """Inject the named faults below the folder `root`."""
     import xling.train  # noqa: F401  (once: the forked sweeps have it)
 
-    study = Study(root / "undisturbed")
-    started = time.monotonic()
-    if study.start().wait():
-        raise RuntimeError(f"the undisturbed sweep failed: {(study.root / 'messages.txt').read_text()[-500:]}")
-    seconds, expected = time.monotonic() - started, read_outcome(study.folder)
-    print(f"undisturbed: {seconds:.0f} s, {len(expected)} results", flush=True)
+    study, expected, seconds = Study(root / "undisturbed"), {}, 0.0
+    if set(names) & NEED_SWEEP:
+        expected, seconds = _undisturbed(study)
     actions = {
         "kill": lambda: [kills.kill_at_random(root, expected, seconds, n_kills)],
         "sigterm": lambda: [kills.terminate(root, expected, seconds, n_signals)],
@@ -69,6 +68,16 @@ def run(
         faults += actions[name]()
         print(format_table(faults[-1:] if name != "damage" else faults), flush=True)
     return faults
+
+
+def _undisturbed(study: Study) -> tuple[dict[str, str], float]:
+    """Run the sweep; what came out of it, and the seconds that it took."""
+    started = time.monotonic()
+    if study.start().wait():
+        raise RuntimeError(f"the undisturbed sweep failed: {(study.root / 'messages.txt').read_text()[-500:]}")
+    seconds, expected = time.monotonic() - started, read_outcome(study.folder)
+    print(f"undisturbed: {seconds:.0f} s, {len(expected)} results", flush=True)
+    return expected, seconds
 
 
 def _folder(root: Path, name: str) -> Path:
