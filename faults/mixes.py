@@ -76,11 +76,8 @@ def exchange_all(root: Path) -> Fault:
         shutil.rmtree(begun)
         shutil.copytree(root / "kept", begun)
         exchange(begun)
-        kept = {
-            name: (run.path / name).read_bytes()
-            for name in (ENVIRONMENT_FILE, DATA_FILE, CONFIG_FILE)
-            if (run.path / name).is_file()
-        }
+        records = [run.path / name for name in (ENVIRONMENT_FILE, DATA_FILE, CONFIG_FILE)]
+        kept = {path: path.read_bytes() for path in records if path.is_file()}
         child = start(begun, compose_local(begun, *overrides))
         status, text = child.wait(), child.messages()
         if phrase:

@@ -180,10 +180,10 @@ class RunDirectory:
         path = self.path / MANIFEST_FILE
         manifest = read_json(path)
         files = manifest.get("files") if isinstance(manifest, dict) else None
+        if not isinstance(files, dict):
+            manifest, files = {}, {}
         needed = (CONFIG_FILE, DATA_FILE, ENVIRONMENT_FILE, IMPACT_FILE, TRANSFER_FILE)
-        absent = [
-            name for name in (*_IDENTITY, *needed) if not isinstance(files, dict) or name not in {**manifest, **files}
-        ]
+        absent = [name for name in (*_IDENTITY, *needed) if name not in {**manifest, **files}]
         if absent:
             raise CorruptArtefactError(
                 f"{path} is no manifest of a complete run: it lacks {absent[0]}; delete its folder and run again"
