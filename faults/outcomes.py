@@ -51,7 +51,7 @@ def _leftovers(run: Path) -> list[str]:
     problems += [f"{path}: left behind" for path in (run / CHECKPOINTS).glob("*") if path.name != "last.ckpt"]
     for table in run.glob("*.parquet"):
         frame = pd.read_parquet(table)
-        keys = [column for column in ("target_language", "epoch", "step", "layer") if column in frame]
+        keys = [column for column in ("target_language", "epoch", "step", "layer", "example_id") if column in frame]
         if frame.duplicated(keys).any() and table.name != "impact.parquet":
             problems.append(f"{table}: rows twice")
     return problems

@@ -75,6 +75,22 @@ class Study:
 
         return Forked(self.root, work)
 
+    def start_as(self, user: int) -> "Forked":
+        """Start the sweep's runs in a forked process of another user."""
+        if self._runs is None:
+            self._runs = self._compose()
+        from xling.commands.train import train
+
+        runs = self._runs
+
+        def work() -> None:
+            os.setgid(user)
+            os.setuid(user)
+            for settings in runs:
+                train(settings)
+
+        return Forked(self.root, work)
+
     def start_composed(self, *, is_rest: bool = False) -> "Forked":
         """Start the sweep's runs in a forked process, composed here: Hydra needs longer for that than a run does.
 

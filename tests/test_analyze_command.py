@@ -84,7 +84,8 @@ def test_neither_runs_nor_csv_is_refused_from_python_too(tmp_path):
 def test_a_study_gives_a_suggestion_of_layers(tmp_path, monkeypatch):
     distances = make_distances()
     measured = make_measurements(distances, planted={("genetic", 2): -0.2}, n_layers=2)
-    runs = pd.DataFrame({"path": ["nowhere"]})
+    identity = {"source_language": "en", "strategy": "none", "seed": 1}
+    runs = pd.DataFrame([{"path": "nowhere", "files": {}, "design": {}, **identity}])
     study = Study(measured.impact, measured.transfer, pd.DataFrame(), runs, [("sw/seed_9", "no manifest")])
     monkeypatch.setattr("xling.analysis.inputs.gather.load_study", lambda directory: study)
 

@@ -275,7 +275,8 @@ def folders(monkeypatch):
             pd.concat([getattr(m, key).assign(study=name) for m, name in zip(parts, names, strict=True)])
             for key in ("transfer", "impact")
         )
-        runs = pd.DataFrame({"path": names, "study": names, "recipe": "Trained."})
+        runs = pd.DataFrame({"path": names, "study": names, "recipe": "Trained.", "source_language": "en"})
+        runs = runs.assign(strategy="none", seed=1, files=[{} for _ in names], design=[{} for _ in names])
         skipped = [(f"{folder}/y/en", "no manifest"), (f"{folder}/z/en", "no manifest")]
         tables[folder] = Study(impact, transfer, pd.DataFrame(columns=["study"]), runs, skipped)
     monkeypatch.setattr("xling.analysis.inputs.gather.load_study", lambda directory: tables[str(directory)])

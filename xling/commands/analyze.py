@@ -1,7 +1,6 @@
 """A study's tables, figures and report from its runs. The command ``xling-analyze`` and ``python analyze.py``."""
 
 import logging
-import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -27,11 +26,17 @@ from xling.analysis.questions.suggestion import make_suggestion, save_suggestion
 from xling.analysis.schema import Analysis
 from xling.distances import Distances
 from xling.errors import XlingValueError
+from xling.storage.swapping import swapped_in, unique_folders
 from xling.sweeps.job import as_task, run_command
 
 log = logging.getLogger(__name__)
 
 SUGGESTION_FILE = "suggestion.json"
+STUDIES_FILE = ".studies.txt"
+"""Names the folders of a comparison, a line each, so that the next analysis into the same folder removes them."""
+
+_PAGE = "report.html"
+_ENDINGS = {"tables": (".csv", ".tex"), "figures": (".png", ".pdf")}
 
 
 def analyze(
@@ -46,6 +51,7 @@ def analyze(
     swap_languages: bool = False,
     permute_within: str | None = None,
     min_coverage: int = 0,
+    allow_mixed: Collection[str] = (),
 ) -> Analysis:
     """Analyse a study, several side by side, or accuracies from elsewhere; write tables, suggestion, figures and report.
 
@@ -64,6 +70,8 @@ def analyze(
         settings: mode, strategy, validation and resampling; None = the defaults.
         permute_within: see :func:`xling.analysis.inputs.gather.add_strata`.
         min_coverage: fewest features behind a typological distance; a pair with fewer has none.
+        allow_mixed: what the runs of one study may differ in beside source, strategy and seed, e.g. ``versions.torch`` or
+            ``optimizer``; see :func:`xling.runs.pooling.check_pooled`.
         swap_languages: read the source's column of `transfer_csv` as the target's and the reverse.
         more_distances: name -> table, see :func:`xling.analysis.inputs.gather.add_more_distances`.
 
@@ -84,14 +92,34 @@ def analyze(
     elif transfer_csv is not None:
         studies, sentences = gather_csvs(list(transfer_csv), swap_languages)
     else:
-        studies, sentences = gather_studies([runs] if isinstance(runs, Path | str) else list(runs or ()))
+        studies, sentences = gather_studies([runs] if isinstance(runs, Path | str) else list(runs or ()), allow_mixed)
     log.info("Read %s", runs if transfer_csv is None else transfer_csv)
     studies = {name: add_strata(measured, permute_within) for name, measured in studies.items()}
-    if len(studies) > 1:
-        return _compare(studies, sentences, Path(output_dir), options)
-    study = _analyse(next(iter(studies.values())), sentences, *options)
-    _write(study, Path(output_dir), settings)
-    return study.analysis
+    with swapped_in(output_dir, _outputs_in(Path(output_dir)), _PAGE) as scratch:
+        if len(studies) > 1:
+            analysis = _compare(studies, sentences, scratch, options)
+        else:
+            study = _analyse(next(iter(studies.values())), sentences, *options)
+            _write(study, scratch, settings)
+            analysis = study.analysis
+    if (Path(output_dir) / SUGGESTION_FILE).is_file():
+        log.info("Layers to freeze: %s", Path(output_dir) / SUGGESTION_FILE)
+    log.info("Report: %s", Path(output_dir) / _PAGE)
+    return analysis
+
+
+def _outputs_in(folder: Path) -> Callable[[Path], bool]:
+    """Give a rule that tells an earlier analysis's files, relative to `folder`, from those of others."""
+    studies = folder / STUDIES_FILE
+    names = set(studies.read_text(encoding="utf-8").split("\n")) if studies.is_file() else set()
+
+    def is_output(path: Path) -> bool:
+        parts = path.parts[1:] if path.parts[0] in names else path.parts
+        if len(parts) == 1:
+            return parts[0] in (_PAGE, SUGGESTION_FILE, STUDIES_FILE)
+        return len(parts) == 2 and path.suffix in _ENDINGS.get(parts[0], ())
+
+    return is_output
 
 
 def _analyse(
@@ -109,7 +137,9 @@ def _analyse(
     measured, of_more = add_more_distances(measured, more_distances)
     measured, of_controls = add_controls(measured, controls, pretraining_size)
     analysis = analyse(measured, settings)
-    analysis = replace(analysis, warnings=[*sentences, *of_distances, *of_more, *of_controls, *analysis.warnings])
+    analysis = replace(
+        analysis, warnings=[*measured.mixed, *sentences, *of_distances, *of_more, *of_controls, *analysis.warnings]
+    )
     for sentence in analysis.warnings:
         log.warning("note: %s", sentence)
     return AnalysedStudy(measured, analysis)
@@ -123,15 +153,16 @@ def _compare(studies: Mapping[str, Measurements], sentences: list[str], output_d
     if settings.mode == "paper":
         raise XlingValueError("mode=paper tests nothing that could be compared; set mode=default or both")
     log.info("Comparing %d studies: %s", len(studies), ", ".join(studies))
+    folders = unique_folders(list(studies), reserved=("tables", "figures"))
     analysed = {}
     for name, measured in studies.items():
         log.info("Study %s", name)
         analysed[name] = _analyse(measured, [], *options)
-        _write(analysed[name], output_dir / re.sub(r"[^\w.-]+", "_", name).strip("_"), settings)
+        _write(analysed[name], output_dir / folders[name], settings)
     comparison = compare_studies(analysed, settings.resampling)
     comparison = replace(comparison, warnings=[*sentences, *comparison.warnings])
-    (output_dir / SUGGESTION_FILE).unlink(missing_ok=True)
-    log.info("Report: %s", write_comparison(comparison, output_dir))
+    write_comparison(comparison, output_dir)
+    (output_dir / STUDIES_FILE).write_text("\n".join(folders.values()) + "\n", encoding="utf-8")
     return comparison
 
 
@@ -139,13 +170,11 @@ def _write(study: AnalysedStudy, output_dir: Path, settings: Settings) -> None:
     from xling.report import write_report  # slow to import, and a wrong input should not wait for it
 
     measured, analysis = study.measured, study.analysis
-    (output_dir / SUGGESTION_FILE).unlink(missing_ok=True)  # one of an earlier analysis would not belong to this one
     if measured.impact is not None and "correlations" in analysis.tables:
         name = str(measured.transfer["study"].iloc[0])
         save_suggestion(output_dir / SUGGESTION_FILE, make_suggestion(analysis.tables["correlations"], name))
-        log.info("Layers to freeze: %s", output_dir / SUGGESTION_FILE)
     log.info("Drawing the report")
-    log.info("Report: %s", write_report(analysis, output_dir, settings.sections))
+    write_report(analysis, output_dir, settings.sections)
 
 
 @hydra.main(version_base="1.3", config_path="pkg://xling.conf", config_name="analyze")
@@ -178,6 +207,7 @@ def analyze_config(config: DictConfig) -> Analysis:
         config.swap_languages,
         config.permute_within,
         config.min_coverage,
+        list(config.allow_mixed),
     )
 
 

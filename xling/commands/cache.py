@@ -7,9 +7,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from xling.errors import XlingError, XlingValueError
+from xling.machine.plain_text import printable
 from xling.storage.cache import KINDS, Entry, choose_entries, list_entries, remove_entry
 
 
@@ -18,9 +20,11 @@ def _table(title: str, entries: Iterable[Entry], *, has_studies: bool) -> Table:
     table = Table("kind", "belongs to", "size", "last used", *users, "folder", title=title, title_justify="left")
     for entry in entries:
         used = "in use" if entry.is_in_use else f"{entry.idle_days:.0f} days ago"
-        of = [", ".join(entry.studies) or "none"] if has_studies else []
+        of = [escape(printable(", ".join(entry.studies))) or "none"] if has_studies else []
         folder = f"{entry.path.parent.name}/{entry.path.name[:28]}"
-        table.add_row(entry.kind, entry.about, _megabytes(entry.n_bytes), used, *of, folder)
+        table.add_row(
+            entry.kind, escape(printable(entry.about)), _megabytes(entry.n_bytes), used, *of, escape(printable(folder))
+        )
     return table
 
 
@@ -46,7 +50,7 @@ def _prune(entries: list[Entry], options: argparse.Namespace, console: Console) 
         return
     kept = [entry for entry in chosen if not remove_entry(entry)]
     for entry in kept:
-        console.print(f"kept {entry.path}: a process has begun to use it")
+        console.print(f"kept {printable(str(entry.path))}: a process has begun to use it", markup=False)
     console.print(f"freed {_megabytes(sum(entry.n_bytes for entry in chosen if entry not in kept))}")
 
 

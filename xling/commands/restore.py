@@ -19,6 +19,7 @@ from xling.analysis.questions.restoration import compute_trend
 from xling.commands.console import run_and_tell
 from xling.distances import KINDS, SOURCES, distance_table
 from xling.machine.logs import configure_logging
+from xling.machine.plain_text import without_formulas
 from xling.models.layers import check_layer, find_layers
 from xling.storage.atomic import write_text
 from xling.training.finished import load_run
@@ -60,7 +61,7 @@ def _restore_and_write(path: Path, layer_sets: list[list[int]] | None, weights: 
     table = table.merge(distances, on=["source_language", "target_language"], how="left")
     trend = compute_trend(table, KINDS)
     for name, frame in ((RESTORED_FILE, table), (TREND_FILE, trend)):
-        write_text(path / name, frame.to_csv(index=False))
+        write_text(path / name, without_formulas(frame).to_csv(index=False))
         log.info("wrote %s", path / name)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from xling.errors import XlingError
+from xling.machine.plain_text import printable
 from xling.runs.status import STATES, RunStatus, find_studies, study_status
 from xling.sweeps.status_table import phrase_counts, run_table
 
@@ -22,7 +23,8 @@ def _show(study: Path, runs: list[RunStatus], console: Console) -> None:
     for run in runs:
         if run.reason:
             console.print(
-                f"{run.state}  {run.source_language}/{run.strategy}/seed_{run.seed}: {run.reason}", markup=False
+                f"{run.state}  {printable(f'{run.source_language}/{run.strategy}')}/seed_{run.seed}: {printable(run.reason)}",
+                markup=False,
             )
     console.print(phrase_counts(runs))
 
@@ -39,7 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         studies = {study: study_status(study) for study in find_studies(options.study)}
     except XlingError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(str(error))}", file=sys.stderr)
         return 1
     if options.json:
         console.print_json(data=[_as_json(*study) for study in studies.items()], highlight=False)
@@ -47,7 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
     for study, runs in studies.items():
         _show(study, runs, console)
     if not studies:
-        console.print(f"no runs in {options.study} yet")
+        console.print(f"no runs in {options.study} yet", markup=False)
     return 0
 
 

@@ -9,7 +9,6 @@ from typing import Any, cast
 
 import hydra
 import pytorch_lightning as pl
-from filelock import FileLock
 from omegaconf import DictConfig
 
 from xling.callbacks.stop_on_signal import Preempted, StopOnSignal
@@ -33,6 +32,7 @@ from xling.runs.state import recording_failure
 from xling.settings import RunSettings
 from xling.storage.atomic import write_json
 from xling.storage.cache_marks import ABOUT_FILE, hold
+from xling.storage.locks import waiting_lock
 from xling.sweeps.expand import plain_settings
 from xling.sweeps.job import as_task, run_command
 from xling.training.frozen_prefix import start_after_frozen_layers
@@ -126,9 +126,13 @@ def _fit(settings: RunSettings, identity: dict[str, Any], run: RunDirectory, sto
 
 
 def _record_inputs(settings: RunSettings, parts: Parts, run: RunDirectory) -> None:
-    run.write_settings(settings)
-    run.write_environment(parts.facts)
-    run.write_data_facts(parts.data_facts())
+    changed = run.record_inputs(settings, parts.facts, parts.data_facts())
+    if changed:
+        log.warning(
+            "going on with other versions or another machine than before, which may change digits: %s (recorded in "
+            "environment.json)",
+            "; ".join(map(str, changed)),
+        )
 
 
 def _record_results(
@@ -158,11 +162,12 @@ def _capture_base(settings: RunSettings, parts: Parts, stop: StopOnSignal) -> No
     """Store the representations from before training unless another run has; runs that start together wait for one."""
     store = cast(BaseStore, parts.monitor.base)  # build_monitor gave it one
     hold(store.folder)
+    if not on_rank_zero(lambda: _missing_bases(parts)):  # perhaps in a cache that one may only read
+        on_every_rank(lambda: _check_base(parts))
+        return
     on_rank_zero(lambda: store.folder.mkdir(parents=True, exist_ok=True))
-    with entered_on_rank_zero(FileLock(store.folder / ".lock")):
-        missing = on_rank_zero(
-            lambda: [loader for loader in parts.datamodule.target_languages if not store.has(loader)]
-        )
+    with entered_on_rank_zero(waiting_lock(store.folder / ".lock")):
+        missing = on_rank_zero(lambda: _missing_bases(parts))
         if missing:
             log.info("base representations of %s: computing them once, into %s", ", ".join(missing), store.folder)
             about = {"model": settings.model.name, "pooling": parts.monitor.pooling}
@@ -173,6 +178,11 @@ def _capture_base(settings: RunSettings, parts: Parts, stop: StopOnSignal) -> No
             with parts.monitor.capturing():
                 trainer.validate(module, parts.datamodule, verbose=False)
     on_every_rank(lambda: _check_base(parts))
+
+
+def _missing_bases(parts: Parts) -> list[str]:
+    store = cast(BaseStore, parts.monitor.base)
+    return [loader for loader in parts.datamodule.target_languages if not store.has(loader)]
 
 
 def _check_base(parts: Parts) -> None:

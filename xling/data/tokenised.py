@@ -14,7 +14,6 @@ import numpy as np
 import pandas as pd
 import pyarrow.compute
 import torch
-from filelock import FileLock
 from transformers import PreTrainedTokenizerBase
 
 from xling.data.batching import FILLER
@@ -25,6 +24,7 @@ from xling.errors import CorruptArtefactError, XlingError
 from xling.storage.atomic import atomic_path, read_json, write_json
 from xling.storage.cache_marks import hold
 from xling.storage.hashing import content_key
+from xling.storage.locks import waiting_lock
 
 if TYPE_CHECKING:
     import datasets  # slow: otherwise imported only when data is loaded
@@ -119,7 +119,7 @@ def load_tokenised(
     hold(folder)
     if not (folder / _FACTS).is_file():
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{folder}.lock"):
+        with waiting_lock(folder.with_name(f"{folder.name}.lock")):
             if not (folder / _FACTS).is_file():
                 facts = {"name": name, "fingerprint": fingerprint, "pad_token_id": tokenizer.pad_token_id}
                 _write(task.tokenise(frame, cast(PreTrainedTokenizerBase, tokenizer), max_length), folder, facts)

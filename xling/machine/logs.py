@@ -7,12 +7,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from xling.machine.plain_text import printable
+
 _FORMAT = "%(asctime)s  %(message)s"
+
+
+class _PrintableFormatter(logging.Formatter):
+    """Names and values come from files of unknown origin: a terminal must not act on them."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Format, line by line without escape sequences."""
+        return "\n".join(map(printable, super().format(record).split("\n")))
 
 
 def configure_logging() -> None:
     """Send messages of level INFO to stderr; third parties speak from WARNING on."""
     logging.basicConfig(level=logging.WARNING, format=_FORMAT, datefmt="%H:%M:%S", stream=sys.stderr, force=True)
+    for handler in logging.getLogger().handlers:
+        handler.setFormatter(_PrintableFormatter(_FORMAT, datefmt="%H:%M:%S"))
     logging.getLogger("xling").setLevel(logging.INFO)
     # tokenised rows are cheap to read: loader processes would cost more than they bring
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")

@@ -242,10 +242,35 @@ def _config(folder: Path) -> PretrainedConfig:
         raise MissingFileError(
             f"expected config.json in {folder}, found none; give the folder of a Hugging Face checkpoint"
         )
+    _refuse_kernels(folder)
     try:
         return AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
         raise XlingValueError(f"{folder / 'config.json'} cannot be used: {_first_line(error)}") from error
+
+
+def _refuse_kernels(folder: Path) -> None:
+    """An implementation named like a repository is code that transformers would download and execute, as remote code is."""
+    try:
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except (ValueError, OSError, RecursionError) as error:
+        raise XlingValueError(f"{folder / 'config.json'} cannot be used: {_first_line(error)}") from error
+    for name, value in _implementations(config):
+        if "/" in value or ":" in value:
+            raise XlingValueError(
+                f"{folder / 'config.json'} asks for {name}={value!r}, which is code of a hub that would be executed; take that "
+                "line out: attention is computed by torch"
+            )
+
+
+def _implementations(node: Any) -> Iterator[tuple[str, str]]:
+    for name, value in node.items() if isinstance(node, dict) else ():
+        if name.endswith("_implementation"):
+            named = value.values() if isinstance(value, dict) else [value]
+            yield from ((name, entry) for entry in named if isinstance(entry, str))
+        yield from _implementations(value)
+    for entry in node if isinstance(node, list) else ():
+        yield from _implementations(entry)
 
 
 def auto_class(config: PretrainedConfig) -> Any:

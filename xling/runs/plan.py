@@ -4,11 +4,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from filelock import FileLock
-
 from xling.errors import CorruptArtefactError
+from xling.runs.names import check_folder_name
 from xling.settings import RunSettings
 from xling.storage.atomic import read_json, write_json
+from xling.storage.locks import waiting_lock
 
 PLAN_FILE = "plan.json"
 
@@ -29,7 +29,7 @@ class RunKey(NamedTuple):
 def record_plan(folder: Path, runs: Iterable[RunKey]) -> None:
     """Add `runs` to the ``plan.json`` of the study in `folder`; two sweeps of one study may start at once."""
     folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / f".{PLAN_FILE}.lock"):
+    with waiting_lock(folder / f".{PLAN_FILE}.lock"):
         known = read_plan(folder)
         if not known.issuperset(runs):
             write_json(folder / PLAN_FILE, {"runs": [key._asdict() for key in sorted(known.union(runs))]})
@@ -50,8 +50,27 @@ def read_plan(folder: Path) -> set[RunKey]:
         raise CorruptArtefactError(f"{path} is not a list of runs; delete it, the next sweep writes it anew") from error
 
 
+def check_names(settings: RunSettings) -> None:
+    """Refuse names of study, source language or strategy that would put a run elsewhere than below output_dir.
+
+    Raises:
+        XlingValueError: see :func:`xling.runs.names.check_folder_name`.
+    """
+    check_folder_name(settings.study, "study")
+    check_folder_name(settings.source_language, "source_language")
+    check_folder_name(settings.freeze.name, "the strategy's name")
+    check_folder_name(settings.model.name, "model.name")
+    for language in settings.target_languages:
+        check_folder_name(language, "target_languages")
+
+
 def study_folder(settings: RunSettings) -> Path:
-    """The folder of a run's study."""
+    """The folder of a run's study.
+
+    Raises:
+        XlingValueError: a name that leads elsewhere.
+    """
+    check_names(settings)
     return settings.output_dir / settings.study
 
 
@@ -61,5 +80,10 @@ def run_key(settings: RunSettings) -> RunKey:
 
 
 def identity_of(settings: RunSettings) -> dict[str, Any]:
-    """The columns that every table of a run begins with: study, source_language, strategy and seed."""
+    """The columns that every table of a run begins with: study, source_language, strategy and seed.
+
+    Raises:
+        XlingValueError: a name that would put the run elsewhere.
+    """
+    check_names(settings)
     return {"study": settings.study, **run_key(settings)._asdict()}

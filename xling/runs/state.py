@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from xling.errors import CorruptArtefactError, XlingError
+from xling.machine.plain_text import one_line, printable
 from xling.storage.atomic import read_json, write_json
 from xling.storage.locks import is_held
 
@@ -77,7 +78,7 @@ def read_progress(run: Path) -> Progress | None:
 
 def write_failure(run: Path, reason: str) -> None:
     """Write ``failed.json`` into the directory `run`; of `reason` the first line."""
-    first_line = next(iter(reason.strip().splitlines()), "no reason given")
+    first_line = printable(next(iter(reason.strip().splitlines()), "no reason given"))
     write_json(run / FAILURE_FILE, asdict(Failure(first_line, _now())))
 
 
@@ -87,7 +88,8 @@ def read_failure(run: Path) -> Failure | None:
     Raises:
         CorruptArtefactError: it is not what :func:`write_failure` writes.
     """
-    return _read(run / FAILURE_FILE, Failure)
+    failure = _read(run / FAILURE_FILE, Failure)
+    return failure and Failure(one_line(str(failure.reason)), one_line(str(failure.failed_at)))
 
 
 def clear_state(run: Path) -> None:
@@ -128,7 +130,7 @@ def _read(path: Path, kind: type) -> Any:
         return None
     try:
         return kind(**read_json(path))
-    except TypeError as error:
+    except (TypeError, AttributeError) as error:
         raise CorruptArtefactError(f"{path} does not hold the fields of a {kind.__name__}; delete it") from error
 
 

@@ -1,21 +1,28 @@
 """All complete runs of a study as tidy tables."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 from pandas.api.types import union_categoricals
 
-from xling.errors import MissingFileError, XlingError
-from xling.runs.directory import CONFIG_FILE, MANIFEST_FILE, RunDirectory
+from xling.errors import CorruptArtefactError, MissingFileError, XlingError
+from xling.runs.directory import DATA_FILE, ENVIRONMENT_FILE, RunDirectory, read_settings, read_verified
+from xling.runs.finding import find_runs
 from xling.runs.measures import to_long
 from xling.runs.opening import open_study
+from xling.runs.pooling import design_of
+from xling.runs.recipe import describe_recipe
 from xling.runs.tables import (
     ALIGNMENT,
     ALIGNMENT_FILE,
     IMPACT_FILE,
+    KEYS,
     PREDICTIONS,
     PREDICTIONS_FILE,
     TRANSFER_FILE,
@@ -30,7 +37,8 @@ class Study:
         impact: rows of all runs, columns of :data:`xling.runs.tables.IMPACT`.
         transfer: rows of all runs, columns of :data:`xling.runs.tables.TRANSFER`.
         alignment: rows of the runs that measured it, columns of :data:`xling.runs.tables.ALIGNMENT`; may be empty.
-        runs: one row per complete run: path, the manifest's facts and recipe, its settings in words.
+        runs: one row per complete run: path, the manifest's facts, recipe, its settings in words, and design, what it shares
+            with all runs of its study (:func:`xling.runs.pooling.design_of`).
         skipped: (directory, reason) of what was left out.
     """
 
@@ -42,14 +50,38 @@ class Study:
 
     @cached_property
     def predictions(self) -> pd.DataFrame:
-        """Rows of the runs that kept their predictions, columns of :data:`xling.runs.tables.PREDICTIONS`; read when asked for."""
-        files = [Path(path) / PREDICTIONS_FILE for path in self.runs["path"]]
-        frames = [pd.read_parquet(file) for file in files if file.is_file()]
+        """Rows of the runs that kept their predictions, columns of :data:`xling.runs.tables.PREDICTIONS`; read when asked for.
+
+        Predictions that have gone or changed since the study was loaded are left out, and added to `skipped`.
+        """
+        frames = []
+        for path, manifest in zip(self.runs["path"], self.runs["files"], strict=True):
+            if PREDICTIONS_FILE in manifest:
+                try:
+                    frames.append(pd.read_parquet(BytesIO(read_verified(Path(path) / PREDICTIONS_FILE, manifest))))
+                except BROKEN as error:
+                    self.skipped.append((path, f"its predictions are left out: {_reason(error)}"))
         return concat_categories(frames) if frames else pd.DataFrame(columns=list(PREDICTIONS))
 
 
+BROKEN = (
+    XlingError,
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    IndexError,
+    RecursionError,
+    pa.ArrowException,
+)
+"""What reading damaged files raises, here and in the libraries that read them."""
+
+
 def load_study(directory: Path | str) -> Study:
-    """Read every complete run below `directory`.
+    """Read every complete run below `directory`, links to folders followed.
+
+    A run that is not complete, damaged, deleted while it is read, or the same as another one is skipped with its reason.
 
     Args:
         directory: a study's folder, or any folder above or below; or its pack (:mod:`xling.runs.packing`).
@@ -60,21 +92,31 @@ def load_study(directory: Path | str) -> Study:
     directory = open_study(directory)
     if not directory.is_dir():
         raise MissingFileError(f"expected a folder with runs at {directory}, found none; give the study's folder")
-    tables, runs, skipped = [], [], []
-    for path in sorted({file.parent for file in _markers(directory)}):
+    paths, skipped = find_runs(directory)
+    tables: list[list[pd.DataFrame]] = []
+    runs: dict[tuple, dict[str, Any]] = {}
+    for path in paths:
         try:
-            manifest, frames = _load_run(RunDirectory(path))
-        except XlingError as error:
-            skipped.append((str(path), str(error)))
+            facts, frames = _load_run(RunDirectory(path))
+            key = tuple(facts[name] for name in _IDENTITY)
+            if key in runs:
+                raise CorruptArtefactError(f"it is the same run as {runs[key]['path']}")
+        except BROKEN as error:
+            skipped.append((str(path), _reason(error)))
             continue
         tables.append(frames)
-        facts = {key: value for key, value in manifest.items() if key != "files"}
-        runs.append({"path": str(path), "recipe": RunDirectory(path).recipe()} | facts)
+        runs[key] = facts
     if not tables:
         reasons = "".join(f"; {path}: {reason}" for path, reason in skipped[:3])
         raise MissingFileError(f"expected at least one complete run below {directory}, found none{reasons}")
     impact, transfer, alignment = (_concat(frames) for frames in zip(*tables, strict=True))
-    return Study(impact, transfer, alignment, pd.DataFrame(runs), skipped)
+    return Study(impact, transfer, alignment, pd.DataFrame(list(runs.values())), skipped)
+
+
+def _reason(error: BaseException) -> str:
+    """One line: this project's own sentences as they are, others with their kind."""
+    text = " ".join(str(error).split()) or "no reason given"
+    return text if isinstance(error, XlingError) else f"it cannot be read ({type(error).__name__}: {text[:200]})"
 
 
 def concat_categories(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
@@ -95,23 +137,49 @@ def _concat(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
     return pd.concat(filled, ignore_index=True) if filled else frames[0]
 
 
-def _markers(directory: Path) -> Iterable[Path]:
-    yield from directory.rglob(MANIFEST_FILE)
-    yield from directory.rglob(CONFIG_FILE)
+_IDENTITY = ("study", "source_language", "strategy", "seed")
 
 
-def _load_run(run: RunDirectory) -> tuple[dict, list[pd.DataFrame]]:
+def _load_run(run: RunDirectory) -> tuple[dict[str, Any], list[pd.DataFrame]]:
+    """A run's facts and tables, every file as the manifest has it when it is read."""
     if not run.is_complete:
         raise MissingFileError("the run is not complete (no manifest)")
     manifest = run.read_manifest()
-    impact, transfer = (pd.read_parquet(run.path / name) for name in (IMPACT_FILE, TRANSFER_FILE))
+    settings, environment, data = read_settings(run.path), *(run.read_record(n) for n in (ENVIRONMENT_FILE, DATA_FILE))
+    facts = manifest | {
+        "path": str(run.path),
+        "recipe": describe_recipe(settings, environment, data),
+        "design": design_of(settings, environment, data),
+    }
+
+    def read(name: str) -> pd.DataFrame:
+        return pd.read_parquet(BytesIO(read_verified(run.path / name, manifest["files"])))
+
+    impact, transfer = read(IMPACT_FILE), _with_score(read(TRANSFER_FILE))
     impact = impact if "measure" in impact else to_long(impact)
-    alignment = run.path / ALIGNMENT_FILE
-    return manifest, [
-        impact,
-        _with_score(transfer),
-        pd.read_parquet(alignment) if alignment.is_file() else pd.DataFrame(columns=list(ALIGNMENT)),
-    ]
+    has_alignment = ALIGNMENT_FILE in manifest["files"]
+    alignment = read(ALIGNMENT_FILE) if has_alignment else pd.DataFrame(columns=list(ALIGNMENT))
+    for name, table in ((IMPACT_FILE, impact), (TRANSFER_FILE, transfer)):
+        _check_rows(name, table, manifest, settings.target_languages)
+    return facts, [impact, transfer, alignment]
+
+
+def _check_rows(name: str, table: pd.DataFrame, manifest: dict[str, Any], targets: Sequence[str]) -> None:
+    """See that a table is this run's, and has rows of every target at its last validation."""
+    missing = [column for column in KEYS if column not in table]
+    if missing:
+        raise CorruptArtefactError(f"{name} lacks the column {missing[0]}")
+    strangers = [key for key in _IDENTITY if not (table[key].astype(str) == str(manifest[key])).all()]
+    if strangers:
+        raise CorruptArtefactError(
+            f"{name} has rows of another {strangers[0]} than its manifest, {manifest[strangers[0]]}"
+        )
+    last = table[table["step"] == table["step"].max()]
+    absent = [target for target in targets if target not in set(last["target_language"])]
+    if absent or table.empty:
+        raise CorruptArtefactError(
+            f"the run is not complete: {name} has no row of {', '.join(absent) or 'any target'} at its last validation"
+        )
 
 
 def _with_score(transfer: pd.DataFrame) -> pd.DataFrame:

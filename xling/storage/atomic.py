@@ -33,18 +33,27 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX, dir=path.parent))
     except OSError as error:
-        raise _unwritable(path, error) from error
+        raise unwritable(path, error) from error
     try:
         scratch.chmod(0o777 & ~_umask())  # mkdtemp is private; a shared cache follows the user's umask
         temporary = scratch / path.name
         yield temporary
+        _follow_umask(temporary)
         _replace(temporary, path)
     except OSError as error:
         if isinstance(error, UnreachableError) or error.errno not in _UNWRITABLE:
             raise
-        raise _unwritable(path, error) from error
+        raise unwritable(path, error) from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _follow_umask(path: Path) -> None:
+    """Some writers (safetensors, datasets) make files for their owner alone; a cache may be shared."""
+    mask = _umask()
+    for entry in [path, *(path.rglob("*") if path.is_dir() else ())]:
+        if not entry.is_symlink():
+            entry.chmod((0o777 if entry.is_dir() else 0o666) & ~mask)
 
 
 def _umask() -> int:
@@ -55,15 +64,36 @@ def _umask() -> int:
 
 def _replace(temporary: Path, path: Path) -> None:
     if temporary.is_dir():
+        for file in temporary.rglob("*"):
+            if file.is_file():
+                _flush(file)
         if path.is_dir():
             shutil.rmtree(path)
     else:
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
+        _flush(temporary)
     os.replace(temporary, path)
+    flush_folder(path.parent)
 
 
-def _unwritable(path: Path, error: OSError) -> UnreachableError:
+def _flush(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def flush_folder(folder: Path) -> None:
+    """Have the disk keep the names in `folder`: with the power a rename may be lost, though the file's content was flushed."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EBADF, errno.EACCES):  # a file system without it
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def unwritable(path: Path, error: OSError) -> UnreachableError:
+    """The error of a file or folder that cannot be written, in a user's words."""
     reason = "no space is left on its disk" if error.errno in (errno.ENOSPC, errno.EDQUOT) else error.strerror
     return UnreachableError(f"cannot write {path}: {reason}; free some space or choose another folder")
 

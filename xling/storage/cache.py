@@ -5,6 +5,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,7 +61,10 @@ def list_entries(cache_dir: Path, studies: dict[Path, set[str]] | None = None) -
         raise MissingFileError(f"expected a cache folder at {cache_dir}, found none; set --cache-dir or XLING_CACHE")
     found = []
     for kind in KINDS:
-        entries = [_entry(kind, path, (studies or {}).get(path, set())) for path in _paths(cache_dir, kind)]
+        entries = []
+        for path in _paths(cache_dir, kind):
+            with suppress(FileNotFoundError):  # pruned in this moment
+                entries.append(_entry(kind, path, (studies or {}).get(path, set())))
         found += sorted(entries, key=lambda entry: -entry.n_bytes)
     return found
 

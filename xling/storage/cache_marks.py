@@ -8,15 +8,17 @@ import errno
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from xling.storage.locks import is_held
+from xling.storage.atomic import unwritable
+from xling.storage.locks import is_held, lock_or_warn, open_shared
 
 MARK = ".used"
 ABOUT_FILE = "about.json"
 """In a folder of base representations: model and pooling, for people; the folder's name is a hash of both and more."""
 
+_READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 _held: dict[Path, int] = {}
 
 
@@ -32,10 +34,11 @@ def hold(entry: Path) -> None:
         mark.parent.mkdir(parents=True, exist_ok=True)
         descriptor = _open_locked(mark, fcntl.LOCK_SH)
     except OSError as error:
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        if error.errno in _READ_ONLY:
             return
         raise
-    os.utime(descriptor)
+    with suppress(PermissionError):  # another user's: it stays locked all the same
+        os.utime(descriptor)
     _held[mark] = descriptor
 
 
@@ -48,6 +51,8 @@ def claim(entry: Path) -> Iterator[bool]:
     except BlockingIOError:
         yield False
         return
+    except OSError as error:
+        raise unwritable(entry, error) from error
     try:
         yield True
     finally:
@@ -74,12 +79,12 @@ def _mark(entry: Path) -> Path:
 def _open_locked(mark: Path, operation: int) -> int:
     """Open and lock; once more where the file was removed in between, since that lock would bind nobody."""
     while True:
-        descriptor = os.open(mark, os.O_RDWR | os.O_CREAT, 0o666)
+        descriptor = open_shared(mark)
         try:
-            fcntl.flock(descriptor, operation)
+            lock_or_warn(descriptor, operation, mark.parent)
             if mark.exists() and os.path.samestat(os.fstat(descriptor), mark.stat()):
                 return descriptor
-        except BlockingIOError:
+        except OSError:
             os.close(descriptor)
             raise
         os.close(descriptor)

@@ -16,6 +16,7 @@ from xling.moved import first_paths
 from xling.storage.atomic import read_json, write_json
 from xling.storage.cache_marks import hold
 from xling.storage.hashing import content_key, file_sha256
+from xling.storage.locks import waiting_lock
 
 FOLDER = "fetched"
 RECORD_FILE = "record.json"
@@ -52,9 +53,11 @@ def read_record(folder: Path) -> dict[str, Any]:
 
 def record_files(folder: Path, names: Iterable[str], facts: Mapping[str, Any]) -> None:
     """Add files of `folder` to its record."""
-    record = read_record(folder)
-    record["files"] |= {name: file_sha256(folder / name) for name in sorted(names)}
-    write_json(folder / RECORD_FILE, record | dict(facts))
+    digests = {name: file_sha256(folder / name) for name in sorted(names)}
+    with waiting_lock(folder.with_name(f"{folder.name}.lock")):  # another xling-fetch may add to it at this moment
+        record = read_record(folder)
+        record["files"] |= digests
+        write_json(folder / RECORD_FILE, record | dict(facts))
 
 
 def check_files(folder: Path, names: Iterable[str] | None = None) -> None:

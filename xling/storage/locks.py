@@ -1,8 +1,27 @@
-"""Asking the kernel whether a live process holds a lock file."""
+"""Locks of the kernel's on files: who holds one, and what is done on a file system that has none.
 
+Such a lock ends with the process that held it, however it ended. Some network file systems do not have them (Lustre without the
+mount option ``flock``, some FUSE and NFS mounts): there nothing can be protected, which is said once, and work goes on.
+"""
+
+import errno
 import fcntl
+import functools
+import logging
+import math
 import os
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+
+from xling.errors import UnreachableError
+
+log = logging.getLogger(__name__)
+
+_POLL_S = 0.05
+NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOLCK)
+"""What the kernel answers where a file system has no locks."""
 
 
 def is_held(path: Path, *, against_readers: bool = False) -> bool:
@@ -10,19 +29,102 @@ def is_held(path: Path, *, against_readers: bool = False) -> bool:
 
     The lock is the kernel's: it ends with the process that held it, on whatever machine of a shared file system that
     passes locks on. The answer is taken by holding the lock for an instant; who wants it meanwhile waits that long.
+    On a file system without locks nobody is known to hold anything.
 
     Args:
-        path: lock file; where there is none, nobody holds it.
+        path: lock file; where there is none, or it may not be read, nobody is known to hold it.
         against_readers: whether shared holders count too, not only an exclusive one.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
         return False
     try:
-        fcntl.flock(descriptor, (fcntl.LOCK_EX if against_readers else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+        lock_or_warn(descriptor, (fcntl.LOCK_EX if against_readers else fcntl.LOCK_SH) | fcntl.LOCK_NB, path.parent)
     except BlockingIOError:
         return True
     finally:
         os.close(descriptor)
     return False
+
+
+@contextmanager
+def hold_lock(path: Path, refusal: str, timeout: float = 1.0) -> Iterator[None]:
+    """Hold the lock file `path` for this process; on a file system without locks go on without, and say so.
+
+    Args:
+        path: its folder exists.
+        refusal: what is said where another live process holds it.
+        timeout: seconds to wait: somebody may be asking for the state. Infinite: for as long as it takes.
+
+    Raises:
+        UnreachableError: another live process holds it.
+        OSError: the file cannot be opened.
+    """
+    ends = time.monotonic() + timeout
+    while (descriptor := _try(path)) is None:
+        if time.monotonic() > ends:
+            raise UnreachableError(refusal)
+        time.sleep(_POLL_S)
+    try:
+        yield
+    finally:
+        os.close(descriptor)  # and with it the lock
+
+
+def waiting_lock(path: Path) -> AbstractContextManager[None]:
+    """Hold the lock file `path`, waiting for it; see :func:`hold_lock`."""
+    return hold_lock(path, "", timeout=math.inf)
+
+
+def _try(path: Path) -> int | None:
+    """An open descriptor that has the lock, or for which there are no locks; None where somebody else has it."""
+    descriptor = open_shared(path)
+    try:
+        lock_or_warn(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, path.parent)
+    except OSError as error:
+        os.close(descriptor)
+        if isinstance(error, BlockingIOError):
+            return None
+        raise
+    if path.exists() and os.path.samestat(os.fstat(descriptor), path.stat()):
+        return descriptor
+    os.close(descriptor)  # the file was removed in between: that lock would bind nobody
+    return None
+
+
+def lock_or_warn(descriptor: int, operation: int, folder: Path) -> None:
+    """Lock an open file; where its file system has no locks, say so once and go on.
+
+    Raises:
+        BlockingIOError: somebody else has it, and `operation` does not wait.
+    """
+    try:
+        fcntl.flock(descriptor, operation)
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+        say_unprotected(folder)
+
+
+def open_shared(path: Path) -> int:
+    """Open a lock file, made under the user's umask where it is not there; one that may only be read can be locked as well."""
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        if error.errno not in (errno.EACCES, errno.EROFS, errno.EPERM):
+            raise
+        try:
+            return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            raise error from None
+
+
+@functools.cache
+def say_unprotected(folder: Path) -> None:
+    """Warn, once per folder, that its file system has no locks."""
+    log.warning(
+        "%s is on a file system without file locks (on Lustre: mount it with -o flock): two processes that write there at once "
+        "are not kept apart; start one at a time, or put output_dir and cache_dir on another disk",
+        folder,
+    )

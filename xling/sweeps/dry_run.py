@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 
 from xling.errors import XlingError
+from xling.machine.plain_text import printable
 from xling.runs.directory import CONFIG_FILE, MANIFEST_FILE, RunDirectory, read_settings
 from xling.runs.plan import RunKey, run_key, study_folder
 from xling.runs.status import RunStatus, read_status
@@ -37,7 +38,7 @@ def print_dry_run(wanted: Sequence[RunSettings]) -> None:
         console.print(run_table(f"{folder} (dry run)", list(states.values())))
         for key, state in states.items():
             if state.reason:
-                console.print(f"{state.state}  {key.folder}: {state.reason}", markup=False)
+                console.print(printable(f"{state.state}  {key.folder}: {state.reason}"), markup=False)
         console.print(phrase_counts(list(states.values())))
         left = [runs[key] for key, state in states.items() if state.state not in ("done", "running", "refused")]
         for sentence in [phrase_hours(folder, left), *phrase_disk(left)]:

@@ -4,7 +4,10 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from rich.markup import escape
 from rich.table import Table
+
+from xling.machine.plain_text import printable
 
 if TYPE_CHECKING:
     from xling.runs.status import RunStatus
@@ -15,11 +18,17 @@ _STYLES = {"done": "green", "running": "cyan", "failed": "bold red", "interrupte
 def run_table(title: str, runs: Sequence["RunStatus"]) -> Table:
     """Lay out the runs of a study; a cell without a run is blank."""
     seeds = sorted({run.seed for run in runs})
-    table = Table("source", "strategy", *(f"seed {seed}" for seed in seeds), title=title, title_justify="left")
+    title, headings = _plain(title), [f"seed {seed}" for seed in seeds]
+    table = Table("source", "strategy", *headings, title=title, title_justify="left")
     cells = {(run.source_language, run.strategy, run.seed): phrase_cell(run) for run in runs}
     for source, strategy in dict.fromkeys((run.source_language, run.strategy) for run in runs):
-        table.add_row(source, strategy, *(cells.get((source, strategy, seed), "") for seed in seeds))
+        table.add_row(_plain(source), _plain(strategy), *(cells.get((source, strategy, seed), "") for seed in seeds))
     return table
+
+
+def _plain(text: str) -> str:
+    """Text of unknown origin, without rich's markup and escape sequences."""
+    return escape(printable(text))
 
 
 def phrase_cell(run: "RunStatus") -> str:

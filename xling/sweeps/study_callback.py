@@ -4,13 +4,15 @@ import logging
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
-from xling.errors import UnreachableError, XlingError
+from xling.errors import UnreachableError, XlingError, XlingValueError
+from xling.machine.passwords import refuse_passwords
+from xling.runs.names import check_folder_name
 from xling.runs.plan import RunKey, record_plan, run_key, study_folder
 from xling.settings import RunSettings
 from xling.storage.atomic import write_text
@@ -35,9 +37,14 @@ class StudyCallback(Callback):
         if config.dry_run:
             do_instead(_print_dry_run, lambda: expand_sweep(config))
         try:
+            if isinstance(study := config.get("study"), str) and "${" not in study:
+                check_folder_name(study, "study")  # before anything is written, e.g. into ../elsewhere
+            refuse_passwords(
+                cast(dict[str, Any], OmegaConf.to_container(config.logger, resolve=True))
+            )  # Hydra writes them
             _check_writable(Path(config.hydra.sweep.dir))
             _record(expand_sweep(config))
-        except UnreachableError as error:  # Hydra would write next, and show a traceback
+        except (UnreachableError, XlingValueError) as error:  # Hydra would write next, and show a traceback
             log.error("error: %s", error)
             sys.exit(1)
         except (XlingError, OSError) as error:  # the jobs say themselves what is wrong with a setting or a folder

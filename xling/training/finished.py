@@ -10,7 +10,7 @@ from xling.data.datamodule import TransferDataModule
 from xling.errors import MissingFileError, XlingValueError
 from xling.freezing.lora import merge_adapters
 from xling.models.encoders import content_hash, load_encoder
-from xling.runs.directory import CONFIG_FILE, DATA_FILE, ENVIRONMENT_FILE, RunDirectory, read_settings
+from xling.runs.directory import CONFIG_FILE, DATA_FILE, ENVIRONMENT_FILE, RunDirectory, read_settings_to_build
 from xling.settings import RunSettings
 from xling.storage.atomic import read_json
 from xling.tasks.transfer_module import TransferModule
@@ -50,7 +50,7 @@ def load_run(path: Path) -> FinishedRun:
         raise MissingFileError(
             f"expected a run directory with {CONFIG_FILE} at {path}, found none; name a seed_* folder"
         )
-    settings = read_settings(path)
+    settings = read_settings_to_build(path)
     finetuned = load_checkpoint(RunDirectory(path).checkpoint)["state_dict"]
     spec = settings.model
     encoder = load_encoder(spec, settings.cache_dir)

@@ -20,6 +20,7 @@ from xling.data.protocols import ExampleSource, TaskData, languages_of
 from xling.data.tokenised import TokenisedExamples
 from xling.errors import XlingValueError
 from xling.freezing import switch_off_dropout
+from xling.machine.passwords import refuse_passwords
 from xling.machine.precision import resolve_precision
 from xling.machine.processes import shards_parameters
 from xling.models.encoders import (
@@ -82,6 +83,7 @@ class Parts:
 
 def resolve_settings(settings: RunSettings) -> RunSettings:
     """Replace settings that mean "what this machine has" by what it has, so that the record says what was used."""
+    refuse_passwords(settings.logger)
     check_packages(settings.logger)
     cache_dir = settings.cache_dir.expanduser()
     return settings.changed(

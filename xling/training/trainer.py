@@ -22,7 +22,7 @@ def build_trainer(
     """Lightning's trainer with the study's settings: a bar on a terminal, lines elsewhere."""
     has_bar = settings.trainer.enable_progress_bar and sys.stderr.isatty()
     keeps_files = any(isinstance(callback, RunCheckpoint) for callback in callbacks)
-    arguments = {"_target_": "pytorch_lightning.Trainer"} | settings.to_plain()["trainer"]
+    arguments = settings.to_plain()["trainer"] | {"_target_": "pytorch_lightning.Trainer"}
     return instantiate(
         arguments | {"enable_progress_bar": has_bar},
         callbacks=[*callbacks, TQDMProgressBar(refresh_rate=10) if has_bar else ProgressLog()],

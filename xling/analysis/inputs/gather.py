@@ -1,5 +1,6 @@
 """Collect what is to be analysed: a study's runs or a CSV of scores, and what is known of their languages."""
 
+import os
 import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
@@ -14,6 +15,7 @@ from xling.analysis.schema import distance_kinds
 from xling.distances import Distances, DistanceWarning, load_distances
 from xling.distances.controls import controls_table, language_facts
 from xling.errors import XlingValueError, close_matches
+from xling.runs.pooling import check_pooled
 from xling.runs.study import load_study
 
 Table = TypeVar("Table")
@@ -27,32 +29,52 @@ def gather_study(directory: Path | str) -> Measurements:
     """
     study = load_study(directory)
     alignment = None if study.alignment.empty else study.alignment
-    skipped = tuple(study.skipped)
     predictions = None if study.predictions.empty else study.predictions
+    skipped = tuple(study.skipped)  # with predictions that were left out
     own = {"alignment": alignment, "runs": study.runs, "predictions": predictions}
     return Measurements(study.transfer, None, study.impact, skipped=skipped, **own)
 
 
-def gather_studies(directories: Sequence[Path | str]) -> tuple[dict[str, Measurements], list[str]]:
+def gather_studies(
+    directories: Sequence[Path | str], allow_mixed: Collection[str] = ()
+) -> tuple[dict[str, Measurements], list[str]]:
     """Read all complete runs below some folders, each study by itself.
 
     Runs belong together by the name of their study. Two folders may hold studies of one name: those are kept apart, named
     with their folder.
+
+    Args:
+        directories: the folders.
+        allow_mixed: what runs of one study may differ in beside source, strategy and seed, see
+            :func:`xling.runs.pooling.check_pooled`.
 
     Returns:
         name -> measurements, in the order of the folders, then by name; and a sentence per run that was left out and belongs
         to none of them.
 
     Raises:
-        XlingError: no such folder, or no complete run in it.
+        XlingError: no such folder, no complete run in it, or runs of one study that are not of one design.
     """
-    read = {directory: gather_study(directory) for directory in dict.fromkeys(map(str, directories))}
+    read = {directory: gather_study(directory) for directory in _each_once(directories)}
     found = [(directory, name, own) for directory, all_runs in read.items() for name, own in _split(all_runs).items()]
     names = [name for _, name, _ in found]
     studies = {name if names.count(name) == 1 else f"{name} ({directory})": own for directory, name, own in found}
+    studies = {name: replace(own, mixed=tuple(_check_design(name, own, allow_mixed))) for name, own in studies.items()}
     told = {path for own in studies.values() for path, _ in own.skipped}
     skipped = dict(pair for all_runs in read.values() for pair in all_runs.skipped)
     return studies, [f"Skipped {path}: {reason}." for path, reason in skipped.items() if path not in told]
+
+
+def _each_once(directories: Sequence[Path | str]) -> list[str]:
+    """The folders by what they are, not by how they are spelled: a study is not compared with itself."""
+    return list({os.path.realpath(directory): str(directory) for directory in reversed(directories)}.values())[::-1]
+
+
+def _check_design(study: str, measured: Measurements, allow_mixed: Collection[str]) -> list[str]:
+    assert measured.runs is not None
+    keys = measured.runs[["source_language", "strategy", "seed"]].itertuples(index=False)
+    names = [f"{source}/{strategy}/seed_{seed}" for source, strategy, seed in keys]
+    return check_pooled(study, dict(zip(names, measured.runs["design"], strict=True)), allow_mixed)
 
 
 def _split(measured: Measurements) -> dict[str, Measurements]:

@@ -65,6 +65,7 @@ class Measurements:
         strata: language -> its stratum, e.g. its family: languages of different strata never change places in the tests of
             associations; a language that is not there is a stratum by itself. None = one stratum.
         skipped: (path, reason) of runs that were left out.
+        mixed: sentences on what the runs differ in beside source, strategy and seed.
         distances_name: name of the distance source, for the report.
     """
 
@@ -77,4 +78,5 @@ class Measurements:
     predictions: pd.DataFrame | None = None
     strata: Mapping[str, str] | None = None
     skipped: tuple[tuple[str, str], ...] = ()
+    mixed: tuple[str, ...] = ()
     distances_name: str = ""

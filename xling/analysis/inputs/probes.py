@@ -9,7 +9,7 @@ import numpy as np
 from xling.distances import Distances, feed_of
 from xling.distances.registry import LANGUAGES, TOKEN_COUNTS
 from xling.errors import XlingValueError
-from xling.runs.directory import ENVIRONMENT_FILE, read_settings
+from xling.runs.directory import ENVIRONMENT_FILE, read_settings_to_build
 from xling.settings import RunSettings
 from xling.storage.atomic import read_json
 
@@ -46,7 +46,7 @@ def _load_probes(run: Path, languages: list[str]) -> tuple[Path, RunSettings, An
     """Load the run's settings and its :class:`~xling.data.datamodule.TransferDataModule`."""
     from xling.training.parts import build_data
 
-    settings = read_settings(run)
+    settings = read_settings_to_build(run)
     missing = [language for language in languages if language not in settings.target_languages]
     if missing:
         raise XlingValueError(f"{run} has probe sets of {', '.join(settings.target_languages)}, not of {missing[0]!r}")

@@ -12,7 +12,6 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from filelock import FileLock
 from torch import Tensor, nn
 
 from xling.errors import UnreachableError, XlingValueError
@@ -22,6 +21,7 @@ from xling.models.layers import ARCHITECTURES, Architecture
 from xling.storage.atomic import atomic_path
 from xling.storage.cache_marks import hold
 from xling.storage.hashing import content_key
+from xling.storage.locks import waiting_lock
 
 log = logging.getLogger(__name__)
 
@@ -132,7 +132,9 @@ def store_prefix(
     path = folder / f"{content_key(*key, layer)}.f32"
     folder.mkdir(parents=True, exist_ok=True)
     hold(path)
-    with FileLock(f"{path}.lock"):
+    if path.is_file():  # perhaps in a cache that one may only read
+        return PrefixStates(path, lengths, hidden_size)
+    with waiting_lock(path.with_name(f"{path.name}.lock")):
         if not path.is_file():
             _check_space(folder, prefix_bytes(lengths, hidden_size), layer, len(lengths))
             with atomic_path(path) as temporary:

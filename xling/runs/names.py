@@ -1,0 +1,41 @@
+"""Which names may become folders: a study or model must not lead out of the folder that its runs belong in."""
+
+import re
+import unicodedata
+
+from xling.errors import XlingValueError
+
+_LONGEST = 200
+"""Bytes; file systems take 255, and temporary names are a little longer."""
+
+
+def check_folder_name(name: str, setting: str, *, is_nested: bool = False) -> None:
+    """Refuse a name that would be written elsewhere, or that no file system takes.
+
+    Args:
+        name: what the user calls it.
+        setting: whose value it is, for the message.
+        is_nested: whether ``/`` may part it into folders below each other.
+
+    Raises:
+        XlingValueError: empty, ``.`` or ``..``, absolute, with a separator, a control character, or too long.
+    """
+    parts = name.split("/") if is_nested else [name]
+    for part in parts:
+        why = _why_not(part)
+        if why:
+            raise XlingValueError(
+                f"expected {setting} to be a name that can be a folder, e.g. mine, got {name[:80]!r}, {why}; choose another one"
+            )
+
+
+def _why_not(part: str) -> str:
+    if part in ("", ".", ".."):
+        return "which leads elsewhere"
+    if re.search(r"[/\\]", part) or part.startswith("~"):
+        return "which has a separator or leads elsewhere"
+    if any(unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp") for character in part):
+        return "which has characters that cannot be seen"
+    if len(part.encode()) > _LONGEST:
+        return f"which is longer than {_LONGEST} bytes"
+    return ""

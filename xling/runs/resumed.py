@@ -1,0 +1,120 @@
+"""Whether what an interrupted run would go on with is what it began with: weights, data, precision, versions, machine.
+
+Another model or other data under the same name would give one run made of two: it is refused. Other versions or another machine
+change digits: the run goes on with a warning, and its record says with what. What was recorded stays; only what differs is added.
+"""
+
+import datetime
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from xling.errors import MissingFileError, XlingValueError
+from xling.storage.atomic import read_json
+
+RESUMED = "resumed"
+"""In environment.json: a list with an entry for every start that differed from the first: when, and what -> [before, then]."""
+
+_MUST_AGREE = {"model.content_hash": "the weights of the base model", "precision": "the training precision"}
+_MAY_DIFFER = ("xling", "commit", "python", "packages.", "machine.")
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One recorded fact that is another one now.
+
+    Attributes:
+        name: dotted, e.g. ``packages.torch``.
+        recorded, now: the two values.
+    """
+
+    name: str
+    recorded: Any
+    now: Any
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.recorded}, now {self.now}"
+
+
+def check_resumable(
+    run: Path, environment_file: str, data_file: str, environment: Mapping[str, Any], data: Mapping[str, Any]
+) -> list[Difference]:
+    """Compare what an interrupted run recorded with what it would go on with.
+
+    A fact that only one of the two has, since an older version did not record it, is no difference.
+
+    Args:
+        run: the directory, which holds a checkpoint.
+        environment_file: name of the record of the first.
+        data_file: name of the record of the second.
+        environment: as it would be recorded now.
+        data: fingerprints of training and probe sets as they would be recorded now.
+
+    Returns:
+        What differs and may: versions, code and machine, against the last start.
+
+    Raises:
+        XlingValueError: the weights, a data set or the precision is another one.
+        MissingFileError: there is a checkpoint without one of the records.
+    """
+    for name in (environment_file, data_file):
+        if not (run / name).is_file():
+            raise MissingFileError(
+                f"expected {run / name} beside the checkpoint that the run would go on from, found none; delete "
+                f"{run} and run again: the run then starts anew"
+            )
+    recorded = read_json(run / environment_file)
+    for difference in differences(recorded, environment):
+        if difference.name in _MUST_AGREE:
+            raise _refusal(run, _MUST_AGREE[difference.name], difference)
+    for difference in differences(read_json(run / data_file), data):
+        if difference.name.endswith(".fingerprint"):
+            raise _refusal(run, f"the data set {difference.name.removesuffix('.fingerprint')}", difference)
+    found = differences(latest(recorded), environment)
+    return [difference for difference in found if difference.name.startswith(_MAY_DIFFER)]
+
+
+def differences(recorded: Mapping[str, Any], now: Mapping[str, Any]) -> list[Difference]:
+    """Facts that both records have and that differ, by dotted name.
+
+    >>> [str(difference) for difference in differences({"a": {"b": 1, "c": 2}}, {"a": {"b": 3, "d": 4}})]
+    ['a.b 1, now 3']
+    """
+    old, new = flatten(recorded), flatten(now)
+    return [
+        Difference(name, old[name], new[name]) for name in sorted(old.keys() & new.keys()) if old[name] != new[name]
+    ]
+
+
+def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Give the values of nested mappings dotted names."""
+    flat: dict[str, Any] = {}
+    for key, value in nested.items():
+        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return flat
+
+
+def latest(environment: Mapping[str, Any]) -> dict[str, Any]:
+    """The environment of a run's last start, flat: what was recorded first, and what changed since."""
+    flat = flatten({name: value for name, value in environment.items() if name != RESUMED})
+    for start in environment.get(RESUMED, []):
+        flat |= {name: now for name, (_, now) in start["changed"].items()}
+    return flat
+
+
+def with_start(environment: Mapping[str, Any], changed: list[Difference]) -> dict[str, Any]:
+    """Add a start to a recorded environment."""
+    entry = {
+        "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "changed": {difference.name: [difference.recorded, difference.now] for difference in changed},
+    }
+    return {**environment, RESUMED: [*environment.get(RESUMED, []), entry]}
+
+
+def _refusal(run: Path, what: str, difference: Difference) -> XlingValueError:
+    old, new = (str(value)[:12] for value in (difference.recorded, difference.now))
+    return XlingValueError(
+        f"{what} has changed since {run} was begun: it was {old}, now it is {new}, and one run cannot be made of both; bring back "
+        "what it was begun with, or choose another study name, or delete that folder and train again"
+    )
