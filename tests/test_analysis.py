@@ -376,8 +376,8 @@ def test_an_unknown_language_is_left_out_with_its_reason():
 
 def test_warnings_of_distances_become_sentences():
     paper = functools.partial(compute_distances, "genetic", source="paper")
-    _, sentences = add_distances(of_languages("en", "zh"), paper)
-    assert any("zh -> cmn" in text for text in sentences)
+    _, sentences = add_distances(of_languages("en", "zh", "ms"), paper)
+    assert any("ms -> " in text for text in sentences)
     assert any("placeholders" in text for text in sentences)
 
 
@@ -468,3 +468,10 @@ def test_published_coefficients_come_out_to_the_third_decimal(tmp_path, source):
     tests = rows(analyse(measured, DEFAULT), "transfer_vs_distance").set_index("predictor")
     assert tests["pearson_r"].round(3).to_dict() == dict(zip(URIEL, PUBLISHED[source], strict=True))
     assert tests["n_pairs"].loc[["syntactic", "phonological"]].tolist() == [14, 14 if source == "paper" else 13]
+
+
+def test_xnlis_own_macrolanguages_are_no_news_in_a_report_and_others_are():
+    compute = functools.partial(compute_distances, ["genetic"])
+    assert add_distances(of_languages("ar", "en", "sw", "zh"), compute)[1] == []
+    _, sentences = add_distances(of_languages("ar", "en", "ms"), compute)
+    assert "macrolanguage" in sentences[0]

@@ -143,6 +143,25 @@ def _collect_facts(
         "controls": controls,
         "missing_cells": caveats.missing_cells(cells),
         "skipped": list(measured.skipped),
+        "subject": _subject(measured),
         "recipes": [] if "recipe" not in (runs := pd.DataFrame(measured.runs)) else sorted(runs["recipe"].unique()),
         "versions": {name: version(name) for name in _PACKAGES},
+    }
+
+
+def _subject(measured: Measurements) -> dict[str, str]:
+    """Name the study, what it is about and when its runs ended; empty where scores alone were given."""
+    if measured.runs is None or measured.runs.empty or "subject" not in measured.runs:
+        return {}
+    finished = sorted(str(time)[:10] for time in measured.runs["finished"])
+    dates = finished[0] if finished[0] == finished[-1] else f"{finished[0]} to {finished[-1]}"
+    names = {
+        key: " / ".join(sorted({own[key] for own in measured.runs["subject"]}))
+        for key in ("data_set", "task", "encoder")
+    }
+    return {
+        "study": str(measured.transfer["study"].iloc[0]),
+        **names,
+        "finished": dates,
+        "n_runs": str(len(measured.runs)),
     }

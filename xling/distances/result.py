@@ -23,7 +23,15 @@ class CodeWarning(DistanceWarning):
 
 
 class MacrolanguageWarning(DistanceWarning):
-    """A macrolanguage was asked for, whose row in URIEL mixes several languages."""
+    """A macrolanguage was asked for, whose row in URIEL mixes several languages.
+
+    Attributes:
+        languages: labels of the macrolanguages, as they were asked for.
+    """
+
+    def __init__(self, message: str, languages: Iterable[str] = ()) -> None:
+        super().__init__(message)
+        self.languages = tuple(languages)
 
 
 class PlaceholderWarning(DistanceWarning):

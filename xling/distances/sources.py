@@ -133,12 +133,11 @@ def _warn_of_macrolanguages(languages: list[str], resolved: list[str], source: s
     if found and source == "individual":
         log.info("Individual languages stand in for macrolanguages: %s", advice)
     elif found:
-        warnings.warn(
+        text = (
             "a macrolanguage code stands for several languages, which URIEL's row for it mixes; use an individual code "
-            f"({advice}) or the source 'individual', which does so for you",
-            MacrolanguageWarning,
-            stacklevel=3,
+            f"({advice}) or the source 'individual', which does so for you"
         )
+        warnings.warn(MacrolanguageWarning(text, [label for label, _ in found]), stacklevel=3)
 
 
 def _phrase_individual(label: str, individual: codes.Individual) -> str:

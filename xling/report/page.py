@@ -12,7 +12,7 @@ from xling.analysis.schema import Analysis
 from xling.report.explorer import as_json, explorer_data
 from xling.report.section import Absent, Section
 from xling.report.sections.findings import list_findings
-from xling.report.words import numbers
+from xling.report.words import describe, numbers
 from xling.report.words.references import REFERENCES
 
 TITLE = "Cross-lingual transfer: impact, transfer and distance"
@@ -90,7 +90,8 @@ def render_page(
     keys = [key for section in sections for key in section.references]
     template = environment.from_string((folder / "report.html.j2").read_text(encoding="utf-8"))
     return template.render(
-        title=analysis.facts.get("title") or title,
+        title=analysis.facts.get("title") or describe.page_title(analysis) or title,
+        subject=describe.subject(analysis),
         findings=list_findings(analysis) if findings is None else findings,
         warnings=analysis.warnings,
         sections=sections,

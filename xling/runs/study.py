@@ -18,6 +18,7 @@ from xling.runs.measures import to_long
 from xling.runs.opening import open_study
 from xling.runs.pooling import design_of
 from xling.runs.recipe import describe_recipe
+from xling.runs.subject import describe_subject
 from xling.runs.tables import (
     ALIGNMENT,
     ALIGNMENT_FILE,
@@ -37,7 +38,8 @@ class Study:
         impact: rows of all runs, columns of :data:`xling.runs.tables.IMPACT`.
         transfer: rows of all runs, columns of :data:`xling.runs.tables.TRANSFER`.
         alignment: rows of the runs that measured it, columns of :data:`xling.runs.tables.ALIGNMENT`; may be empty.
-        runs: one row per complete run: path, the manifest's facts, recipe, its settings in words, and design, what it shares
+        runs: one row per complete run: path, the manifest's facts, recipe, its settings in words, subject, its
+            data set, task and encoder, and design, what it shares
             with all runs of its study (:func:`xling.runs.pooling.design_of`).
         skipped: (directory, reason) of what was left out.
     """
@@ -149,6 +151,7 @@ def _load_run(run: RunDirectory) -> tuple[dict[str, Any], list[pd.DataFrame]]:
     facts = manifest | {
         "path": str(run.path),
         "recipe": describe_recipe(settings, environment, data),
+        "subject": describe_subject(settings),
         "design": design_of(settings, environment, data),
     }
 

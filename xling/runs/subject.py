@@ -1,0 +1,35 @@
+"""What a run is about, in the few words of a title: data set, task and encoder."""
+
+from collections.abc import Mapping
+
+from xling.settings import ObjectSettings, RunSettings
+
+DATA_SETS = {"XnliSource": "XNLI", "MiniNliSource": "mini_nli, an embedded toy data set"}
+TASKS = {
+    "SentenceClassification": "sentence classification",
+    "TokenClassification": "classification of words",
+    "QuestionAnswering": "question answering",
+}
+
+
+def describe_subject(settings: RunSettings) -> Mapping[str, str]:
+    """Name what was trained on what.
+
+    Returns:
+        ``data_set``, ``task`` and ``encoder``.
+    """
+    return {
+        "data_set": _data_set(settings.data.source),
+        "task": TASKS.get(_name(settings.data.task), _name(settings.data.task)),
+        "encoder": f"{settings.model.name} ({settings.model.name_or_path})",
+    }
+
+
+def _name(given: ObjectSettings) -> str:
+    return given.target.rpartition(".")[2]
+
+
+def _data_set(source: ObjectSettings) -> str:
+    """By its class; of a reader of any files by the pattern of their names."""
+    pattern = source.arguments.get("pattern")
+    return DATA_SETS.get(_name(source)) or (f"files {pattern}" if pattern else _name(source))
