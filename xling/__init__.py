@@ -27,3 +27,8 @@ def __getattr__(name: str):
 
         return getattr(importlib.import_module(_LAZY[name]), name)
     raise AttributeError(f"module 'xling' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """List the public names, none of which need have been imported yet."""
+    return sorted({"__version__", *_LAZY})

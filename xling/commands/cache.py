@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from xling.commands.parser import command_parser
 from xling.errors import XlingError, XlingValueError
 from xling.machine.plain_text import printable
 from xling.storage.cache import KINDS, Entry, choose_entries, list_entries, remove_entry
@@ -55,7 +56,7 @@ def _prune(entries: list[Entry], options: argparse.Namespace, console: Console) 
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="xling-cache", description=__doc__)
+    parser = command_parser("xling-cache", __doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     size = commands.add_parser("size", help="list what is there")
     prune = commands.add_parser("prune", help="list what would go; with --yes remove it")

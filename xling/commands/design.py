@@ -5,6 +5,7 @@ import sys
 
 from xling.analysis.questions.design import DESIGN, Noise, assess_design
 from xling.commands.console import run_and_tell
+from xling.commands.parser import command_parser
 from xling.distances import KINDS, SOURCES, compute_distances
 
 
@@ -35,9 +36,9 @@ def _noise(options: argparse.Namespace) -> Noise | None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="xling-design",
-        description="Print the smallest correlations with distance that a planned study finds with a probability of 80 %.",
+    parser = command_parser(
+        "xling-design",
+        "Print the smallest correlations with distance that a planned study finds with a probability of 80 %.",
         epilog="Columns: " + "; ".join(f"{name}: {meaning}" for name, meaning in DESIGN.items()),
     )
     add = parser.add_argument

@@ -4,6 +4,7 @@ import argparse
 import sys
 
 from xling.commands.console import run_and_tell
+from xling.commands.parser import command_parser
 from xling.distances import KINDS, SOURCES, compute_distances
 
 
@@ -27,9 +28,9 @@ def _print_matrix(options: argparse.Namespace) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="xling-distances",
-        description="Print the distances between languages as a CSV matrix; a missing distance is NaN.",
+    parser = command_parser(
+        "xling-distances",
+        "Print the distances between languages as a CSV matrix; a missing distance is NaN.",
         epilog="Distances derive from URIEL and lang2vec (Littell et al. 2017), CC BY-SA 4.0.",
     )
     parser.add_argument("kind", metavar="KIND", help=", ".join(KINDS))

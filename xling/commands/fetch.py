@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
+from xling.commands.parser import told_version
 from xling.data.protocols import is_local, languages_of
 from xling.errors import CorruptArtefactError
 from xling.models.encoders import load_tokenizer, resolve_weights
@@ -184,7 +185,8 @@ def _task(config: DictConfig) -> None:
 
 def main() -> None:
     """Run the command."""
-    run_command(_task, "fetch")
+    if not told_version("xling-fetch"):
+        run_command(_task, "fetch")
 
 
 if __name__ == "__main__":

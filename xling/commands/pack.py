@@ -1,18 +1,18 @@
 """Studies as one file: the commands ``xling-pack`` and ``xling-unpack``."""
 
-import argparse
 import sys
 from pathlib import Path
 
+from xling.commands.parser import command_parser
 from xling.errors import XlingError
 from xling.runs.packing import NOTE, PACK_SUFFIX, is_pack, merge_packs, pack_folder, read_pack, unpack, write_pack
 
 
 def pack(arguments: list[str] | None = None) -> int:
     """Run ``xling-pack``; the exit status is 0 unless a study cannot be read or the file not be written."""
-    parser = argparse.ArgumentParser(
-        prog="xling-pack",
-        description="Put the complete runs of a study into one file: settings, versions, fingerprints of the data, tables and "
+    parser = command_parser(
+        "xling-pack",
+        "Put the complete runs of a study into one file: settings, versions, fingerprints of the data, tables and "
         "predictions; no weights, no text of the data. xling-analyze, xling-status and load_study read it like a folder.",
     )
     parser.add_argument(
@@ -37,7 +37,7 @@ def pack(arguments: list[str] | None = None) -> int:
 
 def unpack_command(arguments: list[str] | None = None) -> int:
     """Run ``xling-unpack``; the exit status is 0 unless the file cannot be read or its study is there already."""
-    parser = argparse.ArgumentParser(prog="xling-unpack", description="Write the runs of a packed study as folders.")
+    parser = command_parser("xling-unpack", "Write the runs of a packed study as folders.")
     parser.add_argument("file", type=Path, help=f"a pack, STUDY{PACK_SUFFIX}")
     parser.add_argument(
         "--into", type=Path, default=Path("runs"), help="where the study's folder is made; default: runs"

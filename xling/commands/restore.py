@@ -17,6 +17,7 @@ from pathlib import Path
 
 from xling.analysis.questions.restoration import compute_trend
 from xling.commands.console import run_and_tell
+from xling.commands.parser import command_parser
 from xling.distances import KINDS, SOURCES, distance_table
 from xling.machine.logs import configure_logging
 from xling.machine.plain_text import without_formulas
@@ -66,9 +67,9 @@ def _restore_and_write(path: Path, layer_sets: list[list[int]] | None, weights: 
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="xling-restore",
-        description="Put base-model layers back into a fine-tuned model and measure transfer on all its targets again; "
+    parser = command_parser(
+        "xling-restore",
+        "Put base-model layers back into a fine-tuned model and measure transfer on all its targets again; "
         f"writes {RESTORED_FILE} and {TREND_FILE} into the run's directory.",
     )
     parser.add_argument("run", metavar="RUN", type=Path, help="directory of a finished run that kept its checkpoint")

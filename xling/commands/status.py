@@ -1,12 +1,12 @@
 """How far a study is: the command ``xling-status STUDY``."""
 
-import argparse
 import sys
 from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Console
 
+from xling.commands.parser import command_parser
 from xling.errors import XlingError
 from xling.machine.plain_text import printable
 from xling.runs.status import STATES, RunStatus, find_studies, study_status
@@ -31,7 +31,7 @@ def _show(study: Path, runs: list[RunStatus], console: Console) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; the exit status is 0 unless the folder or a study's plan cannot be read."""
-    parser = argparse.ArgumentParser(prog="xling-status", description=__doc__)
+    parser = command_parser("xling-status", __doc__)
     parser.add_argument(
         "study", type=Path, help="folder of a study, e.g. runs/freezing, or its pack; or runs, for all studies"
     )

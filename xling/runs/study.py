@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from html import escape
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ from xling.runs.tables import (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Study:
     """What :func:`load_study` found.
 
@@ -49,6 +50,26 @@ class Study:
     alignment: pd.DataFrame
     runs: pd.DataFrame
     skipped: list[tuple[str, str]]
+
+    def __repr__(self) -> str:
+        """One line instead of all tables."""
+        return f"Study of {self._in_words()}"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: what the study is, and the mean score of every source on every target."""
+        last = self.transfer[self.transfer["step"] == self.transfer.groupby("source_language")["step"].transform("max")]
+        scores = last.pivot_table(index="source_language", columns="target_language", values="score", observed=True)
+        metric = " / ".join(sorted(last["metric"].astype(str).unique()))
+        table = scores.to_html(float_format=lambda value: f"{value:.3f}")
+        return f"<p>{escape(self._in_words())}; {escape(metric)} by source (rows) and target:</p>{table}"
+
+    def _in_words(self) -> str:
+        counts = {name: self.runs[name].nunique() for name in ("source_language", "strategy", "seed")}
+        languages = self.transfer["target_language"].nunique()
+        left_out = f", {len(self.skipped)} left out" if self.skipped else ""
+        names = " / ".join(sorted(self.runs["study"].unique()))
+        parts = [f"{counts['source_language']} sources", f"{languages} targets", f"strategies: {counts['strategy']}"]
+        return f"{names}: {len(self.runs)} runs ({', '.join(parts)}, seeds: {counts['seed']}){left_out}"
 
     @cached_property
     def predictions(self) -> pd.DataFrame:
