@@ -32,7 +32,9 @@ def composed(name, *overrides):
         )
 
 
-@pytest.mark.parametrize("group", ["data", "model", "freeze", "optimizer", "trainer", "probe", "experiment"])
+@pytest.mark.parametrize(
+    "group", ["data", "model", "freeze", "intervention", "optimizer", "trainer", "probe", "experiment"]
+)
 def test_every_option_of_training_composes(group):
     assert options(group)
     for option in options(group):

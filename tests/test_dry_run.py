@@ -170,10 +170,20 @@ def test_a_dry_run_prints_the_sweep_and_writes_nothing(tmp_path, monkeypatch, ca
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(("experiment", "n_runs"), [("freezing", 14), ("trajectory", 6), ("paper", 2), ("demo", 2)])
+@pytest.mark.parametrize(
+    ("experiment", "n_runs"),
+    [
+        ("freezing", 14),
+        ("interventions", 8),
+        ("trajectory", 6),
+        ("trajectory_e5_small", 2),
+        ("paper", 2),
+        ("demo", 2),
+    ],
+)
 def test_every_study_is_one_command(experiment, n_runs, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    fewer = ["source_language=en,de", *(["seed=1"] if experiment == "freezing" else [])]
+    fewer = ["source_language=en,de", *(["seed=1"] if experiment in ("freezing", "interventions") else [])]
     assert call(monkeypatch, "-m", f"experiment={experiment}", *fewer, "dry_run=true") == 0
     printed = capsys.readouterr().out
     assert f"{n_runs} runs: {n_runs} to do" in printed

@@ -14,7 +14,7 @@ STAGES = (
     ("checks", "errors", "moved", "registry"),
     ("storage", "machine", "conf"),
     ("data", "similarity", "metrics"),
-    ("models", "tasks", "freezing", "distances"),
+    ("models", "tasks", "freezing", "interventions", "distances"),
     ("settings",),
     ("probing",),
     ("runs",),

@@ -7,7 +7,6 @@ import pytest
 import torch
 from hydra.types import RunMode
 
-from xling.commands.train import _check_base
 from xling.errors import MissingFileError, XlingValueError
 from xling.machine.processes import (
     entered_on_rank_zero,
@@ -19,6 +18,7 @@ from xling.machine.processes import (
 )
 from xling.probing.base_store import BaseStore
 from xling.settings import TrainerSettings
+from xling.training.base_capture import check_base
 
 PLACES = TrainerSettings(accelerator="cpu")
 
@@ -80,11 +80,9 @@ def test_a_launchers_job_cannot_start_processes(monkeypatch):
 
 
 def test_a_disk_that_is_not_shared_is_named(tmp_path):
-    parts = SimpleNamespace(
-        datamodule=SimpleNamespace(target_languages=["de"]), monitor=SimpleNamespace(base=BaseStore(tmp_path))
-    )
+    datamodule, monitor = SimpleNamespace(target_languages=["de"]), SimpleNamespace(base=BaseStore(tmp_path))
     with pytest.raises(MissingFileError, match=r"base representations of de .* on a disk that all nodes share"):
-        _check_base(parts)
+        check_base(monitor, datamodule)
 
 
 def test_a_manager_is_entered_and_left_once():

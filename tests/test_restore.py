@@ -7,108 +7,38 @@ import pandas as pd
 import pytest
 import torch
 from scipy import stats
-from torch import nn
 
 from xling.analysis.questions.restoration import TREND, compute_trend
 from xling.commands.restore import main
 from xling.commands.train import train
 from xling.errors import CorruptArtefactError, MissingFileError, XlingValueError
+from xling.interventions import blend_layers, parse_shares
+from xling.runs.study import load_study
 from xling.runs.tables import RESTORED
 from xling.storage.atomic import read_json, write_json
+from xling.training.derived import score_state
 from xling.training.finished import load_run
-from xling.training.restoring import compute_restorations, restore_layers, restore_run
+from xling.training.restoring import Restoration, check_of_one_base, tabulate_restorations
 from xling.training.trainer import build_trainer
 
 TARGETS = ("en", "de", "ru", "hi", "sw", "zh")
 DISTANCE = dict(zip(TARGETS, (0.0, 0.2, 0.4, 0.6, 0.9, 1.0), strict=True))
 
 
-def make_states() -> tuple[dict, dict]:
-    def state() -> dict:
-        net = nn.ModuleDict({f"layer_{i}": nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3)) for i in (1, 2, 10)})
-        return net.state_dict()
-
-    torch.manual_seed(0)
-    return state(), state()
-
-
-def test_full_weight_restores_the_base_bit_for_bit_and_no_weight_changes_nothing():
-    finetuned, base = make_states()
-    for name, tensor in restore_layers(finetuned, base, ["layer_1"], 1.0).items():
-        assert torch.equal(tensor, (base if name.startswith("layer_1.") else finetuned)[name]), name
-    for name, tensor in restore_layers(finetuned, base, ["layer_1", "layer_2"], 0.0).items():
-        assert torch.equal(tensor, finetuned[name]), name
-
-
-def test_a_prefix_ends_at_a_module_boundary():
-    finetuned, base = make_states()
-    restored = restore_layers(finetuned, base, ["layer_1"])
-    assert torch.equal(restored["layer_10.0.weight"], finetuned["layer_10.0.weight"])
-
-
-@pytest.mark.parametrize("weight", [0.25, 0.5, 0.9])
-def test_interpolation_is_the_weighted_mean(weight):
-    finetuned, base = make_states()
-    name = "layer_2.0.weight"
-    expected = weight * base[name].double() + (1 - weight) * finetuned[name].double()
-    restored = restore_layers(finetuned, base, ["layer_2"], weight)
-    assert torch.allclose(restored[name].double(), expected, atol=1e-7)
-    assert restored[name].dtype == torch.float32
-
-
-def test_nested_prefixes_interpolate_once_and_inputs_stay_as_they_are():
-    finetuned, base = make_states()
-    before = {name: tensor.clone() for name, tensor in finetuned.items()}
-    once = restore_layers(finetuned, base, ["layer_2"], 0.5)
-    twice = restore_layers(finetuned, base, ["layer_2", "layer_2.0"], 0.5)
-    assert all(torch.equal(once[name], twice[name]) for name in once)
-    assert all(torch.equal(finetuned[name], before[name]) for name in before)
-
-
-def test_half_precision_and_integer_buffers_keep_their_type():
-    finetuned = {"a.w": torch.ones(2, dtype=torch.bfloat16), "a.position_ids": torch.arange(2)}
-    base = {"a.w": torch.zeros(2, dtype=torch.bfloat16), "a.position_ids": torch.arange(2)}
-    restored = restore_layers(finetuned, base, ["a"], 0.5)
-    assert restored["a.w"].dtype == torch.bfloat16
-    assert restored["a.w"].tolist() == [0.5, 0.5]
-    assert restored["a.position_ids"].tolist() == [0, 1]
-
-
-@pytest.mark.parametrize("weight", [-0.1, 1.5, float("nan")])
-def test_a_weight_outside_0_to_1_is_refused(weight):
-    with pytest.raises(XlingValueError, match="between 0 and 1"):
-        restore_layers(*make_states(), ["layer_1"], weight)
-
-
-def test_a_prefix_without_weights_is_refused():
-    with pytest.raises(XlingValueError, match="no weights below 'layer_3'"):
-        restore_layers(*make_states(), ["layer_3"])
-
-
-def test_a_base_of_another_shape_or_without_the_layer_is_refused():
-    finetuned, base = make_states()
-    with pytest.raises(
-        XlingValueError, match=r"layer_1.0.weight of shape \[3, 3\] in the base model, found shape \[2, 3\]"
-    ):
-        restore_layers(finetuned, base | {"layer_1.0.weight": torch.zeros(2, 3)}, ["layer_1"])
-    del base["layer_1.0.weight"]
-    with pytest.raises(XlingValueError, match="found no such tensor"):
-        restore_layers(finetuned, base, ["layer_1"])
-
-
-def evaluate(state) -> dict[str, float]:
-    """Accuracy that a large weight lowers, more so for distant languages; layer 2 alone matters."""
-    return {target: 0.8 - 0.1 * (1 + far) * float(state["two.w"]) for target, far in DISTANCE.items()}
-
-
 def make_table(restorations, source_language="en") -> pd.DataFrame:
-    finetuned, base = ({f"{layer}.w": torch.tensor(value) for layer in ("one", "two")} for value in (1.0, 0.0))
-    table = compute_restorations(finetuned, base, [["one"], ["two"]], restorations, evaluate, source_language)
+    """Scores that layer 1's weights lower, more so for distant languages; layer 0 does not matter."""
+
+    def scores(shares, weight):
+        kept = 1 - weight * shares.get(1, 0)
+        return {target: 0.8 - 0.1 * (1 + far) * kept for target, far in DISTANCE.items()}
+
+    restored = [(Restoration(shares, weight), scores(shares, weight)) for shares, weight in restorations]
+    table = tabulate_restorations(scores({}, 0), restored, source_language)
     return table.assign(genetic=table["target_language"].map(DISTANCE))
 
 
 def test_every_restoration_is_measured_against_the_finetuned_model():
-    table = make_table([([0], 1.0), ([1], 0.5), ([0, 1], 1.0)])
+    table = make_table([({0: 1.0}, 1.0), ({1: 1.0}, 0.5), ({0: 1.0, 1: 1.0}, 1.0)])
     assert list(table.columns) == [*RESTORED, "genetic"]
     assert table["restored_layers"].unique().tolist() == ["", "0", "1", "0+1"]
     assert (table.loc[table["restored_layers"].isin(["", "0"]), "change"] == 0).all()
@@ -118,13 +48,8 @@ def test_every_restoration_is_measured_against_the_finetuned_model():
     assert table.loc[table["is_in_language"], "target_language"].unique().tolist() == ["en"]
 
 
-def test_a_layer_that_does_not_exist_is_refused():
-    with pytest.raises(XlingValueError, match="layer 2 does not exist: expected a whole number from 0"):
-        make_table([([2], 1.0)])
-
-
 def test_trend_finds_the_layer_that_hurts_distant_languages():
-    trend = compute_trend(make_table([([0], 1.0), ([1], 1.0)]), ["genetic"]).set_index("restored_layers")
+    trend = compute_trend(make_table([({0: 1.0}, 1.0), ({1: 1.0}, 1.0)]), ["genetic"]).set_index("restored_layers")
     assert list(trend.reset_index().columns) == list(TREND)
     assert trend.loc["1", "slope"] == pytest.approx(0.1)
     assert trend.loc["1", "pearson_r"] == pytest.approx(1)
@@ -192,11 +117,29 @@ def test_the_finetuned_model_alone_has_no_trend():
     assert compute_trend(make_table([]), ["genetic"]).empty
 
 
+TRAINED = ("target_languages=[en,de,ru,hi,sw]", "trainer.max_epochs=1")
+
+
 @pytest.fixture
-def finished_run(make_config, cache_dir, tmp_path):
-    """Copy of a small trained run; it is trained once a session, since a complete run is not repeated."""
-    config = make_config("target_languages=[en,de,ru,hi,sw]", "trainer.max_epochs=1", f"output_dir={cache_dir}")
-    return shutil.copytree(train(config).path, tmp_path / "run")
+def trained(make_config, cache_dir, tmp_path):
+    """Train a small run, once a session since a complete run is not repeated, and copy it to where it would lie."""
+
+    def make(*settings):
+        path = train(make_config(*TRAINED, f"output_dir={cache_dir}", *settings)).path
+        copied = tmp_path.joinpath("runs", *path.parts[-4:])
+        return copied if copied.exists() else shutil.copytree(path, copied)
+
+    return make
+
+
+@pytest.fixture
+def finished_run(trained):
+    return trained()
+
+
+def final_scores(path, table="transfer.parquet"):
+    transfer = pd.read_parquet(path / table)
+    return transfer[transfer["step"] == transfer["step"].max()].set_index("target_language")["score"].to_dict()
 
 
 def test_the_command_measures_the_finetuned_model_as_the_run_did_and_every_layer(finished_run):
@@ -216,8 +159,8 @@ def test_the_command_measures_the_finetuned_model_as_the_run_did_and_every_layer
 def test_a_run_with_all_layers_restored_computes_what_the_base_encoder_computes(finished_run):
     run = load_run(finished_run)
     base = {name: tensor.clone() for name, tensor in run.module.encoder.state_dict().items()}
-    prefixes = [f"encoder.{name}" for name in ("embeddings", "encoder.layer.0", "encoder.layer.1", "encoder.layer.2")]
-    restored = restore_layers(run.finetuned, run.module.state_dict(), prefixes)
+    owners = [[f"encoder.{name}"] for name in ("embeddings", "encoder.layer.0", "encoder.layer.1", "encoder.layer.2")]
+    restored = blend_layers(run.finetuned, run.module.state_dict(), owners, parse_shares("0-3"))
     run.module.load_state_dict(restored)
     assert all(torch.equal(tensor, base[name]) for name, tensor in run.module.encoder.state_dict().items())
     assert any(not torch.equal(run.finetuned[f"encoder.{name}"], tensor) for name, tensor in base.items())
@@ -233,12 +176,101 @@ def test_a_run_of_several_processes_is_measured_by_one(finished_run, monkeypatch
         assert (settings.trainer.strategy, settings.trainer.devices) == ("auto", 1)  # else copies would start
         return build_trainer(settings, *rest)
 
-    monkeypatch.setattr("xling.training.restoring.build_trainer", build_for_one)
+    monkeypatch.setattr("xling.training.derived.build_trainer", build_for_one)
     run = load_run(finished_run)
-    processes = {"strategy": "ddp", "devices": 2}
-    several = replace(run, settings=run.settings.changed(trainer=processes))
-    one, other = (restore_run(each, [([1], 1.0)], finished_run) for each in (run, several))
-    pd.testing.assert_frame_equal(one, other)
+    several = replace(run, settings=run.settings.changed(trainer={"strategy": "ddp", "devices": 2}))
+    assert score_state(several, run.finetuned) == final_scores(finished_run)
+
+
+def records(runs, kind):
+    """Strategy -> directory of the records of one kind."""
+    return {path.parent.name: path for path in sorted(runs.glob(f"test/*/*{kind}*/seed_*"))}
+
+
+def test_a_reverted_run_is_recorded_as_a_run_that_the_analysis_reads(finished_run):
+    runs = finished_run.parents[3]
+    assert main([str(finished_run), "--layers", "1-2", "--layers", "0:0.5"]) == 0
+    found = records(runs, "revert")
+    assert list(found) == ["revert_0x0.5", "revert_1-2"]
+    study = load_study(runs)
+    assert not study.skipped
+    of_run = study.runs.set_index("strategy")
+    assert of_run["treated_layers"].to_dict() == {"none": [], "revert_0x0.5": [0], "revert_1-2": [1, 2]}
+    assert of_run["dose"].to_dict() == {"none": 0.0, "revert_0x0.5": 0.5, "revert_1-2": 1.0}
+    assert "intervention revert 1-2 after training" in of_run.loc["revert_1-2", "recipe"]
+    assert set(study.predictions["strategy"]) == {"none", "revert_0x0.5", "revert_1-2"}
+    last = study.impact[study.impact["step"] == study.impact["step"].max()]
+    impact = last[last["measure"] == "cka_grouped"].set_index(["strategy", "target_language", "layer"])["impact"]
+    assert (impact["revert_1-2"] != impact["none"]).any()
+    assert impact["revert_1-2"]["de"][0] == impact["none"]["de"][0]  # below the reverted layers nothing changes
+    assert impact["revert_0x0.5"]["de"][0] < impact["none"]["de"][0]
+    before = study.alignment[study.alignment["step"] == 0]
+    assert before.groupby("strategy").size().nunique() == 1  # the base's alignment is that of every run
+    restored = pd.read_csv(finished_run / "restored.csv", dtype={"restored_layers": str}, keep_default_na=False)
+    own = restored[restored["restored_layers"] == "1+2"].set_index("target_language")["score"].to_dict()
+    assert own == final_scores(found["revert_1-2"])
+    assert main([str(finished_run), "--layers", "1-2"]) == 0  # a complete record is not made again
+
+
+def test_swapping_everything_gives_the_other_run_and_averaging_with_itself_the_run(trained, tmp_path):
+    run, donor = trained(), trained("source_language=de")
+    arguments = ["--output-dir", str(tmp_path / "out")]
+    assert main([str(run), "--swap-with", str(donor), "--layers", "0-3,head", "--layers", "2", *arguments]) == 0
+    assert main([str(run), "--average", str(run), str(run / "checkpoints" / "last.ckpt"), *arguments]) == 0
+    swapped, averaged = records(tmp_path / "out", "swap"), records(tmp_path / "out", "average")
+    assert list(swapped) == ["swap_0-3_head_from_de", "swap_2_from_de"]
+    assert final_scores(swapped["swap_0-3_head_from_de"]) == final_scores(donor)
+    assert list(averaged) == ["average_checkpoints_last"]
+    assert final_scores(averaged["average_checkpoints_last"]) == final_scores(run)
+    impact, own = (pd.read_parquet(path / "impact.parquet") for path in (*averaged.values(), run))
+    values = ["target_language", "layer", "measure", "impact", "step", "epoch"]
+    pd.testing.assert_frame_equal(impact[values], own[values])
+    assert not (run / "restored.csv").exists()
+
+
+def test_seeds_of_a_study_are_averaged(trained):
+    first, second = trained(), trained("seed=43")
+    assert main([str(first), "--average", str(second)]) == 0
+    assert list(records(first.parents[3], "average")) == ["average_seeds_42_43"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--swap-with", "RUN", "--average", "RUN"], "expected --swap-with or --average, got both"),
+        (["--swap-with", "RUN"], "expected --layers with --swap-with"),
+        (["--layers", "a"], "expected layers such as 1-4,5:0.5 or head, got 'a'"),
+    ],
+)
+def test_arguments_that_do_not_fit_are_refused(finished_run, capsys, arguments, message):
+    assert main([str(finished_run), *(str(finished_run) if word == "RUN" else word for word in arguments)]) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_runs_of_different_bases_or_probes_are_not_combined(finished_run):
+    run = load_run(finished_run)
+    with pytest.raises(XlingValueError, match="were fine-tuned from different bases"):
+        check_of_one_base(run, replace(run, model={**run.model, "content_hash": "0"}))
+    other = shutil.copytree(finished_run, finished_run.parent / "seed_1")
+    facts = read_json(other / "data.json")
+    facts["probe.de"]["fingerprint"] = "0"
+    write_json(other / "data.json", facts)
+    with pytest.raises(XlingValueError, match="not measured on the same probe.de"):
+        check_of_one_base(run, replace(run, path=other))
+
+
+def test_a_run_that_lies_elsewhere_or_is_not_complete_needs_help(finished_run, tmp_path, capsys):
+    moved = shutil.copytree(finished_run, tmp_path / "moved")
+    assert main([str(moved), "--layers", "1"]) == 1
+    assert "set --output-dir" in capsys.readouterr().err
+    (moved / "manifest.json").unlink()
+    assert main([str(moved), "--layers", "1", "--output-dir", str(tmp_path)]) == 1
+    assert "expected a finished run at" in capsys.readouterr().err
+
+
+def test_an_intervention_after_training_is_no_setting_of_training(make_config):
+    with pytest.raises(XlingValueError, match="intervention=revert acts on a finished run's weights"):
+        train(make_config("+intervention.layers=1-2", "intervention.kind=revert"))
 
 
 def test_the_command_checks_layers_and_weights_before_it_measures(finished_run, capsys):

@@ -12,7 +12,7 @@ from xling.freezing import plan_freezing
 from xling.settings import ObjectSettings, RunSettings
 
 CONF = Path(__file__).parents[1] / "conf"
-GROUPS = ("data", "model", "freeze", "optimizer", "trainer", "probe", "logger", "experiment")
+GROUPS = ("data", "model", "freeze", "intervention", "optimizer", "trainer", "probe", "logger", "experiment")
 OPTIONS = [(group, file.stem) for group in GROUPS for file in sorted((CONF / group).glob("*.yaml"))]
 
 

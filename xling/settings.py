@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 from xling.checks import check_bounds, check_choice, check_folder_name, language_name
 from xling.errors import XlingError, XlingValueError, close_matches
 from xling.freezing.plan import FreezePlan, plan_freezing
+from xling.interventions.plan import InterventionPlan, plan_intervention
 from xling.models.spec import EncoderSpec
 from xling.moved import current_paths
 
@@ -135,6 +136,7 @@ class ProbeSettings:
     write_representations: bool = False
     predictions: bool | Literal["labels"] = False
     chance: bool = False
+    gradients: int = 0
 
 
 @dataclass(frozen=True)
@@ -151,7 +153,7 @@ class RunSettings:
     """Everything that one run is told (``conf/train.yaml``).
 
     Attributes:
-        data, model, freeze, optimizer, trainer, probe, checkpoint: the groups of settings.
+        data, model, freeze, intervention, optimizer, trainer, probe, checkpoint: the groups of settings.
         study: runs of one study share a folder.
         source_language: fine-tuned on.
         target_languages: probed; empty: those that the data source has.
@@ -171,6 +173,7 @@ class RunSettings:
     output_dir: Path
     cache_dir: Path
     optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
+    intervention: InterventionPlan = field(default_factory=InterventionPlan)
     trainer: TrainerSettings = field(default_factory=TrainerSettings)
     probe: ProbeSettings = field(default_factory=ProbeSettings)
     logger: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -198,6 +201,8 @@ class RunSettings:
         parts: dict[str, Any] = {name: _make(kind, config.get(name) or {}, name) for name, kind in _PARTS.items()}
         if "freeze" in config:
             parts["freeze"] = plan_freezing(**config["freeze"])
+        if "intervention" in config:
+            parts["intervention"] = plan_intervention(**config["intervention"])
         return _make(cls, {**config, **parts}, "")
 
     def to_plain(self) -> dict[str, Any]:
@@ -317,6 +322,8 @@ def _phrase(kind: Any) -> str:
 def _plain(value: Any) -> Any:
     if isinstance(value, FreezePlan):
         return {"strategy": value.strategy, "dropout": value.dropout, **_plain(value.options)}
+    if isinstance(value, InterventionPlan):
+        return {"kind": value.kind, **_plain(value.options)}
     if isinstance(value, ObjectSettings):
         return value.to_plain()
     if is_dataclass(value) and not isinstance(value, type):

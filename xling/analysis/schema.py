@@ -27,11 +27,17 @@ TABLES = (
     "source_choice",
     "held_out",
     "freezing",
+    "interventions",
+    "cause",
+    "trajectory",
+    "half_times",
+    "coefficients_over_time",
+    "gradients",
     "alignment",
     "concentration",
 )
-"""All tables an analysis may have; the columns of the first, of ``joint_models`` and of the last ten stand in the modules of their
-names."""
+"""All tables an analysis may have; the columns of the first, of ``joint_models`` and of the last sixteen stand in the modules of
+their questions."""
 
 MEAN_LABEL = "mean"
 """`layer_label` of the mean over layers 1..n (the embedding output, layer 0, is not part of it)."""

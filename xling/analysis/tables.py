@@ -23,11 +23,20 @@ from xling.analysis.inputs.pairs import LANGUAGE_PAIR, impact_reasons, select_va
 from xling.analysis.questions.alignment import compute_alignment
 from xling.analysis.questions.concentration import compute_concentration
 from xling.analysis.questions.freezing import compute_freezing
+from xling.analysis.questions.gradients import compute_gradients
 from xling.analysis.questions.heldout import compute_held_out
+from xling.analysis.questions.interventions import compute_causes, compute_interventions
 from xling.analysis.questions.mediation import compute_mediation
 from xling.analysis.questions.ranking import compute_ranking
 from xling.analysis.questions.reliability import compute_reliability, disattenuate
 from xling.analysis.questions.source_choice import compute_source_choice
+from xling.analysis.questions.trajectory import (
+    MIN_STEPS,
+    compute_half_times,
+    compute_over_time,
+    compute_trajectory,
+    shared_steps,
+)
 from xling.analysis.schema import (
     CORRELATIONS,
     CORRELATIONS_OUTCOMES,
@@ -94,7 +103,39 @@ def compute_default_tables(
         tables["freezing"] = compute_freezing(
             transfer, measured.impact, measured.distances, measured.runs, baseline, measured.predictions
         )
+        tables |= _intervene(measured, settings, transfer, baseline, kinds)
+    if measured.gradients is not None:
+        strategy = main["strategy"].iloc[0]
+        own = measured.gradients[measured.gradients["strategy"] == strategy]
+        tables["gradients"] = compute_gradients(own, measured.transfer[measured.transfer["strategy"] == strategy])
+    return tables | _over_time(measured, main["strategy"].iloc[0], kinds)
+
+
+def _intervene(
+    measured: Measurements, settings: Settings, transfer: pd.DataFrame, baseline: str, kinds: list[str]
+) -> dict[str, pd.DataFrame]:
+    """Compare what was done to layers, and estimate what impact does to transfer; `transfer` holds last validations."""
+    impact = measured.impact
+    if impact is not None and not impact.empty:
+        impact = select_validation(impact, settings.epoch, settings.step)
+    own = (transfer, impact, measured.distances)
+    tables = {"interventions": compute_interventions(*own, measured.runs, baseline, measured.predictions)}
+    if len(tables["interventions"]) and impact is not None and not impact.empty:
+        tables["cause"] = compute_causes(*own, kinds, measured.runs, baseline)
     return tables
+
+
+def _over_time(measured: Measurements, strategy: str, kinds: list[str]) -> dict[str, pd.DataFrame]:
+    """Show the steps of training, where the main strategy's runs were validated several times."""
+    tables = (measured.transfer, measured.impact, measured.alignment)
+    transfer, impact, alignment = (t if t is None else t[t["strategy"] == strategy] for t in tables)
+    if len(shared_steps(transfer)) < MIN_STEPS:
+        return {}
+    found = {"trajectory": compute_trajectory(transfer, impact, alignment)}
+    if impact is not None and not impact.empty:
+        found["half_times"] = compute_half_times(impact)
+        found["coefficients_over_time"] = compute_over_time(transfer, impact, measured.distances, kinds)
+    return found
 
 
 def infer_correlations(

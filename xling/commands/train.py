@@ -1,18 +1,16 @@
 """One run: compose, check, fine-tune, measure, record. The command ``xling-train`` and ``python train.py``."""
 
-import copy
 import gc
 import logging
 import time
 import warnings
-from typing import Any, cast
+from typing import Any
 
 import hydra
 import pytorch_lightning as pl
 from omegaconf import DictConfig
 
 from xling.callbacks.stop_on_signal import Preempted, StopOnSignal
-from xling.errors import MissingFileError
 from xling.machine.logs import log_to_file
 from xling.machine.processes import (
     entered_on_rank_zero,
@@ -21,20 +19,16 @@ from xling.machine.processes import (
     on_every_rank,
     on_rank_zero,
     rank,
-    shards_parameters,
 )
 from xling.machine.requeue import Requeue, find_requeue
 from xling.machine.resources import explaining_resources
-from xling.probing.base_store import BaseStore
 from xling.runs.directory import LOG_FILE, RunDirectory
 from xling.runs.plan import identity_of
 from xling.runs.state import recording_failure
 from xling.settings import RunSettings
-from xling.storage.atomic import write_json
-from xling.storage.cache_marks import ABOUT_FILE, hold
-from xling.storage.locks import waiting_lock
 from xling.sweeps.expand import plain_settings
 from xling.sweeps.job import as_task, run_command
+from xling.training.base_capture import capture_base
 from xling.training.frozen_prefix import start_after_frozen_layers
 from xling.training.parts import Parts, build_parts, resolve_settings
 from xling.training.trainer import build_trainer
@@ -159,40 +153,7 @@ def _train(settings: RunSettings, parts: Parts, run: RunDirectory, stop: StopOnS
 
 
 def _capture_base(settings: RunSettings, parts: Parts, stop: StopOnSignal) -> None:
-    """Store the representations from before training unless another run has; runs that start together wait for one."""
-    store = cast(BaseStore, parts.monitor.base)  # build_monitor gave it one
-    hold(store.folder)
-    if not on_rank_zero(lambda: _missing_bases(parts)):  # perhaps in a cache that one may only read
-        on_every_rank(lambda: _check_base(parts))
-        return
-    on_rank_zero(lambda: store.folder.mkdir(parents=True, exist_ok=True))
-    with entered_on_rank_zero(waiting_lock(store.folder / ".lock")):
-        missing = on_rank_zero(lambda: _missing_bases(parts))
-        if missing:
-            log.info("base representations of %s: computing them once, into %s", ", ".join(missing), store.folder)
-            about = {"model": settings.model.name, "pooling": parts.monitor.pooling}
-            on_rank_zero(lambda: write_json(store.folder / ABOUT_FILE, about))
-            trainer = build_trainer(settings, [stop, parts.monitor], settings.cache_dir)
-            # FSDP shards in place, for one trainer; another could not use what is left
-            module = copy.deepcopy(parts.module) if shards_parameters(settings.trainer) else parts.module
-            with parts.monitor.capturing():
-                trainer.validate(module, parts.datamodule, verbose=False)
-    on_every_rank(lambda: _check_base(parts))
-
-
-def _missing_bases(parts: Parts) -> list[str]:
-    store = cast(BaseStore, parts.monitor.base)
-    return [loader for loader in parts.datamodule.target_languages if not store.has(loader)]
-
-
-def _check_base(parts: Parts) -> None:
-    store = cast(BaseStore, parts.monitor.base)
-    for loader in parts.datamodule.target_languages:
-        if not store.has(loader):
-            raise MissingFileError(
-                f"expected the base representations of {loader} at {store.path(loader)}, where process 0 has "
-                "them, found none; put cache_dir and output_dir on a disk that all nodes share"
-            )
+    capture_base(settings, parts.module, parts.datamodule, parts.monitor, [stop])
 
 
 def _report(parts: Parts, identity: dict[str, Any], seconds: float) -> None:

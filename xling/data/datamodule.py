@@ -1,5 +1,6 @@
 """The data of one run: training batches of the source language, one probe loader per target language."""
 
+import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -159,6 +160,20 @@ class TransferDataModule(pl.LightningDataModule):
     def val_dataloader(self) -> dict[str, DataLoader]:
         """A loader per target language, always in the same order."""
         return {t: self._loader(probe, self.eval_batch_size, shuffle=False) for t, probe in self.probes.items()}
+
+    def unlabelled_batches(self, languages: Sequence[str]) -> list[dict[str, Tensor]]:
+        """Batches of the training split in other languages, in an order that the seed fixes; their labels are not for reading.
+
+        A batch holds one language, and the languages take turns as far as they reach.
+        """
+        by_language = []
+        for language in languages:
+            frame = self._limited(self._read(language, self.train_split), self.train_limit)
+            examples = self._tokenised(frame, language, self.train_split)
+            collate = PadToLongest(examples.pad_token_id, self.task.fills)
+            order = LengthBucketBatches(examples.lengths, self.batch_size, shuffle=True, seed=self.seed)
+            by_language.append([collate(examples[rows]) for rows in order])
+        return [batch for turn in itertools.zip_longest(*by_language) for batch in turn if batch is not None]
 
     def encoder_inputs(self, examples: TokenisedExamples) -> Iterator[tuple[list[int], dict[str, Tensor]]]:
         """Every example once, shortest first: (rows, input_ids and what else the encoder takes)."""

@@ -22,6 +22,7 @@ class LayerTap:
         modules: layer label -> module whose output is that layer.
         pooling: (hidden states, mask) -> [batch, features], one for all layers or by label.
         dtype: of what is kept; pooling runs in it too.
+        keeps_graph: whether gradients flow from what is kept.
     """
 
     def __init__(
@@ -29,7 +30,9 @@ class LayerTap:
         modules: Mapping[Any, nn.Module],
         pooling: Pooling | Mapping[Any, Pooling],
         dtype: torch.dtype = torch.float32,
+        keeps_graph: bool = False,
     ) -> None:
+        self.keeps_graph = keeps_graph
         self.modules, self.dtype = dict(modules), dtype
         self.pooling = pooling if isinstance(pooling, Mapping) else dict.fromkeys(self.modules, pooling)
         self._handles: list[torch.utils.hooks.RemovableHandle] = []
@@ -78,7 +81,8 @@ class LayerTap:
                     f"layer {label} ran twice in one validation batch, so a row has two representations; choose another layer"
                 )
             try:
-                hidden_states = output_of(output).detach().to(self.dtype)
+                hidden_states = output_of(output).to(self.dtype)
+                hidden_states = hidden_states if self.keeps_graph else hidden_states.detach()
                 mask = self._mask_of(label) if hidden_states.dim() == 3 else None
                 with torch.autocast(
                     hidden_states.device.type, enabled=False

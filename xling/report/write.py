@@ -15,6 +15,7 @@ from xling.report.sections import (
     concentration,
     coverage,
     freezing,
+    interventions,
     joint,
     measured,
     measures,
@@ -22,6 +23,7 @@ from xling.report.sections import (
     reliability,
     specifications,
     study,
+    trajectory,
 )
 from xling.report.sections.findings import list_findings
 
@@ -49,6 +51,8 @@ SECTIONS: Registry[Build] = Registry(
         "source_choice": choice.source_choice_section,
         "held_out": choice.held_out_section,
         "freezing": freezing.freezing_section,
+        "interventions": interventions.interventions_section,
+        "trajectory": trajectory.trajectory_section,
         "views": choice.views_section,
         "paper": associations.paper_section,
         "coverage": coverage.coverage_section,

@@ -20,6 +20,7 @@ import yaml
 from xling.errors import CorruptArtefactError, UnreachableError, XlingValueError
 from xling.freezing.plan import FreezePlan
 from xling.freezing.strategies import STRATEGIES
+from xling.interventions.plan import INTERVENTIONS, InterventionPlan
 from xling.machine.description import describe_environment
 from xling.runs.resumed import Difference, check_resumable, differences, flatten, with_start
 from xling.runs.state import LOCK_FILE, clear_state
@@ -251,6 +252,13 @@ def _without_import(plain: dict[str, Any], strategy_name: str) -> RunSettings:
     """Make settings of what a file says; a strategy of another package stays a path, named as its folder is."""
     freeze = plain.get("freeze") or {}
     strategy = freeze.get("strategy")
+    intervention = plain.get("intervention") or {}
+    kind = intervention.get("kind", "none")
+    if isinstance(kind, str) and kind not in INTERVENTIONS.own:
+        settings = _without_import({**plain, "intervention": {"kind": "none"}}, strategy_name)
+        name = strategy_name.removeprefix(f"{settings.freeze.name}_")
+        options = {key: value for key, value in intervention.items() if key != "kind"}
+        return replace(settings, intervention=InterventionPlan(name, kind, options))
     if not isinstance(strategy, str) or strategy in STRATEGIES.own:
         return RunSettings.from_plain(plain)
     settings = RunSettings.from_plain({**plain, "freeze": {"strategy": "none"}})

@@ -58,7 +58,7 @@ def check_names(settings: RunSettings) -> None:
     """
     check_folder_name(settings.study, "study")
     check_folder_name(settings.source_language, "source_language")
-    check_folder_name(settings.freeze.name, "the strategy's name")
+    check_folder_name(run_key(settings).strategy, "the strategy's name")
     check_folder_name(settings.model.name, "model.name")
     for language in settings.target_languages:
         check_folder_name(language, "target_languages")
@@ -76,7 +76,8 @@ def study_folder(settings: RunSettings) -> Path:
 
 def run_key(settings: RunSettings) -> RunKey:
     """Which run of its study the settings describe."""
-    return RunKey(settings.source_language, settings.freeze.name, settings.seed)
+    strategy = settings.intervention.strategy(settings.freeze.name)
+    return RunKey(settings.source_language, strategy, settings.seed)
 
 
 def identity_of(settings: RunSettings) -> dict[str, Any]:

@@ -9,10 +9,12 @@ from xling.runs.directory import NOT_IDENTITY
 from xling.runs.resumed import flatten, latest
 from xling.settings import RunSettings
 
-_VARIED = ("study", "source_language", "seed", "target_languages", "data.languages", "freeze.")
+_VARIED = ("study", "source_language", "seed", "target_languages", "data.languages", "freeze.", "intervention.")
 _NAMES_CONTENT = ("data.source.root", "data.source.language_dir", "data.source.hub", "data.source.local", "model.name_or_path",
                   "model.revision", "data.root")  # fmt: skip
 """Settings that say where content lies: fingerprints and hashes compare the content itself."""
+_NAMES_RUNS = ("donor", "models")
+"""Settings of an intervention that say which runs took part: as source and seed, they differ from run to run."""
 _VERSIONS = ("xling", "python")
 _WATCHED = ("commit", "machine.processor_model", "machine.gpus")
 """Facts that runs of one study may differ in, which the report says."""
@@ -56,6 +58,12 @@ def design_of(settings: RunSettings, environment: Mapping[str, Any], data: Mappi
         and not any(name == other or name.startswith(f"{other}.") for other in named)
     }
     freeze = {f"freeze of {settings.freeze.name}.{name}": value for name, value in flatten(plain["freeze"]).items()}
+    plan = settings.intervention
+    done = {
+        f"intervention of {plan.name}.{name}": value
+        for name, value in flatten(plain["intervention"]).items()
+        if plan.name and name not in _NAMES_RUNS
+    }
     facts = latest(environment)
     versions = {f"versions.{name}": facts[name] for name in _VERSIONS if name in facts}
     versions |= {name.replace("packages.", "versions."): facts[name] for name in facts if name.startswith("packages.")}
@@ -63,7 +71,7 @@ def design_of(settings: RunSettings, environment: Mapping[str, Any], data: Mappi
     for role, entry in data.items():
         content[f"data.{role if role.startswith('probe.') else entry['name']}"] = entry["fingerprint"][:12]
     watched = {name: facts[name] for name in _WATCHED if name in facts}
-    return {name: str(value) for name, value in (config | freeze | versions | content | watched).items()}
+    return {name: str(value) for name, value in (config | freeze | done | versions | content | watched).items()}
 
 
 def find_mixed(designs: Mapping[str, Mapping[str, str]]) -> list[Mixed]:

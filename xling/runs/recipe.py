@@ -40,8 +40,14 @@ def _fine_tuning(settings: RunSettings, data: Mapping[str, Any]) -> str:
         f"learning rate {optimizer.learning_rate:g}, {optimizer.schedule} schedule, "
         f"warm-up {optimizer.warmup_fraction:g}, weight decay {optimizer.weight_decay:g}, "
         f"gradient clipping {trainer.gradient_clip_val or 0:g}, precision {trainer.precision}, "
-        f"freezing {settings.freeze.strategy}."
+        f"freezing {settings.freeze.strategy}{_intervention(settings)}."
     )
+
+
+def _intervention(settings: RunSettings) -> str:
+    plan = settings.intervention
+    when = "" if plan.trains else " after training"
+    return f", intervention {plan.name.replace('_', ' ')}{when}" if plan.name else ""
 
 
 def _probe(settings: RunSettings, data: Mapping[str, Any]) -> str:

@@ -23,6 +23,8 @@ from xling.runs.subject import describe_subject
 from xling.runs.tables import (
     ALIGNMENT,
     ALIGNMENT_FILE,
+    GRADIENTS,
+    GRADIENTS_FILE,
     IMPACT_FILE,
     KEYS,
     PREDICTIONS,
@@ -77,14 +79,25 @@ class Study:
 
         Predictions that have gone or changed since the study was loaded are left out, and added to `skipped`.
         """
+        frames = self._read_each(PREDICTIONS_FILE, "predictions")
+        return concat_categories(frames) if frames else pd.DataFrame(columns=list(PREDICTIONS))
+
+    @cached_property
+    def gradients(self) -> pd.DataFrame:
+        """Rows of the runs that compared gradients, columns of :data:`xling.runs.tables.GRADIENTS`; read when asked for."""
+        frames = self._read_each(GRADIENTS_FILE, "gradients")
+        return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(GRADIENTS))
+
+    def _read_each(self, file: str, what: str) -> list[pd.DataFrame]:
+        """Read a file of every run that has it; one that has gone or changed is left out and added to `skipped`."""
         frames = []
         for path, manifest in zip(self.runs["path"], self.runs["files"], strict=True):
-            if PREDICTIONS_FILE in manifest:
+            if file in manifest:
                 try:
-                    frames.append(pd.read_parquet(BytesIO(read_verified(Path(path) / PREDICTIONS_FILE, manifest))))
+                    frames.append(pd.read_parquet(BytesIO(read_verified(Path(path) / file, manifest))))
                 except BROKEN as error:
-                    self.skipped.append((path, f"its predictions are left out: {_reason(error)}"))
-        return concat_categories(frames) if frames else pd.DataFrame(columns=list(PREDICTIONS))
+                    self.skipped.append((path, f"its {what} are left out: {_reason(error)}"))
+        return frames
 
 
 BROKEN = (

@@ -8,6 +8,7 @@ IMPACT_FILE = "impact.parquet"
 TRANSFER_FILE = "transfer.parquet"
 ALIGNMENT_FILE = "alignment.parquet"
 PREDICTIONS_FILE = "predictions.parquet"
+GRADIENTS_FILE = "gradients.parquet"
 
 KEYS = {
     "study": "name of the study, shared by all its runs",
@@ -58,6 +59,15 @@ ALIGNMENT = KEYS | {
 """Similarity of the source's and the target's representations of the same examples; measures follow by name: cka_grouped first
 where groups are known."""
 
+
+GRADIENTS = KEYS | {
+    "layer": IMPACT["layer"],
+    "n_examples": "examples whose gradients were taken, one by one, on the target's labels",
+    "gradient_cosine": "cosine of the target's mean gradient with the source's, -1..1; 1 for the source itself",
+    "gradient_norm": "norm of the mean gradient",
+    "fisher_trace": "mean squared norm of single examples' gradients: the trace of the empirical Fisher matrix",
+}
+"""One row per layer in which something trains, of the runs with probe.gradients."""
 
 PREDICTIONS = KEYS | {
     "example_id": "of the example, word or question, the same in every run",

@@ -44,6 +44,7 @@ GROUPS = (
     "xling.tasks",
     "xling.sources",
     "xling.strategies",
+    "xling.interventions",
     "xling.measures",
     "xling.poolings",
     "xling.word_poolings",
@@ -52,7 +53,7 @@ GROUPS = (
 """Groups of entry points whose values a recorded configuration may name; ``xling.sources`` serves for nothing else."""
 
 _TARGET = "_target_"
-_NAMES = ("strategy", "pooling", "similarity", "uncertainty", "alignment", _TARGET)
+_NAMES = ("strategy", "kind", "pooling", "similarity", "uncertainty", "alignment", _TARGET)
 """Settings whose value a registry looks up, where it may be ``package.module:name``."""
 
 

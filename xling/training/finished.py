@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -27,12 +28,16 @@ class FinishedRun:
         datamodule: with the probe sets.
         module: encoder with base weights, under a fresh head.
         finetuned: state dict of the checkpoint, adapters merged into the weights.
+        path: its directory.
+        model: what its record says of the encoder before training, see :func:`xling.models.encoders.describe_encoder`.
     """
 
     settings: RunSettings
     datamodule: TransferDataModule
     module: TransferModule
     finetuned: Mapping[str, Tensor]
+    path: Path
+    model: Mapping[str, Any]
 
 
 def load_run(path: Path) -> FinishedRun:
@@ -54,8 +59,8 @@ def load_run(path: Path) -> FinishedRun:
     finetuned = load_checkpoint(RunDirectory(path).checkpoint)["state_dict"]
     spec = settings.model
     encoder = load_encoder(spec, settings.cache_dir)
-    recorded = read_json(path / ENVIRONMENT_FILE)["model"]["content_hash"]
-    _check_same(f"the base model {spec.name_or_path}", recorded, content_hash(encoder), path)
+    model = read_json(path / ENVIRONMENT_FILE)["model"]
+    _check_same(f"the base model {spec.name_or_path}", model["content_hash"], content_hash(encoder), path)
     datamodule = build_data(settings)
     data = read_json(path / DATA_FILE)
     for language, fingerprint in datamodule.probe_fingerprints.items():
@@ -63,7 +68,7 @@ def load_run(path: Path) -> FinishedRun:
     module, plan = build_module(settings, datamodule, encoder), settings.freeze
     if plan.adapts:
         finetuned = merge_adapters(module, finetuned, plan.options, spec.layers)
-    return FinishedRun(settings, datamodule, module, finetuned)
+    return FinishedRun(settings, datamodule, module, finetuned, path, model)
 
 
 def _check_same(what: str, recorded: str, found: str, path: Path) -> None:

@@ -9,6 +9,7 @@ import pytorch_lightning as pl
 from xling.callbacks.alignment import AlignmentMonitor
 from xling.callbacks.checkpoint import RunCheckpoint
 from xling.callbacks.freezing import LayerFreezing
+from xling.callbacks.gradients import GradientMonitor
 from xling.callbacks.impact import ImpactMonitor
 from xling.callbacks.progress_file import ProgressFile
 from xling.callbacks.representation_writer import RepresentationWriter
@@ -42,6 +43,7 @@ from xling.settings import ObjectSettings, RunSettings
 from xling.storage.fetched import FetchedFirst, data_folder
 from xling.tasks import TASKS
 from xling.tasks.transfer_module import TransferModule
+from xling.training.intervening import build_intervention, check_intervention
 from xling.training.loggers import FinalFigures, check_packages, final_figures
 from xling.training.recorder import RunRecorder
 from xling.training.validations import check_validates
@@ -66,8 +68,7 @@ class Parts:
 
     def data_facts(self) -> dict[str, Any]:
         """Sizes and fingerprints of what is trained on and probed."""
-        sets = {"train": self.datamodule.training_set, **{f"probe.{t}": p for t, p in self.datamodule.probes.items()}}
-        return {role: {"name": s.name, "n_examples": len(s), "fingerprint": s.fingerprint} for role, s in sets.items()}
+        return data_facts(self.datamodule)
 
     def summary(self) -> dict[str, Any]:
         """What the manifest says of the run beside its identity."""
@@ -78,7 +79,14 @@ class Parts:
             "frozen_layers": sorted(self.recorder.frozen_layers),
             "noise_floor": self.monitor.noise_floor(),
             "alignment": self.facts["alignment"] or "measured",
+            **self.facts["intervention"],
         }
+
+
+def data_facts(datamodule: TransferDataModule) -> dict[str, Any]:
+    """Sizes and fingerprints of what is trained on and probed, by role."""
+    sets = {"train": datamodule.training_set, **{f"probe.{t}": p for t, p in datamodule.probes.items()}}
+    return {role: {"name": s.name, "n_examples": len(s), "fingerprint": s.fingerprint} for role, s in sets.items()}
 
 
 def resolve_settings(settings: RunSettings) -> RunSettings:
@@ -110,6 +118,7 @@ def build_parts(settings: RunSettings, identity: dict[str, Any], run: RunDirecto
             "compile=true needs padded batches, and packed=true, which has none, compiles anew for every pattern of equal "
             "lengths; set compile=false or packed=false"
         )
+    check_intervention(settings)
     spec, cache_dir = settings.model, settings.cache_dir
     datamodule = build_data(settings)
     check_validates(settings, len(datamodule.training_set))
@@ -126,17 +135,28 @@ def build_parts(settings: RunSettings, identity: dict[str, Any], run: RunDirecto
     monitor = build_monitor(settings, datamodule, facts["model"]["content_hash"])
     layers = find_layers(module, spec.layers)
     frozen_layers = plan.layers_of(layers.n_layers)
+    facts["intervention"] = settings.intervention.facts(layers.n_layers)
     facts["alignment"] = why_not_aligned(settings, datamodule)
     alignment = None if facts["alignment"] else build_alignment(settings, monitor)
-    recorder = RunRecorder(run, identity, monitor, frozen_layers, alignment)
+    gradients = build_gradients(settings, datamodule)
+    recorder = RunRecorder(run, identity, monitor, frozen_layers, alignment, gradients=gradients)
     clock = TrainingClock()
     callbacks: list[pl.Callback] = [LayerFreezing(plan, spec.layers), monitor, recorder, clock]
+    if gradients is not None:
+        callbacks.insert(
+            2, gradients
+        )  # after the monitor has read the layers of a batch, before its records are written
     if alignment is not None:
         callbacks.insert(1, alignment)
     if not (settings.optimizer.weight_decay or plan.adapts or shards_parameters(settings.trainer)):
         callbacks.insert(
             1, TrainUsedRows(lambda: cast(TokenisedExamples, datamodule.train).pieces, layers.word_embeddings)
         )
+    if settings.intervention.trains:
+        after = sum(isinstance(callback, LayerFreezing | TrainUsedRows) for callback in callbacks)
+        callbacks.insert(
+            after, build_intervention(settings, datamodule)
+        )  # copies weights: after the rows are taken out
     if settings.probe.write_representations:
         callbacks.append(RepresentationWriter(run.path / "representations", spec.layers, settings.probe.pooling))
     callbacks.append(FinalFigures(settings.to_plain(), lambda: final_figures(recorder.transfer, monitor.records)))
@@ -206,6 +226,23 @@ def build_monitor(settings: RunSettings, datamodule: TransferDataModule, model_h
     probe, layers = settings.probe, settings.representation_layers
     base = shared_store(settings, model_hash, datamodule.probe_fingerprints)
     return ImpactMonitor(layers, probe.pooling, probe.similarity, probe.uncertainty, base, chance=probe.chance)
+
+
+def build_gradients(settings: RunSettings, datamodule: TransferDataModule) -> GradientMonitor | None:
+    """The monitor of gradients, where it is asked for.
+
+    Raises:
+        XlingValueError: the source is not among the targets.
+    """
+    n_examples, source = settings.probe.gradients, settings.source_language
+    if not n_examples:
+        return None
+    if source not in datamodule.probes:
+        raise XlingValueError(
+            f"probe.gradients compares targets with the source {source}, which is not among the target languages; add it, or set "
+            "probe.gradients=0"
+        )
+    return GradientMonitor(source, n_examples, names=settings.model.layers)
 
 
 def why_not_aligned(settings: RunSettings, datamodule: TransferDataModule) -> str:

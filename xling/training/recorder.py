@@ -1,6 +1,6 @@
 """Carries what the module and the impact monitor measured into the run directory."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import pandas as pd
@@ -8,12 +8,15 @@ import pytorch_lightning as pl
 
 from xling.callbacks._batches import epochs_completed
 from xling.callbacks.alignment import AlignmentMonitor
+from xling.callbacks.gradients import GradientMonitor
 from xling.callbacks.impact import ImpactMonitor
 from xling.runs.directory import RunDirectory
 from xling.runs.measures import to_long
 from xling.runs.tables import (
     ALIGNMENT,
     ALIGNMENT_FILE,
+    GRADIENTS,
+    GRADIENTS_FILE,
     IMPACT_FILE,
     KEYS,
     PREDICTIONS,
@@ -37,6 +40,9 @@ class RunRecorder(pl.Callback):
         monitor: its records become the impact table.
         frozen_layers: layers without gradient.
         alignment: its records become the alignment table; None: there is none.
+        when: epoch and step of weights that no fit has just left, which a validation outside a fit then records; None: it records
+            nothing there.
+        gradients: its records become the gradients table; None: there is none.
     """
 
     def __init__(
@@ -46,7 +52,11 @@ class RunRecorder(pl.Callback):
         monitor: ImpactMonitor,
         frozen_layers: Sequence[int],
         alignment: AlignmentMonitor | None = None,
+        when: Mapping[str, float] | None = None,
+        gradients: GradientMonitor | None = None,
     ) -> None:
+        self.gradients = gradients
+        self.when = dict(when or {})
         self.alignment = alignment
         self.directory, self.identity = directory, identity
         self.monitor, self.frozen_layers = monitor, frozenset(frozen_layers)
@@ -55,12 +65,12 @@ class RunRecorder(pl.Callback):
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Add the validation's rows and write the tables."""
-        if trainer.sanity_checking or trainer.state.fn != "fit":
+        if trainer.sanity_checking or (trainer.state.fn != "fit" and not self.when):
             return
         module = cast("TransferModule", pl_module)
         if module.keeps_predictions:
             self._take_predictions(trainer, module)
-        when = {"epoch": epochs_completed(trainer), "step": trainer.global_step}
+        when = self._moment(trainer)
         metric = module.transfer_metric
         for language, scores in module.transfer.items():
             further = {name: scores[name] for name in module.metrics if name != metric}
@@ -78,13 +88,15 @@ class RunRecorder(pl.Callback):
         }
         if self.alignment is not None:
             tables[ALIGNMENT_FILE] = self._frame(self.alignment.records, ALIGNMENT)
+        if self.gradients is not None:
+            tables[GRADIENTS_FILE] = self._frame(self.gradients.records, GRADIENTS)
         if self.predictions is not None:
             tables[PREDICTIONS_FILE] = self.predictions
         self.directory.write_tables(tables)
 
     def _take_predictions(self, trainer: pl.Trainer, module: "TransferModule") -> None:
         """The validation's predictions, gathered from all processes."""
-        when = {"epoch": epochs_completed(trainer), "step": trainer.global_step}
+        when = self._moment(trainer)
         frames = []
         for language in module.transfer:
             found = module.predictions(language)
@@ -96,7 +108,7 @@ class RunRecorder(pl.Callback):
 
     def impact_frame(self) -> pd.DataFrame:
         """The monitor's records with this run's keys, long; columns of :data:`xling.runs.tables.IMPACT` first."""
-        rows = [self._keys(record["loader"]) | record for record in self.monitor.records]
+        rows = [self._keys(record["loader"]) | record | self.when for record in self.monitor.records]
         frame = pd.DataFrame(rows).drop(columns=["loader", "label"], errors="ignore")
         if not frame.empty:
             frame["is_frozen"] = frame["layer"].isin(self.frozen_layers)
@@ -104,7 +116,7 @@ class RunRecorder(pl.Callback):
 
     def _frame(self, records: list[dict[str, Any]], documented: dict[str, str]) -> pd.DataFrame:
         """Records under this run's keys: documented columns first, then measures by name."""
-        rows = [self._keys(record["loader"]) | record for record in records]
+        rows = [self._keys(record["loader"]) | record | self.when for record in records]
         frame = pd.DataFrame(rows).drop(columns=["loader", "label", "reference"], errors="ignore")
         return _documented_first(frame, documented)
 
@@ -115,6 +127,9 @@ class RunRecorder(pl.Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on after the rows of an interrupted run."""
         self.transfer = list(state_dict["transfer"])
+
+    def _moment(self, trainer: pl.Trainer) -> dict[str, float]:
+        return self.when or {"epoch": epochs_completed(trainer), "step": trainer.global_step}
 
     def _keys(self, language: str) -> dict[str, Any]:
         return self.identity | {

@@ -1,147 +1,248 @@
-"""Put layers of the base back into a finished run's model, as a whole or by a fraction, and measure what that does."""
+"""Revert layers of a finished run, swap them with another run's, average runs: each recorded as a run of its own."""
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
-import torch
 from torch import Tensor
 
 from xling.errors import XlingValueError
-from xling.models.layers import check_layer, find_layers
-from xling.runs.tables import RESTORED
-from xling.training.finished import FinishedRun
-from xling.training.trainer import build_trainer
+from xling.interventions.layer_shares import HEAD, Shares, format_shares, scaled
+from xling.interventions.plan import plan_intervention
+from xling.interventions.weights import State, average_states, blend_layers
+from xling.models.layers import find_layers
+from xling.runs.directory import DATA_FILE, RunDirectory
+from xling.runs.plan import identity_of
+from xling.runs.tables import RESTORED, TRANSFER_FILE
+from xling.storage.atomic import read_json
+from xling.training.checkpoints import load_checkpoint
+from xling.training.derived import derive_run, read_parent
+from xling.training.finished import FinishedRun, load_run
 
 log = logging.getLogger(__name__)
 
-State = Mapping[str, Tensor]
+
+class Restoration(NamedTuple):
+    """Layers to put back, each by its share times `weight`."""
+
+    shares: Shares
+    weight: float = 1.0
 
 
-def restore_layers(
-    finetuned: State, base: State, layer_prefixes: Iterable[str], weight: float = 1.0
-) -> dict[str, Tensor]:
-    """Put base weights back into some modules: ``weight * base + (1 - weight) * finetuned``.
+def base_state(run: FinishedRun) -> dict[str, Tensor]:
+    """A copy of the run's weights before training; take it before anything else is loaded into its module."""
+    return {name: tensor.clone() for name, tensor in run.module.state_dict().items()}
+
+
+def revert_run(
+    run: FinishedRun, base: State, restorations: Sequence[Restoration], output_dir: Path
+) -> list[RunDirectory]:
+    """Put base weights back into a run's model, in every way of `restorations`.
 
     Args:
-        finetuned: state dict of the fine-tuned model.
-        base: state dict of the same model before training.
-        layer_prefixes: module names, e.g. ``encoder.encoder.layer.3``; everything below them is restored.
-        weight: 0..1; 0 and 1 give the fine-tuned and the base weights exactly.
+        run: from :func:`xling.training.finished.load_run`.
+        base: from `base_state`.
+        restorations: what to put back.
+        output_dir: see :func:`xling.training.derived.derive_run`.
 
     Returns:
-        A new state dict with the keys of `finetuned`; tensors outside the modules are the same objects. Integer buffers
-        are taken from `finetuned`.
+        The record of each.
 
     Raises:
-        XlingValueError: weight outside 0..1, a prefix without any tensor, or a tensor that `base` lacks or has in
-            another shape.
-
-    >>> state = restore_layers({"a.w": torch.tensor([4.0])}, {"a.w": torch.tensor([0.0])}, ["a"], weight=0.25)
-    >>> state["a.w"].item()
-    3.0
+        XlingValueError: a layer that does not exist.
     """
-    check_weight(weight)
-    restored = dict(finetuned)
-    for prefix in layer_prefixes:
-        names = [name for name in finetuned if name.startswith(f"{prefix}.")]
-        if not names:
-            raise XlingValueError(f"no weights below {prefix!r} in the fine-tuned model; name a module that has some")
-        restored |= {name: _interpolate(name, finetuned[name], base, weight) for name in names}
-    return restored
-
-
-def check_weight(weight: float) -> None:
-    if not 0 <= weight <= 1:
-        raise XlingValueError(f"expected a weight of the base model between 0 and 1, got {weight}")
-
-
-def _interpolate(name: str, finetuned: Tensor, base: State, weight: float) -> Tensor:
-    if name not in base or base[name].shape != finetuned.shape:
-        found = f"shape {list(base[name].shape)}" if name in base else "no such tensor"
-        raise XlingValueError(
-            f"expected {name} of shape {list(finetuned.shape)} in the base model, found {found}; "
-            "give the base model that this checkpoint was fine-tuned from"
+    owners = find_layers(run.module, run.settings.model.layers).owners
+    records = []
+    for done, (shares, weight) in enumerate(restorations):
+        log.info("reverting layers %s, share %g (%d of %d)", format_shares(shares), weight, done + 1, len(restorations))
+        blend = scaled(shares, weight)
+        plan = plan_intervention("revert", layers=format_shares(blend))
+        records.append(
+            derive_run(run, base, plan, lambda b=blend: blend_layers(run.finetuned, base, owners, b), output_dir)
         )
-    if not finetuned.is_floating_point():
-        return finetuned
-    return torch.lerp(finetuned.double(), base[name].double(), weight).to(finetuned.dtype)
+    return records
 
 
-def compute_restorations(
-    finetuned: State,
-    base: State,
-    prefixes: Sequence[Sequence[str]],
-    restorations: Iterable[tuple[Sequence[int], float]],
-    evaluate: Callable[[State], Mapping[str, float]],
-    source_language: str,
-) -> pd.DataFrame:
-    """Measure the fine-tuned model as it is, then with every restoration.
+def swap_run(
+    run: FinishedRun, base: State, donor: FinishedRun, layer_sets: Sequence[Shares], output_dir: Path
+) -> list[RunDirectory]:
+    """Put another run's layers into a run's model: the languages' bottom and top, say, of two sources.
 
     Args:
-        finetuned: state dict of the fine-tuned model.
-        base: state dict before training.
-        prefixes: per layer, the modules whose parameters make it (:attr:`xling.models.layers.Layers.owners`).
-        restorations: pairs of layers to restore together and the weight of the base model, 0..1.
-        evaluate: state dict -> target language -> score.
+        run: receives them; its head stays unless ``head`` is among the parts.
+        base: from `base_state`.
+        donor: of the same base and probe sets.
+        layer_sets: which layers, each by what share of the donor.
+        output_dir: see :func:`xling.training.derived.derive_run`.
+
+    Returns:
+        The record of each, under the run's source language and seed.
+
+    Raises:
+        XlingValueError: the two runs are not of one base, or were not probed on the same examples.
+    """
+    check_of_one_base(run, donor)
+    owners = find_layers(run.module, run.settings.model.layers).owners
+    records = []
+    for shares in layer_sets:
+        plan = plan_intervention(
+            "swap", layers=format_shares(shares), donor=name_run(donor), whose=differing(run, donor)
+        )
+
+        def swapped(parts: Shares = shares) -> dict[str, Tensor]:
+            return blend_layers(run.finetuned, donor.finetuned, owners, parts, name_run(donor))
+
+        seconds = _train_seconds([run.path, donor.path])
+        records.append(derive_run(run, base, plan, swapped, output_dir, seconds))
+    return records
+
+
+def average_runs(run: FinishedRun, base: State, others: Sequence[Path], output_dir: Path) -> RunDirectory:
+    """Average a run's weights, head included, with those of other runs or of checkpoint files.
+
+    Args:
+        run: the first of them; the record stands under its source language and seed.
+        base: from `base_state`.
+        others: run directories, or checkpoint files of this run, e.g. copies of ``last.ckpt`` taken on the way.
+        output_dir: see :func:`xling.training.derived.derive_run`.
+
+    Raises:
+        XlingValueError: a run of another base, or other probe sets.
+    """
+    states, names, words, paths = [run.finetuned], [name_run(run)], [_words_of(run)], [run.path]
+    for path in others:
+        if path.is_file():
+            states.append(load_checkpoint(path)["state_dict"])
+            names.append(path.name)
+            words.append({"checkpoint": path.stem})
+            continue
+        other = load_run(path)
+        check_of_one_base(run, other)
+        states.append(other.finetuned)
+        names.append(name_run(other))
+        words.append(_words_of(other))
+        paths.append(path)
+    plan = plan_intervention("average", models=names, whose=_tell_apart(words))
+    return derive_run(run, base, plan, lambda: average_states(states), output_dir, _train_seconds(paths))
+
+
+def check_of_one_base(run: FinishedRun, other: FinishedRun) -> None:
+    """Refuse two runs whose weights or scores mean different things.
+
+    Raises:
+        XlingValueError: another base model, or other probe sets.
+    """
+    pair = f"{name_run(run)} and {name_run(other)}"
+    if run.model["content_hash"] != other.model["content_hash"]:
+        raise XlingValueError(f"{pair} were fine-tuned from different bases; give two runs of one base")
+    ours, theirs = (read_json(each.path / DATA_FILE) for each in (run, other))
+    probes = [role for role in {**ours, **theirs} if role.startswith("probe.")]
+    for role in probes:
+        found = [facts.get(role, {}).get("fingerprint") for facts in (ours, theirs)]
+        if found[0] != found[1]:
+            raise XlingValueError(f"{pair} were not measured on the same {role}; give two runs of one design")
+
+
+def name_run(run: FinishedRun) -> str:
+    """``study/source/strategy/seed_n`` of a run: where it came from, whatever folder it lies in."""
+    identity = identity_of(run.settings)
+    return f"{identity['study']}/{identity['source_language']}/{identity['strategy']}/seed_{identity['seed']}"
+
+
+def differing(run: FinishedRun, other: FinishedRun) -> str:
+    """What tells another run from this one, for a name: ``sw`` or ``seed_2``, so that all pairs of one design share it."""
+    own, theirs = _words_of(run), _words_of(other)
+    return "_".join(word for key, word in theirs.items() if word != own[key]) or "itself"
+
+
+def _words_of(run: FinishedRun) -> dict[str, str]:
+    identity = identity_of(run.settings)
+    return {
+        "study": str(identity["study"]),
+        "source": str(identity["source_language"]),
+        "strategy": str(identity["strategy"]),
+        "seed": f"seed_{identity['seed']}",
+    }
+
+
+def _tell_apart(words: Sequence[Mapping[str, str]]) -> str:
+    """E.g. ``seeds_1_2_3`` or ``en_ru``: the values of whatever differs."""
+    keys = list(dict.fromkeys(key for each in words for key in each))
+    parts = []
+    for key in keys:
+        values = [each[key] for each in words if key in each]
+        if key == "checkpoint":
+            parts.append("_".join(["checkpoints", *values]))
+        elif len(set(values)) > 1:
+            seeds = ["seeds", *(value.removeprefix("seed_") for value in values)]
+            parts.append("_".join(seeds if key == "seed" else values))
+    return "_".join(parts) or "itself"
+
+
+def _train_seconds(paths: Iterable[Path]) -> float | None:
+    seconds = [read_parent(path).get("train_seconds") for path in paths]
+    return None if None in seconds else round(sum(seconds), 1)
+
+
+def measured_scores(record: RunDirectory) -> dict[str, float]:
+    """Target language -> transfer metric at the end, from a run's directory."""
+    transfer = pd.read_parquet(record.path / TRANSFER_FILE)
+    last = transfer[transfer["step"] == transfer["step"].max()]
+    return last.set_index("target_language")["score"].to_dict()
+
+
+def tabulate_restorations(
+    finetuned: Mapping[str, float],
+    restored: Iterable[tuple[Restoration, Mapping[str, float]]],
+    source_language: str,
+) -> pd.DataFrame:
+    """Set scores with restored layers beside those of the fine-tuned model.
+
+    Args:
+        finetuned: target language -> score of the model as it is.
+        restored: what was restored, and the same scores then.
         source_language: language fine-tuned on.
 
     Returns:
-        One row per restoration and target, columns of :data:`xling.runs.tables.RESTORED`; the first rows are
-        the fine-tuned model as it is (weight 0).
-
-    Raises:
-        XlingValueError: a layer that does not exist, or as in `restore_layers`.
+        One row per restoration and target, columns of :data:`xling.runs.tables.RESTORED`; the first rows are the fine-tuned
+        model as it is (weight 0).
     """
-    unrestored = evaluate(finetuned)
-    rows = _describe([], 0.0, unrestored, unrestored)
-    for layers, weight in restorations:
-        for layer in layers:
-            check_layer(layer, len(prefixes) - 1)
-        modules = [prefix for layer in layers for prefix in prefixes[layer]]
-        score = evaluate(restore_layers(finetuned, base, modules, weight))
-        rows += _describe(layers, weight, score, unrestored)
+    rows = _describe("", 0.0, finetuned, finetuned)
+    for (shares, weight), scores in restored:
+        rows += _describe(_join(shares), weight, scores, finetuned)
     table = pd.DataFrame(rows).assign(source_language=source_language)
     return table.assign(is_in_language=table["target_language"] == source_language)[list(RESTORED)]
 
 
-def _describe(
-    layers: Sequence[int], weight: float, score: Mapping[str, float], unrestored: Mapping[str, float]
-) -> list[dict]:
-    key = {"restored_layers": "+".join(map(str, layers)), "weight": float(weight)}
+def _join(shares: Shares) -> str:
+    """Layers joined by '+', as the table has them."""
+    return "+".join(
+        part if part == HEAD else str(part) if share == 1 else f"{part}:{share:g}" for part, share in shares.items()
+    )
+
+
+def _describe(layers: str, weight: float, score: Mapping[str, float], finetuned: Mapping[str, float]) -> list[dict]:
+    key = {"restored_layers": layers, "weight": float(weight)}
     return [
-        key | {"target_language": target, "score": value, "change": value - unrestored[target]}
+        key | {"target_language": target, "score": value, "change": value - finetuned[target]}
         for target, value in score.items()
     ]
 
 
-def restore_run(run: FinishedRun, restorations: Sequence[tuple[Sequence[int], float]], path: Path) -> pd.DataFrame:
-    """Measure a run's model with every restoration on all its targets.
+def restore_run(run: FinishedRun, restorations: Sequence[Restoration], output_dir: Path) -> pd.DataFrame:
+    """Measure a run's model with every restoration on all its targets, beside what the run itself recorded.
 
     Args:
         run: from :func:`xling.training.finished.load_run`.
-        restorations: as in `compute_restorations`.
-        path: folder for the trainer; nothing is written there.
+        restorations: what to put back.
+        output_dir: receives the records, see :func:`xling.training.derived.derive_run`.
 
     Returns:
         Columns of :data:`xling.runs.tables.RESTORED`.
     """
-    base = {name: tensor.clone() for name, tensor in run.module.state_dict().items()}
-    alone = {"strategy": "auto", "devices": 1, "num_nodes": 1}  # however many processes trained it
-    trainer = build_trainer(run.settings.changed(trainer=alone), [], path)
-    prefixes = find_layers(run.module, run.settings.model.layers).owners
-
-    def evaluate(state: State) -> dict[str, float]:
-        run.module.load_state_dict(state)
-        trainer.validate(run.module, run.datamodule, verbose=False)
-        metric = run.module.transfer_metric
-        return {language: measured[metric] for language, measured in run.module.transfer.items()}
-
-    def announced() -> Iterable[tuple[Sequence[int], float]]:
-        for done, (layers, weight) in enumerate(restorations):
-            log.info("restoring layers %s, weight %g (%d of %d)", layers, weight, done + 1, len(restorations))
-            yield layers, weight
-
-    source_language = run.settings.source_language
-    return compute_restorations(run.finetuned, base, prefixes, announced(), evaluate, source_language)
+    records = revert_run(run, base_state(run), restorations, output_dir)
+    finetuned = measured_scores(RunDirectory(run.path))
+    scores = zip(restorations, map(measured_scores, records), strict=True)
+    return tabulate_restorations(finetuned, scores, run.settings.source_language)

@@ -32,8 +32,9 @@ def gather_study(directory: Path | str) -> Measurements:
     study = load_study(directory)
     alignment = None if study.alignment.empty else study.alignment
     predictions = None if study.predictions.empty else study.predictions
+    gradients = None if study.gradients.empty else study.gradients
     skipped = tuple(study.skipped)  # with predictions that were left out
-    own = {"alignment": alignment, "runs": study.runs, "predictions": predictions}
+    own = {"alignment": alignment, "runs": study.runs, "predictions": predictions, "gradients": gradients}
     return Measurements(study.transfer, None, study.impact, skipped=skipped, **own)
 
 
@@ -87,7 +88,9 @@ def _split(measured: Measurements) -> dict[str, Measurements]:
 
 
 def _of_study(measured: Measurements, name: str) -> Measurements:
-    tables = {key: getattr(measured, key) for key in ("transfer", "impact", "alignment", "runs", "predictions")}
+    tables = {
+        key: getattr(measured, key) for key in ("transfer", "impact", "alignment", "runs", "predictions", "gradients")
+    }
     own = {
         key: None if table is None else table[table["study"] == name].reset_index(drop=True)
         for key, table in tables.items()

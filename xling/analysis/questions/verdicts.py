@@ -16,6 +16,7 @@ _NAMES = {
     "transfer_gap": "the transfer gap",
     "worst_score": "score on the three worst targets",
     "train_seconds": "training time",
+    "impact_treated": "impact at the treated layers",
 }
 
 

@@ -1,0 +1,120 @@
+"""What the interventions share: the parameters they treat, and those parameters as they were before training."""
+
+from collections.abc import Iterable
+from contextlib import contextmanager
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+
+from xling.errors import XlingValueError
+from xling.interventions.parameters import LayerNames, choose_layers, copies_of, parameters_by_layer, trainable
+from xling.machine.processes import shards_parameters
+from xling.models.encoders import content_hash
+from xling.models.layers import looking_in_setup
+
+
+class TreatsLayers(pl.Callback):
+    """Base class: finds the parameters of chosen layers in ``setup``, which runs before ``configure_optimizers``.
+
+    Args:
+        layers: which of the module's layers, e.g. ``"1-4"`` or ``[1, 2]``; None: all.
+        names: where its layers are, see :func:`xling.interventions.parameters.parameters_by_layer`; None: an encoder's.
+    """
+
+    def __init__(self, layers: str | Iterable[int] | None = None, names: LayerNames = None) -> None:
+        self.layers, self.names = layers, names
+        self.by_layer: list[list[nn.Parameter]] = []
+        self.treated: tuple[int, ...] = ()
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Find the layers when a fit begins.
+
+        Raises:
+            XlingValueError: there is no such layer, nothing in them trains, or the strategy shards parameters.
+        """
+        if stage != "fit":
+            return
+        who = type(self).__name__
+        if shards_parameters(trainer):
+            raise XlingValueError(
+                f"{who} treats whole parameters, and {type(trainer.strategy).__name__} shards them; use DDP"
+            )
+        with looking_in_setup(pl_module, who):
+            self.by_layer = parameters_by_layer(pl_module, self.names)
+        self.treated = choose_layers(self.layers, len(self.by_layer) - 1)
+        trainable([parameter for layer in self.treated for parameter in self.by_layer[layer]], who)
+
+    def parameters(self, layers: Iterable[int] | None = None) -> list[nn.Parameter]:
+        """Trainable parameters of some layers, or of the treated ones."""
+        chosen = self.treated if layers is None else layers
+        return [parameter for layer in chosen for parameter in self.by_layer[layer] if parameter.requires_grad]
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Let the parameters go."""
+        self.by_layer = []
+
+
+class KeepsBase(TreatsLayers):
+    """Base class: also keeps copies of parameters as they were before training, and knows a resumed fit's for the same.
+
+    A checkpoint holds the copies' fingerprint, not the copies: a fit that goes on is given the module as it was before training,
+    as every fit is.
+    """
+
+    def __init__(self, layers: str | Iterable[int] | None = None, names: LayerNames = None) -> None:
+        super().__init__(layers, names)
+        self.kept: list[nn.Parameter] = []
+        self.origins: list[Tensor] = []
+        self._fingerprint = ""
+
+    def keep(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Copy parameters, in ``setup``: before a checkpoint is loaded."""
+        self.kept = list(parameters)
+        self.origins = copies_of(self.kept)
+        self._fingerprint = content_hash(nn.ParameterList(self.origins))
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Put the copies where the parameters are."""
+        pairs = zip(self.origins, self.kept, strict=True)
+        self.origins = [origin.to(parameter.device) for origin, parameter in pairs]
+
+    @contextmanager
+    def as_before_training(self):
+        """Inside, the module computes with the copies; not for a pass with gradients."""
+        now = [parameter.data for parameter in self.kept]
+        try:
+            for parameter, origin in zip(self.kept, self.origins, strict=True):
+                parameter.data = origin
+            yield
+        finally:
+            for parameter, data in zip(self.kept, now, strict=True):
+                parameter.data = data
+
+    def state_dict(self) -> dict[str, Any]:
+        """The copies' fingerprint."""
+        return {"base": self._fingerprint}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Check that the copies are those of the fit that goes on.
+
+        Raises:
+            XlingValueError: the module had other weights before training.
+        """
+        if self._fingerprint and state_dict["base"] != self._fingerprint:
+            raise XlingValueError(
+                f"{type(self).__name__} goes on from a checkpoint of a fit that began with other weights; build the module "
+                "with the weights it had before training (the same base, the same seed)"
+            )
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Let parameters and copies go."""
+        super().teardown(trainer, pl_module, stage)
+        self.kept, self.origins = [], []
+
+
+def own_of(optimizer: torch.optim.Optimizer, parameters: Iterable[nn.Parameter]) -> list[nn.Parameter]:
+    """Those of the parameters that an optimiser steps; a module may have several."""
+    stepped = {parameter for group in optimizer.param_groups for parameter in group["params"]}
+    return [parameter for parameter in parameters if parameter in stepped]

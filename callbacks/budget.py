@@ -1,0 +1,110 @@
+"""Holds layers whose impact has used up its budget."""
+
+import logging
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+
+from xling.callbacks._from_base import TreatsLayers, own_of
+from xling.callbacks.impact import ImpactMonitor
+from xling.errors import XlingValueError
+from xling.interventions.parameters import LayerNames, drop_gradients
+from xling.interventions.training import check_strength
+
+log = logging.getLogger(__name__)
+
+
+class ImpactBudget(TreatsLayers):
+    """Holds a layer, with all below it, from the validation on at which its impact on a target reaches a bound.
+
+    What a layer computes depends on the layers below, so that holding those too keeps its impact where it is: the bound is exceeded
+    by at most what training moved the layer between two validations. Held layers have their gradients dropped, as in
+    :class:`GradualUnfreezing`. Impact is what an :class:`ImpactMonitor` of the same trainer measures: validate often
+    (``val_check_interval``). The layers held go into checkpoints. Runs on ``setup``, ``on_validation_end`` (after the monitor),
+    ``on_before_optimizer_step``, ``teardown``.
+
+    Args:
+        bound: of impact, at least 0; impact is at most about 1.
+        layers: whose impact is bounded, see :class:`TreatsLayers`.
+        targets: validation loaders whose impact counts; None: all.
+        names: see :class:`TreatsLayers`; give the patterns that the monitor has.
+
+    Attributes:
+        held: the layers 0..held get no gradient; -1: none is held.
+        events: one dict per reached bound: layer, target, step, impact.
+
+    Raises:
+        XlingValueError: a negative bound.
+    """
+
+    def __init__(
+        self,
+        bound: float,
+        layers: str | Iterable[int] | None = None,
+        targets: Sequence[str] | None = None,
+        names: LayerNames = None,
+    ) -> None:
+        super().__init__(layers, names)
+        check_strength("bound", bound)
+        self.bound, self.targets = bound, None if targets is None else tuple(targets)
+        self.held, self.events = -1, []  # type: int, list[dict[str, Any]]
+        self._is_resumed = False
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Hold nothing yet, unless the fit goes on.
+
+        Raises:
+            XlingValueError: nobody measures impact.
+        """
+        self._monitor(trainer)
+        if not self._is_resumed:
+            self.held, self.events = -1, []
+        self._is_resumed = False
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Hold what has reached the bound.
+
+        Raises:
+            XlingValueError: a target that is no validation loader.
+        """
+        if trainer.sanity_checking or trainer.state.fn != "fit":
+            return
+        records = [r for r in self._monitor(trainer).records if r["step"] == trainer.global_step]
+        loaders = {record["loader"] for record in records}
+        unknown = sorted(set(self.targets or ()) - loaders)
+        if unknown:
+            raise XlingValueError(f"expected targets among {', '.join(sorted(loaders))}, got {', '.join(unknown)}")
+        for record in records:
+            impact = record["impact_debiased"] if math.isnan(record["impact"]) else record["impact"]
+            is_meant = record["layer"] in self.treated and (self.targets is None or record["loader"] in self.targets)
+            if is_meant and impact >= self.bound and record["layer"] > self.held:
+                self.held = record["layer"]
+                event = {"layer": self.held, "target": record["loader"], "step": trainer.global_step, "impact": impact}
+                self.events.append(event)
+                log.info("layer %(layer)d has an impact of %(impact).3g on %(target)s at step %(step)d: held", event)
+
+    def on_before_optimizer_step(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: torch.optim.Optimizer
+    ) -> None:
+        """Drop the gradients of the layers held."""
+        drop_gradients(own_of(optimizer, self.parameters(range(self.held + 1))))
+
+    def state_dict(self) -> dict[str, Any]:
+        """What is held, and since when."""
+        return {"held": self.held, "events": self.events}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Hold it again."""
+        self.held, self.events, self._is_resumed = state_dict["held"], list(state_dict["events"]), True
+
+    @staticmethod
+    def _monitor(trainer: pl.Trainer) -> ImpactMonitor:
+        found = [callback for callback in trainer.callbacks if isinstance(callback, ImpactMonitor)]
+        if not found:
+            raise XlingValueError(
+                "ImpactBudget needs an ImpactMonitor among the trainer's callbacks; add one before it"
+            )
+        return found[0]

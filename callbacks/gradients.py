@@ -1,0 +1,122 @@
+"""How alike the gradients of source and target are, layer by layer."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from xling.callbacks._batches import is_fit, loader_names, moment
+from xling.errors import XlingValueError
+from xling.interventions.parameters import LayerNames, parameters_by_layer
+from xling.probing.gradients import GradientSums, example_gradients
+
+Loss = Callable[[pl.LightningModule, Any], Tensor]
+
+
+class GradientMonitor(pl.Callback):
+    """Gradients of the first examples of every validation loader, against those of the source's.
+
+    The task's loss needs labels, so that target labels are read here: a diagnosis, not zero-shot knowledge. Examples go through
+    the module one by one, in evaluation mode, at every validation within a fit; their gradients never touch ``.grad``. Weights
+    come out as without it, to the bit. Costs a forward and a backward pass per example. Layers whose parameters are all frozen
+    have no row. In several processes each reads its own share; process 0's is recorded.
+
+    Runs on ``on_validation_start``, ``on_validation_batch_end``, ``on_validation_end``.
+
+    Args:
+        reference: name of the source's loader; it must come first.
+        n_examples: per loader.
+        loss: of a batch, ``loss(module, batch)``, a scalar; None: ``module.loss(batch)``, or its first part over its second.
+        names: where the layers are, see :func:`xling.interventions.parameters.parameters_by_layer`.
+
+    Attributes:
+        records: one dict per validation, loader and layer: loader, layer, epoch, step, n_examples, gradient_cosine (with the
+            source's; 1 for the source itself), gradient_norm, fisher_trace.
+
+    Raises:
+        XlingValueError: `n_examples` below 1.
+    """
+
+    def __init__(
+        self, reference: str, n_examples: int = 16, loss: Loss | None = None, names: LayerNames = None
+    ) -> None:
+        if n_examples < 1:
+            raise XlingValueError(f"expected n_examples of at least 1, got {n_examples}")
+        self.reference, self.n_examples = reference, n_examples
+        self.loss, self.names = loss or _own_loss, names
+        self.records: list[dict[str, Any]] = []
+        self._sums: dict[str, GradientSums] = {}
+        self._is_resumed = False
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Begin with no record, unless the fit goes on."""
+        if not self._is_resumed:
+            self.records = []
+        self._is_resumed = False
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Forget the sums of an earlier validation."""
+        self._sums = {}
+
+    def on_validation_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Add the batch's first examples, as far as they are wanted.
+
+        Raises:
+            XlingValueError: the source's loader does not come first.
+        """
+        if trainer.sanity_checking or not is_fit(trainer):
+            return
+        loader = loader_names(trainer)[dataloader_idx]
+        if loader != self.reference and self.reference not in self._sums:
+            raise XlingValueError(
+                f"expected the reference loader {self.reference!r} first, found {loader!r}; reorder them"
+            )
+        sums = self._sums.setdefault(loader, GradientSums())
+        n = min(self.n_examples - sums.n, _size(batch))
+        if n <= 0:
+            return
+        layers = [[p for p in layer if p.requires_grad] for _, layer in self._layers(pl_module)]
+        with torch.inference_mode(False), torch.enable_grad():
+            for gradients in example_gradients(lambda part: self.loss(pl_module, part), batch, n, layers):
+                sums.add(gradients)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Record every loader and let the sums go."""
+        reference = self._sums.get(self.reference)
+        for loader, sums in self._sums.items():
+            for (layer, _), row in zip(self._layers(pl_module), sums.measures(reference), strict=True):
+                self.records.append({"loader": loader, "layer": layer} | moment(trainer) | {"n_examples": sums.n} | row)
+        self._sums = {}
+
+    def state_dict(self) -> dict[str, Any]:
+        """The records so far."""
+        return {"records": self.records}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on after an interrupted fit."""
+        self.records, self._is_resumed = list(state_dict["records"]), True
+
+    def _layers(self, pl_module: pl.LightningModule) -> list[tuple[int, list]]:
+        """Number and parameters of the layers in which something trains."""
+        every = enumerate(parameters_by_layer(pl_module, self.names))
+        return [(layer, own) for layer, own in every if any(parameter.requires_grad for parameter in own)]
+
+
+def _own_loss(module: pl.LightningModule, batch: Any) -> Tensor:
+    found = module.loss(batch)
+    return found[0] / found[1] if isinstance(found, tuple) else found
+
+
+def _size(batch: Any) -> int:
+    parts = batch.values() if isinstance(batch, dict) else batch
+    return len(next(part for part in parts if isinstance(part, Tensor)))

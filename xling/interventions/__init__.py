@@ -1,0 +1,16 @@
+"""What is done to an encoder beside freezing, in training or after it: plans as data, and the pure functions behind them."""
+
+from xling.interventions.layer_shares import format_shares, parse_shares
+from xling.interventions.plan import INTERVENTIONS, Intervention, InterventionPlan, plan_intervention
+from xling.interventions.weights import average_states, blend_layers
+
+__all__ = [
+    "INTERVENTIONS",
+    "Intervention",
+    "InterventionPlan",
+    "average_states",
+    "blend_layers",
+    "format_shares",
+    "parse_shares",
+    "plan_intervention",
+]

@@ -1,0 +1,75 @@
+"""Parameters by layer, in an encoder or in a module of any kind."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from torch import Tensor, nn
+
+from xling.errors import XlingValueError
+from xling.interventions.layer_shares import layers_in, parse_shares
+from xling.models.layers import find_layers
+from xling.models.names import modules_named
+
+LayerNames = str | Sequence[str] | Mapping[str, str | None] | None
+"""Patterns of module names, lowest layer first in the model; a mapping or None: an encoder's layers."""
+
+
+def parameters_by_layer(module: nn.Module, names: LayerNames = None) -> list[list[nn.Parameter]]:
+    """List the parameters of every layer, lowest first; one that two layers share belongs to the lower.
+
+    Args:
+        module: an encoder or anything around one; or a module of any kind, with `names`.
+        names: shell-style patterns over ``named_modules()``, each match a layer, numbered from 0 in the model's order; None or a
+            mapping: an encoder's layers, see :func:`xling.models.layers.find_layers`.
+
+    Raises:
+        XlingValueError: nothing matches, or the encoder's layers are not known.
+    """
+    if names is None or isinstance(names, Mapping):
+        owners = [[module.get_submodule(name) for name in parts] for parts in find_layers(module, names).owners]
+    else:
+        owners = [[part] for part in modules_named(module, names).values()]
+    known: set[nn.Parameter] = set()
+    layers = []
+    for parts in owners:
+        own = dict.fromkeys(parameter for part in parts for parameter in part.parameters() if parameter not in known)
+        known.update(own)
+        layers.append(list(own))
+    return layers
+
+
+def choose_layers(layers: str | int | Iterable[int] | None, n_layers: int) -> tuple[int, ...]:
+    """The layers an intervention treats: as :func:`parse_shares` reads them; None: all of 0..`n_layers`.
+
+    Raises:
+        XlingValueError: there is no such layer.
+    """
+    return tuple(range(n_layers + 1)) if layers is None else layers_in(parse_shares(layers), n_layers)
+
+
+def names_of(module: nn.Module, parameters: Iterable[nn.Parameter]) -> list[str]:
+    """Full names of parameters, in the order given."""
+    named = {parameter: name for name, parameter in module.named_parameters()}
+    return [named[parameter] for parameter in parameters]
+
+
+def drop_gradients(parameters: Iterable[nn.Parameter]) -> None:
+    """Have the next optimiser step leave parameters and their optimiser states alone, as if they were frozen."""
+    for parameter in parameters:
+        parameter.grad = None
+
+
+def trainable(parameters: Iterable[nn.Parameter], what: str) -> list[nn.Parameter]:
+    """Those with a gradient.
+
+    Raises:
+        XlingValueError: there is none, so that the intervention would do nothing.
+    """
+    found = [parameter for parameter in parameters if parameter.requires_grad]
+    if not found:
+        raise XlingValueError(f"{what} treats layers of which no parameter trains; name others, or freeze fewer")
+    return found
+
+
+def copies_of(parameters: Iterable[Tensor]) -> list[Tensor]:
+    """Detached copies."""
+    return [parameter.detach().clone() for parameter in parameters]

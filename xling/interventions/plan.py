@@ -1,0 +1,135 @@
+"""Interventions as data: from plain settings to a named plan, recorded in a run as its freezing strategy is.
+
+Two kinds share one table: those that act in training have a callback (``conf/intervention``), and those that act on trained
+weights have none (:mod:`xling.commands.restore`). A new one of this package is an entry here and a file in
+``conf/intervention``; one of another package needs no change here, see :mod:`xling.registry`.
+"""
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from xling.errors import XlingValueError
+from xling.interventions import names
+from xling.interventions.layer_shares import layers_in, parse_shares
+from xling.registry import Registry
+
+
+@dataclass(frozen=True)
+class Intervention:
+    """One kind of intervention.
+
+    Attributes:
+        name: function of its settings that checks them and names it with them, e.g. ``anchor_1-4_0.1``; its signature is what the
+            intervention takes, ``intervention.<setting>``.
+        callback: ``package.module:Name`` of the Lightning callback that takes the same settings (for `languages` it takes
+            `batches`), `names` where the encoder's layers are and, if it wants them, `pooling`; None: it acts after training.
+        dose: function of the same settings: how strong it is, 0 = nothing is done. Doses compare within one kind alone.
+    """
+
+    name: Callable[..., str]
+    callback: str | None = None
+    dose: Callable[..., float] = names.whole
+
+    def complete(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Fill in the settings that `options` leaves at their usual value.
+
+        Raises:
+            TypeError: a setting that it does not take, or one that is missing.
+        """
+        bound = inspect.signature(self.name).bind(**options)
+        bound.apply_defaults()
+        return dict(bound.arguments)
+
+
+INTERVENTIONS: Registry[Intervention] = Registry(
+    "intervention",
+    "xling.interventions",
+    {
+        "none": Intervention(names.none, dose=names.nothing),
+        "anchor": Intervention(names.anchor, "xling.callbacks:Anchor", names.strength_of),
+        "l2_sp": Intervention(names.l2_sp, "xling.callbacks:PullToBase", names.strength_of),
+        "layerwise_lr": Intervention(names.layerwise_lr, "xling.callbacks:LayerwiseRates", names.slowing),
+        "gradual": Intervention(names.gradual, "xling.callbacks:GradualUnfreezing", names.delay),
+        "budget": Intervention(names.budget, "xling.callbacks:ImpactBudget", names.tightness),
+        "revert": Intervention(names.revert, dose=names.mean_share),
+        "swap": Intervention(names.swap, dose=names.mean_share),
+        "average": Intervention(names.average),
+    },
+    lambda found: isinstance(found, Intervention),
+    "a xling.interventions.Intervention",
+)
+"""By name; other packages add theirs as entry points of the group ``xling.interventions``."""
+
+
+@dataclass(frozen=True)
+class InterventionPlan:
+    """An intervention with its settings; made by :func:`plan_intervention`.
+
+    Attributes:
+        name: for run directories, e.g. ``revert_1-4``; empty: nothing is done.
+        kind: a name in ``INTERVENTIONS``, or ``package.module:name``.
+        options: what the intervention takes.
+    """
+
+    name: str = ""
+    kind: str = "none"
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def trains(self) -> bool:
+        """Whether it acts in training, as every intervention of another package does; nothing is imported to say so."""
+        own = INTERVENTIONS.own.get(self.kind)
+        return own is None or own.callback is not None
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the intervention takes, those left at their usual value too."""
+        return INTERVENTIONS.find(self.kind).complete(self.options)
+
+    def layers_of(self, n_layers: int) -> tuple[int, ...]:
+        """The layers it treats: those of its setting `layers`, or all where it has no such setting.
+
+        Raises:
+            XlingValueError: an encoder of `n_layers` blocks has no such layer.
+        """
+        if not self.name:
+            return ()
+        layers = self.settings.get("layers")
+        return tuple(range(n_layers + 1)) if layers is None else layers_in(parse_shares(layers), n_layers)
+
+    def facts(self, n_layers: int) -> dict[str, Any]:
+        """What a run's manifest says of it: kind, treated layers, dose."""
+        dose = INTERVENTIONS.find(self.kind).dose(**self.settings)
+        return {"intervention": self.kind, "treated_layers": list(self.layers_of(n_layers)), "dose": float(dose)}
+
+    def strategy(self, freezing: str) -> str:
+        """The name of the run's strategy, in which a freezing strategy that freezes nothing is left out.
+
+        >>> plan_intervention("revert", layers="1-4").strategy("word_embeddings")
+        'word_embeddings_revert_1-4'
+        """
+        return "_".join([*([freezing] if freezing != "none" or not self.name else []), *filter(None, [self.name])])
+
+
+def plan_intervention(kind: str = "none", **options: Any) -> InterventionPlan:
+    """Check the settings of ``conf/intervention`` and name them; needs no encoder.
+
+    Args:
+        kind: a name in ``INTERVENTIONS``, or ``package.module:name``.
+        options: what the intervention takes.
+
+    Raises:
+        XlingValueError: no such intervention, or settings that it does not take or that are missing.
+
+    >>> plan_intervention("revert", layers="0-2").name
+    'revert_0-2'
+    """
+    found = INTERVENTIONS.find(kind)
+    try:
+        complete = found.complete(options)
+    except TypeError as error:
+        takes = ", ".join(inspect.signature(found.name).parameters) or "no settings"
+        raise XlingValueError(f"intervention {kind} takes {takes}, got {', '.join(options) or 'none'}") from error
+    return InterventionPlan(found.name(**complete), kind, options)
