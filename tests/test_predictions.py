@@ -152,9 +152,9 @@ def test_a_run_whose_model_breaks_has_nan_with_its_reason(make_config, monkeypat
             ["trainer.val_check_interval=13", "trainer.check_val_every_n_epoch=null"],
             "this run has 12 steps and would be validated first after 13",
         ),
-        (["data.batch_size=-4"], "expected data.batch_size of at least 1, got -4"),
-        (["data.eval_batch_size=0"], "expected data.eval_batch_size of at least 1, got 0"),
-        (["data.eval_tokens=0"], "expected data.eval_tokens of at least 1, got 0"),
+        (["data.batch_size=-4"], "expected data.batch_size to be a number 1 or more, got -4"),
+        (["data.eval_batch_size=0"], "expected data.eval_batch_size to be a number 1 or more, got 0"),
+        (["data.eval_tokens=0"], "expected data.eval_tokens to be a number 1 or more, got 0"),
     ],
 )
 def test_a_run_that_would_never_be_validated_is_refused_before_training(overrides, match, make_config, tmp_path):

@@ -201,7 +201,7 @@ def analyze_config(config: DictConfig) -> Analysis:
             config.measure,
             resampling,
             tuple(config.sections),
-            read_claims(config.claims) if config.claims else (),
+            read_claims(config.claims_from) if config.claims_from else (),
         ),
         dict(config.more_distances or {}),
         config.swap_languages,

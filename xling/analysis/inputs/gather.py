@@ -143,7 +143,7 @@ def add_distances(
         XlingValueError: the source knows none of the languages, or was asked for something else it does not have.
     """
     distances, sentences = _leave_out_unknown(_languages(measured), compute, "distances")
-    distances, thin = distances.require_coverage(min_coverage)
+    distances, thin = distances.require_coverage(min_coverage) if min_coverage else (distances, [])
     return replace(measured, distances=distances.to_table(), distances_name=distances.source), [*sentences, *thin]
 
 
