@@ -15,6 +15,7 @@ import argparse
 import itertools
 import logging
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from xling.analysis.questions.restoration import compute_trend
@@ -88,7 +89,7 @@ def _output_dir_of(run: FinishedRun) -> Path:
     return folder.parents[3]
 
 
-def _revert(run: FinishedRun, sets: list[Shares], options: argparse.Namespace, output_dir: Path) -> None:
+def _revert(run: FinishedRun, sets: Sequence[Shares], options: argparse.Namespace, output_dir: Path) -> None:
     restorations = [Restoration(shares, weight) for shares, weight in itertools.product(sets, options.weights)]
     table = restore_run(run, restorations, output_dir)
     languages = list(dict.fromkeys([run.settings.source_language, *run.settings.target_languages]))

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -60,7 +61,7 @@ def revert_run(
         blend = scaled(shares, weight)
         plan = plan_intervention("revert", layers=format_shares(blend))
         records.append(
-            derive_run(run, base, plan, lambda b=blend: blend_layers(run.finetuned, base, owners, b), output_dir)
+            derive_run(run, base, plan, partial(blend_layers, run.finetuned, base, owners, blend), output_dir)
         )
     return records
 
@@ -183,7 +184,8 @@ def _tell_apart(words: Sequence[Mapping[str, str]]) -> str:
 
 def _train_seconds(paths: Iterable[Path]) -> float | None:
     seconds = [read_parent(path).get("train_seconds") for path in paths]
-    return None if None in seconds else round(sum(seconds), 1)
+    known = [value for value in seconds if value is not None]
+    return round(sum(known), 1) if len(known) == len(seconds) else None
 
 
 def measured_scores(record: RunDirectory) -> dict[str, float]:
