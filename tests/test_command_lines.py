@@ -218,9 +218,9 @@ def test_pieces_without_an_embedding_are_named():
 def test_a_dollar_in_a_name_is_no_formula():
     import matplotlib.pyplot as plt
 
-    from xling.report.figures.style import styled
+    from xling.report.figures.style import RC
 
-    with styled:
+    with plt.rc_context(RC):
         figure, axes = plt.subplots()
         axes.set_title(r"a$\foo{$b")
         figure.canvas.draw()

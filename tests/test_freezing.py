@@ -4,7 +4,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-import yaml
+from omegaconf import OmegaConf
 from torch import nn
 from transformers import AutoModel, AutoModelForTextEncoding
 
@@ -88,8 +88,8 @@ def test_random_set_of_a_seed_never_changes():
 
 
 def test_every_strategy_has_a_file_that_makes_its_plan():
-    files = {file.stem: yaml.safe_load(file.read_text()) for file in CONF.glob("*.yaml")}
-    whole = {name: settings for name, settings in files.items() if "defaults" not in settings}
+    files = {file.stem: OmegaConf.load(file) for file in CONF.glob("*.yaml")}
+    whole = {name: OmegaConf.to_container(own, resolve=True) for name, own in files.items() if "defaults" not in own}
     assert set(whole) == set(STRATEGIES)
     for name, settings in whole.items():
         assert settings["strategy"] == name

@@ -43,7 +43,7 @@ def write_data(folder: Path, word: str) -> None:
     labels = ("good", "bad")
     for split, n in (("train", 32), ("test", 12)):
         for language in ("en", "de"):
-            rows = [f"this is {word} {language} {i}\t{labels[i % 2]}" for i in range(n)]
+            rows = [f"this is {word} {split} {language} {i}\t{labels[i % 2]}" for i in range(n)]
             (folder / f"{split}.{language}.tsv").write_text("\n".join(["text\tlabel", *rows]) + "\n")
 
 

@@ -50,7 +50,8 @@ def test_a_pack_is_loaded_like_its_folder(study, packed):
     folder, pack = xling.load_study(study), xling.load_study(packed)
     for name in ("impact", "transfer", "alignment", "predictions"):
         assert_frame_equal(getattr(pack, name), getattr(folder, name))
-    assert pack.runs.drop(columns="path").equals(folder.runs.drop(columns="path"))
+    unchanged = folder.runs.columns.drop(["path", "files"])  # config.yaml, without its paths, has another checksum
+    assert pack.runs[unchanged].equals(folder.runs[unchanged])
     assert pack.skipped == []
 
 

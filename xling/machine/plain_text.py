@@ -9,7 +9,7 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def printable(text: str) -> str:
-    """Replace what a terminal would act on (escape sequences, line feeds, marks that reverse text) by its code.
+    r"""Replace what a terminal would act on (escape sequences, line feeds, marks that reverse text) by its code.
 
     >>> printable("a\x1b[2Jb")
     'a\\x1b[2Jb'

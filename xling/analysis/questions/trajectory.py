@@ -117,8 +117,8 @@ def half_time(steps: Sequence[float], values: Sequence[float]) -> float:
     Returns:
         Interpolated linearly; NaN where the last value is not positive or anything is NaN.
 
-    >>> half_time([10, 20], [0.1, 0.4])
-    13.333333333333334
+    >>> half_time([10, 20], [0.1, 0.3])
+    12.5
     """
     x, y = np.array([0, *steps], float), np.array([0, *values], float)
     half = y[-1] / 2
