@@ -25,7 +25,7 @@ def write_data(folder: Path, word: str) -> None:
     folder.mkdir(exist_ok=True)
     for split, n in (("train", 48), ("test", 16)):
         for language in ("en", "de"):
-            rows = [f"this is {word} {language} {i}\t{('good', 'bad')[i % 2]}" for i in range(n)]
+            rows = [f"this is {word} {split} {language} {i}\t{('good', 'bad')[i % 2]}" for i in range(n)]
             (folder / f"{split}.{language}.tsv").write_text("\n".join(["text\tlabel", *rows]) + "\n")
 
 
