@@ -13,7 +13,7 @@ import jinja2
 import pandas as pd
 import yaml
 
-from xling.analysis.claims import judge_claims, read_claims
+from xling.analysis.claims import LEVEL, judge_claims, read_claims
 from xling.analysis.inputs.gather import add_distances, gather_csv, gather_study
 from xling.analysis.inputs.measurements import Measurements, Resampling, Settings
 from xling.analysis.inputs.measures import one_measure
@@ -177,6 +177,7 @@ def gather_context(output_dir: Path) -> dict:
     return {
         **yaml.safe_load((HERE / "results.yaml").read_text(encoding="utf-8")),
         "facts": analysis.facts,
+        "found": findings(tests, tables["variance_shares"]),
         "n_runs": len(known),
         "unfinished": ""
         if len(known) == PLANNED
@@ -202,6 +203,34 @@ def gather_context(output_dir: Path) -> dict:
     }
 
 
+def findings(tests: pd.DataFrame, shares: pd.DataFrame) -> dict[str, str | int]:
+    """The numbers of the page's summary."""
+    by = {name: own for name, own in tests.groupby("analysis")}
+    impact, transfer = by["impact_vs_distance"], by["transfer_vs_distance"]
+    four = impact[impact["predictor"].isin(["genetic", "geographic", "syntactic", "featural"])]
+    blocks, mean = four[four["layer"] >= 1], four[four["layer_label"] == "mean"]
+    mediated = by["impact_vs_transfer"]
+    share = shares[(shares["outcome"] == "impact") & (shares["layer_label"] == "08")]["source"].iloc[0]
+    return {
+        "n_negative": int((blocks["r"] < 0).sum()),
+        "n_coefficients": len(blocks),
+        "n_of_mean": int((mean["p_max_t"] <= LEVEL).sum()),
+        "genetic_layers": _significant(blocks[blocks["predictor"] == "genetic"], "p_max_t"),
+        "of_transfer": ", ".join(
+            f"{row.predictor} ({numbers.coefficient(row.r)})" for row in transfer.itertuples() if row.p_max_t <= LEVEL
+        ),
+        "transfer_layers": _significant(mediated[(mediated["layer"] >= 1) & (mediated["r"] > 0)], "p_max_t"),
+        "n_genetic_raw": int((blocks[blocks["predictor"] == "genetic"]["p_max_t_pearson"] <= LEVEL).sum()) or "no",
+        "syntactic_raw": _significant(blocks[blocks["predictor"] == "syntactic"], "p_max_t_pearson"),
+        "source_share": numbers.percent(share),
+    }
+
+
+def _significant(tests: pd.DataFrame, column: str) -> str:
+    layers = sorted(tests.loc[tests[column] <= LEVEL, "layer"].astype(int))
+    return ", ".join(map(str, layers)) or "none"
+
+
 def _of_transfer(tests: pd.DataFrame) -> pd.DataFrame:
     return tests[tests["analysis"] == "transfer_vs_distance"].set_index("predictor")
 
@@ -209,6 +238,8 @@ def _of_transfer(tests: pd.DataFrame) -> pd.DataFrame:
 def render(context: dict) -> str:
     """Fill the page's template."""
     loader = jinja2.FileSystemLoader(HERE)
+    words = jinja2.Environment(undefined=jinja2.StrictUndefined).from_string(context["summary"])
+    context = context | {"summary": words.render(context)}
     environment = jinja2.Environment(
         loader=loader, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
