@@ -71,5 +71,5 @@ def trainable(parameters: Iterable[nn.Parameter], what: str) -> list[nn.Paramete
 
 
 def copies_of(parameters: Iterable[Tensor]) -> list[Tensor]:
-    """Detached copies."""
+    """Copy tensors; the copies take no part in gradients and stay as they are when training goes on."""
     return [parameter.detach().clone() for parameter in parameters]

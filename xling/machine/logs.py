@@ -47,7 +47,7 @@ class _QuietFileHandler(logging.FileHandler):
     """Leaves it to the run to say that a disk is full: the terminal has the line anyway."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  (logging's name)
-        """Say nothing."""
+        """Leave a line that cannot be written out of the file, without the traceback that logging would print."""
 
     def close(self) -> None:
         """Close, written out or not."""
