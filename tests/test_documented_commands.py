@@ -22,7 +22,7 @@ PROGRAMS = {
 PLUGINS = {
     "launcher=slurm": "submitit",
     "launcher=ray": "ray",
-    "launcher=joblib": "hydra_plugins.hydra_joblib_launcher",
+    "launcher=joblib": "joblib",
 }
 
 
@@ -54,7 +54,7 @@ def test_there_are_commands_to_test():
 @pytest.mark.parametrize(("program", "words"), commands())
 def test_a_documented_command_composes(program, words):
     for word, plugin in PLUGINS.items():
-        if word in words and find_spec(plugin.split(".")[0]) is None:
+        if word in words and find_spec(plugin) is None:
             pytest.skip(f"{word} needs an extra that is not installed")
     overrides = [one_of(word) for word in words if "=" in word]
     GlobalHydra.instance().clear()

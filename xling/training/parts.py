@@ -141,30 +141,34 @@ def build_parts(settings: RunSettings, identity: dict[str, Any], run: RunDirecto
     gradients = build_gradients(settings, datamodule)
     recorder = RunRecorder(run, identity, monitor, frozen_layers, alignment, gradients=gradients)
     clock = TrainingClock()
-    callbacks: list[pl.Callback] = [LayerFreezing(plan, spec.layers), monitor, recorder, clock]
-    if gradients is not None:
-        callbacks.insert(
-            2, gradients
-        )  # after the monitor has read the layers of a batch, before its records are written
-    if alignment is not None:
-        callbacks.insert(1, alignment)
-    if not (settings.optimizer.weight_decay or plan.adapts or shards_parameters(settings.trainer)):
-        callbacks.insert(
-            1, TrainUsedRows(lambda: cast(TokenisedExamples, datamodule.train).pieces, layers.word_embeddings)
-        )
-    if settings.intervention.trains:
-        after = sum(isinstance(callback, LayerFreezing | TrainUsedRows) for callback in callbacks)
-        callbacks.insert(
-            after, build_intervention(settings, datamodule)
-        )  # copies weights: after the rows are taken out
-    if settings.probe.write_representations:
-        callbacks.append(RepresentationWriter(run.path / "representations", spec.layers, settings.probe.pooling))
-    callbacks.append(FinalFigures(settings.to_plain(), lambda: final_figures(recorder.transfer, monitor.records)))
-    callbacks += [StopOnDivergence(), ProgressFile(run.path)]
-    callbacks.append(
-        RunCheckpoint(run.checkpoint, settings.checkpoint.every_seconds, settings.checkpoint.every_n_steps)
-    )  # last: it records what the others did
-    return Parts(datamodule, module, monitor, recorder, clock, callbacks, facts)
+    keeps_rows = settings.optimizer.weight_decay or plan.adapts or shards_parameters(settings.trainer)
+    callbacks: list[pl.Callback | None] = [  # in the order in which Lightning calls them
+        LayerFreezing(plan, spec.layers),
+        None
+        if keeps_rows
+        else TrainUsedRows(lambda: cast(TokenisedExamples, datamodule.train).pieces, layers.word_embeddings),
+        # copies weights: after the rows are taken out
+        build_intervention(settings, datamodule) if settings.intervention.trains else None,
+        alignment,
+        monitor,
+        gradients,  # after the monitor has read the layers of a batch, before its records are written
+        recorder,
+        clock,
+        _representation_writer(settings, run),
+        FinalFigures(settings.to_plain(), lambda: final_figures(recorder.transfer, monitor.records)),
+        StopOnDivergence(),
+        ProgressFile(run.path),
+        # last: it records what the others did
+        RunCheckpoint(run.checkpoint, settings.checkpoint.every_seconds, settings.checkpoint.every_n_steps),
+    ]
+    wanted = [callback for callback in callbacks if callback is not None]
+    return Parts(datamodule, module, monitor, recorder, clock, wanted, facts)
+
+
+def _representation_writer(settings: RunSettings, run: RunDirectory) -> RepresentationWriter | None:
+    if not settings.probe.write_representations:
+        return None
+    return RepresentationWriter(run.path / "representations", settings.model.layers, settings.probe.pooling)
 
 
 def _check_takes(encoder: Any, settings: RunSettings, datamodule: TransferDataModule) -> None:
