@@ -2,20 +2,18 @@
 
 import json
 import shutil
-from pathlib import Path
 
 import pytest
 import pytorch_lightning as pl
 import torch
 from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
-from transformers import BertModel
 
 import xling.commands.train
+from faults.local import save_model, write_data
 from xling.commands.train import train
 from xling.errors import MissingFileError, XlingValueError
 from xling.machine.description import code_commit, describe_environment, describe_machine, processor_model
-from xling.models.tiny import tiny_config, tiny_tokenizer
 from xling.runs.directory import DATA_FILE, ENVIRONMENT_FILE, RunDirectory
 from xling.settings import RunSettings
 
@@ -30,21 +28,6 @@ class KillInSecondEpoch(pl.Callback):
     def on_train_batch_end(self, trainer, *_):
         if trainer.current_epoch == 1:
             raise Killed
-
-
-def save_model(folder: Path, seed: int) -> None:
-    torch.manual_seed(seed)
-    BertModel(tiny_config("bert")).save_pretrained(folder)
-    tiny_tokenizer().save_pretrained(folder)
-
-
-def write_data(folder: Path, word: str) -> None:
-    folder.mkdir(exist_ok=True)
-    labels = ("good", "bad")
-    for split, n in (("train", 32), ("test", 12)):
-        for language in ("en", "de"):
-            rows = [f"this is {word} {split} {language} {i}\t{labels[i % 2]}" for i in range(n)]
-            (folder / f"{split}.{language}.tsv").write_text("\n".join(["text\tlabel", *rows]) + "\n")
 
 
 def compose_settings(*overrides: str) -> RunSettings:
