@@ -116,7 +116,7 @@ def centred_layer(
         check_defined(name, int(side.n), sq + more, side.shift[layer] + mean, of)
     if base is not None:
         _check_same_rows(x, base, layer)
-    elif x.gram is None:
+    elif x.products is None:
         raise XlingValueError("these statistics were started with the base's self-term; give it again to evaluate them")
     n, m, k = int(moments.n), _mean(x, layer), _mean(y, layer)
     yx = moments.yx[layer].to(torch.float64, copy=True)
@@ -132,16 +132,19 @@ def centred_layer(
 
 def centred_side(side: Marginal, layer: int) -> Side:
     """Centre one layer of a full marginal."""
+    assert side.products is not None
+    gram, sq_sq, sq_vec = side.products
     n, mean, total, sq = int(side.n), _mean(side, layer), side.total[layer], side.sq[layer]
-    quadratic, frobenius = quadratic_and_frobenius(side.gram, *side.shift.shape, layer, mean)
-    own = (mean, total, sq, side.sq_vec[layer])
+    n_layers, d = side.shift.shape
+    quadratic, frobenius = quadratic_and_frobenius(gram, n_layers, d, layer, mean)
+    own = (mean, total, sq, sq_vec[layer])
     return Side(
         n=n,
         sq=moved_sums(n, mean, total, sq)[1],
-        sq_sq=moved_sq_xy(n, side.sq_sq[layer], quadratic, own, own),
+        sq_sq=moved_sq_xy(n, sq_sq[layer], quadratic, own, own),
         cross=frobenius - 2 * n * quadratic + (n * mean @ mean) ** 2,  # |X'X - n m m'|^2 multiplied out
         mean=side.shift[layer] + mean,
-        unpack=lambda: dense(side.gram, *side.shift.shape, layer).addr_(mean, mean, alpha=-n),
+        unpack=lambda: dense(gram, n_layers, d, layer).addr_(mean, mean, alpha=-n),
     )
 
 

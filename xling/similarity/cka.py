@@ -1,5 +1,7 @@
 """Linear CKA, biased and debiased, of whole arrays or of accumulated moments."""
 
+from typing import TypeVar
+
 import torch
 from torch import Tensor
 
@@ -15,6 +17,8 @@ from xling.similarity.moments import Moments, check_rows
 from xling.similarity.precision import similarity_precision
 from xling.similarity.result import Result, collect
 from xling.similarity.rows import centred_pair
+
+_Base = TypeVar("_Base", Marginal, GroupedMarginal)
 
 
 def centred_cka(layer: Centred, *, debiased: bool) -> Tensor:
@@ -62,6 +66,20 @@ def grouped_cka_of_moments(moments: GroupedMoments, *, base: GroupedMarginal | N
     return collect(lambda i: grouped_cka(grouped_layer_of_moments(moments, i, base)), shape)
 
 
+def check_base(base: object, kind: type[_Base]) -> _Base | None:
+    """The base's sums, if they are of the kind that is needed or None.
+
+    Raises:
+        XlingValueError: they are of another kind.
+    """
+    if base is None or isinstance(base, kind):
+        return base
+    raise XlingValueError(
+        f"expected {kind.__name__}.of(...) as the base's sums, got {type(base).__name__}; a measure over groups needs "
+        "GroupedMarginal, every other one Marginal"
+    )
+
+
 def grouped_cka_of_rows(x: Tensor, y: Tensor, groups: Tensor | None, *, allow_tf32: bool = False) -> Result:
     """The same of ``[..., n, d]`` rows with group ids ``[n]``; cheaper than the route over moments where n < d."""
     flat_x, flat_y, grouping = flatten_layers(x), flatten_layers(y), Grouping.for_rows(groups, x, y)
@@ -101,8 +119,8 @@ def linear_cka(
 
     Raises:
         UndefinedSimilarityError: a layer with fewer than 4 examples (groups), non-finite values or constant features.
-        XlingValueError: rows that cannot be paired, not one group id per row, groups with the biased estimator, or a base
-            with `differentiable`.
+        XlingValueError: rows that cannot be paired, not one group id per row, groups with the biased estimator, a base with
+            `differentiable`, or a base of the other kind.
 
     References:
         Kornblith et al. 2019 (arXiv:1905.00414); Song et al. 2012 (JMLR 13); Murphy et al. 2024 (arXiv:2405.01012).
@@ -123,7 +141,10 @@ def linear_cka(
     if groups is None:
         if is_few:
             return cka_of_rows(x, y, debiased=debiased, allow_tf32=allow_tf32).defined()
-        return cka_of_moments(Moments.of(x, y, base, allow_tf32=allow_tf32), debiased=debiased, base=base).defined()
+        own = check_base(base, Marginal)
+        return cka_of_moments(Moments.of(x, y, own, allow_tf32=allow_tf32), debiased=debiased, base=own).defined()
     if is_few:
         return grouped_cka_of_rows(x, y, groups, allow_tf32=allow_tf32).defined()
-    return grouped_cka_of_moments(GroupedMoments.of(x, y, groups, base, allow_tf32=allow_tf32), base=base).defined()
+    own_groups = check_base(base, GroupedMarginal)
+    moments = GroupedMoments.of(x, y, groups, own_groups, allow_tf32=allow_tf32)
+    return grouped_cka_of_moments(moments, base=own_groups).defined()

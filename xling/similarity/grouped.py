@@ -170,5 +170,5 @@ def grouped_pair(x: Tensor, y: Tensor, grouping: Grouping) -> GroupedLayer:
 
 def grouped_layer(x: GroupedRows, y: GroupedRows, grouping: Grouping, *, is_identical: bool) -> GroupedLayer:
     """One layer's sides, taken apart."""
-    terms = (grouped_terms(*pair, grouping) for pair in ((x, x), (y, y), (x, y)))
-    return GroupedLayer(*terms, is_identical=is_identical)
+    of_x, of_y, of_both = (grouped_terms(*pair, grouping) for pair in ((x, x), (y, y), (x, y)))
+    return GroupedLayer(of_x, of_y, of_both, is_identical=is_identical)

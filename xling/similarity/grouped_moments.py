@@ -46,7 +46,11 @@ class GroupedMarginal:
 
     @classmethod
     def of_batches(cls, batches: Iterable[tuple[Tensor, Tensor]], *, allow_tf32: bool = False) -> GroupedMarginal:
-        """The same of batches of whole groups: rows ``[L, b, d]`` with their groups' ids ``[b]``; at least one."""
+        """The same of batches of whole groups: rows ``[L, b, d]`` with their groups' ids ``[b]``.
+
+        Raises:
+            XlingValueError: there is no batch.
+        """
         sums: GroupedMarginal | None = None
         for batch, groups in batches:
             grouping = Grouping.of(groups)
@@ -57,6 +61,8 @@ class GroupedMarginal:
                 parts = Parts.of(batch, sums.means.shift, grouping)
                 sums.means.add_rows(parts.means)
                 sums.within.add(parts, parts, grouping)
+        if sums is None:
+            raise XlingValueError("expected at least one batch of the base's rows, got none")
         return sums
 
     def tensors(self) -> dict[str, Tensor]:
@@ -101,7 +107,7 @@ class GroupedMoments:
     @classmethod
     def start(cls, x: Tensor, y: Tensor, base: GroupedMarginal | None = None) -> GroupedMoments:
         """No rows yet; shifts as in :meth:`xling.similarity.Moments.start`, whose errors it raises."""
-        return cls._around(Moments.start(x, y, base and base.means))
+        return cls._around(Moments.start(x, y, None if base is None else base.means))
 
     @classmethod
     def empty(cls, layers: tuple[int, ...], shift_x: Tensor, shift_y: Tensor, *, light: bool) -> GroupedMoments:
@@ -138,8 +144,9 @@ class GroupedMoments:
     def from_tensors(cls, tensors: Mapping[str, Tensor]) -> GroupedMoments:
         """Inverse of :meth:`tensors`; shares their storage."""
         parts = _parts(tensors, ("within_x", "within_y", "within", "means"))
-        sides = (Within(**parts[name]) if parts[name] else None for name in ("within", "within_y", "within_x"))
-        return cls(Moments.from_tensors(parts["means"]), *sides)
+        within_x = Within(**parts["within_x"]) if parts["within_x"] else None
+        means = Moments.from_tensors(parts["means"])
+        return cls(means, Within(**parts["within"]), Within(**parts["within_y"]), within_x)
 
     @property
     def n(self) -> Tensor:
@@ -195,7 +202,7 @@ def recentred_groups(moments: GroupedMoments, shift_x: Tensor, shift_y: Tensor) 
             means=recentred(moments.means, shift_x, shift_y),
             within=moments.within.moved(m, k),
             within_y=moments.within_y.moved(k, k),
-            within_x=moments.within_x and moments.within_x.moved(m, m),
+            within_x=None if moments.within_x is None else moments.within_x.moved(m, m),
         )
 
 
@@ -211,7 +218,7 @@ def merged_groups(first: GroupedMoments, second: GroupedMoments) -> GroupedMomen
         means=added(one.means, other.means),
         within=one.within + other.within,
         within_y=one.within_y + other.within_y,
-        within_x=one.within_x and one.within_x + other.within_x,
+        within_x=None if one.within_x is None or other.within_x is None else one.within_x + other.within_x,
     )
 
 
@@ -231,9 +238,10 @@ def grouped_layer_of_moments(moments: GroupedMoments, layer: int, base: GroupedM
         dense(moments.within_y.product, n_layers, means.y.shift.shape[-1], layer),
         moments.within.product[layer].double(),
     )
-    spread = tuple(product.diagonal().sum() for product in products[:2])
-    centred = centred_layer(means, layer, base and base.means, beside=spread, of="groups")
-    full_x = means.x if base is None else base.means
+    spread = products[0].diagonal().sum(), products[1].diagonal().sum()
+    base_means = None if base is None else base.means
+    centred = centred_layer(means, layer, base_means, beside=spread, of="groups")
+    full_x = base_means or means.x
     m, k = ((side.total[layer] / side.n) for side in (full_x, means.y))
     own_m = means.x.total[layer] / means.n
     return GroupedLayer(

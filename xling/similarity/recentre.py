@@ -38,15 +38,14 @@ def recentred_marginal(side: Marginal, shift: Tensor) -> Marginal:
     move = shift.double() - side.shift
     total, sq = moved_sums(side.n, move, side.total, side.sq)
     light = Marginal(side.n, shift, total, sq)
-    if side.gram is None:
+    if side.products is None:
         return light
-    gram, product = side.gram.clone(), times_vector(side.gram, move)
+    gram, sq_sq, sq_vec = side.products
+    gram, product = gram.clone(), times_vector(gram, move)
     add_product(gram, *_rank_two(move, side.total, move, total, gram.dtype))
-    own = (move, side.total, side.sq, side.sq_vec)
-    sq_sq = moved_sq_xy(side.n, side.sq_sq, dot(move, product), own, own)
-    return replace(
-        light, gram=gram, sq_sq=sq_sq, sq_vec=_moved_vector(side.sq_vec, product, move, side.total, sq, move)
-    )
+    own = (move, side.total, side.sq, sq_vec)
+    sq_sq = moved_sq_xy(side.n, sq_sq, dot(move, product), own, own)
+    return replace(light, gram=gram, sq_sq=sq_sq, sq_vec=_moved_vector(sq_vec, product, move, side.total, sq, move))
 
 
 def recentred(moments: Moments, shift_x: Tensor, shift_y: Tensor) -> Moments:
