@@ -67,7 +67,7 @@ def shared_store(settings: RunSettings, model_hash: str, fingerprints: Mapping[s
         model_hash: of the encoder's weights before training.
         fingerprints: target language -> fingerprint of its examples and their tokens.
     """
-    precision = probe_precision(settings.trainer.precision, settings.probe.autocast)
+    precision = probe_precision(str(settings.trainer.precision), settings.probe.autocast)
     key = content_key(model_hash, settings.representation_layers, settings.probe.pooling, precision)
     return BaseStore(settings.cache_dir / "base" / key, dict(fingerprints or {}), is_keyed_by_weights=True)
 

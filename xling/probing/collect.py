@@ -67,7 +67,7 @@ class RowCollector:
         shards = [shard for shard in gather_objects((ids, groups, columns)) if len(shard[0])]
         if not shards:
             return ids, groups, columns
-        ids, groups = (torch.cat([shard[which] for shard in shards]) for which in range(2))
+        ids, groups = torch.cat([shard[0] for shard in shards]), torch.cat([shard[1] for shard in shards])
         return ids, groups, [torch.cat(parts) for parts in zip(*(shard[2] for shard in shards), strict=True)]
 
 

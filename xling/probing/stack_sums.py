@@ -46,6 +46,7 @@ class StackSums:
             self._of_groups = GroupedMarginal.of_batches(self._in_groups(rows))
 
     def _in_groups(self, rows: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        assert self._groups is not None
         groups = self._groups[rows.to(self._groups.device)]
         for some in batches_of_groups(Grouping.of(groups), ROWS_AT_ONCE):
             yield self._rows(rows[some.to(rows.device)]), groups[some]
@@ -59,6 +60,7 @@ class StackSums:
 
     def add_groups(self, rows: Tensor, now: Tensor) -> None:
         """Add rows of whole groups."""
+        assert self._groups is not None
         before = self._rows(rows)
         self.grouped = self.grouped or GroupedMoments.start(before, now, self._of_groups)
         self.grouped.update(before, now, self._groups[rows])
@@ -68,7 +70,9 @@ class StackSums:
         if len(seen) != self._n_summed:
             self.start(seen)
         if measure.knows_groups:
+            assert self.grouped is not None
             return measure.of_moments(self.grouped, self._of_groups)
+        assert self.moments is not None
         return measure.of_moments(self.moments, self._of_base)
 
     def _rows(self, rows: Tensor) -> Tensor:
