@@ -143,6 +143,7 @@ class RepresentationProbe(pl.Callback):
             self._finish_loader(trainer, pl_module)
             self._loader, self._rows_seen = loader, 0
             self.loader_start(trainer, pl_module, loader)
+        assert self._tap is not None
         self._tap.start(self._positions(pl_module, batch))
 
     def on_validation_batch_end(
@@ -155,6 +156,8 @@ class RepresentationProbe(pl.Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Hand over what the forward pass left, each example once."""
+        assert self._tap is not None
+        assert self._loader is not None
         ids = row_ids(trainer, pl_module, batch, self._rows_seen, dataloader_idx)
         groups = group_ids(pl_module, batch, len(ids), self.groups)
         self._rows_seen += len(ids)

@@ -1,6 +1,7 @@
 """Which examples the rows of a validation batch are, the same at every validation; refuses where that is not known."""
 
-from typing import Any
+from collections.abc import Sized
+from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
@@ -102,9 +103,9 @@ def _sampler(loader: Any) -> Any:
 
 def _rows_of(loader: DataLoader, batch: Any, first_row: int) -> int:
     """Examples that the loader has put into this batch; where the data set gives whole batches, those of its first tensor."""
-    if loader.batch_sampler is None:
+    if not isinstance(loader.batch_sampler, BatchSampler):
         return batch_size(batch)
-    return min(loader.batch_sampler.batch_size, len(loader.batch_sampler.sampler) - first_row)
+    return min(loader.batch_sampler.batch_size, len(_sampler(loader)) - first_row)
 
 
 def _positions(loader: Any, first_row: int, n: int) -> tuple[Tensor, Tensor]:
@@ -112,7 +113,7 @@ def _positions(loader: Any, first_row: int, n: int) -> tuple[Tensor, Tensor]:
     position, sampler = torch.arange(first_row, first_row + n), _sampler(loader)
     if isinstance(sampler, DistributedSampler) and type(loader.batch_sampler) is BatchSampler:
         position = position * sampler.num_replicas + sampler.rank
-        return position, position >= len(sampler.dataset)
+        return position, position >= len(cast(Sized, sampler.dataset))
     return position, torch.zeros(n, dtype=torch.bool)
 
 

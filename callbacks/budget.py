@@ -13,6 +13,7 @@ from xling.callbacks.impact import ImpactMonitor
 from xling.errors import XlingValueError
 from xling.interventions.parameters import LayerNames, drop_gradients
 from xling.interventions.training import check_strength
+from xling.machine.lightning import callbacks_of
 
 log = logging.getLogger(__name__)
 
@@ -102,7 +103,7 @@ class ImpactBudget(TreatsLayers):
 
     @staticmethod
     def _monitor(trainer: pl.Trainer) -> ImpactMonitor:
-        found = [callback for callback in trainer.callbacks if isinstance(callback, ImpactMonitor)]
+        found = callbacks_of(trainer, ImpactMonitor)
         if not found:
             raise XlingValueError(
                 "ImpactBudget needs an ImpactMonitor among the trainer's callbacks; add one before it"

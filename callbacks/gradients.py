@@ -1,7 +1,7 @@
 """How alike the gradients of source and target are, layer by layer."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
@@ -113,7 +113,7 @@ class GradientMonitor(pl.Callback):
 
 
 def _own_loss(module: pl.LightningModule, batch: Any) -> Tensor:
-    found = module.loss(batch)
+    found = cast(Any, module).loss(batch)
     return found[0] / found[1] if isinstance(found, tuple) else found
 
 

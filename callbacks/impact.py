@@ -132,10 +132,9 @@ class ImpactMonitor(RepresentationProbe):
         """Keep the batch as base, or compare it with the base."""
         if self._captured is not None:
             self._captured.add(rows.example_ids, layers, rows.group_ids)
-        if self._comparison is None:
-            return
-        of_base = self._before.rows(rows.example_ids.to(pl_module.device))
-        self._comparison.update(of_base, layers, rows.group_ids)
+        if self._comparison is not None and self._before is not None:
+            of_base = self._before.rows(rows.example_ids.to(pl_module.device))
+            self._comparison.update(of_base, layers, rows.group_ids)
 
     def loader_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loader: str) -> None:
         """Store the base, or compute and record the measures."""
@@ -146,7 +145,7 @@ class ImpactMonitor(RepresentationProbe):
                 self._store(trainer).save(loader, rows)
             trainer.strategy.barrier("base representations written")
         elif self._comparison is not None and not is_sanity_check_on_resume(trainer):
-            self._record(trainer, pl_module, loader)
+            self._record(trainer, pl_module, loader, self._comparison)
         self._captured, self._comparison, self._before = None, None, None
 
     def on_sanity_check_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -177,10 +176,10 @@ class ImpactMonitor(RepresentationProbe):
         values = [r["impact_debiased"] if math.isnan(r["impact"]) else r["impact"] for r in before]
         return max((abs(value) for value in values if not math.isnan(value)), default=math.nan)
 
-    def _record(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loader: str) -> None:
+    def _record(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loader: str, comparison: Comparison) -> None:
         when = moment(trainer)
         estimator = GROUPED if self.knows_groups(pl_module) else ALWAYS[0]
-        for index, (label, row) in enumerate(zip(self.labels, self._comparison.compute(), strict=True)):
+        for index, (label, row) in enumerate(zip(self.labels, comparison.compute(), strict=True)):
             self.records.append({"loader": loader, "label": label, "layer": index} | when | _impact(row, estimator))
             if not trainer.sanity_checking and not math.isnan(row[estimator]):
                 pl_module.log(

@@ -79,7 +79,9 @@ def _is_past(moment: Moment) -> bool:
 
 
 def _between(start: Moment, end: Moment) -> float:
-    if not isinstance(end, torch.cuda.Event):
+    if isinstance(start, float) and isinstance(end, float):
         return end - start
+    assert isinstance(start, torch.cuda.Event)
+    assert isinstance(end, torch.cuda.Event)
     end.synchronize()
     return start.elapsed_time(end) / 1000

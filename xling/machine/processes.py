@@ -30,7 +30,14 @@ T = TypeVar("T")
 _PLACES = ("accelerator", "devices", "num_nodes")
 
 
-class Placement(Protocol):
+class HasStrategy(Protocol):
+    """A trainer, or settings of one."""
+
+    @property
+    def strategy(self) -> Any: ...
+
+
+class Placement(HasStrategy, Protocol):
     """Where a run trains; settings of the trainer are such."""
 
     @property
@@ -41,9 +48,6 @@ class Placement(Protocol):
 
     @property
     def num_nodes(self) -> int: ...
-
-    @property
-    def strategy(self) -> Any: ...
 
 
 @contextmanager
@@ -148,7 +152,7 @@ def _shared(error: XlingError) -> XlingError:
     return error
 
 
-def shards_parameters(trainer: Placement) -> bool:
+def shards_parameters(trainer: HasStrategy) -> bool:
     """Whether the trainer's strategy spreads each parameter over the processes."""
     return "fsdp" in str(trainer.strategy).lower()
 
