@@ -65,12 +65,14 @@ def _analyse(measured: Measurements, settings: Settings) -> Analysis:
     if settings.mode != "paper":
         tables |= compute_default_tables(replace(measured, impact=impact), settings, pairs, main, kinds)
         if measure is not None:
-            own = (strategy, kinds, measure, tables["correlations"])
-            tables["correlations_measures"] = compute_measures(measured, settings, *own)
+            tables["correlations_measures"] = compute_measures(
+                measured, settings, strategy, kinds, measure, tables["correlations"]
+            )
         if kinds:
             log.info("Computing the specification curve")
-            own = (settings.resampling, settings.epoch, settings.step)
-            tables["specifications"] = compute_specifications(measured, main, kinds, *own)
+            tables["specifications"] = compute_specifications(
+                measured, main, kinds, settings.resampling, settings.epoch, settings.step
+            )
         tables["claims"] = judge_claims(settings.claims, tables["correlations"])
         warnings += caveats.describe_tests(tables["correlations"])
     if settings.mode != "default":
