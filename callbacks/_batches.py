@@ -98,12 +98,12 @@ GroupChoice = str | Callable[[Any], Tensor] | None
 
 
 def has_groups(pl_module: pl.LightningModule, choice: GroupChoice = None) -> bool:
-    """Whether somebody says which rows of a batch are not independent."""
+    """Whether the caller or the module says which rows of a batch are not independent."""
     return choice is not None or callable(getattr(pl_module, "group_ids", None))
 
 
 def group_ids(pl_module: pl.LightningModule, batch: Any, n: int, choice: GroupChoice = None) -> Tensor | None:
-    """Ids [n] of groups of dependent rows; None where nobody says any.
+    """Ids [n] of groups of dependent rows; None if neither the caller nor the module gives any.
 
     Raises:
         XlingValueError: not one integer per row of the batch, or no such key in it.

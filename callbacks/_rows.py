@@ -80,7 +80,7 @@ def _checked(ids: Any, pl_module: pl.LightningModule) -> Tensor:
 
 
 def _why_unordered(loader: Any) -> str:
-    """What may give another order at each pass, or one that is not the data set's; empty if nothing."""
+    """Name what may give another order at each pass, or one that is not the data set's; empty if nothing does."""
     if not isinstance(loader, DataLoader):
         return f"a {type(loader).__name__}, whose order is not known"
     if isinstance(loader.dataset, IterableDataset):
@@ -96,7 +96,7 @@ def _why_unordered(loader: Any) -> str:
 
 
 def _sampler(loader: Any) -> Any:
-    """What gives the places of single examples; where a batch sampler is given, ``loader.sampler`` is not it."""
+    """The sampler that yields positions of single examples; with a batch sampler that is not ``loader.sampler``."""
     batches = getattr(loader, "batch_sampler", None)
     return getattr(loader if batches is None else batches, "sampler", None)
 
@@ -109,7 +109,7 @@ def _rows_of(loader: DataLoader, batch: Any, first_row: int) -> int:
 
 
 def _positions(loader: Any, first_row: int, n: int) -> tuple[Tensor, Tensor]:
-    """Places in the data set of the `n` rows that follow, and which of them a distributed sampler repeats."""
+    """Positions in the data set of the next `n` rows, and which of them a distributed sampler repeats."""
     position, sampler = torch.arange(first_row, first_row + n), _sampler(loader)
     if isinstance(sampler, DistributedSampler) and type(loader.batch_sampler) is BatchSampler:
         position = position * sampler.num_replicas + sampler.rank

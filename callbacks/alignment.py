@@ -115,20 +115,20 @@ class AlignmentMonitor(RepresentationProbe):
         self._collected = self._comparison = None
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Forget the reference's rows."""
+        """Drop the representations of the reference."""
         super().on_validation_end(trainer, pl_module)
         self._rows = None
 
     def state_dict(self) -> dict[str, Any]:
-        """Give the records so far, which a resumed fit goes on from."""
+        """Return the records so far, with which a resumed fit continues."""
         return {"records": self.records}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on after an interrupted fit."""
+        """Continue with the records of an interrupted fit."""
         self.records, self._is_resumed = list(state_dict["records"]), True
 
     def _measures(self, pl_module: pl.LightningModule) -> dict[str, Measure]:
-        """Those asked for; where groups are known, that over groups before that over rows."""
+        """The measures asked for; where groups are known, `cka_grouped` is put before `cka_debiased`."""
         if not self.knows_groups(pl_module) or "cka_debiased" not in self.measures:
             return self.measures
         names = dict.fromkeys(

@@ -61,7 +61,7 @@ class RunCheckpoint(pl.Callback):
         self._random_states: list[dict[str, Any]] | None = None
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Begin to count."""
+        """Start to count seconds and steps since the last checkpoint."""
         self._saved_at, self._saved_step, self._has_validated = time.monotonic(), trainer.global_step, False
 
     def on_train_batch_start(
@@ -87,7 +87,7 @@ class RunCheckpoint(pl.Callback):
         self.save(trainer)
 
     def can_save(self, trainer: pl.Trainer) -> bool:
-        """Whether the point before this batch is one to go on from.
+        """Whether a run could be resumed exactly from the point before this batch.
 
         It is not within accumulated gradients, before the first batch of an epoch, or after a validation in mid-epoch:
         the checkpoint before the validation and the one a batch later serve for those.
@@ -119,7 +119,7 @@ class RunCheckpoint(pl.Callback):
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Set the logs back; keep the random state until training has come to the point where it was taken."""
+        """Set the logs back, and keep the random state until training has reached the point at which it was saved."""
         self._random_states = checkpoint.get(_RANDOM)
         for logger, state in zip(trainer.loggers, checkpoint.get(_LOGGERS, []), strict=False):
             if state and _has_state(logger):

@@ -40,7 +40,7 @@ class TrainUsedRows(pl.Callback):
         self._table: UsedRowsEmbedding | None = None
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Take the rows out."""
+        """Replace the table by one of which only the used rows are parameters."""
         if stage != "fit":
             return
         table = self._find(pl_module)
@@ -80,11 +80,11 @@ class TrainUsedRows(pl.Callback):
                 )
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Put the plain table back."""
+        """Put the ordinary table back, with the rows as trained."""
         self._put_back(pl_module)
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        """Put the plain table back."""
+        """Put the ordinary table back, with the rows as trained."""
         self._put_back(pl_module)
 
     def _put_back(self, pl_module: pl.LightningModule) -> None:

@@ -82,17 +82,17 @@ def joined_processes(trainer: Placement) -> Iterator[None]:
 
 
 def n_processes() -> int:
-    """How many processes this run has."""
+    """Number of processes of this run."""
     return torch.distributed.get_world_size() if is_distributed() else 1
 
 
 def rank() -> int:
-    """Which of them this is, from 0."""
+    """Number of this process, from 0."""
     return torch.distributed.get_rank() if is_distributed() else 0
 
 
 def is_rank_zero() -> bool:
-    """Whether this process decides, writes and speaks."""
+    """Whether this is the process that decides, writes files and logs."""
     return rank() == 0
 
 

@@ -21,7 +21,7 @@ class GroupedMomentsMetric(SumsMetric[GroupedMoments, GroupedMarginal]):
     begins, and the last one when the metric is evaluated.
 
     Args:
-        base: ``GroupedMarginal.of(x, groups)`` where the base is known: then its self-term is not accumulated.
+        base: ``GroupedMarginal.of(x, groups)`` where the base is known: then it is not summed again.
         kwargs: of :class:`SumsMetric`.
     """
 

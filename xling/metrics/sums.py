@@ -41,7 +41,7 @@ class Sums(Protocol):
         """No rows yet; `x` and `y` are the first batch, `base` the base's own sums."""
 
     @classmethod
-    def empty(cls, layers: tuple[int, ...], shift_x: Tensor, shift_y: Tensor, *, light: bool) -> Self:
+    def empty(cls, layers: tuple[int, ...], shift_x: Tensor, shift_y: Tensor, *, base_is_known: bool) -> Self:
         """No rows yet."""
 
     @classmethod
@@ -82,7 +82,7 @@ class SumsMetric(Metric, Generic[KindT, BaseT]):
         self.base = base
         self.allow_tf32 = allow_tf32
         zero = torch.zeros(1, 1)
-        for name in self.sums.empty((1,), zero, zero, light=base is not None).tensors():
+        for name in self.sums.empty((1,), zero, zero, base_is_known=base is not None).tensors():
             self.add_state(name, torch.zeros(0), dist_reduce_fx=_first if name.endswith("shift") else "sum")
 
     @staticmethod
@@ -119,7 +119,7 @@ class SumsMetric(Metric, Generic[KindT, BaseT]):
         return None if is_empty else self.sums.from_tensors(states)
 
     def reset_sums(self) -> None:
-        """Forget what was accumulated."""
+        """Set all sums back to nothing."""
         for name in self._own_states():
             setattr(self, name, self._default(name))
 
@@ -206,7 +206,9 @@ class SumsMetric(Metric, Generic[KindT, BaseT]):
         if moments is None:
             zeros = torch.zeros(torch.Size(layers).numel(), max(d_x, d_y), device=self.device)
             zeros = zeros.double() if is_double else zeros
-            moments = self.sums.empty(tuple(layers), zeros[:, :d_x], zeros[:, :d_y], light=self.base is not None)
+            moments = self.sums.empty(
+                tuple(layers), zeros[:, :d_x], zeros[:, :d_y], base_is_known=self.base is not None
+            )
         n = torch.stack(gather(moments.n)).sum(0)
         shift_x, shift_y = (self._common_shift(side, n, gather) for side in moments.sides)
         self.moments = self.recentre(moments, shift_x, shift_y)

@@ -27,14 +27,14 @@ class RowCollector:
         self._layers: list[list[Tensor]] = []
 
     def add(self, example_ids: Tensor, layers: list[Tensor], group_ids: Tensor | None = None) -> None:
-        """Take one batch: ids [b], per layer [b, hidden], and the ids [b] of their groups, in every batch or in none."""
+        """Add one batch: ids [b], per layer the representations [b, hidden], and ids [b] of groups in every batch or in none."""
         self._ids.append(example_ids.cpu())
         if group_ids is not None:
             self._groups.append(group_ids.cpu())
         self._layers.append([layer.to("cpu", fitting_dtype(layer, self.dtype)) for layer in layers])
 
     def result(self, facts: dict[str, str]) -> Representations:
-        """All rows of all processes, sorted by id.
+        """Return the rows of all processes, sorted by id.
 
         Raises:
             XlingValueError: no rows, or an id that occurs twice.

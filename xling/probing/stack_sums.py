@@ -38,7 +38,7 @@ class StackSums:
         self._of_groups: GroupedMarginal | None = None
 
     def start(self, rows: Tensor) -> None:
-        """Sum the base over `rows`, without a copy of them all."""
+        """Sum the base over `rows`, in batches, so that no copy of all of them is made."""
         self._n_summed = len(rows)
         if self._has_rows:
             self._of_base = Marginal.of_batches(self._rows(some) for some in rows.split(ROWS_AT_ONCE))
@@ -66,7 +66,7 @@ class StackSums:
         self.grouped.update(before, now, self._groups[rows])
 
     def evaluate(self, measure: Measure, seen: Tensor) -> Result:
-        """A measure of every layer; `seen` are the rows added, over which the base is summed anew unless they are all."""
+        """Evaluate a measure for every layer; if not all of the base's rows were `seen`, the base is summed anew over those."""
         if len(seen) != self._n_summed:
             self.start(seen)
         if measure.knows_groups:

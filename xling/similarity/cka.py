@@ -24,8 +24,8 @@ _Base = TypeVar("_Base", Marginal, GroupedMarginal)
 def centred_cka(layer: Centred, *, debiased: bool) -> Tensor:
     """Linear CKA of one centred layer, scalar float64; see :func:`xling.similarity.hsic.cka`.
 
-    Rows that are bit by bit the same give exactly 1, as CKA(X, X) does by definition, although the base's self-term may
-    have been summed in another order than the rows met in the pass.
+    Rows that are bit by bit the same give exactly 1, as CKA(X, X) does by definition, although the base may have been
+    summed in another order than the rows met in the pass.
     """
     value = cka(layer.x.terms, layer.y.terms, layer.terms, debiased=debiased)
     return torch.ones_like(value) if layer.is_identical else value
@@ -37,13 +37,13 @@ def cka_of_moments(moments: Moments, *, debiased: bool, base: Marginal | None = 
     Args:
         moments: sums over paired rows.
         debiased: unbiased HSIC (Song 2012) in place of the biased one (the paper's).
-        base: the base's self-term, where `moments` was started with one.
+        base: sums of the base alone, where `moments` was started with them.
 
     Returns:
         Values of the shape of the layers; NaN with a reason where undefined.
 
     Raises:
-        XlingValueError: the base's self-term is missing or belongs to other rows.
+        XlingValueError: the sums of the base are missing, or are of other rows.
     """
     shape = moments.n_changed.shape
     return collect(lambda i: centred_cka(centred_layer(moments, i, base), debiased=debiased), shape)
@@ -60,7 +60,7 @@ def grouped_cka_of_moments(moments: GroupedMoments, *, base: GroupedMarginal | N
     """Linear CKA debiased over groups, of every layer; NaN with a reason where undefined.
 
     Raises:
-        XlingValueError: the base's self-term is missing or belongs to other rows.
+        XlingValueError: the sums of the base are missing, or are of other rows.
     """
     shape = moments.means.n_changed.shape
     return collect(lambda i: grouped_cka(grouped_layer_of_moments(moments, i, base)), shape)
@@ -135,7 +135,7 @@ def linear_cka(
         raise XlingValueError("the biased estimator knows no groups; expected debiased=True with groups")
     if differentiable:
         if base is not None:
-            raise XlingValueError("a base's self-term has no gradient; leave out base, or differentiable")
+            raise XlingValueError("the sums of a known base have no gradient; leave out base, or differentiable")
         return differentiable_cka(x, y, debiased=debiased, groups=groups)
     is_few = x.shape[-2] < min(x.shape[-1], y.shape[-1]) and base is None
     if groups is None:

@@ -39,14 +39,14 @@ class GroupedMarginal:
 
     @classmethod
     def of(cls, x: Tensor, groups: Tensor | None, *, allow_tf32: bool = False) -> GroupedMarginal:
-        """The self-term of `x` ``[..., n, d]`` whose rows' groups are `groups` ``[n]``; None: each row is one."""
+        """Sum the rows of `x` ``[..., n, d]``, whose groups are `groups` ``[n]`` (None: each row is one by itself)."""
         grouping, flat = Grouping.for_rows(groups, x, x), flatten_layers(x)
         rows = ((flat[:, some], grouping.which[some]) for some in batches_of_groups(grouping, ROWS_AT_ONCE))
         return cls.of_batches(rows, allow_tf32=allow_tf32)
 
     @classmethod
     def of_batches(cls, batches: Iterable[tuple[Tensor, Tensor]], *, allow_tf32: bool = False) -> GroupedMarginal:
-        """The same of batches of whole groups: rows ``[L, b, d]`` with their groups' ids ``[b]``.
+        """Sum batches of whole groups: rows ``[L, b, d]`` with their groups' ids ``[b]``.
 
         Raises:
             XlingValueError: there is no batch.
@@ -88,7 +88,7 @@ class GroupedMoments:
         means: sums over pairs of group means; its n counts groups, its n_changed rows.
         within: between the sides.
         within_y: of the other side with itself.
-        within_x: of the base with itself; None where the base's self-term is given.
+        within_x: of the base with itself; None where the base is known.
 
     Example:
         >>> x, premise = torch.randn(3, 90, 8), torch.arange(90) // 3  # 3 layers, 30 premises of 3 rows, 8 features
@@ -110,9 +110,9 @@ class GroupedMoments:
         return cls._around(Moments.start(x, y, None if base is None else base.means))
 
     @classmethod
-    def empty(cls, layers: tuple[int, ...], shift_x: Tensor, shift_y: Tensor, *, light: bool) -> GroupedMoments:
+    def empty(cls, layers: tuple[int, ...], shift_x: Tensor, shift_y: Tensor, *, base_is_known: bool) -> GroupedMoments:
         """No rows yet, as :meth:`xling.similarity.Moments.empty`."""
-        return cls._around(Moments.empty(layers, shift_x, shift_y, light=light))
+        return cls._around(Moments.empty(layers, shift_x, shift_y, base_is_known=base_is_known))
 
     @classmethod
     def _around(cls, means: Moments) -> GroupedMoments:
@@ -210,7 +210,7 @@ def merged_groups(first: GroupedMoments, second: GroupedMoments) -> GroupedMomen
     """Sums over the groups of both, which have none in common.
 
     Raises:
-        XlingValueError: other layers or widths, or one started with the base's self-term and the other without.
+        XlingValueError: other layers or widths, or one started with a known base and the other without.
     """
     shifts = common_shifts(first.means, second.means)
     one, other = (recentred_groups(moments, *shifts) for moments in (first, second))
@@ -227,12 +227,14 @@ def grouped_layer_of_moments(moments: GroupedMoments, layer: int, base: GroupedM
 
     Raises:
         UndefinedSimilarityError: fewer than 4 groups, non-finite values or constant features.
-        XlingValueError: the base's self-term is missing, or was computed from other rows.
+        XlingValueError: the sums of the base are missing, or were computed from other rows.
     """
     means, n_layers = moments.means, len(moments.means.y.shift)
     within_x = moments.within_x if base is None else base.within
     if within_x is None:
-        raise XlingValueError("these statistics were started with the base's self-term; give it again to evaluate them")
+        raise XlingValueError(
+            "these sums were started with a known base, whose own sums they leave out; give the same base to evaluate them"
+        )
     products = (
         dense(within_x.product, n_layers, means.x.shift.shape[-1], layer),
         dense(moments.within_y.product, n_layers, means.y.shift.shape[-1], layer),

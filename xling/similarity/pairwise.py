@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from xling.similarity.hsic import check_self_terms
+from xling.similarity.hsic import check_own_hsic
 from xling.similarity.result import UndefinedSimilarityError
 
 BLOCK = 1024
@@ -37,7 +37,7 @@ def rbf_cka(x: Tensor, y: Tensor, *, debiased: bool = True, bandwidth: float = 1
     for start, sq_x, sq_y in zip(range(0, len(x), BLOCK), _blocks(x), _blocks(y), strict=True):
         sums.add(start, torch.exp(-sq_x / scales[0]), torch.exp(-sq_y / scales[1]))
     xx, yy, xy = (sums.hsic(a, b, debiased=debiased) for a, b in ((0, 0), (1, 1), (0, 1)))
-    check_self_terms((xx, sums.products[0, 0]), (yy, sums.products[1, 1]))
+    check_own_hsic((xx, sums.products[0, 0]), (yy, sums.products[1, 1]))
     return xy / (xx.sqrt() * yy.sqrt())
 
 

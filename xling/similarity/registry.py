@@ -87,7 +87,7 @@ class Measure:
 
         Args:
             moments: sums over paired rows; over groups of them where the measure knows groups.
-            base: the base's self-term, where `moments` was started with one.
+            base: sums of the base alone, where `moments` was started with them.
 
         Raises:
             XlingValueError: this measure needs the rows or sums of the other kind, or the base is missing or of other rows.

@@ -104,7 +104,7 @@ _Prepared = tuple[Tensor, HsicTerms] | str
 
 
 def _prepared(rows: Tensor, name: str) -> _Prepared:
-    """Centred rows and their self-term, or the reason why there are none."""
+    """Centred rows and the terms of their HSIC with themselves, or the reason why these are undefined."""
     try:
         centred = centred_rows(rows, name)
     except UndefinedSimilarityError as undefined:

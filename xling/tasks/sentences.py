@@ -10,7 +10,7 @@ from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 from xling.data.examples import check_examples
-from xling.errors import XlingValueError, close_matches
+from xling.errors import check_known
 from xling.tasks.labels import check_labels, fitted_labels, given_labels, is_missing, label_text, labels_of
 from xling.tasks.sentence_module import METRICS, SequenceClassifier
 
@@ -34,10 +34,7 @@ class SentenceClassification:
     fills: Mapping[str, int] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
-        if self.metric not in METRICS:
-            raise XlingValueError(
-                f"unknown metric {self.metric!r}; expected {' or '.join(METRICS)}{close_matches(self.metric, METRICS)}"
-            )
+        check_known("metric", self.metric, METRICS)
         object.__setattr__(self, "labels", given_labels(self.labels))
 
     def unlabelled(self, frame: pd.DataFrame) -> list[bool]:

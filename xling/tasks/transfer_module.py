@@ -130,7 +130,7 @@ class TransferModule(StepMeanLoss, pl.LightningModule, ABC, Generic[MeterT]):
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """Mean loss of the whole step's batch, see :class:`xling.machine.distributed.StepMeanLoss`."""
         total, count = self.loss(batch)
-        is_real = batch["example_id"][0] >= 0  # else it fills an empty share
+        is_real = batch["example_id"][0] >= 0  # otherwise the row only fills an empty micro-batch
         loss = self.step_mean(total * is_real, count * is_real)
         self.log("train/loss", loss, prog_bar=True, batch_size=len(batch["example_id"]))
         return loss
@@ -142,7 +142,9 @@ class TransferModule(StepMeanLoss, pl.LightningModule, ABC, Generic[MeterT]):
         ):
             outputs = self(batch)
         language = self._validated[dataloader_idx]
-        if batch["example_id"][0] < 0:  # it fills an empty share; scored all the same, so that all processes hold alike
+        if (
+            batch["example_id"][0] < 0
+        ):  # only fills an empty micro-batch: score no rows, so that all processes have the same states
             outputs, batch = outputs[:0], {name: column[:0] for name, column in batch.items()}
         found = self.score(self._meters[self.target_languages.index(language)], outputs, batch, language)
         if self.keeps_predictions and found and not self.trainer.sanity_checking:

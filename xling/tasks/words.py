@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerBase
 
 from xling.data.collate import IGNORED
 from xling.data.examples import check_examples, row_name
-from xling.errors import XlingValueError, close_matches
+from xling.errors import XlingValueError, check_known
 from xling.tasks.entities import is_entity_tag
 from xling.tasks.heads import refuse_pooler
 from xling.tasks.labels import check_labels, fitted_labels, given_labels, is_missing, label_text, labels_of
@@ -39,10 +39,7 @@ class TokenClassification:
     fills: Mapping[str, int] = field(default_factory=lambda: {"labels": IGNORED, "word": -1}, init=False)
 
     def __post_init__(self) -> None:
-        if self.metric not in METRICS:
-            raise XlingValueError(
-                f"unknown metric {self.metric!r}; expected {' or '.join(METRICS)}{close_matches(self.metric, METRICS)}"
-            )
+        check_known("metric", self.metric, METRICS)
         object.__setattr__(self, "labels", given_labels(self.labels))
 
     def unlabelled(self, frame: pd.DataFrame) -> list[bool]:
