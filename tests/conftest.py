@@ -8,6 +8,7 @@ import warnings
 from pathlib import Path
 
 import pytest
+import shape_checks  # noqa: F401  (checks the shapes in what is imported after it)
 from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
 
