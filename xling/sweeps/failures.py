@@ -43,8 +43,12 @@ class FailureReport(Callback):
         """Note the reason of a failure. The exit status does not depend on it: the disk may be full."""
         if job_return.status != JobStatus.FAILED or not hasattr(self, "folder"):
             return
+        from xling.machine.private import (
+            error_of,  # it imports Lightning, which a command that only starts jobs does without
+        )
+
         varied = [override for override in job_return.overrides or () if _squeezed(override) not in self.fixed]
-        reason = str(job_return._return_value)  # the public property raises
+        reason = str(error_of(job_return))
         write_json(self.folder / f"{config.hydra.job.num:06d}.json", {"run": " ".join(varied), "reason": reason})
 
 
@@ -53,7 +57,7 @@ def _squeezed(override: str) -> str:
 
 
 def take_failures() -> list[tuple[str, str]]:
-    """The settings that set each failed run of this process's sweep apart, and the reason; the notes are removed."""
+    """Read and remove the notes of failed runs: for each, the settings that tell it from the others, and the reason."""
     if _folder is None or not _folder.is_dir():
         return []
     notes = [read_json(path) for path in sorted(_folder.glob("*.json"))]
