@@ -110,6 +110,19 @@ def test_angular_distance_ignores_scale_and_column_order_but_not_content():
     assert np.abs(formulas.angular_distance(vectors**2) - distances).max() > 0.01
 
 
+@pytest.mark.parametrize(
+    "compute", [formulas.angular_distance, lambda vectors: formulas.shared_angular_distance(vectors)[0]]
+)
+def test_a_cosine_that_rounding_lifts_above_one_is_an_angle_of_zero(compute):
+    one_way = np.random.default_rng(0).random((50, 5))
+    vectors = np.concatenate([one_way, 3 * one_way])
+    norms = np.sqrt((vectors**2).sum(axis=1))
+    assert (vectors @ vectors.T / np.outer(norms, norms)).max() > 1
+    distances = compute(vectors)
+    assert np.isfinite(distances).all()
+    np.testing.assert_allclose(np.diag(distances[:50, 50:]), 0, atol=1e-7)
+
+
 def test_the_order_of_the_list_alone_decides_which_language_genetic_distance_counts():
     nodes = np.array([[1, 1, 1, 1], [1, 1, 0, 0]])
     first, second = (formulas.genetic_distance(nodes, nodes.sum(axis=1), places)[0, 1] for places in ([0, 1], [1, 0]))
