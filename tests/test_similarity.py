@@ -316,6 +316,11 @@ def test_the_base_of_other_rows_is_refused():
             cka_of_moments(Moments.of(x, y, base), debiased=True, base=base)
 
 
+def test_every_row_counts_as_changed_where_the_sides_have_other_widths():
+    moments = Moments.of(torch.zeros(2, 10, 3), torch.zeros(2, 10, 4))
+    assert moments.n_changed.tolist() == [10, 10]
+
+
 def test_the_base_is_summed_in_parts_of_its_rows_and_not_of_its_features():
     x = torch.randn(2, ROWS_AT_ONCE + 9, ROWS_AT_ONCE + 5, dtype=torch.float64) + 3
     base, centred = Marginal.of(x), x - x.mean(-2, keepdim=True)
