@@ -85,6 +85,16 @@ def test_locate_inverts_great_circle_angles():
     np.testing.assert_allclose(formulas.locate(angles.round(4)), places, atol=5e-5)
 
 
+def test_a_place_is_at_distance_zero_from_itself_and_one_from_its_antipode_whatever_rounding_does():
+    places = np.random.default_rng(0).normal(size=(50, 3))
+    places /= np.linalg.norm(places, axis=1, keepdims=True)
+    products = places @ places.T
+    assert np.diag(products).max() > 1
+    distances = formulas.great_circle_distance(np.concatenate([places, -places]))
+    np.testing.assert_allclose(np.diag(distances), 0, atol=1e-7)
+    np.testing.assert_allclose(np.diag(distances[:50, 50:]), 1, atol=1e-7)
+
+
 def test_lattice_points_are_those_that_uriel_names():
     with np.load(io.BytesIO(uriel.read_lang2vec_file("geocoord_features.npz"))) as arrays:
         named = np.array([name.split("_")[1:] for name in map(str, arrays["feats"])], dtype=float)
