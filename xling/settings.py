@@ -321,7 +321,10 @@ def _phrase(kind: Any) -> str:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, FreezePlan):
-        return {"strategy": value.strategy, "dropout": value.dropout, **_plain(value.options)}
+        table = (
+            {"word_embeddings": True} if value.with_word_embeddings else {}
+        )  # said only where set: older records lack it
+        return {"strategy": value.strategy, "dropout": value.dropout, **table, **_plain(value.options)}
     if isinstance(value, InterventionPlan):
         return {"kind": value.kind, **_plain(value.options)}
     if isinstance(value, ObjectSettings):
