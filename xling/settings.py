@@ -137,6 +137,7 @@ class ProbeSettings:
     predictions: bool | Literal["labels"] = False
     chance: bool = False
     gradients: int = 0
+    linear_probes: bool = False
 
 
 @dataclass(frozen=True)

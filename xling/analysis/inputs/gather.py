@@ -35,6 +35,7 @@ def gather_study(directory: Path | str) -> Measurements:
     gradients = None if study.gradients.empty else study.gradients
     skipped = tuple(study.skipped)  # with predictions that were left out
     own = {"alignment": alignment, "runs": study.runs, "predictions": predictions, "gradients": gradients}
+    own["linear_probes"] = None if study.linear_probes.empty else study.linear_probes
     return Measurements(study.transfer, None, study.impact, skipped=skipped, **own)
 
 
@@ -89,7 +90,8 @@ def _split(measured: Measurements) -> dict[str, Measurements]:
 
 def _of_study(measured: Measurements, name: str) -> Measurements:
     tables = {
-        key: getattr(measured, key) for key in ("transfer", "impact", "alignment", "runs", "predictions", "gradients")
+        key: getattr(measured, key)
+        for key in ("transfer", "impact", "alignment", "runs", "predictions", "gradients", "linear_probes")
     }
     own = {
         key: None if table is None else table[table["study"] == name].reset_index(drop=True)
