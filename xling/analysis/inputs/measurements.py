@@ -37,6 +37,7 @@ class Settings:
             :func:`xling.report.write.choose_sections`.
         resampling: numbers of permutations and bootstraps, and their seed.
         claims: what is to be judged, see :func:`xling.analysis.claims.read_claims`.
+        above_chance: count similarity from its chance level, see :func:`xling.analysis.inputs.measures.take_above_chance`.
     """
 
     mode: str = "both"
@@ -47,6 +48,7 @@ class Settings:
     resampling: Resampling = field(default_factory=Resampling)
     sections: tuple[str, ...] = ()
     claims: tuple[Claim, ...] = ()
+    above_chance: bool = False
 
 
 @dataclass(frozen=True)
