@@ -212,7 +212,7 @@ def test_bare_quotes_are_text_without_a_warning(tmp_path, caplog):
         TableReader(PLAIN)(tmp_path / "b.csv", "en")
     assert TableReader(PLAIN, quoting="none")(tmp_path / "b.csv", "en")["text"].tolist() == ['"a" b']
     with pytest.raises(
-        XlingValueError, match=r"expected data\.quoting to be csv, none or null, found 'cvs'; did you mean 'csv'"
+        XlingValueError, match=r"unknown data\.quoting 'cvs'; did you mean 'csv'.*choose from csv, none, null"
     ):
         TableReader(PLAIN, quoting="cvs")
 

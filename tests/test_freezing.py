@@ -158,7 +158,7 @@ def test_settings_that_do_not_fit_the_strategy_are_refused(options):
 
 
 def test_unknown_dropout_is_refused():
-    with pytest.raises(XlingValueError, match=r"freeze\.dropout to be active or off, got 'on'"):
+    with pytest.raises(XlingValueError, match=r"unknown freeze\.dropout 'on'; choose from active, off"):
         plan_freezing("bottom_k", dropout="on", k=1)
 
 

@@ -61,6 +61,15 @@ def test_a_metric_without_rows_takes_over_the_merged_ones(rows):
     torch.testing.assert_close(metric.compute(), linear_cka(*rows, debiased=True), **CLOSE)
 
 
+def test_metrics_of_another_kind_are_not_merged(rows):
+    x, _ = rows
+    for other in (CKA(base=Marginal.of(x)), CKA(groups=True), SimilarityMetric("rsa")):
+        with pytest.raises(ValueError, match="expected the states of a metric like this one"):
+            CKA().merge_state(other)
+    with pytest.raises(ValueError, match="expected the states of a metric like this one"):
+        CKA(groups=True).merge_state({"x_shift": torch.zeros(1, 1)})
+
+
 def test_merging_leaves_the_merged_metric_alone(rows):
     x, y = rows
     first, second = CKA(), updated(CKA(), x, y)

@@ -244,5 +244,10 @@ def _layer(table: pd.DataFrame) -> pd.Series:
 
 def _mediate(distances: pd.DataFrame, main: pd.DataFrame, kinds: list[str], resampling: Resampling) -> pd.DataFrame:
     known = distances[[*LANGUAGE_PAIR, *(column for kind in kinds for column in (kind, f"{kind}_coverage"))]]
-    n = {"n_permutations": resampling.permutations, "n_bootstraps": resampling.bootstraps}
-    return compute_mediation(main, known, **n, seed=resampling.seed)
+    return compute_mediation(
+        main,
+        known,
+        n_permutations=resampling.permutations,
+        n_bootstraps=resampling.bootstraps,
+        seed=resampling.seed,
+    )

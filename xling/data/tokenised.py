@@ -22,7 +22,7 @@ from xling.data.lazy_tokenizer import LazyTokenizer
 from xling.data.protocols import TaskData
 from xling.errors import CorruptArtefactError, XlingError
 from xling.storage.atomic import atomic_path, read_json, write_json
-from xling.storage.cache_marks import hold
+from xling.storage.cache_marks import mark_in_use
 from xling.storage.hashing import content_key
 from xling.storage.locks import waiting_lock
 
@@ -116,7 +116,7 @@ def load_tokenised(
     content = examples_fingerprint(frame, task.columns(frame))
     fingerprint = content_key(_LAYOUT, content, task.key(), tokenizer_key(tokenizer), max_length, length=64)
     folder = cache_dir / "tokenised" / fingerprint[:24]
-    hold(folder)
+    mark_in_use(folder)
     if not (folder / _FACTS).is_file():
         folder.parent.mkdir(parents=True, exist_ok=True)
         with waiting_lock(folder.with_name(f"{folder.name}.lock")):

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from xling.errors import XlingValueError
+from xling.errors import XlingValueError, check_known
 from xling.freezing.strategies import STRATEGIES, Strategy, marked
 from xling.models.spec import DROPOUT
 
@@ -72,8 +72,7 @@ def plan_freezing(
     'top_2_word_embeddings'
     """
     found = STRATEGIES.find(strategy)
-    if dropout not in DROPOUT:
-        raise XlingValueError(f"expected freeze.dropout to be {' or '.join(DROPOUT)}, got {dropout!r}")
+    check_known("freeze.dropout", dropout, DROPOUT)
     try:
         complete = found.complete(options)
     except TypeError as error:

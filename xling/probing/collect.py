@@ -27,7 +27,7 @@ class RowCollector:
         self._layers: list[list[Tensor]] = []
 
     def add(self, example_ids: Tensor, layers: list[Tensor], group_ids: Tensor | None = None) -> None:
-        """Take one batch: ids [b], per layer [b, hidden], and the ids [b] of their groups, in every batch or in none."""
+        """Add one batch: ids [b], per layer the representations [b, hidden], and ids [b] of groups in every batch or in none."""
         self._ids.append(example_ids.cpu())
         if group_ids is not None:
             self._groups.append(group_ids.cpu())
@@ -39,7 +39,7 @@ class RowCollector:
         return self.result(facts) if len(ids) else None
 
     def result(self, facts: dict[str, str]) -> Representations:
-        """All rows of all processes, sorted by id.
+        """Return the rows of all processes, sorted by id.
 
         Raises:
             XlingValueError: no rows, or an id that occurs twice.
@@ -72,7 +72,7 @@ class RowCollector:
         shards = [shard for shard in gather_objects((ids, groups, columns)) if len(shard[0])]
         if not shards:
             return ids, groups, columns
-        ids, groups = (torch.cat([shard[which] for shard in shards]) for which in range(2))
+        ids, groups = torch.cat([shard[0] for shard in shards]), torch.cat([shard[1] for shard in shards])
         return ids, groups, [torch.cat(parts) for parts in zip(*(shard[2] for shard in shards), strict=True)]
 
 

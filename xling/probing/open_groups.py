@@ -25,7 +25,7 @@ class OpenGroups:
         self._held: list[Tensor] = []
 
     def add(self, rows: Tensor, stacks: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        """Take a batch; the rows of groups that are whole now, and what was held of them.
+        """Add a batch, and return the rows whose groups are complete now together with their representations.
 
         Args:
             rows: which rows these are, ``[b]`` int64.
@@ -49,7 +49,7 @@ class OpenGroups:
         return found, whole
 
     def rest(self) -> tuple[Tensor, list[Tensor]]:
-        """Rows that still wait, and what is held of them."""
+        """Return the rows whose groups are still incomplete, with their representations."""
         places = [place for places in self._places.values() for place in places]
         index = torch.tensor(places, dtype=torch.int64)
         held = [stack.index_select(1, index.to(stack.device)) for stack in self._held]

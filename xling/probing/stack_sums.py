@@ -38,7 +38,7 @@ class StackSums:
         self._of_groups: GroupedMarginal | None = None
 
     def start(self, rows: Tensor) -> None:
-        """Sum the base over `rows`, without a copy of them all."""
+        """Sum the base over `rows`, in batches, so that no copy of all of them is made."""
         self._n_summed = len(rows)
         if self._has_rows:
             self._of_base = Marginal.of_batches(self._rows(some) for some in rows.split(ROWS_AT_ONCE))
@@ -46,6 +46,7 @@ class StackSums:
             self._of_groups = GroupedMarginal.of_batches(self._in_groups(rows))
 
     def _in_groups(self, rows: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        assert self._groups is not None
         groups = self._groups[rows.to(self._groups.device)]
         for some in batches_of_groups(Grouping.of(groups), ROWS_AT_ONCE):
             yield self._rows(rows[some.to(rows.device)]), groups[some]
@@ -59,16 +60,19 @@ class StackSums:
 
     def add_groups(self, rows: Tensor, now: Tensor) -> None:
         """Add rows of whole groups."""
+        assert self._groups is not None
         before = self._rows(rows)
         self.grouped = self.grouped or GroupedMoments.start(before, now, self._of_groups)
         self.grouped.update(before, now, self._groups[rows])
 
     def evaluate(self, measure: Measure, seen: Tensor) -> Result:
-        """A measure of every layer; `seen` are the rows added, over which the base is summed anew unless they are all."""
+        """Evaluate a measure for every layer; if not all of the base's rows were `seen`, the base is summed anew over those."""
         if len(seen) != self._n_summed:
             self.start(seen)
         if measure.knows_groups:
+            assert self.grouped is not None
             return measure.of_moments(self.grouped, self._of_groups)
+        assert self.moments is not None
         return measure.of_moments(self.moments, self._of_base)
 
     def _rows(self, rows: Tensor) -> Tensor:

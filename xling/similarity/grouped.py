@@ -12,7 +12,7 @@ from torch import Tensor
 
 from xling.similarity.centred import check_defined
 from xling.similarity.grouping import Grouping
-from xling.similarity.hsic import HsicTerms, check_self_terms, hsic
+from xling.similarity.hsic import HsicTerms, check_own_hsic, hsic
 from xling.similarity.panels import frobenius_sq
 from xling.similarity.rows import cross_sq, pair_terms
 
@@ -75,10 +75,10 @@ def grouped_cka(layer: GroupedLayer) -> Tensor:
     """Linear CKA debiased over groups, scalar float64; up to 1, about 0 for groups paired at random, never clamped.
 
     Raises:
-        UndefinedSimilarityError: an unbiased self-term is not positive.
+        UndefinedSimilarityError: the unbiased HSIC of a side with itself is not positive.
     """
     of_x, of_y = grouped_hsic(layer.xx), grouped_hsic(layer.yy)
-    check_self_terms((of_x, layer.xx.uncorrected), (of_y, layer.yy.uncorrected))
+    check_own_hsic((of_x, layer.xx.uncorrected), (of_y, layer.yy.uncorrected))
     value = grouped_hsic(layer.xy) / (torch.sqrt(of_x) * torch.sqrt(of_y))
     return torch.ones_like(value) if layer.is_identical else value
 
@@ -170,5 +170,5 @@ def grouped_pair(x: Tensor, y: Tensor, grouping: Grouping) -> GroupedLayer:
 
 def grouped_layer(x: GroupedRows, y: GroupedRows, grouping: Grouping, *, is_identical: bool) -> GroupedLayer:
     """One layer's sides, taken apart."""
-    terms = (grouped_terms(*pair, grouping) for pair in ((x, x), (y, y), (x, y)))
-    return GroupedLayer(*terms, is_identical=is_identical)
+    of_x, of_y, of_both = (grouped_terms(*pair, grouping) for pair in ((x, x), (y, y), (x, y)))
+    return GroupedLayer(of_x, of_y, of_both, is_identical=is_identical)

@@ -78,14 +78,19 @@ def _by_grams(x: GroupedRows, y: GroupedRows) -> tuple[Tensor, Tensor, Tensor]:
     """``d_i' D e_i`` and ``d_i' N e_i`` per row ``[n]``, and ``y_a' D x_a`` per group ``[G]``, from products of rows."""
     rows = (x.left @ x.left.mT) * (y.left @ y.left.mT)
     both = (x.means @ x.left.mT) * (y.means @ y.left.mT)  # [G, n]
-    return (part.sum(axis, dtype=torch.float64) for part, axis in ((rows, 1), (both, 0), (both, 1)))
+    f64 = torch.float64
+    return rows.sum(1, dtype=f64), both.sum(0, dtype=f64), both.sum(1, dtype=f64)
 
 
 def _by_products(x: GroupedRows, y: GroupedRows) -> tuple[Tensor, Tensor, Tensor]:
     """The same from the d x d products D and N."""
     d, n = y.left.mT @ x.left, y.means.mT @ x.means
-    pairs = ((y.left, d, x.left), (y.left, n, x.left), (y.means, d, x.means))
-    return (((one @ product) * other).sum(-1, dtype=torch.float64) for one, product, other in pairs)
+    return _sums(y.left, d, x.left), _sums(y.left, n, x.left), _sums(y.means, d, x.means)
+
+
+def _sums(rows_y: Tensor, product: Tensor, rows_x: Tensor) -> Tensor:
+    """``y_i' M x_i`` of each pair of rows, float64 ``[n]``."""
+    return ((rows_y @ product) * rows_x).sum(-1, dtype=torch.float64)
 
 
 def _on_mean(x: GroupedRows, y: GroupedRows, grouping: Grouping) -> Tensor:

@@ -61,14 +61,14 @@ def cka(xx: HsicTerms, yy: HsicTerms, xy: HsicTerms, *, debiased: bool) -> Tenso
         Scalar float64. Biased: 0..1. Debiased: <= 1, slightly negative for unrelated data; never clamped.
 
     Raises:
-        UndefinedSimilarityError: an unbiased self-term is not positive, as with very few and nearly unstructured rows.
+        UndefinedSimilarityError: the unbiased HSIC of a side with itself is not positive, as with very few rows.
     """
     of_x, of_y = hsic(xx, debiased=debiased), hsic(yy, debiased=debiased)
-    check_self_terms((of_x, xx.cross), (of_y, yy.cross))
+    check_own_hsic((of_x, xx.cross), (of_y, yy.cross))
     return hsic(xy, debiased=debiased) / (torch.sqrt(of_x) * torch.sqrt(of_y))
 
 
-def check_self_terms(*sides: tuple[Tensor, Tensor]) -> None:
+def check_own_hsic(*sides: tuple[Tensor, Tensor]) -> None:
     """Refuse an HSIC of a side with itself that is negative or below the rounding of the sum it is the remainder of.
 
     Args:

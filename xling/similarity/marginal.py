@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor
 
+from xling.errors import XlingValueError
 from xling.similarity.panels import add_product, empty_panels
 from xling.similarity.precision import similarity_precision
 
@@ -26,7 +27,7 @@ class Marginal:
         shift: what was taken off every row, ``[L, d]``.
         total: sum of x, ``[L, d]`` float64.
         sq: sum of ``|x|^2``, ``[L]`` float64.
-        gram: X'X, packed as in :mod:`xling.similarity.panels`. None in a light marginal, whose full one is elsewhere.
+        gram: X'X, packed as in :mod:`xling.similarity.panels`. None where these products are known from elsewhere.
         sq_sq: sum of ``|x|^4``, ``[L]`` float64; None likewise.
         sq_vec: sum of ``|x|^2 x``, ``[L, d]`` float64; None likewise.
     """
@@ -40,28 +41,35 @@ class Marginal:
     sq_vec: Tensor | None = None
 
     @classmethod
-    def empty(cls, shift: Tensor, *, light: bool = False) -> Marginal:
+    def empty(cls, shift: Tensor, *, with_products: bool = True) -> Marginal:
         """No rows yet; `shift` is ``[L, d]`` in the accumulators' dtype."""
         total = torch.zeros_like(shift, dtype=torch.float64)
         sums = cls(torch.zeros((), dtype=torch.int64, device=shift.device), shift, total, total.sum(-1))
-        if light:
+        if not with_products:
             return sums
-        gram = empty_panels(*shift.shape, like=shift)
+        n_layers, d = shift.shape
+        gram = empty_panels(n_layers, d, like=shift)
         return replace(sums, gram=gram, sq_sq=sums.sq.clone(), sq_vec=total.clone())
 
     @classmethod
     def of(cls, x: Tensor, *, allow_tf32: bool = False) -> Marginal:
-        """The self-term of `x` ``[..., n, d]``: computed once for a base, it serves every later comparison with it."""
+        """Sum the rows of `x` ``[..., n, d]``; done once for a base, this serves every later comparison with it."""
         return cls.of_batches(flatten_layers(x).split(ROWS_AT_ONCE, -2), allow_tf32=allow_tf32)
 
     @classmethod
     def of_batches(cls, batches: Iterable[Tensor], *, allow_tf32: bool = False) -> Marginal:
-        """The same of rows that come in batches ``[L, b, d]``, which need not be in memory together; at least one."""
+        """Sum rows that come in batches ``[L, b, d]``, which need not be in memory together.
+
+        Raises:
+            XlingValueError: there is no batch.
+        """
         sums: Marginal | None = None
         for batch in batches:
             with similarity_precision(batch.device.type, allow_tf32=allow_tf32):
                 sums = sums or cls.empty(row_mean(batch))
                 sums.add_rows(shifted(batch, sums.shift))
+        if sums is None:
+            raise XlingValueError("expected at least one batch of the base's rows, got none")
         return sums
 
     def add_rows(self, rows: Tensor) -> None:
@@ -75,10 +83,18 @@ class Marginal:
         self.total += sums[:, 0]
         sq = sq.double()
         self.sq += sq.sum(-1)
-        if self.gram is not None:
-            add_product(self.gram, rows, rows)
-            self.sq_sq += sq.square().sum(-1)
-            self.sq_vec += sums[:, 1]
+        if self.products is not None:
+            gram, sq_sq, sq_vec = self.products
+            add_product(gram, rows, rows)
+            sq_sq += sq.square().sum(-1)
+            sq_vec += sums[:, 1]
+
+    @property
+    def products(self) -> tuple[Tensor, Tensor, Tensor] | None:
+        """`gram`, `sq_sq` and `sq_vec`; None where they are known from elsewhere."""
+        if self.gram is None or self.sq_sq is None or self.sq_vec is None:
+            return None
+        return self.gram, self.sq_sq, self.sq_vec
 
     def tensors(self) -> dict[str, Tensor]:
         """The sums that are held, by name: what to store, send or sum (``Marginal(**tensors)`` restores)."""

@@ -33,7 +33,7 @@ class Moments:
     """Sums over paired rows (x, y): with both marginals they give every measure that needs no rows.
 
     Attributes:
-        x: marginal of the base; light where the base's self-term is given.
+        x: marginal of the base; without products where the base is known.
         y: marginal of the other side.
         yx: Y'X, ``[L, d_y, d_x]``, the leading dimensions flattened.
         sq_xy: sum of ``|x|^2 |y|^2``, ``[L]`` float64.
@@ -72,15 +72,15 @@ class Moments:
         layers = x.shape[:-2]
         x, y = flatten_layers(x), flatten_layers(y)
         if base is not None:
-            check_layers("the base's self-term", base.shift.shape, (x.shape[0], x.shape[-1]))
+            check_layers("the base", base.shift.shape, (x.shape[0], x.shape[-1]))
         with similarity_precision(x.device.type):
             shift_x = row_mean(x) if base is None else base.shift
-            return cls.empty(layers, shift_x, row_mean(y), light=base is not None)
+            return cls.empty(layers, shift_x, row_mean(y), base_is_known=base is not None)
 
     @classmethod
-    def empty(cls, layers: tuple[int, ...], shift_x: Tensor, shift_y: Tensor, *, light: bool) -> Moments:
-        """No rows yet; `layers` is the shape that L flattens, shifts are ``[L, d]``, `light` says the base is known."""
-        x, y = Marginal.empty(shift_x, light=light), Marginal.empty(shift_y)
+    def empty(cls, layers: tuple[int, ...], shift_x: Tensor, shift_y: Tensor, *, base_is_known: bool) -> Moments:
+        """No rows yet; `layers` is the shape that L flattens, shifts are ``[L, d]``; the products of a known base are left out."""
+        x, y = Marginal.empty(shift_x, with_products=not base_is_known), Marginal.empty(shift_y)
         yx = shift_y.new_zeros(len(shift_y), shift_y.shape[-1], shift_x.shape[-1])
         n_changed = torch.zeros(layers, dtype=torch.int64, device=shift_x.device)
         return cls(x, y, yx, x.sq.clone(), x.total.clone(), y.total.clone(), n_changed)

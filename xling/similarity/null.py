@@ -50,7 +50,7 @@ def shuffled_null(
 
     Over all pairings of single rows the biased HSIC has mean ``tr(K) tr(L) / (n - 1)`` and the unbiased one 0, whether or not
     rows are independent; over pairings of whole groups of dependent rows only that debiased over groups has mean 0. Each draw
-    costs one product Y'X; the self-terms do not change.
+    costs one product Y'X; the HSIC of each side with itself does not change.
 
     Args:
         x: base rows ``[n, d_x]``.

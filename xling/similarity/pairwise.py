@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from xling.similarity.hsic import check_self_terms
+from xling.similarity.hsic import check_own_hsic
 from xling.similarity.result import UndefinedSimilarityError
 
 BLOCK = 1024
@@ -37,7 +37,7 @@ def rbf_cka(x: Tensor, y: Tensor, *, debiased: bool = True, bandwidth: float = 1
     for start, sq_x, sq_y in zip(range(0, len(x), BLOCK), _blocks(x), _blocks(y), strict=True):
         sums.add(start, torch.exp(-sq_x / scales[0]), torch.exp(-sq_y / scales[1]))
     xx, yy, xy = (sums.hsic(a, b, debiased=debiased) for a, b in ((0, 0), (1, 1), (0, 1)))
-    check_self_terms((xx, sums.products[0, 0]), (yy, sums.products[1, 1]))
+    check_own_hsic((xx, sums.products[0, 0]), (yy, sums.products[1, 1]))
     return xy / (xx.sqrt() * yy.sqrt())
 
 
@@ -126,19 +126,19 @@ def _half_width(rows: Tensor, bandwidth: float) -> Tensor:
 
     The bits of non-negative floats order like integers: two passes of counting their halves find the median exactly.
     """
-    rank, high = (len(rows) * (len(rows) - 1) - 1) // 2, None
-    halves = []
+    rank = (len(rows) * (len(rows) - 1) - 1) // 2
+    halves: list[int] = []
     for _ in range(2):
         counts = torch.zeros(1 << 16, dtype=torch.int64, device=rows.device)
         for start, sq in zip(range(0, len(rows), BLOCK), _blocks(rows.float()), strict=True):
             bits = _without_self(sq, start).flatten().view(torch.int32)
             bits = bits[bits != _INFINITY_BITS]
             upper = bits >> 16
-            counts += torch.bincount(upper if high is None else (bits & 0xFFFF)[upper == high], minlength=1 << 16)
+            counts += torch.bincount((bits & 0xFFFF)[upper == halves[0]] if halves else upper, minlength=1 << 16)
         below = counts.cumsum(0)
         half = int(torch.searchsorted(below, rank, right=True))
         rank -= int(below[half - 1]) if half else 0
-        high, halves = half, [*halves, half]
+        halves.append(half)
     median_sq = torch.tensor(halves[0] << 16 | halves[1], dtype=torch.int32).view(torch.float32).to(rows)
     if not median_sq:
         raise UndefinedSimilarityError("more than half of the examples coincide: the median distance is 0")

@@ -37,16 +37,15 @@ def recentred_marginal(side: Marginal, shift: Tensor) -> Marginal:
     """The same rows with another `shift` ``[L, d]`` taken off."""
     move = shift.double() - side.shift
     total, sq = moved_sums(side.n, move, side.total, side.sq)
-    light = Marginal(side.n, shift, total, sq)
-    if side.gram is None:
-        return light
-    gram, product = side.gram.clone(), times_vector(side.gram, move)
+    sums = Marginal(side.n, shift, total, sq)
+    if side.products is None:
+        return sums
+    gram, sq_sq, sq_vec = side.products
+    gram, product = gram.clone(), times_vector(gram, move)
     add_product(gram, *_rank_two(move, side.total, move, total, gram.dtype))
-    own = (move, side.total, side.sq, side.sq_vec)
-    sq_sq = moved_sq_xy(side.n, side.sq_sq, dot(move, product), own, own)
-    return replace(
-        light, gram=gram, sq_sq=sq_sq, sq_vec=_moved_vector(side.sq_vec, product, move, side.total, sq, move)
-    )
+    own = (move, side.total, side.sq, sq_vec)
+    sq_sq = moved_sq_xy(side.n, sq_sq, dot(move, product), own, own)
+    return replace(sums, gram=gram, sq_sq=sq_sq, sq_vec=_moved_vector(sq_vec, product, move, side.total, sq, move))
 
 
 def recentred(moments: Moments, shift_x: Tensor, shift_y: Tensor) -> Moments:
@@ -78,7 +77,7 @@ def merged(first: Moments, second: Moments) -> Moments:
     """Statistics over the rows of both, re-centred to their common mean, which is safe whatever the two shifts were.
 
     Raises:
-        XlingValueError: other layers or widths, or one started with the base's self-term and the other without.
+        XlingValueError: other layers or widths, or one started with a known base and the other without.
     """
     shifts = common_shifts(first, second)
     return added(recentred(first, *shifts), recentred(second, *shifts))
@@ -88,13 +87,13 @@ def common_shifts(first: Moments, second: Moments) -> tuple[Tensor, Tensor]:
     """The means of x and of y over the rows of both.
 
     Raises:
-        XlingValueError: other layers or widths, or one started with the base's self-term and the other without.
+        XlingValueError: other layers or widths, or one started with a known base and the other without.
     """
     for name, one, other in (("x", first.x, second.x), ("y", first.y, second.y)):
         check_layers(f"{name} of the first state", one.shift.shape, other.shift.shape)
     if (first.x.gram is None) != (second.x.gram is None):
         raise XlingValueError(
-            "one of these states was started with the base's self-term and the other without; start both the same way"
+            "one of these states was started with a known base and the other without; start both the same way"
         )
     return common_shift([first.x, second.x]), common_shift([first.y, second.y])
 

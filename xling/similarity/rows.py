@@ -100,8 +100,11 @@ def cka_matrix(xs: Tensor, ys: Tensor | None = None, *, debiased: bool, allow_tf
         return collect(of_pair, (len(left), len(right)))
 
 
-def _prepared(rows: Tensor, name: str) -> tuple[Tensor, HsicTerms] | str:
-    """Centred rows and their self-term, or the reason why there are none."""
+_Prepared = tuple[Tensor, HsicTerms] | str
+
+
+def _prepared(rows: Tensor, name: str) -> _Prepared:
+    """Centred rows and the terms of their HSIC with themselves, or the reason why these are undefined."""
     try:
         centred = centred_rows(rows, name)
     except UndefinedSimilarityError as undefined:
@@ -109,9 +112,13 @@ def _prepared(rows: Tensor, name: str) -> tuple[Tensor, HsicTerms] | str:
     return centred, pair_terms(centred, centred)
 
 
-def _pair_cka(x: tuple[Tensor, HsicTerms] | str, y: tuple[Tensor, HsicTerms] | str, *, same: bool, debiased: bool):
-    for side in (x, y):
-        if isinstance(side, str):
-            raise UndefinedSimilarityError(side)
-    value = cka(x[1], y[1], pair_terms(x[0], y[0]), debiased=debiased)
+def _pair_cka(x: _Prepared, y: _Prepared, *, same: bool, debiased: bool) -> Tensor:
+    (rows_x, own_x), (rows_y, own_y) = _defined(x), _defined(y)
+    value = cka(own_x, own_y, pair_terms(rows_x, rows_y), debiased=debiased)
     return torch.ones_like(value) if same else value
+
+
+def _defined(side: _Prepared) -> tuple[Tensor, HsicTerms]:
+    if isinstance(side, str):
+        raise UndefinedSimilarityError(side)
+    return side

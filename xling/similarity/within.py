@@ -37,7 +37,8 @@ class Within:
     def of_side(cls, shift: Tensor) -> Within:
         """No rows yet, of one side alone; `shift` is ``[L, d]``."""
         on_x = torch.zeros_like(shift, dtype=torch.float64)
-        return cls(empty_panels(*shift.shape, like=shift), on_x.sum(-1), on_x.sum(-1), on_x)
+        n_layers, d = shift.shape
+        return cls(empty_panels(n_layers, d, like=shift), on_x.sum(-1), on_x.sum(-1), on_x)
 
     @classmethod
     def of_pair(cls, shift_x: Tensor, shift_y: Tensor) -> Within:

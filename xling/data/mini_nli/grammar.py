@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from xling.errors import XlingValueError, close_matches
+from xling.errors import XlingValueError, check_known
 
 LABELS = ("entailment", "neutral", "contradiction")
 SPLITS = ("train", "probe")
@@ -168,10 +168,7 @@ def draw_meanings(n_premises: int, *, split: str, seed: int = 0) -> list[tuple[M
     Raises:
         XlingValueError: an unknown split, or more premises than the grammar has.
     """
-    if split not in SPLITS:
-        raise XlingValueError(
-            f"mini_nli has the splits {', '.join(SPLITS)}, not {split!r}{close_matches(split, SPLITS)}"
-        )
+    check_known("mini_nli split", split, SPLITS)
     if n_premises < 1:
         raise XlingValueError(f"n_premises must be at least 1, not {n_premises}")
     rng, pools, rows = random.Random(f"{split}/{seed}"), {}, []
