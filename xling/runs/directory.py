@@ -12,9 +12,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import yaml
 
 from xling.errors import CorruptArtefactError, UnreachableError, XlingValueError
@@ -29,6 +28,9 @@ from xling.runs.targets import check_targets
 from xling.settings import RunSettings
 from xling.storage.atomic import TEMPORARY_PREFIX, atomic_path, read_json, write_json, write_text
 from xling.storage.locks import hold_lock
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 CONFIG_FILE = "config.yaml"
 DATA_FILE = "data.json"
@@ -158,7 +160,7 @@ class RunDirectory:
         recorded = {_SETTINGS: read_settings(self.path).to_plain()}
         return differences(recorded, {_SETTINGS: settings.to_plain()})
 
-    def write_tables(self, tables: Mapping[str, pd.DataFrame]) -> None:
+    def write_tables(self, tables: Mapping[str, "pd.DataFrame"]) -> None:
         """Write tables, by file name."""
         for name, frame in tables.items():
             with atomic_path(self.path / name) as temporary:
