@@ -4,6 +4,7 @@ Every function further down takes a :class:`RunSettings` or the part of it that 
 to config.yaml. A recorded configuration that lacks a setting is older than it, so that a default here is what was done before.
 """
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
@@ -249,8 +250,14 @@ def _make(kind: type[T], values: Mapping[str, Any], group: str) -> T:
     for name in required:
         if name not in given:
             raise XlingValueError(f"expected the setting {_dotted(group, name)}, found none")
-    hints = get_type_hints(kind)
+    hints = _hints_of(kind)
     return kind(**{name: _typed(value, hints[name], _dotted(group, name)) for name, value in given.items()})
+
+
+@functools.cache
+def _hints_of(kind: type) -> dict[str, Any]:
+    """Types of a part's settings; looking them up takes longer than checking values against them."""
+    return get_type_hints(kind)
 
 
 def _typed(value: Any, kind: Any, name: str) -> Any:

@@ -28,6 +28,7 @@ from xling.runs.targets import check_targets
 from xling.settings import RunSettings
 from xling.storage.atomic import TEMPORARY_PREFIX, atomic_path, read_json, write_json, write_text
 from xling.storage.locks import hold_lock
+from xling.storage.yaml_text import parse_yaml
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -237,7 +238,7 @@ def read_settings(folder: Path) -> RunSettings:
     """
     path = folder / CONFIG_FILE
     try:
-        plain = yaml.safe_load(path.read_text(encoding="utf-8"))
+        plain = parse_yaml(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise CorruptArtefactError(f"{path} is not valid YAML; delete its folder and run again") from error
     except OSError as error:
