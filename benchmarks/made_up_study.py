@@ -23,8 +23,9 @@ from xling.settings import RunSettings
 from xling.storage.atomic import write_json
 
 _CODES = (
-    "af am az be bn ca cs cy da eo et eu fa fi fo ga gl gu he hr hu hy id is it ja ka kk km kn ko ku ky la lo lt lv mg mk "
-    "ml mn mr ms mt my ne nl nn no oc or pa pl ps pt qu ro sa sd si sk sl so sq sr sv ta te tg tk tl tt ug uk uz yi yo zu ha ig mi rw sn wo xh"
+    "af am az be bn ca cs cy da eo et eu fa fi fo ga gl gu he hr hu hy id is it ja ka kk km kn "
+    "ko ku ky la lo lt lv mg mk ml mn mr ms mt my ne nl nn no oc or pa pl ps pt qu ro sa sd si "
+    "sk sl so sq sr sv ta te tg tk tl tt ug uk uz yi yo zu ha ig mi rw sn wo xh"
 )
 MORE_LANGUAGES = tuple(_CODES.split())
 """Beside XNLI's, so that there are 100: every one has features in URIEL."""
