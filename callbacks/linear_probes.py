@@ -148,19 +148,24 @@ class LinearProbes(RepresentationProbe):
 
     def _record(self, when: dict[str, float], device: torch.device) -> None:
         if not self._before and self.base is not None and all(self.base.has(loader) for loader in self._rows):
-            self._before = read_layers({loader: self._rows_before(loader) for loader in self._rows}, device)
+            self._before = read_layers({loader: self._rows_before(self.base, loader) for loader in self._rows}, device)
         after = read_layers(self._rows, device)
         for loader, rows in self._rows.items():
-            counts = {"n_examples": len(rows.groups), "n_groups": len(rows.groups.unique())}
-            counts |= {"n_languages": len(self._rows), "label_majority": majority(rows.labels)}
-            for index, (name, now) in enumerate(zip(rows.layers, after[loader], strict=True)):
-                before = self._before[loader][index] if self._before else Readable(math.nan, math.nan, "")
-                found = {"label_before": before.label, "label_after": now.label}
-                found |= {"language_before": before.language, "language_after": now.language, "reason": now.reason}
-                self.records.append({"loader": loader, "label": name, "layer": index} | when | counts | found)
+            counts = {
+                "n_examples": len(rows.groups),
+                "n_groups": len(rows.groups.unique()),
+                "n_languages": len(self._rows),
+                "label_majority": majority(rows.labels),
+            }
+            for layer, (name, now) in enumerate(zip(rows.layers, after[loader], strict=True)):
+                before = self._before[loader][layer] if self._before else Readable(math.nan, math.nan, "")
+                place = {"loader": loader, "label": name, "layer": layer}
+                labels = {"label_before": before.label, "label_after": now.label}
+                languages = {"language_before": before.language, "language_after": now.language}
+                self.records.append({**place, **when, **counts, **labels, **languages, "reason": now.reason})
 
-    def _rows_before(self, loader: str) -> LabelledRows:
+    def _rows_before(self, base: BaseStore, loader: str) -> LabelledRows:
         """The same rows before training, as they are stored."""
-        stored = self.base.load(loader, torch.device("cpu"))
+        stored = base.load(loader, torch.device("cpu"))
         places = stored.rows(self._ids[loader])
         return self._rows[loader].with_layers({label: layer[places] for label, layer in stored.layers.items()})

@@ -4,9 +4,29 @@ A new version of one of them may move or change these; tests/test_private.py say
 and not in the middle of somebody's run.
 """
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
-from pytorch_lightning.strategies.launchers import _SubprocessScriptLauncher as SubprocessScriptLauncher
-from torch.nn.modules.batchnorm import _NormBase as NormBase
-from torch.nn.utils.parametrizations import _SpectralNorm as SpectralNorm
+
+if TYPE_CHECKING:
+    from pytorch_lightning.strategies.launchers import _SubprocessScriptLauncher as SubprocessScriptLauncher
+    from torch.nn.modules.batchnorm import _NormBase as NormBase
+    from torch.nn.utils.parametrizations import _SpectralNorm as SpectralNorm
 
 __all__ = ["BasicSweeper", "NormBase", "SpectralNorm", "SubprocessScriptLauncher"]
+
+
+_PLACES = {
+    "SubprocessScriptLauncher": ("pytorch_lightning.strategies.launchers", "_SubprocessScriptLauncher"),
+    "NormBase": ("torch.nn.modules.batchnorm", "_NormBase"),
+    "SpectralNorm": ("torch.nn.utils.parametrizations", "_SpectralNorm"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is torch's and Lightning's on first use: a sweep is composed without them."""
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, private = _PLACES[name]
+    return getattr(importlib.import_module(module), private)

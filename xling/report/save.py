@@ -15,6 +15,7 @@ from xling.analysis.schema import TABLES as TABLE_NAMES
 from xling.analysis.schema import Analysis
 from xling.machine.plain_text import without_formulas
 from xling.report.figures import style
+from xling.report.latex import latex_table
 from xling.report.page import TITLE, render_page
 from xling.report.section import Absent, Section
 from xling.storage.atomic import atomic_path, write_text
@@ -24,8 +25,6 @@ FIGURES = "figures"
 TABLES = "tables"
 
 DPI = 200
-LONG_TABLE = 40
-"""Tables with more rows than this become a ``longtable`` that breaks over pages."""
 
 
 @style.styled
@@ -57,23 +56,6 @@ def save_table(table: pd.DataFrame, directory: Path, name: str) -> None:
     """Write ``name.csv`` (all digits) and ``name.tex`` (three digits; needs booktabs, and longtable for long ones)."""
     write_text(directory / f"{name}.csv", without_formulas(table).to_csv(index=False))
     write_text(directory / f"{name}.tex", latex_table(table))
-
-
-def latex_table(table: pd.DataFrame) -> str:
-    """Set a frame as a booktabs table; special characters are escaped, missing values become ``--``.
-
-    >>> print(latex_table(pd.DataFrame({"pearson_r": [0.12345, None]})))
-    \\begin{tabular}{r}
-    \\toprule
-    pearson\\_r \\\\
-    \\midrule
-    0.123 \\\\
-    -- \\\\
-    \\bottomrule
-    \\end{tabular}
-    <BLANKLINE>
-    """
-    return table.to_latex(index=False, escape=True, na_rep="--", float_format="%.3f", longtable=len(table) > LONG_TABLE)
 
 
 def write_page(
