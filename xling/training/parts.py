@@ -129,7 +129,7 @@ def build_parts(settings: RunSettings, identity: dict[str, Any], run: RunDirecto
         "model": describe_encoder(spec, encoder, cache_dir),
         "precision": settings.trainer.precision,
     }
-    module = build_module(settings, datamodule, encoder)
+    module = build_module(settings, datamodule.task, encoder)
     if settings.compile:
         encoder.compile(dynamic=True)  # in place: names of parameters and modules stay
     plan = settings.freeze
@@ -187,7 +187,7 @@ def build_data(settings: RunSettings) -> TransferDataModule:
     data = settings.data
     datamodule = TransferDataModule(
         FetchedFirst(data.source.make(), data_folder(settings.cache_dir, data.source.to_plain())),
-        _make_task(data.task),
+        make_task(data.task),
         lazy_tokenizer(settings.model, settings.cache_dir),
         source_language=settings.source_language,
         target_languages=settings.target_languages,
@@ -199,18 +199,18 @@ def build_data(settings: RunSettings) -> TransferDataModule:
     return datamodule
 
 
-def _make_task(settings: ObjectSettings) -> TaskData:
+def make_task(settings: ObjectSettings) -> TaskData:
     """Make the task of ``data.task``, whose target is a path as Hydra takes it, ``package.module:Name`` or a registered name."""
     if "." in settings.target and ":" not in settings.target:
         return settings.make()
     return TASKS.find(settings.target)(**settings.arguments)
 
 
-def build_module(settings: RunSettings, datamodule: TransferDataModule, encoder: Any) -> TransferModule:
-    """Encoder and head as one LightningModule."""
+def build_module(settings: RunSettings, task: TaskData, encoder: Any) -> TransferModule:
+    """Encoder and head as one LightningModule; `task` knows its labels."""
     spec, optimizer = settings.model, settings.optimizer
     check_pooling(spec, encoder)
-    made = datamodule.task.module(
+    made = task.module(
         encoder,
         pooling=spec.pooling,
         pooler=take_pooler(encoder) if spec.pooler else None,
