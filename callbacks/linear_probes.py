@@ -8,7 +8,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from xling.callbacks._batches import GroupChoice, is_fit, moment
+from xling.callbacks._batches import GroupChoice, moment
 from xling.callbacks._probe import ProbedBatch, RepresentationProbe
 from xling.errors import XlingValueError
 from xling.models.pooling import first_piece
@@ -28,6 +28,8 @@ class LinearProbes(RepresentationProbe):
     Two questions: can the label be read within a loader's language, and can the language be read, over all loaders at once? The
     classifier is :func:`xling.probing.discriminant.held_out_predictions`; five folds over groups. Labels below 0 do not count. It
     reads labels of every loader: a diagnosis, no zero-shot knowledge.
+
+    In a ``Trainer.validate`` outside a fit epoch and step are NaN.
 
     Runs on the hooks of :class:`RepresentationProbe`, ``on_fit_start`` and ``on_validation_end``. Writes nothing. Adds no
     forward pass; holds `n_examples` pooled rows per loader and layer, twice, while a validation goes on.
@@ -103,7 +105,7 @@ class LinearProbes(RepresentationProbe):
     def loader_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loader: str) -> None:
         """Begin to collect."""
         self._collected = self._collected_labels = None
-        if not trainer.sanity_checking and is_fit(trainer):
+        if not trainer.sanity_checking:
             self._collected, self._collected_labels = RowCollector(self.labels), RowCollector(["label"])
 
     def observe(
