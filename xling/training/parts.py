@@ -7,6 +7,7 @@ from typing import Any, cast
 import pytorch_lightning as pl
 
 from xling.callbacks.alignment import AlignmentMonitor
+from xling.callbacks.budget import ImpactBudget
 from xling.callbacks.checkpoint import RunCheckpoint
 from xling.callbacks.freezing import LayerFreezing
 from xling.callbacks.gradients import GradientMonitor
@@ -81,7 +82,13 @@ class Parts:
             "noise_floor": self.monitor.noise_floor(),
             "alignment": self.facts["alignment"] or "measured",
             **self.facts["intervention"],
+            **self._budget_events(),
         }
+
+    def _budget_events(self) -> dict[str, list[dict[str, Any]]]:
+        """When layers reached their budget of impact, where there is one."""
+        budgets = [callback for callback in self.callbacks if isinstance(callback, ImpactBudget)]
+        return {"budget_events": budgets[0].events} if budgets else {}
 
 
 def data_facts(datamodule: TransferDataModule) -> dict[str, Any]:
