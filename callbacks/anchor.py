@@ -15,6 +15,7 @@ from xling.checks import check_strength
 from xling.errors import XlingValueError, check_known
 from xling.interventions.names import FORMS
 from xling.interventions.training import anchor_distance
+from xling.machine.distributed import is_distributed
 from xling.models.pooling import Pooling
 from xling.probing.axes import FeatureAxis
 from xling.probing.pooling import layer_poolings
@@ -86,7 +87,7 @@ class Anchor(KeepsBase):
         super().setup(trainer, pl_module, stage)
         if stage != "fit" or self.strength == 0:
             return
-        if self.form == "cka" and self.batches is None and trainer.world_size > 1:
+        if self.form == "cka" and self.batches is None and is_distributed():
             raise XlingValueError(
                 "an anchor by CKA needs all rows of its batch in one process; use form=l2, give batches (languages), or one process"
             )
@@ -111,9 +112,9 @@ class Anchor(KeepsBase):
             batch = trainer.strategy.batch_to_device(self.batches[step // self.every_n_steps % len(self.batches)])
         distance, n_rows = self.distance(pl_module, batch)
         gradients = torch.autograd.grad(self.strength * distance, own, allow_unused=True)
-        shares = self.batches is None and trainer.world_size > 1
+        is_cut = self.batches is None and is_distributed()  # each process has other rows of the batch
         for parameter, gradient in zip(
-            own, _over_processes(gradients, own, n_rows) if shares else gradients, strict=True
+            own, _over_processes(gradients, own, n_rows) if is_cut else gradients, strict=True
         ):
             if gradient is not None:
                 parameter.grad = gradient.to(parameter.dtype) if parameter.grad is None else parameter.grad + gradient

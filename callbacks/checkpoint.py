@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any, Protocol, TypeGuard
 
 import pytorch_lightning as pl
-import torch
 
 from xling.callbacks._agree import agree
 from xling.callbacks.stop_on_signal import StopOnSignal
 from xling.errors import XlingValueError
+from xling.machine.distributed import gather_objects
 from xling.machine.lightning import callbacks_of, is_fast_dev_run
 from xling.machine.randomness import get_random_state, set_random_state
 
@@ -108,11 +108,7 @@ class RunCheckpoint(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Add every process's random state, and set the loops back to the point before the batch or validation."""
-        states: list[Any] = [get_random_state(trainer.strategy.root_device)]
-        if trainer.world_size > 1:
-            states = [None] * trainer.world_size
-            torch.distributed.all_gather_object(states, get_random_state(trainer.strategy.root_device))
-        checkpoint[_RANDOM] = states
+        checkpoint[_RANDOM] = gather_objects(get_random_state(trainer.strategy.root_device))
         checkpoint[_LOGGERS] = [logger.state_dict() if _has_state(logger) else {} for logger in trainer.loggers]
         _set_back(checkpoint["loops"]["fit_loop"], before_validation=self._is_validating)
 

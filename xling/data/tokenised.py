@@ -1,7 +1,6 @@
 """Tokenised examples: made once, kept on disk as Arrow, memory-mapped, shared by all runs."""
 
 import functools
-import hashlib
 import json
 import logging
 from collections.abc import Sequence
@@ -23,7 +22,7 @@ from xling.data.protocols import TaskData
 from xling.errors import CorruptArtefactError, XlingError
 from xling.storage.atomic import atomic_path, read_json, write_json
 from xling.storage.cache_marks import mark_in_use
-from xling.storage.hashing import content_key
+from xling.storage.hashing import content_key, file_sha256, sha256
 from xling.storage.locks import waiting_lock
 
 if TYPE_CHECKING:
@@ -161,11 +160,7 @@ def _read(folder: Path, fingerprint: str) -> tuple["datasets.Dataset", dict[str,
 
 def _digest(folder: Path, facts: dict[str, Any]) -> str:
     """Hash facts and the rows' files: a flipped bit in memory-mapped Arrow data would silently be another token."""
-    digest = hashlib.sha256(content_key(facts).encode())
-    for path in sorted(folder.rglob("*")):
-        with path.open("rb") as file:
-            digest.update(f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()}".encode())
-    return digest.hexdigest()
+    return sha256(content_key(facts), *(f"{path.name} {file_sha256(path)}" for path in sorted(folder.rglob("*"))))
 
 
 @functools.lru_cache(maxsize=4)

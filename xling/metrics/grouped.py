@@ -10,6 +10,7 @@ from torchmetrics import Metric
 from xling.metrics.sums import SumsMetric
 from xling.similarity.grouped_moments import GroupedMarginal, GroupedMoments, merged_groups, recentred_groups
 from xling.similarity.grouping import OpenGroup, check_together
+from xling.similarity.shapes import Ids, LayersX, LayersY
 
 _OPEN = ("open_x", "open_y", "open_groups", "closed_groups")
 
@@ -53,7 +54,7 @@ class GroupedMomentsMetric(SumsMetric[GroupedMoments, GroupedMarginal]):
         for name, field in zip(_OPEN, ("x", "y", "groups", "closed"), strict=True):
             setattr(self, name, self._default(name) if group is None else getattr(group, field))
 
-    def _add(self, x: Tensor, y: Tensor, groups: Tensor | None) -> None:
+    def _add(self, x: LayersX, y: LayersY, groups: Ids | None) -> None:
         moments = self._started(x, y)
         if groups is not None:
             x, y, groups = x.detach(), y.detach(), groups.to(x.device)

@@ -1,11 +1,10 @@
 """Sums over paired rows as the states of a torchmetrics metric."""
 
-from torch import Tensor
-
 from xling.metrics.sums import SumsMetric
 from xling.similarity.marginal import Marginal
 from xling.similarity.moments import Moments
 from xling.similarity.recentre import merged, recentred
+from xling.similarity.shapes import Ids, LayersX, LayersY
 
 
 class MomentsMetric(SumsMetric[Moments, Marginal]):
@@ -20,7 +19,7 @@ class MomentsMetric(SumsMetric[Moments, Marginal]):
     merge = staticmethod(merged)
     recentre = staticmethod(recentred)
 
-    def _add(self, x: Tensor, y: Tensor, groups: Tensor | None) -> None:
+    def _add(self, x: LayersX, y: LayersY, groups: Ids | None) -> None:
         moments = self._started(x, y)
         moments.update(x, y, allow_tf32=self.allow_tf32)
         self.moments = moments

@@ -16,6 +16,7 @@ from xling.similarity.marginal import Marginal
 from xling.similarity.moments import Moments, check_layers, check_rows
 from xling.similarity.registry import get_measure
 from xling.similarity.result import Result
+from xling.similarity.shapes import LayersX, LayersY, PerLayer
 
 
 class SimilarityMetric(Metric):
@@ -64,7 +65,7 @@ class SimilarityMetric(Metric):
         self.measure = get_measure(measure).name
         self.reason = [""]
 
-    def compute(self) -> Tensor:
+    def compute(self) -> PerLayer:
         """Similarity of every layer, float64 ``[...]``; NaN where undefined, see `reason`."""
         result = self._evaluate()
         self.reason = result.reason
@@ -165,7 +166,7 @@ class _RowsSimilarity(SimilarityMetric):
         self.add_state("x", [], dist_reduce_fx="cat")
         self.add_state("y", [], dist_reduce_fx="cat")
 
-    def update(self, x: Tensor, y: Tensor) -> None:
+    def update(self, x: LayersX, y: LayersY) -> None:
         """Keep paired rows ``[..., b, d_x]`` and ``[..., b, d_y]``.
 
         Raises:

@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import Any, Generic, Protocol, Self, TypeVar
+from typing import Annotated, Any, Generic, Protocol, Self, TypeVar
 
 import torch
 from torch import Tensor
@@ -12,6 +12,7 @@ from torchmetrics.utilities.distributed import gather_all_tensors
 from xling.errors import XlingValueError
 from xling.similarity.marginal import Marginal
 from xling.similarity.moments import check_rows
+from xling.similarity.shapes import Ids, LayersX, LayersY
 
 
 class Base(Protocol):
@@ -128,7 +129,7 @@ class SumsMetric(Metric, Generic[KindT, BaseT]):
         assert isinstance(default, Tensor)
         return default.detach().clone().to(self.device)
 
-    def update(self, x: Tensor, y: Tensor, groups: Tensor | None = None) -> None:
+    def update(self, x: LayersX, y: LayersY, groups: Ids | None = None) -> None:
         """Add paired rows ``[..., b, d_x]`` and ``[..., b, d_y]``, any floating dtype.
 
         Args:
@@ -143,7 +144,7 @@ class SumsMetric(Metric, Generic[KindT, BaseT]):
         if x.shape[-2]:
             self._add(x, y, groups)
 
-    def _started(self, x: Tensor, y: Tensor) -> KindT:
+    def _started(self, x: LayersX, y: LayersY) -> KindT:
         moments = self.moments
         if moments is None:
             self.base = None if self.base is None else self.base.to(x.device)
@@ -213,7 +214,9 @@ class SumsMetric(Metric, Generic[KindT, BaseT]):
         shift_x, shift_y = (self._common_shift(side, n, gather) for side in moments.sides)
         self.moments = self.recentre(moments, shift_x, shift_y)
 
-    def _common_shift(self, side: Marginal, n: Tensor, gather: Callable[[Tensor], list[Tensor]]) -> Tensor:
+    def _common_shift(
+        self, side: Marginal, n: Annotated[Tensor, "[] int64"], gather: Callable[[Tensor], list[Tensor]]
+    ) -> Annotated[Tensor, "[L, d] float"]:
         """Mean over the `n` rows of all processes, ``[L, d]``."""
         totals = gather(side.n * side.shift.double() + side.total)
         return (torch.stack(totals).sum(0) / n).to(side.shift.dtype)

@@ -1,6 +1,7 @@
 """Gathers the rows of one loader, over batches and processes, into one Representations object."""
 
 import logging
+from typing import Annotated
 
 import torch
 from torch import Tensor
@@ -8,6 +9,7 @@ from torch import Tensor
 from xling.errors import XlingValueError
 from xling.machine.distributed import gather_objects, is_distributed
 from xling.probing.representations import Representations
+from xling.similarity.shapes import Ids
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +28,12 @@ class RowCollector:
         self._groups: list[Tensor] = []
         self._layers: list[list[Tensor]] = []
 
-    def add(self, example_ids: Tensor, layers: list[Tensor], group_ids: Tensor | None = None) -> None:
+    def add(
+        self,
+        example_ids: Annotated[Tensor, "[n] int64"],
+        layers: list[Annotated[Tensor, "[n, _] float"]],
+        group_ids: Ids | None = None,
+    ) -> None:
         """Add one batch: ids [b], per layer the representations [b, hidden], and ids [b] of groups in every batch or in none."""
         self._ids.append(example_ids.cpu())
         if group_ids is not None:
@@ -62,7 +69,9 @@ class RowCollector:
             )
         return Representations(layers, ids, facts, groups[order] if len(groups) == len(ids) else None)
 
-    def _gathered(self) -> tuple[Tensor, Tensor, list[Tensor]]:
+    def _gathered(
+        self,
+    ) -> tuple[Annotated[Tensor, "[n] int64"], Annotated[Tensor, "[_] int64"], list[Annotated[Tensor, "[n, _] float"]]]:
         ids, groups = (
             torch.cat(parts) if parts else torch.empty(0, dtype=torch.int64) for parts in (self._ids, self._groups)
         )

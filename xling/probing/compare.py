@@ -4,7 +4,7 @@ import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -16,6 +16,7 @@ from xling.probing.stack_sums import StackSums
 from xling.probing.uncertainty import evaluate_uncertainty
 from xling.similarity import GroupedMoments, Moments, Result, chance_levels, merged, merged_groups
 from xling.similarity.registry import Measure, similarities_of_rows
+from xling.similarity.shapes import Ids, RowsX, RowsY
 
 _Sums = TypeVar("_Sums", Moments, GroupedMoments)
 
@@ -43,11 +44,11 @@ class Comparison:
 
     def __init__(
         self,
-        base: list[Tensor],
+        base: list[Annotated[Tensor, "[n, _] float"]],
         measures: Mapping[str, Measure],
         *,
         uncertainty: Sequence[str] = (),
-        groups: Tensor | None = None,
+        groups: Ids | None = None,
         is_distributed: bool = True,
         chance: bool = False,
     ) -> None:
@@ -72,7 +73,12 @@ class Comparison:
         self._groups: list[Tensor] = []
         self._held: list[list[Tensor]] = []
 
-    def update(self, rows: Tensor, layers: list[Tensor], groups: Tensor | None = None) -> None:
+    def update(
+        self,
+        rows: Annotated[Tensor, "[n] int64"],
+        layers: list[Annotated[Tensor, "[n, _] float"]],
+        groups: Ids | None = None,
+    ) -> None:
         """Add a batch.
 
         Args:
@@ -96,7 +102,7 @@ class Comparison:
         if self._open is not None:
             self._add_groups(*self._open.add(rows, now))
 
-    def _groups_of(self, rows: Tensor, groups: Tensor | None) -> Tensor:
+    def _groups_of(self, rows: Annotated[Tensor, "[n] int64"], groups: Ids | None) -> Ids:
         if self._known_groups is None:
             return rows if groups is None else groups.to(rows.device)
         known = self._known_groups[rows]
@@ -106,7 +112,9 @@ class Comparison:
             )
         return known
 
-    def _add_groups(self, rows: Tensor, stacks: list[Tensor]) -> None:
+    def _add_groups(
+        self, rows: Annotated[Tensor, "[r] int64"], stacks: list[Annotated[Tensor, "[_, r, _] float"]]
+    ) -> None:
         for sums, stack in zip(self._sums, stacks, strict=True):
             if len(rows):
                 sums.add_groups(rows, stack)
@@ -138,7 +146,7 @@ class Comparison:
         return [measure.name for measure in self._measures]
 
     def _enter_held(
-        self, results: list[dict[str, Any]], seen: Tensor, held: list[list[Tensor]], groups: Tensor
+        self, results: list[dict[str, Any]], seen: Annotated[Tensor, "[n] int64"], held: list[list[Tensor]], groups: Ids
     ) -> None:
         order = seen.argsort()  # of the base, so that nothing depends on how the rows were dealt
         seen, groups = seen[order], groups[order]
@@ -150,7 +158,7 @@ class Comparison:
             if self._has_chance:
                 results[index] |= self._chance(before, now, groups)
 
-    def _chance(self, before: Tensor, now: Tensor, groups: Tensor) -> dict[str, float]:
+    def _chance(self, before: RowsX, now: RowsY, groups: Ids) -> dict[str, float]:
         if len(groups.unique()) < 2:
             return {}
         levels = chance_levels(self._measures, before, now, groups)

@@ -1,12 +1,14 @@
 """Rows of groups that are not whole yet: probe batches are sorted by length, so a group's rows come in several of them."""
 
 from collections import defaultdict
+from typing import Annotated
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from xling.similarity.grouping import Grouping
+from xling.similarity.shapes import Ids
 
 
 class OpenGroups:
@@ -16,7 +18,7 @@ class OpenGroups:
         groups: id of each row that may come, ``[n]`` integers; a group is whole once all its rows have come.
     """
 
-    def __init__(self, groups: Tensor) -> None:
+    def __init__(self, groups: Ids) -> None:
         grouping = Grouping.of(groups.cpu())
         self._which, self._left = grouping.which.numpy(), grouping.sizes.numpy().copy()
         self._places: dict[int, list[int]] = defaultdict(list)
@@ -24,7 +26,9 @@ class OpenGroups:
         self._row = np.zeros(0, dtype=np.int64)
         self._held: list[Tensor] = []
 
-    def add(self, rows: Tensor, stacks: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+    def add(
+        self, rows: Annotated[Tensor, "[n] int64"], stacks: list[Annotated[Tensor, "[_, n, _] float"]]
+    ) -> tuple[Annotated[Tensor, "[r] int64"], list[Annotated[Tensor, "[_, r, _] float"]]]:
         """Add a batch, and return the rows whose groups are complete now together with their representations.
 
         Args:
@@ -48,7 +52,7 @@ class OpenGroups:
         self._keep(numbers[~is_whole], groups[~is_whole], np.flatnonzero(~is_whole), stacks)
         return found, whole
 
-    def rest(self) -> tuple[Tensor, list[Tensor]]:
+    def rest(self) -> tuple[Annotated[Tensor, "[r] int64"], list[Annotated[Tensor, "[_, r, _] float"]]]:
         """Return the rows whose groups are still incomplete, with their representations."""
         places = [place for places in self._places.values() for place in places]
         index = torch.tensor(places, dtype=torch.int64)

@@ -1,7 +1,7 @@
 """Reads the outputs of layers during a forward pass that runs anyway."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
@@ -58,7 +58,7 @@ class LayerTap:
         """
         self._mask, self._pooled = mask, {}
 
-    def end_pass(self) -> list[Tensor]:
+    def end_pass(self) -> list[Annotated[Tensor, "[_, _] float"]]:
         """Return the pooled outputs recorded since :meth:`begin_pass`: [batch, features] per layer, in the layers' order.
 
         Raises:

@@ -6,7 +6,6 @@ manifest is not complete. The lock is an OS lock on a file: a dead process does 
 """
 
 import datetime
-import hashlib
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -27,6 +26,7 @@ from xling.runs.tables import IMPACT_FILE, TRANSFER_FILE
 from xling.runs.targets import check_targets
 from xling.settings import RunSettings
 from xling.storage.atomic import TEMPORARY_PREFIX, atomic_path, read_json, write_json, write_text
+from xling.storage.hashing import file_sha256, sha256
 from xling.storage.locks import hold_lock
 from xling.storage.yaml_text import parse_yaml
 
@@ -171,7 +171,7 @@ class RunDirectory:
         """Write the manifest: from here on the run counts."""
         files = [CONFIG_FILE, DATA_FILE, ENVIRONMENT_FILE, *(path.name for path in sorted(self.path.glob("*.parquet")))]
         finished = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        manifest = {"finished": finished, **facts, "files": {name: _digest(self.path / name) for name in files}}
+        manifest = {"finished": finished, **facts, "files": {name: file_sha256(self.path / name) for name in files}}
         write_json(self.path / MANIFEST_FILE, manifest)
         clear_state(self.path)
 
@@ -219,15 +219,11 @@ def read_verified(path: Path, digests: Mapping[str, str]) -> bytes:
         CorruptArtefactError: it is missing or has changed.
     """
     content = path.read_bytes() if path.is_file() else None
-    if content is None or hashlib.sha256(content).hexdigest() != digests[path.name]:
+    if content is None or sha256(content) != digests[path.name]:
         raise CorruptArtefactError(
             f"{path} is missing or has changed since the run ended; delete its folder and run again"
         )
     return content
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def read_settings(folder: Path) -> RunSettings:

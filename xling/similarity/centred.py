@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Annotated
 
 import torch
 from torch import Tensor
@@ -16,6 +17,7 @@ from xling.similarity.moments import Moments
 from xling.similarity.panels import dense, frobenius_sq, quadratic_and_frobenius
 from xling.similarity.recentre import moved_sq_xy, moved_sums
 from xling.similarity.result import UndefinedSimilarityError
+from xling.similarity.shapes import RowsX, RowsY, Scalar
 
 MINIMUM = 4
 """Examples without which the unbiased estimator does not exist."""
@@ -38,14 +40,14 @@ class Side:
     """
 
     n: int
-    sq: Tensor
-    sq_sq: Tensor
-    cross: Tensor
-    mean: Tensor
+    sq: Scalar
+    sq_sq: Scalar
+    cross: Scalar
+    mean: Annotated[Tensor, "[d] float64"]
     unpack: Callable[[], Tensor]
 
     @cached_property
-    def gram(self) -> Tensor:
+    def gram(self) -> Annotated[Tensor, "[d, d] float64"]:
         """X'X, ``[d, d]``."""
         return self.unpack()
 
@@ -71,14 +73,14 @@ class Centred:
 
     x: Side
     y: Side
-    cross: Tensor
-    sq_xy: Tensor
+    cross: Scalar
+    sq_xy: Scalar
     is_identical: bool
     unpack: Callable[[], Tensor]
-    rows: tuple[Tensor, Tensor] | None = None
+    rows: tuple[RowsX, RowsY] | None = None
 
     @cached_property
-    def yx(self) -> Tensor:
+    def yx(self) -> Annotated[Tensor, "[d_y, d_x] float64"]:
         """Y'X, ``[d_y, d_x]``."""
         return self.unpack()
 
@@ -150,12 +152,14 @@ def centred_side(side: Marginal, layer: int) -> Side:
     )
 
 
-def _mean(side: Marginal, layer: int) -> Tensor:
+def _mean(side: Marginal, layer: int) -> Annotated[Tensor, "[d] float64"]:
     """Mean of the shifted rows."""
     return side.total[layer] / side.n
 
 
-def check_defined(name: str, n: int, sq: Tensor, mean: Tensor, of: str = "examples") -> None:
+def check_defined(
+    name: str, n: int, sq: Annotated[Tensor, "[] float"], mean: Annotated[Tensor, "[d] float"], of: str = "examples"
+) -> None:
     """Refuse representations between which no similarity exists.
 
     Args:

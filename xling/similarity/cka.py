@@ -3,7 +3,6 @@
 from typing import TypeVar
 
 import torch
-from torch import Tensor
 
 from xling.errors import XlingValueError
 from xling.similarity.centred import Centred, centred_layer
@@ -17,11 +16,12 @@ from xling.similarity.moments import Moments, check_rows
 from xling.similarity.precision import similarity_precision
 from xling.similarity.result import Result, collect
 from xling.similarity.rows import centred_pair
+from xling.similarity.shapes import Ids, LayersX, LayersY, PerLayer, Scalar
 
 _Base = TypeVar("_Base", Marginal, GroupedMarginal)
 
 
-def centred_cka(layer: Centred, *, debiased: bool) -> Tensor:
+def centred_cka(layer: Centred, *, debiased: bool) -> Scalar:
     """Linear CKA of one centred layer, scalar float64; see :func:`xling.similarity.hsic.cka`.
 
     Rows that are bit by bit the same give exactly 1, as CKA(X, X) does by definition, although the base may have been
@@ -49,7 +49,7 @@ def cka_of_moments(moments: Moments, *, debiased: bool, base: Marginal | None = 
     return collect(lambda i: centred_cka(centred_layer(moments, i, base), debiased=debiased), shape)
 
 
-def cka_of_rows(x: Tensor, y: Tensor, *, debiased: bool, allow_tf32: bool = False) -> Result:
+def cka_of_rows(x: LayersX, y: LayersY, *, debiased: bool, allow_tf32: bool = False) -> Result:
     """Linear CKA of every layer of ``[..., n, d]`` rows; equals the route over moments and is cheaper where n < d."""
     flat_x, flat_y = flatten_layers(x), flatten_layers(y)
     with similarity_precision(x.device.type, allow_tf32=allow_tf32):
@@ -80,7 +80,7 @@ def check_base(base: object, kind: type[_Base]) -> _Base | None:
     )
 
 
-def grouped_cka_of_rows(x: Tensor, y: Tensor, groups: Tensor | None, *, allow_tf32: bool = False) -> Result:
+def grouped_cka_of_rows(x: LayersX, y: LayersY, groups: Ids | None, *, allow_tf32: bool = False) -> Result:
     """The same of ``[..., n, d]`` rows with group ids ``[n]``; cheaper than the route over moments where n < d."""
     flat_x, flat_y, grouping = flatten_layers(x), flatten_layers(y), Grouping.for_rows(groups, x, y)
     with similarity_precision(x.device.type, allow_tf32=allow_tf32):
@@ -88,15 +88,15 @@ def grouped_cka_of_rows(x: Tensor, y: Tensor, groups: Tensor | None, *, allow_tf
 
 
 def linear_cka(
-    x: Tensor,
-    y: Tensor,
+    x: LayersX,
+    y: LayersY,
     *,
     debiased: bool,
-    groups: Tensor | None = None,
+    groups: Ids | None = None,
     base: Marginal | GroupedMarginal | None = None,
     allow_tf32: bool = False,
     differentiable: bool = False,
-) -> Tensor:
+) -> PerLayer:
     """Linear centred kernel alignment between two representations of the same examples.
 
     ``HSIC(XX', YY') / sqrt(HSIC(XX', XX') HSIC(YY', YY'))`` (Kornblith 2019). Invariant to translation, orthogonal maps

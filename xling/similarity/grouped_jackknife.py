@@ -5,6 +5,7 @@ Leaving out a group changes the sums over group means as leaving out a row does,
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Annotated
 
 import torch
 from torch import Tensor
@@ -13,6 +14,7 @@ from xling.similarity.deletion import GRAMS_BELOW, deleted_pairs, without
 from xling.similarity.grouped import GroupedRows, GroupedTerms, mixed_of_each_group, of_each_group
 from xling.similarity.grouping import Grouping
 from xling.similarity.hsic import HsicTerms
+from xling.similarity.shapes import PerGroup, PerRow, RowsX, RowsY
 
 
 @dataclass(frozen=True)
@@ -28,12 +30,12 @@ class _Removed:
         on_mean: ``y_a`` times the sum of all ``D_b x_b``, plus ``x_a`` times the sum of all ``D_b' y_b``.
     """
 
-    own: Tensor
-    within: Tensor
-    mixed: Tensor
-    across: Tensor
-    mixed_own: Tensor
-    on_mean: Tensor
+    own: PerGroup
+    within: PerGroup
+    mixed: PerGroup
+    across: PerGroup
+    mixed_own: PerGroup
+    on_mean: PerGroup
 
 
 def without_each_group(
@@ -95,7 +97,7 @@ def _removed(side_x: _Side, side_y: _Side, grouping: Grouping) -> _Removed:
     )
 
 
-def _by_grams(x: _Side, y: _Side) -> tuple[Tensor, Tensor, Tensor]:
+def _by_grams(x: _Side, y: _Side) -> tuple[PerRow, PerRow, PerGroup]:
     """``d_i' D e_i`` and ``d_i' N e_i`` per row ``[n]``, and ``y_a' D x_a`` per group ``[G]``, from products of rows."""
     rows = x.of_rows * y.of_rows
     both = x.of_means * y.of_means  # [G, n]
@@ -103,22 +105,22 @@ def _by_grams(x: _Side, y: _Side) -> tuple[Tensor, Tensor, Tensor]:
     return rows.sum(1, dtype=f64), both.sum(0, dtype=f64), both.sum(1, dtype=f64)
 
 
-def _by_products(x: GroupedRows, y: GroupedRows) -> tuple[Tensor, Tensor, Tensor]:
+def _by_products(x: GroupedRows, y: GroupedRows) -> tuple[PerRow, PerRow, PerGroup]:
     """The same from the d x d products D and N."""
     d, n = y.left.mT @ x.left, y.means.mT @ x.means
     return _sums(y.left, d, x.left), _sums(y.left, n, x.left), _sums(y.means, d, x.means)
 
 
-def _sums(rows_y: Tensor, product: Tensor, rows_x: Tensor) -> Tensor:
+def _sums(rows_y: RowsY, product: Annotated[Tensor, "[d_y, d_x] float"], rows_x: RowsX) -> PerRow:
     """``y_i' M x_i`` of each pair of rows, float64 ``[n]``."""
     return ((rows_y @ product) * rows_x).sum(-1, dtype=torch.float64)
 
 
-def _on_mean(x: GroupedRows, y: GroupedRows, grouping: Grouping) -> Tensor:
+def _on_mean(x: GroupedRows, y: GroupedRows, grouping: Grouping) -> PerGroup:
     """``y_a`` times the sum of all ``D_b x_b``, ``[G]``."""
     along = (x.left * x.means.index_select(0, grouping.which)).sum(-1, dtype=torch.float64)
     return y.means.double() @ (along @ y.left.double())
 
 
-def _by_group(values: Tensor, grouping: Grouping) -> Tensor:
+def _by_group(values: PerRow, grouping: Grouping) -> PerGroup:
     return grouping.sums(values.unsqueeze(-1)).squeeze(-1)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor
@@ -22,6 +23,7 @@ from xling.similarity.moments import Moments
 from xling.similarity.panels import dense, frobenius_sq
 from xling.similarity.precision import similarity_precision
 from xling.similarity.recentre import added, common_shifts, recentred
+from xling.similarity.shapes import Ids, LayersX, LayersY, ShiftX, ShiftY, StackX, StackY
 from xling.similarity.within import Parts, Within
 
 
@@ -38,7 +40,9 @@ class GroupedMarginal:
     within: Within
 
     @classmethod
-    def of(cls, x: Tensor, groups: Tensor | None, *, allow_tf32: bool = False) -> GroupedMarginal:
+    def of(
+        cls, x: Annotated[Tensor, "[..., n, d] float"], groups: Ids | None, *, allow_tf32: bool = False
+    ) -> GroupedMarginal:
         """Sum the rows of `x` ``[..., n, d]``, whose groups are `groups` ``[n]`` (None: each row is one by itself)."""
         grouping, flat = Grouping.for_rows(groups, x, x), flatten_layers(x)
         rows = ((flat[:, some], grouping.which[some]) for some in batches_of_groups(grouping, ROWS_AT_ONCE))
@@ -105,12 +109,12 @@ class GroupedMoments:
     within_x: Within | None = None
 
     @classmethod
-    def start(cls, x: Tensor, y: Tensor, base: GroupedMarginal | None = None) -> GroupedMoments:
+    def start(cls, x: LayersX, y: LayersY, base: GroupedMarginal | None = None) -> GroupedMoments:
         """No rows yet; shifts as in :meth:`xling.similarity.Moments.start`, whose errors it raises."""
         return cls._around(Moments.start(x, y, None if base is None else base.means))
 
     @classmethod
-    def empty(cls, layers: tuple[int, ...], shift_x: Tensor, shift_y: Tensor, *, base_is_known: bool) -> GroupedMoments:
+    def empty(cls, layers: tuple[int, ...], shift_x: ShiftX, shift_y: ShiftY, *, base_is_known: bool) -> GroupedMoments:
         """No rows yet, as :meth:`xling.similarity.Moments.empty`."""
         return cls._around(Moments.empty(layers, shift_x, shift_y, base_is_known=base_is_known))
 
@@ -123,9 +127,9 @@ class GroupedMoments:
     @classmethod
     def of(
         cls,
-        x: Tensor,
-        y: Tensor,
-        groups: Tensor | None,
+        x: LayersX,
+        y: LayersY,
+        groups: Ids | None,
         base: GroupedMarginal | None = None,
         *,
         allow_tf32: bool = False,
@@ -149,7 +153,7 @@ class GroupedMoments:
         return cls(means, Within(**parts["within"]), Within(**parts["within_y"]), within_x)
 
     @property
-    def n(self) -> Tensor:
+    def n(self) -> Annotated[Tensor, "[] int64"]:
         """Number of groups, int64 scalar."""
         return self.means.n
 
@@ -163,7 +167,7 @@ class GroupedMoments:
         """The layers' own shape, which L flattens."""
         return self.means.layers
 
-    def update(self, x: Tensor, y: Tensor, groups: Tensor | None, *, allow_tf32: bool = False) -> None:
+    def update(self, x: LayersX, y: LayersY, groups: Ids | None, *, allow_tf32: bool = False) -> None:
         """Add paired rows of whole groups: no other update may bring rows of theirs.
 
         Args:
@@ -182,7 +186,7 @@ class GroupedMoments:
             for some in batches_of_groups(grouping, ROWS_AT_ONCE):
                 self._add(x[:, some], y[:, some], Grouping.of(grouping.which[some]))
 
-    def _add(self, x: Tensor, y: Tensor, grouping: Grouping) -> None:
+    def _add(self, x: StackX, y: StackY, grouping: Grouping) -> None:
         self.means.count_changed(x, y)
         of_x = Parts.of(x, self.means.x.shift, grouping)
         of_y = Parts.of(y, self.means.y.shift, grouping)
@@ -193,7 +197,7 @@ class GroupedMoments:
             self.within_x.add(of_x, of_x, grouping)
 
 
-def recentred_groups(moments: GroupedMoments, shift_x: Tensor, shift_y: Tensor) -> GroupedMoments:
+def recentred_groups(moments: GroupedMoments, shift_x: ShiftX, shift_y: ShiftY) -> GroupedMoments:
     """The same groups with other shifts ``[L, d_x]`` and ``[L, d_y]`` taken off."""
     m = shift_x.double() - moments.means.x.shift
     k = shift_y.double() - moments.means.y.shift
@@ -255,7 +259,13 @@ def grouped_layer_of_moments(moments: GroupedMoments, layer: int, base: GroupedM
 
 
 def _terms(
-    between: HsicTerms, product: Tensor, within: Within, layer: int, n: Tensor, m: Tensor, k: Tensor
+    between: HsicTerms,
+    product: Annotated[Tensor, "[d_y, d_x] float64"],
+    within: Within,
+    layer: int,
+    n: Annotated[Tensor, "[d_y, d_x] float64"],
+    m: Annotated[Tensor, "[d_x] float64"],
+    k: Annotated[Tensor, "[d_y] float64"],
 ) -> GroupedTerms:
     """Terms of one pair of sides: D is `product`, N is `n`; the means' own means m and k are taken off."""
     on_x = within.on_x[layer]

@@ -4,12 +4,14 @@ Distances are Euclidean, in blocks of rows, so that memory grows with n and not 
 """
 
 from collections.abc import Iterator
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
 from xling.similarity.hsic import check_own_hsic
 from xling.similarity.result import UndefinedSimilarityError
+from xling.similarity.shapes import PerRow, RowsX, RowsY, Scalar
 
 BLOCK = 1024
 """Rows whose distances to all others are held at once."""
@@ -18,7 +20,7 @@ NEIGHBOURS = 10
 """k of the mutual nearest neighbours (Huh 2024)."""
 
 
-def rbf_cka(x: Tensor, y: Tensor, *, debiased: bool = True, bandwidth: float = 1.0) -> Tensor:
+def rbf_cka(x: RowsX, y: RowsY, *, debiased: bool = True, bandwidth: float = 1.0) -> Scalar:
     """CKA with Gaussian kernels ``exp(-|a - b|^2 / (2 s^2))`` (Kornblith 2019), s = `bandwidth` x the median distance.
 
     The median is the exact lower median over all pairs of different rows, on each side by itself.
@@ -41,7 +43,7 @@ def rbf_cka(x: Tensor, y: Tensor, *, debiased: bool = True, bandwidth: float = 1
     return xy / (xx.sqrt() * yy.sqrt())
 
 
-def rsa(x: Tensor, y: Tensor) -> Tensor:
+def rsa(x: RowsX, y: RowsY) -> Scalar:
     """Representational similarity analysis: Spearman correlation of pairwise distances (Kriegeskorte 2008).
 
     Exact, with average ranks for ties; holds a few arrays of n (n-1) / 2 numbers.
@@ -61,7 +63,7 @@ def rsa(x: Tensor, y: Tensor) -> Tensor:
     return ranks[0] @ ranks[1] / norms.prod()
 
 
-def mutual_knn(x: Tensor, y: Tensor, *, k: int = NEIGHBOURS) -> Tensor:
+def mutual_knn(x: RowsX, y: RowsY, *, k: int = NEIGHBOURS) -> Scalar:
     """Mean share of the k nearest neighbours that an example has on both sides (Huh 2024, arXiv:2405.07987).
 
     Euclidean neighbours of centred rows; the example itself is no neighbour.
@@ -121,7 +123,7 @@ def _blocks(rows: Tensor) -> Iterator[Tensor]:
         yield distances
 
 
-def _half_width(rows: Tensor, bandwidth: float) -> Tensor:
+def _half_width(rows: Annotated[Tensor, "[n, d] float"], bandwidth: float) -> Annotated[Tensor, "[] float"]:
     """``2 s^2`` for s = bandwidth x the median distance.
 
     The bits of non-negative floats order like integers: two passes of counting their halves find the median exactly.
@@ -153,7 +155,7 @@ def _without_self(sq: Tensor, start: int) -> Tensor:
     return sq
 
 
-def _upper_distances(rows: Tensor) -> Tensor:
+def _upper_distances(rows: Annotated[Tensor, "[n, d] float"]) -> Annotated[Tensor, "[_] float"]:
     """Squared distances of all pairs i < j, ``[n (n-1) / 2]``: their ranks are those of the distances."""
     pieces = []
     for start, sq in zip(range(0, len(rows), BLOCK), _blocks(rows), strict=True):
@@ -162,7 +164,7 @@ def _upper_distances(rows: Tensor) -> Tensor:
     return torch.cat(pieces)
 
 
-def average_ranks(values: Tensor) -> Tensor:
+def average_ranks(values: Annotated[Tensor, "[n] float"]) -> PerRow:
     """Ranks from 1, ties sharing their mean, float64."""
     _, which, counts = torch.unique(values, return_inverse=True, return_counts=True)
     last = counts.cumsum(0).double()

@@ -22,6 +22,7 @@ from xling.similarity.pairwise import mutual_knn, rbf_cka, rsa
 from xling.similarity.precision import similarity_precision
 from xling.similarity.result import Result, collect
 from xling.similarity.rows import centred_pair
+from xling.similarity.shapes import Ids, LayersX, LayersY, RowsX, RowsY, Scalar
 
 MAPS = {
     "translation": "a vector added to every row",
@@ -68,7 +69,7 @@ class Measure:
         """Whether it is debiased over groups of rows, and so is computed from :class:`GroupedMoments`."""
         return self.of_groups is not None
 
-    def of_centred(self, layer: Centred) -> Tensor:
+    def of_centred(self, layer: Centred) -> Scalar:
         """Evaluate on one centred layer, which holds its rows if this measure needs them; float64 scalar.
 
         Raises:
@@ -110,7 +111,7 @@ class Measure:
         assert of_groups is not None
         return lambda i: of_groups(grouped_layer_of_moments(moments, i, own_groups))
 
-    def of_rows(self, x: Tensor, y: Tensor, groups: Tensor | None = None) -> Result:
+    def of_rows(self, x: LayersX, y: LayersY, groups: Ids | None = None) -> Result:
         """Evaluate on every layer of ``[..., n, d]`` rows, NaN with its reason where undefined.
 
         Args:
@@ -131,7 +132,7 @@ class Measure:
 
 
 def similarities_of_rows(
-    measures: Iterable[Measure], x: Tensor, y: Tensor, groups: Tensor | None = None
+    measures: Iterable[Measure], x: RowsX, y: RowsY, groups: Ids | None = None
 ) -> dict[str, Result]:
     """Several measures of one layer's rows ``[n, d]``, centred once: name -> ``[1]``, NaN with its reason.
 

@@ -9,6 +9,27 @@ from typing import Any
 import xxhash
 
 
+def sha256(*parts: bytes | str | memoryview) -> str:
+    """Hash the parts one after another, texts as UTF-8: 64 hexadecimal digits.
+
+    >>> sha256("a", b"b") == sha256("ab")
+    True
+    """
+    return _hash(parts)
+
+
+def _hash(parts: Iterable[bytes | str | memoryview]) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part.encode() if isinstance(part, str) else part)
+    return digest.hexdigest()
+
+
+def stable_number(text: str) -> int:
+    """A number in 0 .. 2**64 - 1 that depends on `text` alone, on every machine and in every process."""
+    return int(sha256(text)[:16], 16)
+
+
 def content_key(*parts: Any, length: int = 16) -> str:
     """Hash JSON-able `parts` into a name.
 
@@ -16,7 +37,7 @@ def content_key(*parts: Any, length: int = 16) -> str:
     True
     """
     text = json.dumps(parts, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:length]
+    return sha256(text)[:length]
 
 
 def rows_fingerprint(*columns: Iterable[Any]) -> str:
@@ -25,16 +46,27 @@ def rows_fingerprint(*columns: Iterable[Any]) -> str:
     >>> rows_fingerprint([1, 2], ["a", "b"]) == rows_fingerprint([2, 1], ["b", "a"])
     False
     """
-    digest = hashlib.sha256()
-    for row in zip(*columns, strict=True):
-        digest.update(json.dumps([str(value) for value in row], ensure_ascii=False).encode())
-    return digest.hexdigest()
+    rows = zip(*columns, strict=True)
+    return _hash(json.dumps([str(value) for value in row], ensure_ascii=False) for row in rows)
 
 
 def file_sha256(path: Path) -> str:
     """Hash a file's content, 64 hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def quick_checksum(content: memoryview) -> int:
+    """Checksum of bytes in memory, 64 bits (xxh3), against damage alone."""
+    return xxhash.xxh3_64_intdigest(content)
+
+
+def quick_digest(parts: Iterable[bytes | memoryview]) -> str:
+    """Hash the parts one after another, 32 hexadecimal digits (xxh3): tells contents apart, not forgeries."""
+    digest = xxhash.xxh3_128()
+    for part in parts:
+        digest.update(part)
+    return digest.hexdigest()
 
 
 def file_checksum(path: Path) -> str:

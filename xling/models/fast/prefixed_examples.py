@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import xxhash
 from torch import Tensor
 
 from xling.data.tokenised import TokenisedExamples
 from xling.errors import CorruptArtefactError
+from xling.storage.hashing import quick_checksum
 
 
 class PrefixStates:
@@ -46,7 +46,7 @@ class PrefixStates:
     def put(self, index: int, hidden_states: np.ndarray) -> None:
         """Store the states of one example, [tokens, hidden] float32."""
         self._states[self._span(index)] = hidden_states
-        self._checksums[index] = xxhash.xxh3_64_intdigest(np.ascontiguousarray(hidden_states).data)
+        self._checksums[index] = quick_checksum(np.ascontiguousarray(hidden_states).data)
 
     def flush(self) -> None:
         """Write everything to the disk."""
@@ -62,7 +62,7 @@ class PrefixStates:
 
     def _row(self, index: int) -> np.ndarray:
         hidden_states = np.array(self._states[self._span(index)])
-        if xxhash.xxh3_64_intdigest(hidden_states.data) != int(self._checksums[index]):
+        if quick_checksum(hidden_states.data) != int(self._checksums[index]):
             raise CorruptArtefactError(f"{self._path} has changed since it was written; {self._advice}")
         return hidden_states
 
