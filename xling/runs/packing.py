@@ -28,8 +28,8 @@ from xling.errors import CorruptArtefactError, MissingFileError, XlingValueError
 from xling.runs.directory import CONFIG_FILE, MANIFEST_FILE, RunDirectory
 from xling.runs.plan import PLAN_FILE
 from xling.runs.tables import PREDICTIONS_FILE
-from xling.storage.yaml_text import parse_yaml
 from xling.storage.atomic import atomic_path, read_json
+from xling.storage.yaml_text import parse_yaml
 
 PACK_SUFFIX = ".xling"
 PACK_FILE = "pack.json"

@@ -14,8 +14,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from xling.errors import CorruptArtefactError, MissingFileError, XlingError
-from xling.runs.directory import DATA_FILE, ENVIRONMENT_FILE, RunDirectory, read_settings, read_verified
 from xling.runs.below import Table, as_frame, concat_categories, concat_tables
+from xling.runs.directory import DATA_FILE, ENVIRONMENT_FILE, RunDirectory, read_settings, read_verified
 from xling.runs.finding import find_runs
 from xling.runs.measures import to_long
 from xling.runs.opening import open_study
