@@ -30,6 +30,8 @@ _CODES = (
 MORE_LANGUAGES = tuple(_CODES.split())
 """Beside XNLI's, so that there are 100: every one has features in URIEL."""
 
+_PLAIN = ("model=tiny_bert", "study=made_up", "trainer.precision=32-true")
+
 MEASURES = ("cka_grouped", "cka_debiased", "cka_biased")
 N_LAYERS, N_PROBE, N_GROUPS, N_STEPS = 12, 450, 150, 157
 
@@ -85,7 +87,7 @@ def _composed(output_dir: Path, targets: Sequence[str], strategy: str) -> RunSet
     name, _, k = strategy.rpartition("_")
     freeze = [f"freeze={name}_k", f"freeze.k={k}"] if k.isdigit() else [f"freeze={strategy}"]
     languages = f"target_languages=[{','.join(repr(target) for target in targets)}]"
-    return xling.compose(["model=tiny_bert", "study=made_up", f"output_dir={output_dir}", languages, *freeze])
+    return xling.compose([*_PLAIN, f"output_dir={output_dir}", languages, *freeze])
 
 
 def _hash(text: str) -> str:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from xling.analysis.schema import Analysis
 from xling.report.explorer import as_json, explorer_data
-from xling.report.section import Absent, Section
+from xling.report.section import Absent, Section, Sheet
 from xling.report.sections.findings import list_findings
 from xling.report.words import describe, numbers
 from xling.report.words.references import REFERENCES
@@ -49,6 +49,10 @@ HEADINGS = {
 }
 
 
+MOST_ROWS = 1000
+"""A longer table is a link to its CSV: nobody reads it on a page, and a browser takes seconds to lay it out."""
+
+
 @dataclass(frozen=True)
 class Cell:
     """One cell of a table: what is shown and what it is sorted by (empty where missing)."""
@@ -83,6 +87,7 @@ def render_page(
     environment.filters |= {
         "data_uri": data_uri,
         "heading": heading,
+        "is_elsewhere": is_elsewhere,
         "classes": column_classes,
         "rows": table_rows,
         "size": pixel_size,
@@ -122,6 +127,11 @@ def pixel_size(figure: Figure) -> tuple[int, int]:
     """Width and height of a figure in CSS pixels: a figure is never shown much larger than it is printed."""
     width, height = figure.get_size_inches() * CSS_PIXELS_PER_INCH
     return round(width), round(height)
+
+
+def is_elsewhere(sheet: Sheet) -> bool:
+    """Whether a table is too long for the page and stands in a file beside it."""
+    return bool(sheet.name) and len(sheet.frame) > MOST_ROWS
 
 
 def column_classes(frame: pd.DataFrame) -> list[str]:

@@ -89,7 +89,8 @@ def write_report(analysis: Analysis, output_dir: Path | str, further_sections: S
         further_sections: sections of one's own, see :func:`choose_sections`.
 
     Returns:
-        Path of the page; it holds its figures inside and needs no other file.
+        Path of the page; it holds its figures inside and needs no other file, but for tables of more than 1,000 rows, to which it
+        links.
     """
     return write_page(
         analysis, [build(analysis) for build in choose_sections(further_sections)], output_dir, list_findings(analysis)
