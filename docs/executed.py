@@ -1,7 +1,7 @@
 """Runs the code that a page shows: `python docs/executed.py` writes the outputs and pictures of the executed pages anew.
 
-A page's Python blocks run one after another with the same names, in a folder that has `studies/` and nothing else. A ```text block right after a
-Python block is what that prints. Pictures that the code saves beside it come into docs/.
+A page's Python blocks run one after another with the same names, in a folder that has `studies/` and nothing else. A ```text
+block right after a Python block is what that prints. Pictures that the code saves in a folder named after the page come into docs/.
 """
 
 import contextlib
@@ -88,6 +88,8 @@ def executed_notebook(path: Path):
         NotebookClient(notebook, timeout=900, resources={"metadata": {"path": str(folder)}}).execute()
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)  # times of day
+        if cell.cell_type == "code":  # progress and warnings of other packages, with paths of this machine
+            cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
     return notebook
 
 
