@@ -15,12 +15,13 @@ import pytest
 from report_factory import analyse_made_up
 
 from xling.report import write, write_report
-from xling.report.page import MOST_ROWS, render_page, table_rows
-from xling.report.section import Section, Sheet
+from xling.report.page import render_page
+from xling.report.section import MOST_ROWS, Section, Sheet
 from xling.report.sections import associations
 from xling.report.sections.measured import transfer_section
 from xling.report.sections.study import methods_section, run_section
 from xling.report.words import sentences
+from xling.report.words.cells import table_rows
 from xling.report.write import build_sections
 
 PICTURES = {
