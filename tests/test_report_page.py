@@ -87,8 +87,10 @@ class Outline(HTMLParser):
 def test_every_figure_and_table_lies_beside_the_page(page, analysis):
     for ending in ("png", "pdf"):
         assert {file.stem for file in (page.parent / "figures").glob(f"*.{ending}")} == PICTURES
-    for ending in ("csv", "tex"):
-        assert {file.stem for file in (page.parent / "tables").glob(f"*.{ending}")} == set(analysis.tables)
+    assert {file.stem for file in (page.parent / "tables").glob("*.csv")} == set(analysis.tables)
+    shown = {file.stem for file in (page.parent / "tables").glob("*.tex")}
+    assert shown
+    assert all(any(name == table or name.startswith(f"{table}_") for table in analysis.tables) for name in shown)
     assert not list(page.parent.rglob(".incomplete*"))
 
 
