@@ -29,10 +29,12 @@ class ProbedBatch:
     Attributes:
         example_ids: [b] int64 on the CPU, each example (or word) once over all processes.
         group_ids: [b] int64, rows that share one are not independent; None where the module does not say.
+        labels: [b] int64 on the CPU, what :meth:`RepresentationProbe.row_labels` says of the rows; None where it says nothing.
     """
 
     example_ids: Tensor
     group_ids: Tensor | None
+    labels: Tensor | None = None
 
 
 class RepresentationProbe(pl.Callback):
@@ -79,6 +81,10 @@ class RepresentationProbe(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, loader: str, rows: ProbedBatch, layers: list[Tensor]
     ) -> None:
         """Called with every batch: the ids of its rows and, per layer, their representations [b, hidden] on the device."""
+
+    def row_labels(self, batch: Any, words: Tensor | None) -> Tensor | None:
+        """Labels of a batch's rows, one integer each, for the subclass that wants them; `words` as ``word_ids(batch)`` says."""
+        return None
 
     def loader_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loader: str) -> None:
         """Called before the first batch of a loader."""
@@ -163,8 +169,8 @@ class RepresentationProbe(pl.Callback):
         self._rows_seen += len(ids)
         layers = self._tap.end_pass()
         self._check_widths(layers)
-        if self._has_words:
-            words = word_ids(pl_module, batch)
+        words = word_ids(pl_module, batch) if self._has_words else None
+        if words is not None:
             if len(words) != len(ids):
                 raise XlingValueError(
                     f"word_ids(batch) has {len(words)} rows for a batch of {len(ids)} examples; expected one per example"
@@ -172,12 +178,15 @@ class RepresentationProbe(pl.Callback):
             ids, groups = _of_words(words, ids, groups)
         else:
             check_rows(len(ids), dict(zip(self.labels, layers, strict=True)))
+        labels = self.row_labels(batch, words)
+        labels = None if labels is None else labels.cpu().long()
         if (ids < 0).any():  # repeated by a distributed sampler to fill up
             keep = ids >= 0
             ids, layers = ids[keep], [layer[keep.to(layer.device)] for layer in layers]
             groups = None if groups is None else groups[keep.to(groups.device)]
+            labels = None if labels is None else labels[keep]
         if len(ids):
-            self.observe(trainer, pl_module, self._loader, ProbedBatch(ids, groups), layers)
+            self.observe(trainer, pl_module, self._loader, ProbedBatch(ids, groups, labels), layers)
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Finish the last loader."""

@@ -11,8 +11,10 @@ from torch import distributed as dist
 from xling.callbacks._batches import GroupChoice, group_ids
 from xling.callbacks._from_base import KeepsBase, own_of
 from xling.callbacks._masks import Masks, decoder_layers
+from xling.checks import check_strength
 from xling.errors import XlingValueError, check_known
-from xling.interventions.training import FORMS, anchor_distance, check_strength
+from xling.interventions.names import FORMS
+from xling.interventions.training import anchor_distance
 from xling.machine.distributed import is_distributed
 from xling.models.pooling import Pooling
 from xling.probing.axes import FeatureAxis

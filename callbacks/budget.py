@@ -10,9 +10,9 @@ import torch
 
 from xling.callbacks._from_base import TreatsLayers, own_of
 from xling.callbacks.impact import ImpactMonitor
+from xling.checks import check_strength
 from xling.errors import XlingValueError
 from xling.interventions.parameters import LayerNames, drop_gradients
-from xling.interventions.training import check_strength
 from xling.machine.lightning import callbacks_of
 
 log = logging.getLogger(__name__)

@@ -8,11 +8,13 @@ import pytest
 import pytorch_lightning as pl
 import torch
 import torchmetrics
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_repository import ConfigRepository
 from hydra.core.utils import JobReturn, JobStatus
 from pytorch_lightning.loggers import CSVLogger
 from pytorch_lightning.plugins.environments import ClusterEnvironment
 
-from xling.machine import private, private_torch
+from xling.machine import lightning, private, private_torch
 from xling.machine.lightning import (
     TrainingProgress,
     callbacks_of,
@@ -30,8 +32,8 @@ def test_hydras_sweeper_splits_arguments_into_jobs():
 
 
 def test_lightnings_launcher_starts_kills_and_knows_who_creates_processes():
-    assert {"launch", "kill"} <= set(dir(private.SubprocessScriptLauncher))
-    assert "cluster_environment" in inspect.signature(private.SubprocessScriptLauncher.__init__).parameters
+    assert {"launch", "kill"} <= set(dir(lightning.SubprocessScriptLauncher))
+    assert "cluster_environment" in inspect.signature(lightning.SubprocessScriptLauncher.__init__).parameters
     assert hasattr(ClusterEnvironment, "creates_processes_externally")
 
 
@@ -76,6 +78,13 @@ def test_torch_lists_a_modules_hooks_and_multiplies_many_tensors_at_once():
     assert [tensor.tolist() for tensor in tensors] == [[3.0, 3.0], [[6.0, 6.0, 6.0]]]
 
 
+def test_hydra_sets_overrides_and_knows_groups_as_it_composes():
+    assert list(inspect.signature(ConfigLoaderImpl._apply_overrides_to_config).parameters) == ["overrides", "cfg"]
+    assert callable(ConfigRepository.group_exists)
+    with pytest.raises(TypeError, match="expected Hydra's ConfigLoaderImpl, got object"):
+        private.is_group(object(), "model")
+
+
 def test_hydra_keeps_the_error_of_a_failed_job():
     error = ValueError("no")
     job = JobReturn(status=JobStatus.FAILED)
@@ -105,7 +114,7 @@ def test_torchmetrics_keeps_defaults_counts_and_a_cached_result():
 def test_no_other_module_imports_what_is_private_elsewhere():
     for folder in ("xling", "callbacks"):
         for path in (ROOT / folder).rglob("*.py"):
-            if path.name in ("private.py", "private_torch.py"):
+            if path.name in ("private.py", "private_torch.py", "lightning.py"):
                 continue
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
                 if isinstance(node, ast.ImportFrom) and node.module and not node.module.startswith("xling"):

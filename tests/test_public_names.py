@@ -15,7 +15,7 @@ COMMANDS = sorted(point.name for point in entry_points(group="console_scripts") 
 
 
 def test_the_public_names_are_listed():
-    assert dir(xling) == ["Study", "__version__", "analyze", "compose", "load_study", "train"]
+    assert dir(xling) == ["Study", "__version__", "analyze", "compose", "export", "load_study", "train"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

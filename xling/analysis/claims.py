@@ -18,6 +18,7 @@ import yaml
 
 from xling.analysis.schema import ANALYSES, TRANSFER_VS_DISTANCE
 from xling.errors import MissingFileError, XlingValueError, check_known
+from xling.storage.yaml_text import parse_yaml
 
 SUPPORTED, CONTRADICTED, NOT_SHOWN, NOT_TESTED = "supported", "contradicted", "not shown", "not tested"
 DIRECTIONS = ("positive", "negative", "either")
@@ -164,7 +165,7 @@ def read_claims(name: str | Path) -> tuple[Claim, ...]:
             f"expected claims at {name}, found no file; give a YAML file, or one of {', '.join(ours)}"
         )
     try:
-        entries = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
+        entries = parse_yaml(path.read_text(encoding="utf-8-sig"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise XlingValueError(f"{name} is no YAML file: {error}") from error
     if not isinstance(entries, list):

@@ -190,4 +190,4 @@ def _place(group: int) -> float:
 
 def examples_fingerprint(frame: pd.DataFrame, columns: Sequence[str]) -> str:
     """Fingerprint ids, order and the task's columns (sha256)."""
-    return rows_fingerprint(*(frame[column] for column in (*IDS, *columns)))
+    return rows_fingerprint(*(frame[column].tolist() for column in (*IDS, *columns)))

@@ -3,8 +3,8 @@
 import re
 from collections.abc import Iterable, Mapping
 
+from xling.checks import check_layer
 from xling.errors import XlingValueError
-from xling.models.layers import check_layer
 
 HEAD = "head"
 """What belongs to no layer: the task's head."""

@@ -6,10 +6,9 @@ from pathlib import Path
 import pytorch_lightning as pl
 import torch
 
-from xling.machine.precision import probe_precision
+from xling.probing.base_place import base_folder
 from xling.probing.representations import Representations, load_representations, save_representations
 from xling.settings import RunSettings
-from xling.storage.hashing import content_key
 
 
 class BaseStore:
@@ -60,16 +59,14 @@ class BaseStore:
 
 
 def shared_store(settings: RunSettings, model_hash: str, fingerprints: Mapping[str, str] | None = None) -> BaseStore:
-    """The store that runs share: keyed by the content of model and probe, not by names or times.
+    """The store that runs share, see :func:`xling.probing.base_place.base_folder`.
 
     Args:
         settings: of a run; its cache, layers, pooling and precision are read.
         model_hash: of the encoder's weights before training.
         fingerprints: target language -> fingerprint of its examples and their tokens.
     """
-    precision = probe_precision(str(settings.trainer.precision), settings.probe.autocast)
-    key = content_key(model_hash, settings.representation_layers, settings.probe.pooling, precision)
-    return BaseStore(settings.cache_dir / "base" / key, dict(fingerprints or {}), is_keyed_by_weights=True)
+    return BaseStore(base_folder(settings, model_hash), dict(fingerprints or {}), is_keyed_by_weights=True)
 
 
 def own_store(trainer: pl.Trainer) -> BaseStore:

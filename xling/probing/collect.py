@@ -40,6 +40,11 @@ class RowCollector:
             self._groups.append(group_ids.cpu())
         self._layers.append([layer.to("cpu", fitting_dtype(layer, self.dtype)) for layer in layers])
 
+    def result_or_none(self, facts: dict[str, str]) -> Representations | None:
+        """As :meth:`result`; None where no process has taken any row."""
+        ids = self._gathered()[0]
+        return self.result(facts) if len(ids) else None
+
     def result(self, facts: dict[str, str]) -> Representations:
         """Return the rows of all processes, sorted by id.
 

@@ -11,9 +11,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import yaml
 
 from xling.errors import CorruptArtefactError, UnreachableError, XlingValueError
@@ -29,6 +28,10 @@ from xling.settings import RunSettings
 from xling.storage.atomic import TEMPORARY_PREFIX, atomic_path, read_json, write_json, write_text
 from xling.storage.hashing import file_sha256, sha256
 from xling.storage.locks import hold_lock
+from xling.storage.yaml_text import parse_yaml
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 CONFIG_FILE = "config.yaml"
 DATA_FILE = "data.json"
@@ -158,7 +161,7 @@ class RunDirectory:
         recorded = {_SETTINGS: read_settings(self.path).to_plain()}
         return differences(recorded, {_SETTINGS: settings.to_plain()})
 
-    def write_tables(self, tables: Mapping[str, pd.DataFrame]) -> None:
+    def write_tables(self, tables: Mapping[str, "pd.DataFrame"]) -> None:
         """Write tables, by file name."""
         for name, frame in tables.items():
             with atomic_path(self.path / name) as temporary:
@@ -231,7 +234,7 @@ def read_settings(folder: Path) -> RunSettings:
     """
     path = folder / CONFIG_FILE
     try:
-        plain = yaml.safe_load(path.read_text(encoding="utf-8"))
+        plain = parse_yaml(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise CorruptArtefactError(f"{path} is not valid YAML; delete its folder and run again") from error
     except OSError as error:

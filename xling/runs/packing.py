@@ -29,6 +29,7 @@ from xling.runs.plan import PLAN_FILE
 from xling.runs.tables import PREDICTIONS_FILE
 from xling.storage.atomic import atomic_path, read_json
 from xling.storage.hashing import sha256
+from xling.storage.yaml_text import parse_yaml
 
 PACK_SUFFIX = ".xling"
 PACK_FILE = "pack.json"
@@ -123,7 +124,7 @@ def _pack_run(run: Path) -> dict[str, bytes]:
 
 
 def _without_paths(config: bytes) -> bytes:
-    settings = yaml.safe_load(config) | {"logger": {}, "output_dir": "runs", "cache_dir": "cache"}
+    settings = parse_yaml(config.decode()) | {"logger": {}, "output_dir": "runs", "cache_dir": "cache"}
     return yaml.safe_dump(_cut_paths(settings), sort_keys=False, allow_unicode=True).encode()
 
 

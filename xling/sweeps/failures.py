@@ -15,6 +15,7 @@ from hydra.errors import CompactHydraException
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
+from xling.machine.private import error_of
 from xling.storage.atomic import read_json, write_json
 
 log = logging.getLogger(__name__)
@@ -43,10 +44,6 @@ class FailureReport(Callback):
         """Note the reason of a failure. The exit status does not depend on it: the disk may be full."""
         if job_return.status != JobStatus.FAILED or not hasattr(self, "folder"):
             return
-        from xling.machine.private import (
-            error_of,  # it imports Lightning, which a command that only starts jobs does without
-        )
-
         varied = [override for override in job_return.overrides or () if _squeezed(override) not in self.fixed]
         reason = str(error_of(job_return))
         write_json(self.folder / f"{config.hydra.job.num:06d}.json", {"run": " ".join(varied), "reason": reason})

@@ -37,6 +37,7 @@ def gather_study(directory: Path | str) -> Measurements:
     gradients = None if study.gradients.empty else study.gradients
     skipped = tuple(study.skipped)  # with predictions that were left out
     own = {"alignment": alignment, "runs": study.runs, "predictions": predictions, "gradients": gradients}
+    own["linear_probes"] = None if study.linear_probes.empty else study.linear_probes
     return Measurements(study.transfer, None, study.impact, skipped=skipped, **own)
 
 
@@ -102,6 +103,7 @@ def _of_study(measured: Measurements, name: str) -> Measurements:
         runs=own(measured.runs),
         predictions=own(measured.predictions),
         gradients=own(measured.gradients),
+        linear_probes=own(measured.linear_probes),
         skipped=tuple((path, reason) for path, reason in measured.skipped if name in Path(path).parts),
     )
 
