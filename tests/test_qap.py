@@ -261,3 +261,16 @@ def test_languages_with_a_single_value_have_data():
     np.fill_diagonal(matrix, 0)
     matrix[1, 2] = 0.5
     assert has_data(matrix).tolist() == [False, True, True, False]
+
+
+@pytest.mark.parametrize(("n", "is_defined"), [(3, False), (4, True)])
+def test_nothing_is_correlated_where_effects_leave_a_single_degree_of_freedom(n, is_defined):
+    matrix = np.random.default_rng(0).random((n, n))
+    cells = np.nonzero(
+        ~np.eye(n, dtype=bool)
+    )  # 3 languages: 6 pairs, of which source and target effects span 5 dimensions
+    permutations = draw_permutations(np.zeros(n, dtype=int), 100, seed=0)
+    null = null_correlations(
+        matrix, matrix.T[cells][None], cells, permutations, two_way_basis(*cells), follows_labels=True
+    )
+    assert np.isfinite(null).any() == is_defined
