@@ -239,7 +239,7 @@ _EMPTY_MEANS_NULL = ("languages", "target_languages")
 
 def _make(kind: type[T], values: Mapping[str, Any], group: str) -> T:
     """Make a part of the settings from plain values."""
-    known = {item.name: item for item in fields(kind)}  # type: ignore[arg-type]
+    known = {item.name: item for item in fields(kind)}  # type: ignore[arg-type]  # a type variable cannot be bound to dataclasses
     unknown = {name: value for name, value in values.items() if name not in known}
     given = {name: value for name, value in values.items() if name in known}
     if "named" in known:

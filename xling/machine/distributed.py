@@ -8,6 +8,8 @@ from pytorch_lightning.utilities.enums import GradClipAlgorithmType
 from torch import Tensor
 from torch.distributed.fsdp import FullyShardedDataParallel
 
+from xling.machine.private_torch import multiply_in_place
+
 T = TypeVar("T")
 
 
@@ -80,7 +82,7 @@ class StepMeanLoss(_LightningModule):
         if self.trainer.accumulate_grad_batches > 1:
             gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
             if gradients and self._reference is not None and self._so_far is not None:
-                torch._foreach_mul_(gradients, self._reference / self._so_far[1].clamp(min=1))
+                multiply_in_place(gradients, self._reference / self._so_far[1].clamp(min=1))
         self._reference = self._so_far = None
 
     def configure_gradient_clipping(

@@ -1,9 +1,19 @@
-"""What a Lightning trainer holds and its annotations leave out, in one place; tests/test_private.py checks that it is there."""
+"""What a Lightning trainer holds and its annotations leave out, and a private class of Lightning's; see tests/test_private.py."""
 
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import pytorch_lightning as pl
+from pytorch_lightning.strategies.launchers import _SubprocessScriptLauncher as SubprocessScriptLauncher
+
+__all__ = [
+    "SubprocessScriptLauncher",
+    "TrainingProgress",
+    "callbacks_of",
+    "data_module_of",
+    "is_fast_dev_run",
+    "training_progress",
+]
 
 CallbackT = TypeVar("CallbackT", bound=pl.Callback)
 

@@ -21,7 +21,7 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from xling.errors import XlingError, XlingValueError
 from xling.machine.distributed import is_distributed
-from xling.machine.private import SubprocessScriptLauncher
+from xling.machine.lightning import SubprocessScriptLauncher
 
 log = logging.getLogger(__name__)
 

@@ -7,10 +7,11 @@ import fnmatch
 from collections.abc import Mapping
 
 from torch import Tensor, nn
-from torch.nn.modules import activation, batchnorm, conv, dropout, pooling
+from torch.nn.modules import activation, dropout
 from transformers import activations
 
 from xling.errors import XlingValueError, close_matches
+from xling.machine.private_torch import POOLS, ConvNd, NormBase
 
 FIRST, LAST, MAPS = "first", "last", "maps"
 """Features on axis 1; on the last axis; on axis 1 if the output is still a map ([batch, channel, height, width] or more)."""
@@ -19,8 +20,7 @@ Layout = int | str | None
 FeatureAxis = int | Mapping[str, int] | None
 
 _LAST = (nn.Linear, nn.Embedding, nn.RNNBase, nn.MultiheadAttention, nn.RMSNorm)
-_FIRST = (conv._ConvNd, batchnorm._NormBase, nn.GroupNorm, pooling._MaxPoolNd, pooling._AvgPoolNd,
-          pooling._AdaptiveAvgPoolNd, pooling._AdaptiveMaxPoolNd)  # fmt: skip
+_FIRST = (ConvNd, NormBase, nn.GroupNorm, *POOLS)
 _ELEMENTWISE = (activation.__name__, dropout.__name__, activations.__name__)
 
 

@@ -72,12 +72,12 @@ class RunDirectory:
 
     @property
     def checkpoint(self) -> Path:
-        """The run's one checkpoint, there or not."""
+        """Path of the run's only checkpoint, whether or not it exists."""
         return self.path / CHECKPOINTS / CHECKPOINT_FILE
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the directory for this process.
+        """Lock the directory, so that no other process writes into it.
 
         Raises:
             UnreachableError: another live process holds it, or it cannot be written.
@@ -97,7 +97,7 @@ class RunDirectory:
             yield
 
     def _remove_leftovers(self) -> None:
-        """Delete what a killed process was writing: only the holder of the lock writes here."""
+        """Delete temporary files of a process that was killed; call it with the lock, since nobody else writes here then."""
         for path in self.path.rglob(f"{TEMPORARY_PREFIX}*"):
             shutil.rmtree(path, ignore_errors=True)
 
@@ -128,7 +128,7 @@ class RunDirectory:
     def record_inputs(
         self, settings: RunSettings, facts: Mapping[str, Any], data: Mapping[str, Any]
     ) -> list[Difference]:
-        """Record with what and of what the run is made; of a run that goes on from a checkpoint, see that it is the same.
+        """Record the environment and the data of the run; of a run that is resumed, check that they are the same.
 
         Args:
             settings: written as config.yaml.
@@ -168,7 +168,7 @@ class RunDirectory:
                 frame.to_parquet(temporary, index=False)
 
     def complete(self, facts: Mapping[str, Any]) -> None:
-        """Write the manifest: from here on the run counts."""
+        """Write the manifest, which makes the run complete."""
         files = [CONFIG_FILE, DATA_FILE, ENVIRONMENT_FILE, *(path.name for path in sorted(self.path.glob("*.parquet")))]
         finished = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         manifest = {"finished": finished, **facts, "files": {name: file_sha256(self.path / name) for name in files}}

@@ -129,7 +129,7 @@ def _without_paths(config: bytes) -> bytes:
 
 
 def _cut_paths(value: Any) -> Any:
-    """Keep of every path that leads out of the current folder its last part: where data lay concerns nobody else."""
+    """Cut every path outside the current folder to its last part, so that a pack does not reveal where data lay."""
     if isinstance(value, dict):
         return {key: _cut_paths(item) for key, item in value.items()}
     if isinstance(value, list):

@@ -50,7 +50,7 @@ def is_held(path: Path, *, against_readers: bool = False) -> bool:
 
 @contextmanager
 def hold_lock(path: Path, refusal: str, timeout: float = 1.0) -> Iterator[None]:
-    """Hold the lock file `path` for this process; on a file system without locks go on without, and say so.
+    """Lock the file `path` for this process; on a file system without locks continue without one, and warn.
 
     Args:
         path: its folder exists.

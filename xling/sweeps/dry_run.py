@@ -143,7 +143,7 @@ def _phrase_free(folder: Path, need: int) -> str:
 
 
 def _gigabytes(n_bytes: int) -> str:
-    """Phrase a size.
+    """Format a number of bytes as gigabytes.
 
     >>> _gigabytes(1_234_000_000), _gigabytes(5_600_000)
     ('1.2 GB', '0.006 GB')

@@ -89,7 +89,7 @@ def phrase_total(runs: Sequence["RunStatus"], outlook: "Outlook") -> str:
 
 
 def phrase_duration(seconds: float) -> str:
-    """Round to what a reader can use.
+    """Format a duration, rounded to the precision that a reader needs.
 
     >>> phrase_duration(42), phrase_duration(600), phrase_duration(9000), phrase_duration(400000)
     ('42 s', '10 min', '2.5 h', '4.6 days')

@@ -31,7 +31,7 @@ class AnswerScores(Metric):
             self.add_state(name, [], dist_reduce_fx="cat")
 
     def update(self, questions: Tensor, certainty: Tensor, values: Tensor) -> None:
-        """Take windows: their questions' ids [n] int64, how good their best span is [n], and its F1 and exact match [n, 2]."""
+        """Add windows: their questions' ids [n] int64, how good their best span is [n], and its F1 and exact match [n, 2]."""
         self.questions.append(questions)
         self.certainty.append(certainty)
         self.values.append(values)
@@ -86,7 +86,7 @@ class SpanClassifier(TransferModule[AnswerScores]):
         return total / 2, len(batch["start"])
 
     def score(self, meter: AnswerScores, outputs: Tensor, batch: dict[str, Any], language: str) -> Columns:
-        """Take each window's best span and its scores."""
+        """Find each window's best span, and score it."""
         is_context = batch["context_start"] >= 0
         first, last, certainty = best_spans(outputs.float(), is_context, self.max_answer_length)
         is_defined = (outputs.isfinite().all(dim=-1) | ~is_context).all(dim=-1)

@@ -104,7 +104,7 @@ class TransferModule(StepMeanLoss, pl.LightningModule, ABC, Generic[MeterT]):
         return prediction_frame(found, self.label_names) if found else pd.DataFrame()
 
     def forward(self, batch: dict[str, Any]) -> Tensor:
-        """What the head makes of the last hidden states."""
+        """Compute the head's output from the last hidden states."""
         return self.head(self.encode(batch), batch["attention_mask"])
 
     def encode(self, batch: dict[str, Any]) -> Tensor:
@@ -163,7 +163,7 @@ class TransferModule(StepMeanLoss, pl.LightningModule, ABC, Generic[MeterT]):
         return list(self.trainer.val_dataloaders)
 
     def on_validation_epoch_start(self) -> None:
-        """Forget the counts of an earlier or interrupted validation."""
+        """Reset the counts of an earlier or interrupted validation."""
         self._predicted = {}
         for meter in self._meters:
             meter.reset()

@@ -38,7 +38,7 @@ class WordScores(Metric):
             self.add_state(name, [], dist_reduce_fx="cat")
 
     def update(self, words: Tensor, predicted: Tensor, true: Tensor) -> None:
-        """Take words' ids (sentence and position) and labels, each [n] int64."""
+        """Add words: their ids (sentence and position) and labels, each [n] int64."""
         self.words.append(words)
         self.predicted.append(predicted)
         self.true.append(true)
@@ -91,7 +91,7 @@ class TokenClassifier(TransferModule[WordScores]):
         ).sum()
 
     def score(self, meter: WordScores, outputs: Tensor, batch: dict[str, Any], language: str) -> Columns:
-        """Take each word's prediction, at its first piece."""
+        """Score each word by the prediction at its first piece."""
         is_first = batch["labels"] != IGNORED
         words, logits, true = self.word_ids(batch)[is_first], outputs[is_first], batch["labels"][is_first]
         predicted = classes_of(logits)

@@ -29,7 +29,7 @@ def capture_base(
     monitor: ImpactMonitor,
     callbacks: Sequence[pl.Callback] = (),
 ) -> None:
-    """Store the representations from before training unless another run has; runs that start together wait for one.
+    """Store the representations from before training; of runs that start together one does it, and the others wait.
 
     Args:
         settings: of the run.
@@ -66,7 +66,7 @@ def _missing(store: BaseStore, datamodule: TransferDataModule) -> list[str]:
 
 
 def check_base(monitor: ImpactMonitor, datamodule: TransferDataModule) -> None:
-    """Refuse to go on where the base of a target is not to be seen.
+    """Refuse to continue if this process cannot find the base of a target.
 
     Raises:
         MissingFileError: it is not.

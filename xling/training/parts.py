@@ -182,7 +182,7 @@ def _representation_writer(settings: RunSettings, run: RunDirectory) -> Represen
 
 
 def _check_takes(encoder: Any, settings: RunSettings, datamodule: TransferDataModule) -> None:
-    """See that the encoder has positions and embeddings for the examples, before one of them crashes an epoch."""
+    """Refuse examples for which the encoder has no positions or embeddings, before one of them crashes an epoch."""
     check_max_length(encoder, settings.data.max_length)
     n_embeddings = encoder.get_input_embeddings().num_embeddings
     for examples in (datamodule.training_set, *datamodule.probes.values()):
@@ -190,7 +190,7 @@ def _check_takes(encoder: Any, settings: RunSettings, datamodule: TransferDataMo
 
 
 def build_data(settings: RunSettings) -> TransferDataModule:
-    """The data module, loaded: bad data speaks up before a model is loaded."""
+    """Load the data module first, so that bad data is reported before a model is loaded."""
     data = settings.data
     datamodule = TransferDataModule(
         FetchedFirst(data.source.make(), data_folder(settings.cache_dir, data.source.to_plain())),

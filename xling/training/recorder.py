@@ -102,7 +102,7 @@ class RunRecorder(pl.Callback):
         self.directory.write_tables(tables)
 
     def _take_predictions(self, trainer: pl.Trainer, module: "TransferModule") -> None:
-        """The validation's predictions, gathered from all processes."""
+        """Gather the validation's predictions from all processes."""
         when = self._moment(trainer)
         frames = []
         for language in module.transfer:
@@ -128,11 +128,11 @@ class RunRecorder(pl.Callback):
         return _documented_first(frame, documented)
 
     def state_dict(self) -> dict[str, Any]:
-        """The transfer rows so far."""
+        """Return the rows of transfer so far."""
         return {"transfer": self.transfer}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on after the rows of an interrupted run."""
+        """Continue after the rows of an interrupted run."""
         self.transfer = list(state_dict["transfer"])
 
     def _moment(self, trainer: pl.Trainer) -> dict[str, float]:

@@ -76,7 +76,7 @@ ORDERS = tuple(itertools.permutations(SLOTS))
 
 @dataclass(frozen=True)
 class Meaning:
-    """What one sentence says.
+    """The meaning of one sentence: a subject and a value for each slot.
 
     Attributes:
         subject: one of `SUBJECTS`.

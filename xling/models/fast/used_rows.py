@@ -63,7 +63,7 @@ class UsedRowsEmbedding(nn.Embedding):
         self.weight[self.used] = self.rows
 
     def _apply(self, fn: Callable, recurse: bool = True) -> "UsedRowsEmbedding":
-        """Move the indices with the parameters, whatever else happens to those."""
+        """Move the indices to the device of the parameters, without changing their type."""
         super()._apply(fn, recurse)
         self.used, self.position = (index.to(self.rows.device) for index in (self.used, self.position))
         return self
