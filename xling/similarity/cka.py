@@ -16,6 +16,9 @@ from xling.similarity.precision import similarity_precision
 from xling.similarity.result import Result, collect
 from xling.similarity.rows import centred_pair
 
+_SHORT, _NARROW = 1000, 128
+"""Rows and features up to which accumulating sums costs more than it saves: there the rows are multiplied as they are."""
+
 
 def centred_cka(layer: Centred, *, debiased: bool) -> Tensor:
     """Linear CKA of one centred layer, scalar float64; see :func:`xling.similarity.hsic.cka`.
@@ -119,9 +122,10 @@ def linear_cka(
         if base is not None:
             raise XlingValueError("a base's self-term has no gradient; leave out base, or differentiable")
         return differentiable_cka(x, y, debiased=debiased, groups=groups)
-    is_few = x.shape[-2] < min(x.shape[-1], y.shape[-1]) and base is None
+    n, d_x, d_y = x.shape[-2], x.shape[-1], y.shape[-1]
+    is_few = n < min(d_x, d_y) and base is None
     if groups is None:
-        if is_few:
+        if is_few or (base is None and n <= _SHORT and max(d_x, d_y) <= _NARROW):
             return cka_of_rows(x, y, debiased=debiased, allow_tf32=allow_tf32).defined()
         return cka_of_moments(Moments.of(x, y, base, allow_tf32=allow_tf32), debiased=debiased, base=base).defined()
     if is_few:
