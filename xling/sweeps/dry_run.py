@@ -126,7 +126,8 @@ def phrase_memory(left: Sequence[RunSettings]) -> list[str]:
     parts = ", ".join(f"{_gigabytes(size)} of {name}" for name, size in vars(memory).items())
     return [
         f"Memory: an estimate, not measured: about {_gigabytes(memory.total)} in training on a "
-        f"{'GPU' if is_gpu else 'processor'} in {precision}: {parts} ({settings.data.batch_size} examples a step, {settings.data.max_length} tokens the longest; beside "
+        f"{'GPU' if is_gpu else 'processor'} in {precision}: {parts} ({settings.data.batch_size} examples a step, "
+        f"{settings.data.max_length} tokens the longest; beside "
         "it what torch and the device need)"
     ]
 
