@@ -7,8 +7,9 @@ import pytorch_lightning as pl
 import torch
 
 from xling.callbacks._from_base import KeepsBase, own_of
+from xling.checks import check_strength
 from xling.interventions.parameters import LayerNames
-from xling.interventions.training import add_pull, check_strength
+from xling.interventions.training import add_pull
 
 
 class PullToBase(KeepsBase):

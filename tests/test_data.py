@@ -1,6 +1,8 @@
 """Examples, limits, XNLI's layouts, tokenised cache, batches."""
 
+import hashlib
 import itertools
+import json
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +19,8 @@ from xling.data.sources.xnli import XnliSource
 from xling.data.tokenised import load_tokenised
 from xling.errors import CorruptArtefactError, MissingFileError, UnreachableError, XlingValueError
 from xling.models.tiny import tiny_tokenizer
-from xling.tasks import SentenceClassification
+from xling.storage.hashing import rows_fingerprint
+from xling.tasks import QuestionAnswering, SentenceClassification, TokenClassification
 
 LABELS = ("entailment", "neutral", "contradiction")
 TASK = SentenceClassification(LABELS)
@@ -151,6 +154,84 @@ def test_the_real_xnli_is_parallel_and_balanced():
     assert english[["example_id", "label"]].equals(swahili[["example_id", "label"]])
     assert english["label"].value_counts().to_dict() == dict.fromkeys(LABELS, 1670)
     assert limit_examples(source("th", "dev"), 300, 0)["label"].value_counts().to_dict() == dict.fromkeys(LABELS, 100)
+
+
+WORDS = TokenClassification(("O", "B-PER"))
+QUESTIONS = QuestionAnswering()
+
+
+def make_words(n: int) -> pd.DataFrame:
+    words = [["Ana", "goes", *["far"] * (i % 40)] for i in range(n)]
+    tags = [["B-PER", "O", *["O"] * (i % 40)] for i in range(n)]
+    return pd.DataFrame({"example_id": range(n), "group_id": range(n), "words": words, "tags": tags})
+
+
+def make_questions(n: int) -> pd.DataFrame:
+    contexts = ["Ana lives " + "far away " * (i % 30) + "in Rome." for i in range(n)]
+    answers = [[{"text": "Rome", "start": context.index("Rome")}] for context in contexts]
+    ids = {"example_id": range(n), "group_id": range(n)}
+    return pd.DataFrame({**ids, "question": "Where does Ana live?", "context": contexts, "answers": answers})
+
+
+@pytest.mark.parametrize(
+    ("task", "frame"),
+    [(TASK, make_examples(23)), (WORDS, make_words(23)), (QUESTIONS, make_questions(23))],
+    ids=["sentences", "words", "questions"],
+)
+def test_examples_tokenised_in_pieces_are_those_tokenised_at_once(task, frame, tmp_path, monkeypatch):
+    at_once = load_tokenised(frame, "dev.en", task, tiny_tokenizer(), 24, tmp_path / "at_once")
+    expected = task.tokenise(frame, tiny_tokenizer(), 24)
+    monkeypatch.setattr("xling.data.tokenised._PIECE", 4)
+    pieces = load_tokenised(frame, "dev.en", task, tiny_tokenizer(), 24, tmp_path / "pieces")
+    assert pieces.rows.features == at_once.rows.features
+    assert pieces.fingerprint == at_once.fingerprint
+    for name, column in expected.items():
+        assert pieces.rows[:][name] == at_once.rows[:][name] == list(column), name
+
+
+def test_columns_of_numbers_are_read_without_a_list(tmp_path, monkeypatch):
+    monkeypatch.setattr("xling.data.tokenised._PIECE", 5)  # several chunks of memory
+    examples = load_tokenised(make_examples(23), "dev.en", TASK, tiny_tokenizer(), 64, tmp_path)
+    for name, column in (("length", "lengths"), ("example_id", "example_ids"), ("group_id", "group_ids")):
+        found = getattr(examples, column)
+        assert found.dtype == np.int64
+        assert found.tolist() == examples.rows[:][name]
+
+
+def rows_one_by_one(*columns):
+    """The fingerprint as it was first computed: caches and recorded runs have it."""
+    digest = hashlib.sha256()
+    for row in zip(*columns, strict=True):
+        digest.update(json.dumps([str(value) for value in row], ensure_ascii=False).encode())
+    return digest.hexdigest()
+
+
+@pytest.mark.parametrize("n_at_once", [1, 3, 10_000])
+def test_fingerprints_are_what_they_were(monkeypatch, n_at_once):
+    monkeypatch.setattr("xling.storage.hashing._ROWS_AT_ONCE", n_at_once)
+    odd = ['"', "\\", "a\nb\tc", "\x00\x7f", "день", "\u2028", "😀", "", "], [", " "]
+    columns = [
+        range(10),
+        odd,
+        [None, True, 1.5, np.int64(3), float("nan"), [1, "a"], ("b",), {"c": 1}, np.arange(3), pd.NA],
+    ]
+    assert rows_fingerprint(*columns) == rows_one_by_one(*columns)
+    assert rows_fingerprint([], []) == rows_one_by_one([], [])
+    assert rows_fingerprint([1, 2, 3, 4], "abcd") != rows_fingerprint([1, 2, 3, 4], "abdc")
+
+
+@pytest.mark.parametrize("n", [(3, 2), (2, 3)])
+def test_columns_of_unequal_length_have_no_fingerprint(n):
+    with pytest.raises(ValueError, match="zip"):
+        rows_fingerprint(*map(range, n))
+
+
+@pytest.mark.parametrize(
+    ("task", "frame"), [(TASK, make_examples(7)), (WORDS, make_words(7)), (QUESTIONS, make_questions(7))]
+)
+def test_fingerprints_of_examples_are_what_they_were(task, frame):
+    columns = ["example_id", "group_id", *task.columns(frame)]
+    assert examples_fingerprint(frame, task.columns(frame)) == rows_one_by_one(*(frame[name] for name in columns))
 
 
 def test_tokenising_cuts_the_premise_first():

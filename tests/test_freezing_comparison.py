@@ -41,6 +41,9 @@ def make_transfer(shifts=None, source_shifts=None, noise=0.005, strategies=("non
     return cells
 
 
+CELLS = ["source_language", "target_language", "seed"]
+
+
 def compare(transfer, **options) -> pd.DataFrame:
     return compare_strategies(transfer, **options).set_index(["strategy", "reference", "metric"])
 
@@ -63,6 +66,33 @@ def test_run_metrics_on_a_case_done_by_hand():
     assert row["transfer_gap"] == pytest.approx(0.25)
     assert row["worst_score"] == pytest.approx(0.6)
     assert row["slope_genetic"] == pytest.approx(-1.0)
+
+
+def test_run_metrics_are_those_of_each_run_by_itself():
+    rng = np.random.default_rng(3)
+    sources, targets, seeds = ("en", "sw", "de", "fr"), ("en", "sw", "de", "fr", "ru", "zh"), (1, 2, 3)
+    cells = pd.DataFrame(itertools.product(["s"], sources, targets, seeds), columns=["study", *CELLS])
+    cells["is_in_language"] = cells["source_language"] == cells["target_language"]
+    cells["score"], cells["genetic"] = rng.random(len(cells)), rng.choice([0.1, 0.4, 0.9], len(cells))
+    cells["far"] = 1e6 + 1e-3 * rng.random(len(cells))  # a large mean must not cost the digits of the slope
+    cells.loc[rng.random(len(cells)) < 0.3, "score"] = np.nan
+    cells.loc[rng.random(len(cells)) < 0.2, "genetic"] = np.nan
+    cells.loc[cells["source_language"] == "fr", "genetic"] = 0.4  # no slope over one distance
+    cells.loc[(cells["source_language"] == "sw") & ~cells["target_language"].isin(["en", "ru"]), "score"] = np.nan
+    found = compute_run_metrics(cells, ("genetic", "far"))
+    assert found.isna().any().loc[["worst_score", "slope_genetic"]].all()
+    for run, group in (
+        cells[~cells["is_in_language"]].dropna(subset="score").groupby(["study", "source_language", "seed"])
+    ):
+        worst = sorted(group["score"])[:3]
+        assert found.loc[run, "worst_score"] == pytest.approx(
+            np.mean(worst) if len(worst) == 3 else np.nan, nan_ok=True
+        )
+        for kind in ("genetic", "far"):
+            known = group.dropna(subset=kind)
+            is_defined = len(known) >= 3 and known[kind].nunique() > 1
+            slope = stats.linregress(known[kind], known["score"]).slope if is_defined else np.nan
+            assert found.loc[run, f"slope_{kind}"] == pytest.approx(slope, rel=1e-7, nan_ok=True)
 
 
 def test_the_interval_is_taken_over_sources_and_over_seeds_of_a_single_one():

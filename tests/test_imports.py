@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 STAGES = (
-    ("checks", "errors", "moved", "registry"),
+    ("checks", "errors", "lazy", "moved", "registry"),
     ("storage", "machine", "conf"),
     ("data", "similarity", "metrics"),
     ("models", "tasks", "freezing", "interventions", "distances"),

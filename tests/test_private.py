@@ -5,11 +5,19 @@ import inspect
 from pathlib import Path
 
 import pytest
+import pytorch_lightning as pl
 import torch
 import torchmetrics
 from pytorch_lightning.plugins.environments import ClusterEnvironment
 
 from xling.machine import private
+from xling.machine.lightning import (
+    TrainingProgress,
+    callbacks_of,
+    data_module_of,
+    is_fast_dev_run,
+    training_progress,
+)
 
 ROOT = Path(__file__).parents[1]
 
@@ -35,6 +43,19 @@ def test_torchs_running_statistics_have_one_base(kind):
 def test_torchs_spectral_norm_is_a_parametrization():
     layer = torch.nn.utils.parametrizations.spectral_norm(torch.nn.Linear(3, 3))
     assert isinstance(layer.parametrizations.weight[0], private.SpectralNorm)
+
+
+def test_lightnings_trainer_holds_what_its_annotations_leave_out():
+    data_module, clock = pl.LightningDataModule(), pl.callbacks.Timer()
+    trainer = pl.Trainer(callbacks=[clock], accelerator="cpu", logger=False, enable_checkpointing=False, fast_dev_run=2)
+    assert callbacks_of(trainer, pl.callbacks.Timer) == [clock]
+    assert clock in callbacks_of(trainer, pl.Callback)
+    assert callbacks_of(trainer, pl.callbacks.EarlyStopping) == []
+    assert data_module_of(trainer) is None
+    trainer.datamodule = data_module
+    assert data_module_of(trainer) is data_module
+    assert is_fast_dev_run(trainer)
+    assert training_progress(trainer) == TrainingProgress(0, 0, 0, 0, False)
 
 
 def test_modules_save_load_and_move_through_the_methods_that_are_overridden():

@@ -15,6 +15,8 @@ import pytest
 from report_factory import analyse_made_up
 
 from xling.report import write, write_report
+from xling.report.page import render_page
+from xling.report.section import MOST_ROWS, Section, Sheet
 from xling.report.sections import associations
 from xling.report.sections.measured import transfer_section
 from xling.report.sections.study import methods_section, run_section
@@ -69,13 +71,14 @@ class Outline(HTMLParser):
 
     def __init__(self, source):
         super().__init__()
-        self.ids, self.links, self.levels, self.images, self.addresses = [], [], [], [], []
+        self.ids, self.links, self.levels, self.images, self.addresses, self.rows = [], [], [], [], [], 0
         self.feed(source)
 
     def handle_starttag(self, tag, attributes):
         values = dict(attributes)
         self.ids += [values["id"]] if "id" in values else []
-        self.links += [values["href"][1:]] if tag == "a" else []
+        self.links += [values["href"][1:]] if tag == "a" and values["href"].startswith("#") else []
+        self.rows += tag == "tr"
         self.levels += [int(tag[1])] if re.fullmatch("h[1-6]", tag) else []
         self.images += [values] if tag == "img" else []
         self.addresses += [values[key] for key in ("src", "href", "srcset", "data", "action") if key in values]
@@ -84,8 +87,10 @@ class Outline(HTMLParser):
 def test_every_figure_and_table_lies_beside_the_page(page, analysis):
     for ending in ("png", "pdf"):
         assert {file.stem for file in (page.parent / "figures").glob(f"*.{ending}")} == PICTURES
-    for ending in ("csv", "tex"):
-        assert {file.stem for file in (page.parent / "tables").glob(f"*.{ending}")} == set(analysis.tables)
+    assert {file.stem for file in (page.parent / "tables").glob("*.csv")} == set(analysis.tables)
+    shown = {file.stem for file in (page.parent / "tables").glob("*.tex")}
+    assert shown
+    assert all(any(name == table or name.startswith(f"{table}_") for table in analysis.tables) for name in shown)
     assert not list(page.parent.rglob(".incomplete*"))
 
 
@@ -201,6 +206,19 @@ def test_table_cells_sort_by_value_and_print_small_p_values_as_such():
     cells = table_rows(pd.DataFrame({"p_bh": [0.0002, np.nan], "n": [1, 2]}))
     assert [(cell.text, cell.key) for cell in cells[0]] == [("< .001", "0.0002"), ("1", "1.0")]
     assert (cells[1][0].text, cells[1][0].key) == ("–", "")
+
+
+@pytest.mark.parametrize(
+    ("n_rows", "name", "is_link"),
+    [(MOST_ROWS, "pairs", False), (MOST_ROWS + 1, "pairs", True), (MOST_ROWS + 1, "", False)],
+)
+def test_a_table_too_long_for_the_page_is_a_link_to_its_file(analysis, n_rows, name, is_link):
+    sheet = Sheet(name, pd.DataFrame({"n": np.arange(n_rows)}), "All of them.", is_folded=True)
+    outline = Outline(render_page(analysis, [Section("all", "All", sheets=[sheet])], [], {}))
+    assert outline.rows > n_rows or is_link
+    assert ("tables/pairs.csv" in outline.addresses) == is_link
+    assert (outline.rows == 0) == is_link
+    assert outline.ids.count("table-1") == 1
 
 
 @pytest.fixture(scope="module")

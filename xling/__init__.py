@@ -3,6 +3,7 @@
 Importing this package is quick and downloads nothing; sub-modules are imported where they are used.
 """
 
+from xling.lazy import lazy_names
 from xling.moved import answer_old_imports
 
 __version__ = "0.2.0"
@@ -21,13 +22,7 @@ _LAZY = {
 """Public names -> the module that has each: none is imported before it is used."""
 
 
-def __getattr__(name: str):
-    """Give ``xling.train``, ``xling.load_study`` and the other public names without importing pandas or torch before."""
-    if name in _LAZY:
-        import importlib
-
-        return getattr(importlib.import_module(_LAZY[name]), name)
-    raise AttributeError(f"module 'xling' has no attribute {name!r}")
+__getattr__ = lazy_names(__name__, _LAZY)
 
 
 def __dir__() -> list[str]:

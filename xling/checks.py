@@ -78,3 +78,25 @@ def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
     """
     if value not in choices:
         raise XlingValueError(f"expected {name} to be {' or '.join(choices)}, got {value!r}")
+
+
+def check_layer(layer: int, n_layers: int) -> None:
+    """Refuse a layer that does not exist.
+
+    Raises:
+        XlingValueError: not a whole number in 0..n_layers.
+    """
+    if isinstance(layer, bool) or not isinstance(layer, int) or not 0 <= layer <= n_layers:
+        raise XlingValueError(
+            f"layer {layer!r} does not exist: expected a whole number from 0 (embeddings) to {n_layers} (last block)"
+        )
+
+
+def check_strength(name: str, value: float) -> None:
+    """Refuse a strength that is negative or not finite.
+
+    Raises:
+        XlingValueError: it is.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+        raise XlingValueError(f"expected {name} to be a number of at least 0, got {value!r}")

@@ -24,10 +24,10 @@ from xling.analysis.pipeline import analyse
 from xling.analysis.questions.comparison import AnalysedStudy, compare_studies
 from xling.analysis.questions.suggestion import make_suggestion, save_suggestion
 from xling.analysis.schema import Analysis
+from xling.commands import start
 from xling.distances import Distances
 from xling.errors import XlingValueError
 from xling.storage.swapping import swapped_in, unique_folders
-from xling.sweeps.job import as_task, run_command
 
 log = logging.getLogger(__name__)
 
@@ -177,12 +177,6 @@ def _write(study: AnalysedStudy, output_dir: Path, settings: Settings) -> None:
     write_report(analysis, output_dir, settings.sections)
 
 
-@hydra.main(version_base="1.3", config_path="pkg://xling.conf", config_name="analyze")
-@as_task
-def _task(config: DictConfig) -> None:
-    analyze_config(config)
-
-
 def analyze_config(config: DictConfig) -> Analysis:
     """Analyse what a composed configuration (``conf/analyze.yaml``) asks for; see :func:`analyze`."""
     resampling = Resampling(config.permutations, config.bootstraps, config.seed)
@@ -202,6 +196,7 @@ def analyze_config(config: DictConfig) -> Analysis:
             resampling,
             tuple(config.sections),
             read_claims(config.claims_from) if config.claims_from else (),
+            config.above_chance,
         ),
         dict(config.more_distances or {}),
         config.swap_languages,
@@ -217,7 +212,7 @@ def _paths(given: str | Sequence[str] | None) -> str | list[str] | None:
 
 def main() -> None:
     """Run the command."""
-    run_command(_task, "analyze")
+    start.analyze()
 
 
 if __name__ == "__main__":

@@ -103,7 +103,7 @@ def _users(options: argparse.Namespace, cache_dir: Path) -> dict[Path, set[str]]
         if getattr(options, "unused", False):
             raise XlingValueError("--unused asks for studies to look at, got none; give --runs FOLDER")
         return None
-    from xling.runs.cache_users import find_users  # imports torch
+    from xling.runs.cache_users import find_users  # slower to import than the rest
 
     return find_users(options.runs, cache_dir)
 

@@ -6,11 +6,11 @@ import time
 import warnings
 from typing import Any
 
-import hydra
 import pytorch_lightning as pl
 from omegaconf import DictConfig
 
 from xling.callbacks.stop_on_signal import Preempted, StopOnSignal
+from xling.commands import start
 from xling.machine.logs import log_to_file
 from xling.machine.processes import (
     entered_on_rank_zero,
@@ -28,7 +28,6 @@ from xling.runs.state import recording_failure
 from xling.settings import RunSettings
 from xling.sweeps.expand import plain_settings
 from xling.sweeps.headline import phrase_place, phrase_rest, phrase_sizes, phrase_start
-from xling.sweeps.job import as_task, run_command
 from xling.training.base_capture import capture_base
 from xling.training.frozen_prefix import start_after_frozen_layers
 from xling.training.parts import Parts, build_parts, resolve_settings
@@ -173,15 +172,14 @@ def _report(parts: Parts, identity: dict[str, Any], seconds: float) -> None:
     )
 
 
-@hydra.main(version_base="1.3", config_path="pkg://xling.conf", config_name="train")
-@as_task
-def _task(config: DictConfig) -> None:
-    train(RunSettings.from_plain(plain_settings(config)))
+def train_config(config: DictConfig) -> RunDirectory:
+    """Fine-tune as a composed configuration (``conf/train.yaml``) asks for; see :func:`train`."""
+    return train(RunSettings.from_plain(plain_settings(config)))
 
 
 def main() -> None:
     """Run the command."""
-    run_command(_task, "train")
+    start.train()
 
 
 if __name__ == "__main__":

@@ -1,10 +1,8 @@
 """Tokenised examples: made once, kept on disk as Arrow, memory-mapped, shared by all runs."""
 
 import functools
-import hashlib
 import json
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,9 +19,10 @@ from xling.data.examples import examples_fingerprint
 from xling.data.lazy_tokenizer import LazyTokenizer
 from xling.data.protocols import TaskData
 from xling.errors import CorruptArtefactError, XlingError
+from xling.machine.progress import track
 from xling.storage.atomic import atomic_path, read_json, write_json
-from xling.storage.cache_marks import hold
-from xling.storage.hashing import content_key
+from xling.storage.cache_marks import mark_in_use
+from xling.storage.hashing import content_key, file_sha256, sha256
 from xling.storage.locks import waiting_lock
 
 if TYPE_CHECKING:
@@ -34,6 +33,8 @@ log = logging.getLogger(__name__)
 _LAYOUT = 2  # of the folder; another number, and what an older version wrote is made anew instead of being refused
 _ROWS = "rows"
 _FACTS = "facts.json"
+_PIECE = 10_000
+"""Examples that are tokenised at once."""
 
 
 @dataclass(frozen=True)
@@ -73,12 +74,12 @@ class TokenisedExamples(torch.utils.data.Dataset):
     @cached_property
     def lengths(self) -> np.ndarray:
         """Tokens per example, [n] int64."""
-        return np.asarray(self.rows["length"])
+        return self.rows.data.column("length").to_numpy()
 
     @cached_property
     def example_ids(self) -> np.ndarray:
         """Stable ids, [n] int64, in the set's order."""
-        return np.asarray(self.rows["example_id"])
+        return self.rows.data.column("example_id").to_numpy()
 
     @cached_property
     def pieces(self) -> np.ndarray:
@@ -89,7 +90,7 @@ class TokenisedExamples(torch.utils.data.Dataset):
     @cached_property
     def group_ids(self) -> np.ndarray:
         """Id of each example's group, [n] int64: examples that share one are not independent."""
-        return np.asarray(self.rows["group_id"])
+        return self.rows.data.column("group_id").to_numpy()
 
 
 def load_tokenised(
@@ -116,30 +117,46 @@ def load_tokenised(
     content = examples_fingerprint(frame, task.columns(frame))
     fingerprint = content_key(_LAYOUT, content, task.key(), tokenizer_key(tokenizer), max_length, length=64)
     folder = cache_dir / "tokenised" / fingerprint[:24]
-    hold(folder)
+    mark_in_use(folder)
     if not (folder / _FACTS).is_file():
         folder.parent.mkdir(parents=True, exist_ok=True)
         with waiting_lock(folder.with_name(f"{folder.name}.lock")):
             if not (folder / _FACTS).is_file():
                 facts = {"name": name, "fingerprint": fingerprint, "pad_token_id": tokenizer.pad_token_id}
-                _write(task.tokenise(frame, cast(PreTrainedTokenizerBase, tokenizer), max_length), folder, facts)
+                _write(_tokenised(frame, name, task, tokenizer, max_length), folder, facts)
     rows, facts = _read(folder, fingerprint)
     return TokenisedExamples(name, rows, fingerprint, facts["pad_token_id"])
 
 
-def _write(columns: dict[str, Sequence], folder: Path, facts: dict[str, Any]) -> None:
+def _tokenised(
+    frame: pd.DataFrame,
+    name: str,
+    task: TaskData,
+    tokenizer: PreTrainedTokenizerBase | LazyTokenizer,
+    max_length: int,
+) -> "datasets.Dataset":
+    """Tokenise piece by piece: Python's lists of a piece take ten times the memory of its Arrow table."""
     import datasets
 
-    log.info(
-        "tokenising %s: %d examples, %.1f tokens on average",
-        facts["name"],
-        len(columns["length"]),
-        np.mean(columns["length"]),
-    )
+    starts = range(0, max(len(frame), 1), _PIECE)
+    pieces = [
+        datasets.Dataset.from_dict(
+            task.tokenise(frame.iloc[start : start + _PIECE], cast(PreTrainedTokenizerBase, tokenizer), max_length)
+        )
+        for start in track(starts, f"tokenising {name}")
+    ]
+    return datasets.concatenate_datasets(pieces) if len(pieces) > 1 else pieces[0]
+
+
+def _write(rows: "datasets.Dataset", folder: Path, facts: dict[str, Any]) -> None:
+    import datasets
+
+    lengths = rows.data.column("length").to_numpy()
+    log.info("tokenising %s: %d examples, %.1f tokens on average", facts["name"], len(rows), lengths.mean())
     with atomic_path(folder) as temporary:
         datasets.disable_progress_bars()
-        datasets.Dataset.from_dict(columns).save_to_disk(temporary / _ROWS)
-        facts = facts | {"n_examples": len(columns["length"])}
+        rows.save_to_disk(temporary / _ROWS)
+        facts = facts | {"n_examples": len(rows)}
         write_json(temporary / _FACTS, facts | {"sha256": _digest(temporary / _ROWS, facts)})
 
 
@@ -161,11 +178,7 @@ def _read(folder: Path, fingerprint: str) -> tuple["datasets.Dataset", dict[str,
 
 def _digest(folder: Path, facts: dict[str, Any]) -> str:
     """Hash facts and the rows' files: a flipped bit in memory-mapped Arrow data would silently be another token."""
-    digest = hashlib.sha256(content_key(facts).encode())
-    for path in sorted(folder.rglob("*")):
-        with path.open("rb") as file:
-            digest.update(f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()}".encode())
-    return digest.hexdigest()
+    return sha256(content_key(facts), *(f"{path.name} {file_sha256(path)}" for path in sorted(folder.rglob("*"))))
 
 
 @functools.lru_cache(maxsize=4)

@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from xling.checks import check_layer
 from xling.errors import CorruptArtefactError, XlingValueError, close_matches
-from xling.models.layers import check_layer
 from xling.registry import Registry
 from xling.storage.atomic import read_json
 

@@ -1,8 +1,13 @@
 """What is done to an encoder beside freezing, in training or after it: plans as data, and the pure functions behind them."""
 
+from typing import TYPE_CHECKING
+
 from xling.interventions.layer_shares import format_shares, parse_shares
 from xling.interventions.plan import INTERVENTIONS, Intervention, InterventionPlan, plan_intervention
-from xling.interventions.weights import average_states, blend_layers
+from xling.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from xling.interventions.weights import average_states, blend_layers
 
 __all__ = [
     "INTERVENTIONS",
@@ -14,3 +19,6 @@ __all__ = [
     "parse_shares",
     "plan_intervention",
 ]
+
+# plans need no torch, and what blends weights does
+__getattr__ = lazy_names(__name__, dict.fromkeys(("average_states", "blend_layers"), "xling.interventions.weights"))

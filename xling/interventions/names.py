@@ -3,9 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
+from xling.checks import check_strength
 from xling.errors import XlingValueError
 from xling.interventions.layer_shares import name_shares, parse_shares
-from xling.interventions.training import FORMS, check_strength
+
+FORMS = ("l2", "cka")
+"""How an anchor measures the distance to the base."""
 
 
 def none() -> str:

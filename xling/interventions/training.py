@@ -1,25 +1,13 @@
 """What the interventions in training compute: pure functions, usable in any loop."""
 
-import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from xling.errors import XlingValueError
+from xling.interventions.names import FORMS
 from xling.similarity.differentiable import differentiable_cka
-
-FORMS = ("l2", "cka")
-
-
-def check_strength(name: str, value: float) -> None:
-    """Refuse a strength that is negative or not finite.
-
-    Raises:
-        XlingValueError: it is.
-    """
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
-        raise XlingValueError(f"expected {name} to be a number of at least 0, got {value!r}")
 
 
 @torch.no_grad()

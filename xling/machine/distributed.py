@@ -45,7 +45,7 @@ class StepMeanLoss(_LightningModule):
 
     Lightning averages gradients over processes and over the parts of ``accumulate_grad_batches`` as if all were of one
     size. Here a part counts by its items (examples, labelled tokens), so a step does not depend on how its batch was cut
-    into shares: a share may be smaller than another, or empty.
+    into micro-batches, of which one may be smaller than another, or empty.
 
     ``training_step`` returns ``self.step_mean(summed loss, number of items)``.
     """

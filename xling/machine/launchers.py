@@ -74,7 +74,7 @@ def visible_gpus() -> list[str]:
 
 
 def claim_gpu(folder: Path, gpus: list[str]) -> str:
-    """Take the first free slot for this process's lifetime; a dead process's slot is free.
+    """Lock the first free slot until this process ends; the kernel frees the slot of a process that dies.
 
     Args:
         folder: of the sweep's locks, on this machine.

@@ -1,9 +1,10 @@
 """Text of unknown origin, made harmless before a terminal or a spreadsheet interprets it."""
 
 import unicodedata
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
+if TYPE_CHECKING:
+    import pandas as pd
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
@@ -28,12 +29,14 @@ def one_line(text: str) -> str:
     return printable(" ".join(text.split()))
 
 
-def without_formulas(table: pd.DataFrame) -> pd.DataFrame:
+def without_formulas(table: "pd.DataFrame") -> "pd.DataFrame":
     """Put an apostrophe before text that a spreadsheet would compute; numbers stay as they are.
 
+    >>> import pandas as pd
     >>> without_formulas(pd.DataFrame({"a": ["=1+1", "de"], "b": [-1.5, 2.0]})).to_csv(index=False).split()
     ['a,b', "'=1+1,-1.5", 'de,2.0']
     """
+    import pandas as pd  # late: most callers print a line and have no table
 
     def harmless(value: Any) -> Any:
         return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from transformers.utils import ModelOutput
 
+from xling.checks import check_layer
 from xling.errors import XlingValueError
 
 
@@ -182,18 +183,6 @@ def layer_parameters(
         for name, parameter in module.get_submodule(owner).named_parameters():
             found.setdefault(parameter, f"{owner}.{name}")
     return [(name, parameter) for parameter, name in found.items()]
-
-
-def check_layer(layer: int, n_layers: int) -> None:
-    """Refuse a layer that does not exist.
-
-    Raises:
-        XlingValueError: not a whole number in 0..n_layers.
-    """
-    if isinstance(layer, bool) or not isinstance(layer, int) or not 0 <= layer <= n_layers:
-        raise XlingValueError(
-            f"layer {layer!r} does not exist: expected a whole number from 0 (embeddings) to {n_layers} (last block)"
-        )
 
 
 def is_causal(module: nn.Module) -> bool:

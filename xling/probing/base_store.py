@@ -6,10 +6,9 @@ from pathlib import Path
 import pytorch_lightning as pl
 import torch
 
-from xling.machine.precision import probe_precision
+from xling.probing.base_place import base_folder
 from xling.probing.representations import Representations, load_representations, save_representations
 from xling.settings import RunSettings
-from xling.storage.hashing import content_key
 
 
 class BaseStore:
@@ -28,11 +27,11 @@ class BaseStore:
         self.is_keyed_by_weights = is_keyed_by_weights
 
     def is_complete(self) -> bool:
-        """Whether the base of every loader is there; never where it is not known which loaders there are."""
+        """Whether the base of every loader is stored; False if it is not known which loaders there are."""
         return bool(self.fingerprints) and all(self.has(loader) for loader in self.fingerprints)
 
     def path(self, loader: str) -> Path:
-        """File of one loader; another probe set, another file."""
+        """File of one loader; its name changes with the probe set."""
         fingerprint = self.fingerprints.get(loader, "")
         return self.folder / f"{loader}{'-' if fingerprint else ''}{fingerprint[:16]}.safetensors"
 
@@ -41,7 +40,7 @@ class BaseStore:
         return self.path(loader).is_file()
 
     def save(self, loader: str, representations: Representations) -> None:
-        """Keep a loader's base."""
+        """Write a loader's base."""
         save_representations(representations, self.path(loader))
 
     def load(self, loader: str, device: torch.device, facts: Mapping[str, str] | None = None) -> Representations:
@@ -60,18 +59,16 @@ class BaseStore:
 
 
 def shared_store(settings: RunSettings, model_hash: str, fingerprints: Mapping[str, str] | None = None) -> BaseStore:
-    """The store that runs share: keyed by the content of model and probe, not by names or times.
+    """The store that runs share, see :func:`xling.probing.base_place.base_folder`.
 
     Args:
         settings: of a run; its cache, layers, pooling and precision are read.
         model_hash: of the encoder's weights before training.
         fingerprints: target language -> fingerprint of its examples and their tokens.
     """
-    precision = probe_precision(settings.trainer.precision, settings.probe.autocast)
-    key = content_key(model_hash, settings.representation_layers, settings.probe.pooling, precision)
-    return BaseStore(settings.cache_dir / "base" / key, dict(fingerprints or {}), is_keyed_by_weights=True)
+    return BaseStore(base_folder(settings, model_hash), dict(fingerprints or {}), is_keyed_by_weights=True)
 
 
 def own_store(trainer: pl.Trainer) -> BaseStore:
-    """A store of one fit alone, below the trainer's ``default_root_dir``, kept for resuming."""
+    """A store that one fit alone uses, below the trainer's ``default_root_dir``; a resumed fit reads it again."""
     return BaseStore(Path(trainer.default_root_dir) / "base_representations")

@@ -136,6 +136,7 @@ def name_sheets(sections: Sequence[Section]) -> dict[str, Sheet]:
 
 
 def save_latex(sections: Sequence[Section], directory: Path) -> None:
-    """Write ``<name>.tex`` for every table of the page."""
+    """Write ``<name>.tex`` for every table that the page shows."""
     for name, sheet in name_sheets(sections).items():
-        write_text(directory / f"{name}.tex", latex_table(sheet, name))
+        if not sheet.is_elsewhere:
+            write_text(directory / f"{name}.tex", latex_table(sheet, name))

@@ -17,6 +17,7 @@ from xling.report.sections import (
     freezing,
     interventions,
     joint,
+    linear_probes,
     measured,
     measures,
     mediation,
@@ -38,6 +39,7 @@ SECTIONS: Registry[Build] = Registry(
         "transfer": measured.transfer_section,
         "impact": measured.impact_section,
         "concentration": concentration.concentration_section,
+        "linear_probes": linear_probes.linear_probes_section,
         "alignment": alignment.alignment_section,
         "impact_distance": associations.impact_distance_section,
         "measures": measures.measures_section,
@@ -87,7 +89,8 @@ def write_report(analysis: Analysis, output_dir: Path | str, further_sections: S
         further_sections: sections of one's own, see :func:`choose_sections`.
 
     Returns:
-        Path of the page; it holds its figures inside and needs no other file.
+        Path of the page; it holds its figures inside and needs no other file, but for tables of more than 1,000 rows, to which it
+        links.
     """
     return write_page(
         analysis, [build(analysis) for build in choose_sections(further_sections)], output_dir, list_findings(analysis)

@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from xling.errors import MissingFileError
-from xling.probing.base_store import shared_store
+from xling.probing.base_place import base_folder
 from xling.runs.directory import CONFIG_FILE, DATA_FILE, ENVIRONMENT_FILE, read_settings
 from xling.runs.finding import find_runs
 from xling.settings import RunSettings
@@ -35,6 +35,6 @@ def find_users(runs: Path, cache_dir: Path) -> dict[Path, set[str]]:
 def entries_of(settings: RunSettings, environment: dict, data: dict, cache_dir: Path) -> list[Path]:
     """Cache entries of one run, from what its directory records."""
     model = environment["model"]
-    base = shared_store(replace(settings, cache_dir=cache_dir), model["content_hash"])
+    base = base_folder(replace(settings, cache_dir=cache_dir), model["content_hash"])
     tokenised = [cache_dir / "tokenised" / facts["fingerprint"][:24] for facts in data.values()]
-    return [base.folder, *tokenised, cache_dir / "models" / model["revision"]]
+    return [base, *tokenised, cache_dir / "models" / model["revision"]]

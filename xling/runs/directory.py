@@ -6,15 +6,13 @@ manifest is not complete. The lock is an OS lock on a file: a dead process does 
 """
 
 import datetime
-import hashlib
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import yaml
 
 from xling.errors import CorruptArtefactError, UnreachableError, XlingValueError
@@ -28,7 +26,12 @@ from xling.runs.tables import IMPACT_FILE, TRANSFER_FILE
 from xling.runs.targets import check_targets
 from xling.settings import RunSettings
 from xling.storage.atomic import TEMPORARY_PREFIX, atomic_path, read_json, write_json, write_text
+from xling.storage.hashing import file_sha256, sha256
 from xling.storage.locks import hold_lock
+from xling.storage.yaml_text import parse_yaml
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 CONFIG_FILE = "config.yaml"
 DATA_FILE = "data.json"
@@ -158,7 +161,7 @@ class RunDirectory:
         recorded = {_SETTINGS: read_settings(self.path).to_plain()}
         return differences(recorded, {_SETTINGS: settings.to_plain()})
 
-    def write_tables(self, tables: Mapping[str, pd.DataFrame]) -> None:
+    def write_tables(self, tables: Mapping[str, "pd.DataFrame"]) -> None:
         """Write tables, by file name."""
         for name, frame in tables.items():
             with atomic_path(self.path / name) as temporary:
@@ -168,7 +171,7 @@ class RunDirectory:
         """Write the manifest: from here on the run counts."""
         files = [CONFIG_FILE, DATA_FILE, ENVIRONMENT_FILE, *(path.name for path in sorted(self.path.glob("*.parquet")))]
         finished = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        manifest = {"finished": finished, **facts, "files": {name: _digest(self.path / name) for name in files}}
+        manifest = {"finished": finished, **facts, "files": {name: file_sha256(self.path / name) for name in files}}
         write_json(self.path / MANIFEST_FILE, manifest)
         clear_state(self.path)
 
@@ -216,15 +219,11 @@ def read_verified(path: Path, digests: Mapping[str, str]) -> bytes:
         CorruptArtefactError: it is missing or has changed.
     """
     content = path.read_bytes() if path.is_file() else None
-    if content is None or hashlib.sha256(content).hexdigest() != digests[path.name]:
+    if content is None or sha256(content) != digests[path.name]:
         raise CorruptArtefactError(
             f"{path} is missing or has changed since the run ended; delete its folder and run again"
         )
     return content
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def read_settings(folder: Path) -> RunSettings:
@@ -235,7 +234,7 @@ def read_settings(folder: Path) -> RunSettings:
     """
     path = folder / CONFIG_FILE
     try:
-        plain = yaml.safe_load(path.read_text(encoding="utf-8"))
+        plain = parse_yaml(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise CorruptArtefactError(f"{path} is not valid YAML; delete its folder and run again") from error
     except OSError as error:

@@ -10,9 +10,11 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
-from pandas.api.types import union_categoricals
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from xling.errors import CorruptArtefactError, MissingFileError, XlingError
+from xling.runs.below import Table, as_frame, concat_categories, concat_tables
 from xling.runs.directory import DATA_FILE, ENVIRONMENT_FILE, RunDirectory, read_settings, read_verified
 from xling.runs.finding import find_runs
 from xling.runs.measures import to_long
@@ -27,6 +29,8 @@ from xling.runs.tables import (
     GRADIENTS_FILE,
     IMPACT_FILE,
     KEYS,
+    LINEAR_PROBES,
+    LINEAR_PROBES_FILE,
     PREDICTIONS,
     PREDICTIONS_FILE,
     TRANSFER_FILE,
@@ -88,6 +92,12 @@ class Study:
         frames = self._read_each(GRADIENTS_FILE, "gradients")
         return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(GRADIENTS))
 
+    @cached_property
+    def linear_probes(self) -> pd.DataFrame:
+        """Rows of runs with linear classifiers, columns of :data:`xling.runs.tables.LINEAR_PROBES`, read when asked for."""
+        frames = self._read_each(LINEAR_PROBES_FILE, "linear probes")
+        return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(LINEAR_PROBES))
+
     def _read_each(self, file: str, what: str) -> list[pd.DataFrame]:
         """Read a file of every run that has it; one that has gone or changed is left out and added to `skipped`."""
         frames = []
@@ -129,7 +139,7 @@ def load_study(directory: Path | str) -> Study:
     if not directory.is_dir():
         raise MissingFileError(f"expected a folder with runs at {directory}, found none; give the study's folder")
     paths, skipped = find_runs(directory)
-    tables: list[list[pd.DataFrame]] = []
+    tables: list[list[Table]] = []
     runs: dict[tuple, dict[str, Any]] = {}
     for path in paths:
         try:
@@ -145,7 +155,7 @@ def load_study(directory: Path | str) -> Study:
     if not tables:
         reasons = "".join(f"; {path}: {reason}" for path, reason in skipped[:3])
         raise MissingFileError(f"expected at least one complete run below {directory}, found none{reasons}")
-    impact, transfer, alignment = (_concat(frames) for frames in zip(*tables, strict=True))
+    impact, transfer, alignment = (concat_tables(tables_of_a_kind) for tables_of_a_kind in zip(*tables, strict=True))
     return Study(impact, transfer, alignment, pd.DataFrame(list(runs.values())), skipped)
 
 
@@ -155,28 +165,10 @@ def _reason(error: BaseException) -> str:
     return text if isinstance(error, XlingError) else f"it cannot be read ({type(error).__name__}: {text[:200]})"
 
 
-def concat_categories(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """Put frames below each other; columns that are categorical in all of them stay so, with the categories of all."""
-    shared = [
-        name
-        for name in frames[0].columns
-        if all(name in frame and isinstance(frame[name].dtype, pd.CategoricalDtype) for frame in frames)
-    ]
-    joined = {name: union_categoricals([frame[name] for frame in frames]) for name in shared}
-    order = list(dict.fromkeys(name for frame in frames for name in frame.columns))
-    rest = pd.concat([frame.drop(columns=shared) for frame in frames], ignore_index=True)
-    return rest.assign(**joined)[order]
-
-
-def _concat(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    filled = [frame for frame in frames if not frame.empty]
-    return pd.concat(filled, ignore_index=True) if filled else frames[0]
-
-
 _IDENTITY = ("study", "source_language", "strategy", "seed")
 
 
-def _load_run(run: RunDirectory) -> tuple[dict[str, Any], list[pd.DataFrame]]:
+def _load_run(run: RunDirectory) -> tuple[dict[str, Any], list[Table]]:
     """A run's facts and tables, every file as the manifest has it when it is read."""
     if not run.is_complete:
         raise MissingFileError("the run is not complete (no manifest)")
@@ -189,38 +181,47 @@ def _load_run(run: RunDirectory) -> tuple[dict[str, Any], list[pd.DataFrame]]:
         "design": design_of(settings, environment, data),
     }
 
-    def read(name: str) -> pd.DataFrame:
-        return pd.read_parquet(BytesIO(read_verified(run.path / name, manifest["files"])))
+    def read(name: str) -> pa.Table:
+        content = read_verified(run.path / name, manifest["files"])
+        return pq.ParquetFile(pa.BufferReader(content)).read(use_threads=False)  # small: threads and scans cost more
 
-    impact, transfer = read(IMPACT_FILE), _with_score(read(TRANSFER_FILE))
-    impact = impact if "measure" in impact else to_long(impact)
+    impact, transfer = read(IMPACT_FILE), read(TRANSFER_FILE)
     has_alignment = ALIGNMENT_FILE in manifest["files"]
     alignment = read(ALIGNMENT_FILE) if has_alignment else pd.DataFrame(columns=list(ALIGNMENT))
     for name, table in ((IMPACT_FILE, impact), (TRANSFER_FILE, transfer)):
         _check_rows(name, table, manifest, settings.target_languages)
-    return facts, [impact, transfer, alignment]
+    return facts, [_long(impact), _with_score(transfer), alignment]
 
 
-def _check_rows(name: str, table: pd.DataFrame, manifest: dict[str, Any], targets: Sequence[str]) -> None:
+def _check_rows(name: str, table: pa.Table, manifest: dict[str, Any], targets: Sequence[str]) -> None:
     """See that a table is this run's, and has rows of every target at its last validation."""
-    missing = [column for column in KEYS if column not in table]
+    missing = [column for column in KEYS if column not in table.column_names]
     if missing:
         raise CorruptArtefactError(f"{name} lacks the column {missing[0]}")
-    strangers = [key for key in _IDENTITY if not (table[key].astype(str) == str(manifest[key])).all()]
+    strangers = [key for key in _IDENTITY if {*map(str, table[key].unique().to_pylist())} - {str(manifest[key])}]
     if strangers:
         raise CorruptArtefactError(
             f"{name} has rows of another {strangers[0]} than its manifest, {manifest[strangers[0]]}"
         )
-    last = table[table["step"] == table["step"].max()]
-    absent = [target for target in targets if target not in set(last["target_language"])]
-    if absent or table.empty:
+    last = table["target_language"].filter(pc.equal(table["step"], pc.max(table["step"])))
+    present = set(last.unique().to_pylist())
+    absent = [target for target in targets if target not in present]
+    if absent or not table.num_rows:
         raise CorruptArtefactError(
             f"the run is not complete: {name} has no row of {', '.join(absent) or 'any target'} at its last validation"
         )
 
 
-def _with_score(transfer: pd.DataFrame) -> pd.DataFrame:
+def _long(impact: pa.Table) -> Table:
+    """Read a table from when measures stood side by side."""
+    return impact if "measure" in impact.column_names else to_long(as_frame(impact))
+
+
+def _with_score(transfer: pa.Table) -> Table:
     """Read a table from before tasks named their metric, or from before a missing score had its reason."""
-    if "accuracy" in transfer and "score" not in transfer:
-        transfer = transfer.rename(columns={"accuracy": "score"}).assign(metric="accuracy")
-    return transfer if "reason" in transfer else transfer.assign(reason="")
+    if {"score", "reason"} <= set(transfer.column_names):
+        return transfer
+    frame = as_frame(transfer)
+    if "accuracy" in frame and "score" not in frame:
+        frame = frame.rename(columns={"accuracy": "score"}).assign(metric="accuracy")
+    return frame if "reason" in frame else frame.assign(reason="")

@@ -78,7 +78,7 @@ def waiting_lock(path: Path) -> AbstractContextManager[None]:
 
 
 def _try(path: Path) -> int | None:
-    """An open descriptor that has the lock, or for which there are no locks; None where somebody else has it."""
+    """Try to lock the file: an open descriptor, also on a file system without locks; None if another process has the lock."""
     descriptor = open_shared(path)
     try:
         lock_or_warn(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, path.parent)

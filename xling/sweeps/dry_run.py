@@ -4,7 +4,6 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from rich.console import Console
@@ -12,7 +11,7 @@ from rich.console import Console
 from xling.errors import XlingError
 from xling.machine.plain_text import printable
 from xling.machine.precision import resolve_precision
-from xling.runs.directory import CONFIG_FILE, MANIFEST_FILE, RunDirectory, read_settings
+from xling.runs.directory import MANIFEST_FILE, RunDirectory
 from xling.runs.plan import RunKey, run_key, study_folder
 from xling.runs.status import RunStatus, read_status
 from xling.settings import RunSettings
@@ -26,6 +25,7 @@ from xling.sweeps.estimate import (
     flop_rate,
     free_bytes,
 )
+from xling.sweeps.finished import as_recorded
 from xling.sweeps.memory import TrainingMemory, estimate_memory
 from xling.sweeps.status_table import phrase_counts, phrase_duration, run_table
 
@@ -55,24 +55,11 @@ def planned_state(folder: Path, key: RunKey, settings: RunSettings) -> RunStatus
     """State of a run as it would be met: ``to do`` where there is nothing, ``refused`` where its folder holds another."""
     path = folder / key.folder
     try:
-        RunDirectory(path).check_settings(_as_recorded(path, settings))
+        RunDirectory(path).check_settings(as_recorded(path, settings))
     except XlingError as error:
         return RunStatus(*key, "refused", reason=str(error))
     status = read_status(folder, key)
     return replace(status, state="to do") if status.state == "missing" else status
-
-
-def _as_recorded(run: Path, settings: RunSettings) -> RunSettings:
-    """Take what was recorded for settings that mean "what this machine has"."""
-    if not (run / CONFIG_FILE).is_file():
-        return settings
-    recorded = read_settings(run)
-    changes: dict[str, dict[str, Any]] = {}
-    if settings.trainer.precision == "auto":
-        changes["trainer"] = {"precision": recorded.trainer.precision}
-    if settings.model.weights == "auto":
-        changes["model"] = {"weights": recorded.model.weights}
-    return settings.changed(**changes, target_languages=settings.target_languages or recorded.target_languages)
 
 
 def measured_seconds(folder: Path) -> dict[str, list[float]]:

@@ -6,13 +6,14 @@ from typing import Any, cast
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from rich.progress import track
 
 from xling.errors import XlingValueError
 from xling.machine.private import BasicSweeper
 from xling.settings import RunSettings
+from xling.sweeps.composing import SweepComposer
 
 
 def expand_sweep(config: DictConfig) -> list[RunSettings]:
@@ -38,7 +39,8 @@ def expand_sweep(config: DictConfig) -> list[RunSettings]:
     overrides = OverridesParser.create(config_loader=loader).parse_overrides(arguments)
     (jobs,) = BasicSweeper.split_arguments(overrides, max_batch_size=None)
     shown = track(jobs, "composing the runs", transient=True, disable=not sys.stdout.isatty())
-    return [settings_of_job(loader.load_sweep_config(config, job)) for job in shown]
+    composer = SweepComposer(loader, config)
+    return [settings_of_job(composer.compose(job)) for job in shown]
 
 
 def settings_of_job(config: DictConfig) -> RunSettings:
@@ -47,24 +49,26 @@ def settings_of_job(config: DictConfig) -> RunSettings:
     before, hydra_config.cfg = hydra_config.cfg, None
     try:
         hydra_config.set_config(config)
-        config = config.copy()
-        with open_dict(config):
-            del config["hydra"]
         return RunSettings.from_plain(plain_settings(config))
     finally:
         hydra_config.cfg = before
 
 
 def plain_settings(config: DictConfig) -> dict[str, Any]:
-    """Resolve a composed configuration into plain values.
+    """Resolve a composed configuration, but for Hydra's own node, into plain values.
 
     Raises:
         XlingValueError: a setting refers to one that is not there, as in a group file of one's own that lacks a key.
     """
     try:
-        return cast(dict[str, Any], OmegaConf.to_container(config, resolve=True, throw_on_missing=True))
+        return {str(name): _plain(config[name]) for name in config if name != "hydra"}  # no copy of hundreds of nodes
     except OmegaConfBaseException as error:
         reason = str(error).strip().splitlines()[0]
         raise XlingValueError(
             f"the setting {error.full_key or '?'} cannot be resolved: {reason}; complete the configuration file that should have it"
         ) from error
+
+
+def _plain(value: Any) -> Any:
+    is_nested = OmegaConf.is_config(value)
+    return OmegaConf.to_container(value, resolve=True, throw_on_missing=True) if is_nested else value

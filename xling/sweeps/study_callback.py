@@ -17,6 +17,7 @@ from xling.runs.plan import RunKey, record_plan, run_key, study_folder
 from xling.settings import RunSettings
 from xling.storage.atomic import write_text
 from xling.sweeps.expand import expand_sweep, settings_of_job
+from xling.sweeps.finished import all_finished
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +44,9 @@ class StudyCallback(Callback):
                 cast(dict[str, Any], OmegaConf.to_container(config.logger, resolve=True))
             )  # Hydra writes them
             _check_writable(Path(config.hydra.sweep.dir))
-            _record(expand_sweep(config))
+            runs = expand_sweep(config)
+            _record(runs)
+            is_finished = all_finished(runs)
         except (UnreachableError, XlingValueError) as error:  # Hydra would write next, and show a traceback
             log.error("error: %s", error)
             sys.exit(1)
@@ -51,6 +54,10 @@ class StudyCallback(Callback):
             log.warning("the study keeps no list of its runs: %s", error)
         except HydraException:
             return  # Hydra validates every job next, and says it
+        else:
+            if is_finished:
+                log.info("%s: all %d runs are complete; nothing to do", study_folder(runs[0]), len(runs))
+                sys.exit(0)  # Hydra would compose all of them twice more
 
 
 def _check_writable(folder: Path) -> None:

@@ -9,6 +9,7 @@ from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
 from xling.data.collate import IGNORED
+from xling.models.config import config_of
 from xling.tasks.entities import entity_f1
 from xling.tasks.heads import TokenHead
 from xling.tasks.predictions import UNDEFINED, Columns, classes_of
@@ -26,6 +27,9 @@ class WordScores(Metric):
     """
 
     full_state_update = False
+    words: list[Tensor]
+    true: list[Tensor]
+    predicted: list[Tensor]
 
     def __init__(self, labels: Sequence[str]) -> None:
         super().__init__()
@@ -56,7 +60,7 @@ class WordScores(Metric):
         } | counts
 
 
-class TokenClassifier(TransferModule):
+class TokenClassifier(TransferModule[WordScores]):
     """An encoder with a classifier on every word's first piece.
 
     Batches have labels [batch, sequence] (-100: none), word [batch, sequence] (position in the sentence, -1: none) and
@@ -70,7 +74,7 @@ class TokenClassifier(TransferModule):
 
     def __init__(self, encoder: nn.Module, *, labels: Sequence[str], metric: str, **settings: Any) -> None:
         metrics = ["entity_f1", "accuracy"] if metric == "entity_f1" else ["accuracy"]
-        head = TokenHead(encoder.config.hidden_size, len(labels))
+        head = TokenHead(config_of(encoder).hidden_size, len(labels))
         super().__init__(encoder, head, metrics=metrics, meter=WordScores(labels), **settings)
         self.label_names = tuple(labels)
 

@@ -1,7 +1,6 @@
 """Lightning's CSV log for runs that are interrupted: no row is lost and none comes twice."""
 
 import csv
-import hashlib
 import io
 import json
 from collections.abc import Mapping, Sequence
@@ -13,6 +12,7 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from xling.errors import CorruptArtefactError
 from xling.storage.atomic import write_text
+from xling.storage.hashing import sha256
 
 METRICS_FILE = "metrics.csv"
 
@@ -92,4 +92,4 @@ class MetricsFile(CSVLogger):
 def _digest(rows: Sequence[Mapping[str, Any]]) -> str:
     """Hash rows as the file shows them."""
     shown = [sorted((name, str(value)) for name, value in row.items()) for row in rows]
-    return hashlib.sha256(json.dumps(shown).encode()).hexdigest()
+    return sha256(json.dumps(shown))

@@ -7,10 +7,12 @@ from typing import Any, cast
 import pytorch_lightning as pl
 
 from xling.callbacks.alignment import AlignmentMonitor
+from xling.callbacks.budget import ImpactBudget
 from xling.callbacks.checkpoint import RunCheckpoint
 from xling.callbacks.freezing import LayerFreezing
 from xling.callbacks.gradients import GradientMonitor
 from xling.callbacks.impact import ImpactMonitor
+from xling.callbacks.linear_probes import LinearProbes
 from xling.callbacks.progress_file import ProgressFile
 from xling.callbacks.representation_writer import RepresentationWriter
 from xling.callbacks.stop_on_divergence import StopOnDivergence
@@ -80,7 +82,13 @@ class Parts:
             "noise_floor": self.monitor.noise_floor(),
             "alignment": self.facts["alignment"] or "measured",
             **self.facts["intervention"],
+            **self._budget_events(),
         }
+
+    def _budget_events(self) -> dict[str, list[dict[str, Any]]]:
+        """When layers reached their budget of impact, where there is one."""
+        budgets = [callback for callback in self.callbacks if isinstance(callback, ImpactBudget)]
+        return {"budget_events": budgets[0].events} if budgets else {}
 
 
 def data_facts(datamodule: TransferDataModule) -> dict[str, Any]:
@@ -139,7 +147,8 @@ def build_parts(settings: RunSettings, identity: dict[str, Any], run: RunDirecto
     facts["alignment"] = why_not_aligned(settings, datamodule)
     alignment = None if facts["alignment"] else build_alignment(settings, monitor)
     gradients = build_gradients(settings, datamodule)
-    recorder = RunRecorder(run, identity, monitor, frozen_layers, alignment, gradients=gradients)
+    probes = build_linear_probes(settings, monitor)
+    recorder = RunRecorder(run, identity, monitor, frozen_layers, alignment, gradients=gradients, linear_probes=probes)
     clock = TrainingClock()
     keeps_rows = settings.optimizer.weight_decay or plan.adapts or shards_parameters(settings.trainer)
     callbacks: list[pl.Callback | None] = [  # in the order in which Lightning calls them
@@ -152,6 +161,7 @@ def build_parts(settings: RunSettings, identity: dict[str, Any], run: RunDirecto
         alignment,
         monitor,
         gradients,  # after the monitor has read the layers of a batch, before its records are written
+        probes,
         recorder,
         clock,
         _representation_writer(settings, run),
@@ -247,6 +257,14 @@ def build_gradients(settings: RunSettings, datamodule: TransferDataModule) -> Gr
             "probe.gradients=0"
         )
     return GradientMonitor(source, n_examples, names=settings.model.layers)
+
+
+def build_linear_probes(settings: RunSettings, monitor: ImpactMonitor) -> LinearProbes | None:
+    """The linear classifiers, where they are asked for."""
+    if not settings.probe.linear_probes:
+        return None
+    pooling = settings.probe.pooling
+    return LinearProbes(monitor.layers, pooling, monitor.base, "labels" if pooling in WORD_POOLINGS else "label")
 
 
 def why_not_aligned(settings: RunSettings, datamodule: TransferDataModule) -> str:

@@ -74,16 +74,22 @@ def count_frozen_layers(impact: pd.DataFrame) -> dict[str, tuple[int, int]]:
     return {strategy: sizes.get(strategy, (0, 0)) for strategy in impact["strategy"].unique()}
 
 
-def _compute_slope(run: pd.DataFrame, kind: str) -> float:
-    known = run[["score", kind]].to_numpy(float)
-    score, distance = known[np.isfinite(known).all(axis=1)].T
-    if len(distance) < 3 or np.ptp(distance) == 0:
-        return np.nan
-    return float(np.cov(distance, score)[0, 1] / distance.var(ddof=1))
+def _slopes(cells: pd.DataFrame, kind: str) -> pd.Series:
+    """Least-squares slope of the score over a distance within every run; NaN from fewer than three targets or one distance."""
+    known = cells[np.isfinite(cells[["score", kind]].to_numpy(float)).all(axis=1)]
+    runs = known.groupby(RUN)
+    distance = known[kind] - runs[kind].transform("mean")
+    score = known["score"] - runs["score"].transform("mean")
+    sums = known[RUN].assign(products=distance * score, squares=distance**2).groupby(RUN).sum()
+    is_known = (runs.size() >= 3) & (runs[kind].max() > runs[kind].min())
+    return (sums["products"] / sums["squares"]).where(is_known)
 
 
-def _mean_of_worst(score: pd.Series) -> float:
-    return float(score.nsmallest(N_WORST).mean()) if len(score) >= N_WORST else np.nan
+def _means_of_worst(cells: pd.DataFrame) -> pd.Series:
+    """Mean score of every run's `N_WORST` worst targets; NaN where it has fewer."""
+    ascending = cells.sort_values("score")
+    worst = ascending[ascending.groupby(RUN).cumcount() < N_WORST].groupby(RUN)["score"]
+    return worst.mean().where(worst.size() == N_WORST)
 
 
 def compute_run_metrics(transfer: pd.DataFrame, kinds: tuple[str, ...] = ()) -> pd.DataFrame:
@@ -99,14 +105,13 @@ def compute_run_metrics(transfer: pd.DataFrame, kinds: tuple[str, ...] = ()) -> 
     """
     measured = transfer.dropna(subset="score")
     in_language = measured["is_in_language"].astype(bool)
-    runs = measured[~in_language].groupby(RUN)
-    metrics = runs["score"].mean().to_frame("mean_target_score")
-    metrics["worst_score"] = runs["score"].agg(lambda a: a.nsmallest(N_WORST).mean() if len(a) >= N_WORST else np.nan)
+    across = measured[~in_language]
+    metrics = across.groupby(RUN)["score"].mean().to_frame("mean_target_score")
+    metrics["worst_score"] = _means_of_worst(across)
     metrics = metrics.join(measured[in_language].groupby(RUN)["score"].mean().rename("source_score"), how="outer")
     metrics["transfer_gap"] = metrics["source_score"] - metrics["mean_target_score"]
     for kind in kinds:
-        slopes = {run: _compute_slope(group, kind) for run, group in runs}
-        metrics[f"slope_{kind}"] = pd.Series(slopes, dtype=float).reindex(metrics.index)
+        metrics[f"slope_{kind}"] = _slopes(across, kind).reindex(metrics.index)
     return metrics
 
 

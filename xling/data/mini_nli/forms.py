@@ -12,6 +12,7 @@ import yaml
 
 from xling.data.mini_nli.grammar import GENERAL, N_VARIANTS, SLOTS, SPECIFIC, SUBJECTS, Meaning
 from xling.errors import MissingFileError, XlingValueError, close_matches
+from xling.storage.yaml_text import parse_yaml
 
 LANGUAGE_FOLDER = Path(__file__).parent / "languages"
 
@@ -82,7 +83,7 @@ def load_language(language: str, language_dir: str | Path | None = None) -> Lang
         )
     path = files[language]
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = parse_yaml(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise XlingValueError(f"{path} must be yaml in UTF-8: {' '.join(str(error).split())}") from error
     _check_entries(content, path)

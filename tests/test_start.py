@@ -1,0 +1,67 @@
+"""What a command prints without computing anything needs none of the libraries that compute."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ("datasets", "pandas", "pytorch_lightning", "scipy", "torch", "torchmetrics", "transformers")
+CODE = f"""
+import sys
+from xling.commands.{{module}} import {{function}}
+sys.argv = ["a-command", *sys.argv[1:]]
+try:
+    {{function}}()
+except SystemExit:
+    pass
+print("HEAVY", sorted(set({HEAVY}) & set(sys.modules)), file=sys.stderr)
+"""
+
+
+def run_in_a_process(module, function, *arguments, **environment):
+    code = CODE.format(module=module, function=function)
+    command = [sys.executable, "-c", code, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, env=os.environ | environment)
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments", "printed"),
+    [
+        (("start", "train"), ["--help"], "Fine-tune an encoder on one source language"),
+        (("start", "train"), ["--version"], "xling-train "),
+        (("start", "train"), ["--cfg", "job"], "source_language: en"),
+        (("start", "train"), ["--hydra-help"], "Hydra"),
+        (("start", "analyze"), ["--help"], "Correlate impact, transfer and linguistic distance"),
+        (("start", "analyze"), ["--version"], "xling-analyze "),
+        (("status", "main"), ["--help"], "How far a study is"),
+    ],
+    ids=lambda value: "-".join(value).strip("-") if isinstance(value, tuple | list) else "",
+)
+def test_text_is_printed_without_torch(command, arguments, printed):
+    done = run_in_a_process(*command, *arguments)
+    assert printed in done.stdout, done.stderr
+    assert done.stderr.splitlines()[-1] == "HEAVY []"
+
+
+@pytest.mark.parametrize(
+    ("function", "typed", "completed"),
+    [("train", "xling-train source_lang", "source_language="), ("analyze", "xling-analyze permu", "permutations=")],
+)
+def test_a_key_is_completed_without_torch(function, typed, completed):
+    query = {"COMP_LINE": typed, "COMP_POINT": str(len(typed))}
+    done = run_in_a_process("start", function, "-sc", "query=bash", **query)
+    assert completed in done.stdout.split(), done.stderr
+    assert done.stderr.splitlines()[-1] == "HEAVY []"
+
+
+def test_a_sweeps_later_jobs_leave_the_garbage_collector_alone():
+    code = (
+        "import gc\nfrom xling.commands.start import nothing_collected\n"
+        "with nothing_collected(): pass\n"
+        "frozen = gc.get_freeze_count()\nleft_behind = [[] for _ in range(1000)]\n"
+        "with nothing_collected(): pass\n"
+        "assert frozen > 0\nassert gc.get_freeze_count() <= frozen\nassert gc.isenabled()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
