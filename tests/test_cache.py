@@ -212,3 +212,13 @@ def test_bad_arguments_end_with_a_sentence(arguments, message, tmp_path, capsys)
 def test_a_cache_that_is_not_there_is_named(tmp_path):
     with pytest.raises(MissingFileError, match="expected a cache folder"):
         list_entries(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("command", [["size"], ["prune", "--older-than", "1"]])
+def test_a_machine_without_a_cache_is_no_error(command, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("XLING_CACHE", str(tmp_path / "none"))
+    assert main(command) == 0
+    assert "none: nothing yet; the first run makes it" in capsys.readouterr().out
+    assert not (tmp_path / "none").exists()
+    assert main([*command, "--cache-dir", str(tmp_path / "mistyped")]) == 1
+    assert "expected a cache folder at" in capsys.readouterr().err

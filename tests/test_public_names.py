@@ -26,6 +26,15 @@ def test_every_command_tells_its_version(command):
     assert told.stderr == ""
 
 
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_commands_help_has_an_example(command):
+    program = Path(sys.executable).parent / command
+    told = subprocess.run([program, "--help"], capture_output=True, text=True, check=True, timeout=120)
+    lines = [line.split() for line in told.stdout.splitlines() if line.startswith(f"  {command} ")]
+    assert lines
+    assert all(len(words) > 1 for words in lines)
+
+
 def test_a_study_shows_itself_in_a_line_and_as_a_table():
     study = xling.load_study(RECORDED)
     assert repr(study) == "Study of recorded: 1 runs (1 sources, 3 targets, strategies: 1, seeds: 1)"

@@ -25,6 +25,7 @@ from xling.analysis.questions.comparison import AnalysedStudy, compare_studies
 from xling.analysis.questions.suggestion import make_suggestion, save_suggestion
 from xling.analysis.schema import Analysis
 from xling.commands import start
+from xling.commands.unchanged import RECORD_FILE, record_analysis
 from xling.distances import Distances
 from xling.errors import XlingValueError
 from xling.storage.swapping import swapped_in, unique_folders
@@ -52,6 +53,7 @@ def analyze(
     permute_within: str | None = None,
     min_coverage: int = 0,
     allow_mixed: Collection[str] = (),
+    key: str | None = None,
 ) -> Analysis:
     """Analyse a study, several side by side, or accuracies from elsewhere; write tables, suggestion, figures and report.
 
@@ -73,6 +75,8 @@ def analyze(
         allow_mixed: what the runs of one study may differ in beside source, strategy and seed, e.g. ``versions.torch`` or
             ``optimizer``; see :func:`xling.runs.pooling.check_pooled`.
         swap_languages: read the source's column of `transfer_csv` as the target's and the reverse.
+        key: what all of this is made from (:func:`xling.commands.unchanged.analysis_key`), to be recorded beside the files; None:
+            it is not known, and nothing is recorded.
         more_distances: name -> table, see :func:`xling.analysis.inputs.gather.add_more_distances`.
 
     Returns:
@@ -102,6 +106,8 @@ def analyze(
             study = _analyse(next(iter(studies.values())), sentences, *options)
             _write(study, scratch, settings)
             analysis = study.analysis
+        if key is not None:
+            record_analysis(scratch, key)
     if (Path(output_dir) / SUGGESTION_FILE).is_file():
         log.info("Layers to freeze: %s", Path(output_dir) / SUGGESTION_FILE)
     log.info("Report: %s", Path(output_dir) / _PAGE)
@@ -116,7 +122,7 @@ def _outputs_in(folder: Path) -> Callable[[Path], bool]:
     def is_output(path: Path) -> bool:
         parts = path.parts[1:] if path.parts[0] in names else path.parts
         if len(parts) == 1:
-            return parts[0] in (_PAGE, SUGGESTION_FILE, STUDIES_FILE)
+            return parts[0] in (_PAGE, SUGGESTION_FILE, STUDIES_FILE, RECORD_FILE)
         return len(parts) == 2 and path.suffix in _ENDINGS.get(parts[0], ())
 
     return is_output
@@ -177,8 +183,8 @@ def _write(study: AnalysedStudy, output_dir: Path, settings: Settings) -> None:
     write_report(analysis, output_dir, settings.sections)
 
 
-def analyze_config(config: DictConfig) -> Analysis:
-    """Analyse what a composed configuration (``conf/analyze.yaml``) asks for; see :func:`analyze`."""
+def analyze_config(config: DictConfig, key: str | None = None) -> Analysis:
+    """Analyse what a composed configuration (``conf/analyze.yaml``) asks for; see :func:`analyze`, also for `key`."""
     resampling = Resampling(config.permutations, config.bootstraps, config.seed)
     return analyze(
         hydra.utils.instantiate(config.distances, _convert_="all"),
@@ -203,6 +209,7 @@ def analyze_config(config: DictConfig) -> Analysis:
         config.permute_within,
         config.min_coverage,
         list(config.allow_mixed),
+        key,
     )
 
 

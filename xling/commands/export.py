@@ -34,6 +34,7 @@ def _parser() -> argparse.ArgumentParser:
         "xling-export",
         "Write a run's fine-tuned model as an ordinary Hugging Face folder: weights with their head, tokenizer, model card. "
         "from_pretrained(FOLDER) then gives the run's predictions.",
+        examples=["runs/mine/de/none/seed_1 exported/de"],
     )
     parser.add_argument("run", metavar="RUN", type=Path, help="directory of a finished run that kept its checkpoint")
     parser.add_argument("folder", metavar="FOLDER", type=Path, help="new folder to write")

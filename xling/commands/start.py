@@ -5,14 +5,20 @@ What a run or an analysis needs is imported by the first job: a million objects,
 
 import atexit
 import gc
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import hydra
 from omegaconf import DictConfig
 
 from xling.commands.parser import told_version
+from xling.commands.unchanged import analysis_key, is_unchanged
+from xling.sweeps.expand import plain_settings
 from xling.sweeps.job import as_task, run_command
+
+log = logging.getLogger(__name__)
 
 _is_first_import = True
 
@@ -28,9 +34,15 @@ def _train(config: DictConfig) -> None:
 @hydra.main(version_base="1.3", config_path="pkg://xling.conf", config_name="analyze")
 @as_task
 def _analyze(config: DictConfig) -> None:
+    settings = plain_settings(config)
+    key = analysis_key(settings)
+    folder = Path(settings["output_dir"])
+    if key is not None and not settings["anew"] and is_unchanged(folder, key):
+        log.info("%s holds this analysis, and nothing has changed since; anew=true makes it again", folder)
+        return
     with nothing_collected():
         from xling.commands.analyze import analyze_config
-    analyze_config(config)
+    analyze_config(config, key)
 
 
 def train() -> None:

@@ -81,7 +81,11 @@ def _seconds(text: str) -> float:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = command_parser("xling-status", "How far a study is: what is done, running, failed (why) and missing.")
+    parser = command_parser(
+        "xling-status",
+        "How far a study is: what is done, running, failed (why) and missing.",
+        examples=["runs/mine", "runs --watch 60", "mine.xling --json"],
+    )
     parser.add_argument(
         "study", type=Path, help="folder of a study, e.g. runs/freezing, or its pack; or runs, for all studies"
     )

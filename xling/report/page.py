@@ -1,6 +1,5 @@
 """The page: sections, drawings and tables put into one HTML file that needs nothing else."""
 
-import base64
 from importlib.resources import files
 
 from jinja2 import Environment, StrictUndefined
@@ -10,6 +9,7 @@ from xling.analysis.schema import Analysis
 from xling.report.explorer import as_json, explorer_data
 from xling.report.section import Absent, Section
 from xling.report.sections.findings import list_findings
+from xling.report.svg import data_uri
 from xling.report.words import describe
 from xling.report.words.cells import column_classes, heading, table_rows
 from xling.report.words.references import REFERENCES
@@ -64,11 +64,6 @@ def render_page(
         script="\n".join((folder / name).read_text(encoding="utf-8") for name in SCRIPTS),
         explorer=as_json(explorer_data(analysis)),
     )
-
-
-def data_uri(svg: str) -> str:
-    """Put an SVG document into an address that an image can carry inside the page."""
-    return "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()
 
 
 def pixel_size(figure: Figure) -> tuple[int, int]:

@@ -20,6 +20,9 @@ from xling.similarity.shapes import Ids, LayersX, LayersY, PerLayer, Scalar
 
 _Base = TypeVar("_Base", Marginal, GroupedMarginal)
 
+_SHORT, _NARROW = 1000, 128
+"""Rows and features up to which accumulating sums costs more than it saves: there the rows are multiplied as they are."""
+
 
 def centred_cka(layer: Centred, *, debiased: bool) -> Scalar:
     """Linear CKA of one centred layer, scalar float64; see :func:`xling.similarity.hsic.cka`.
@@ -137,9 +140,10 @@ def linear_cka(
         if base is not None:
             raise XlingValueError("the sums of a known base have no gradient; leave out base, or differentiable")
         return differentiable_cka(x, y, debiased=debiased, groups=groups)
-    is_few = x.shape[-2] < min(x.shape[-1], y.shape[-1]) and base is None
+    n, d_x, d_y = x.shape[-2], x.shape[-1], y.shape[-1]
+    is_few = n < min(d_x, d_y) and base is None
     if groups is None:
-        if is_few:
+        if is_few or (base is None and n <= _SHORT and max(d_x, d_y) <= _NARROW):
             return cka_of_rows(x, y, debiased=debiased, allow_tf32=allow_tf32).defined()
         own = check_base(base, Marginal)
         return cka_of_moments(Moments.of(x, y, own, allow_tf32=allow_tf32), debiased=debiased, base=own).defined()

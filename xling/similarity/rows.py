@@ -34,11 +34,16 @@ def centred_rows(rows: Annotated[Tensor, "[n, d] float"], name: str) -> Annotate
     Raises:
         UndefinedSimilarityError: fewer than 4 rows, non-finite values or constant features.
     """
+    return _centred(rows, name)[0]
+
+
+def _centred(rows: Tensor, name: str) -> tuple[Tensor, Tensor]:
+    """Centred rows, and the mean that was taken off, ``[d]`` float64."""
     dtype = torch.promote_types(rows.dtype, torch.float32)
     mean = rows.mean(0, dtype=torch.float64)
     centred = rows.to(dtype) - mean.to(dtype)
     check_defined(name, len(rows), frobenius_sq(centred), mean)
-    return centred - centred.mean(0)
+    return centred.sub_(centred.mean(0)), mean
 
 
 def centred_pair(x: RowsX, y: RowsY) -> Centred:
@@ -47,12 +52,14 @@ def centred_pair(x: RowsX, y: RowsY) -> Centred:
     Raises:
         UndefinedSimilarityError: fewer than 4 rows, non-finite values or constant features.
     """
-    rows = centred_rows(x, "x"), centred_rows(y, "y")
-    sq_x, sq_y = (side.double().square().sum(-1) for side in rows)
+    (centred_x, mean_x), (centred_y, mean_y) = _centred(x, "x"), _centred(y, "y")
+    rows = centred_x, centred_y
+    sq_x, sq_y = (torch.linalg.vector_norm(side, dim=-1, dtype=torch.float64).square() for side in rows)
+    of_x, of_y, cross = _crosses(*rows)
     return Centred(
-        x=_side(x, rows[0], sq_x),
-        y=_side(y, rows[1], sq_y),
-        cross=cross_sq(*rows),
+        x=_side(rows[0], mean_x, sq_x, of_x),
+        y=_side(rows[1], mean_y, sq_y, of_y),
+        cross=cross,
         sq_xy=sq_x @ sq_y,
         is_identical=torch.equal(x, y),
         unpack=lambda: (rows[1].mT @ rows[0]).double(),
@@ -60,9 +67,16 @@ def centred_pair(x: RowsX, y: RowsY) -> Centred:
     )
 
 
-def _side(rows: Tensor, centred: Tensor, sq: Tensor) -> Side:
-    mean = rows.mean(0, dtype=torch.float64)
-    return Side(len(rows), sq.sum(), sq @ sq, cross_sq(centred, centred), mean, lambda: (centred.mT @ centred).double())
+def _crosses(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """``|X'X|_F^2``, ``|Y'Y|_F^2`` and ``|Y'X|_F^2``: with fewer rows than features from two products, each made once."""
+    if len(x) >= min(x.shape[-1], y.shape[-1]):
+        return cross_sq(x, x), cross_sq(y, y), cross_sq(x, y)
+    gram_x, gram_y = x @ x.mT, y @ y.mT
+    return frobenius_sq(gram_x), frobenius_sq(gram_y), (gram_x.double() * gram_y).sum()
+
+
+def _side(centred: Tensor, mean: Tensor, sq: Tensor, cross: Tensor) -> Side:
+    return Side(len(centred), sq.sum(), sq @ sq, cross, mean, lambda: (centred.mT @ centred).double())
 
 
 def cka_matrix(xs: Tensor, ys: Tensor | None = None, *, debiased: bool, allow_tf32: bool = False) -> Result:

@@ -42,8 +42,15 @@ def plot_trajectory(
             ax.fill_between(
                 line["step"].to_numpy(float), line["low"], line["high"], color=colour, alpha=0.1, linewidth=0
             )
-    ax.set(xlabel="optimiser steps", ylabel=NAMES[quantity])
+    ax.set(xlabel="optimiser steps", ylabel=NAMES[quantity], ylim=_reach(rows["mean"]))
     return ax
+
+
+def _reach(means: pd.Series) -> tuple[float, float]:
+    """Limits of the axis: the lines fill it, and intervals over few sources are cut off instead of pressing them flat."""
+    low, high = means.min(), means.max()
+    margin = 0.15 * (high - low) or 0.05
+    return low - margin, high + margin
 
 
 @style.styled
@@ -104,7 +111,10 @@ def trajectory_section(analysis: Analysis) -> Section | Absent:
     """When in training each layer moves, and what early steps foretell."""
     if not has_rows(analysis, "trajectory"):
         return Absent(TITLE, "it needs at least three validations that all runs share (trainer.val_check_interval)")
-    caption = "Mean over targets and sources; bands are 95 % t intervals over sources (over seeds, from one source)."
+    caption = (
+        "Mean over targets and sources; bands are 95 % t intervals over sources (over seeds, from one source), cut off where they "
+        "leave the axes."
+    )
     table = analysis.tables["trajectory"]
     pictures = [Picture("trajectory", draw_trajectory(table), "Curves over the steps of training.", caption)]
     sheets = [Sheet("trajectory", table[table["target_language"] == ""], caption, is_folded=True)]
