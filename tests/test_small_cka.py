@@ -8,7 +8,6 @@ from xling.similarity import cka, linear_cka
 from xling.similarity.cka import cka_of_moments, cka_of_rows
 from xling.similarity.moments import Moments
 
-
 SHAPES = [(60, 8, 8), (60, 128, 129), (60, 200, 300), (60, 20, 200), (7, 128, 5), (1001, 16, 16)]
 
 

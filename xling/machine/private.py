@@ -4,6 +4,7 @@ A new version of one of them may move or change these; tests/test_private.py say
 and not in the middle of somebody's run.
 """
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
@@ -36,14 +37,16 @@ def is_group(loader: ConfigLoader, name: str) -> bool:
     return loader.repository.group_exists(name)
 
 
+_LATE = {
+    "NormBase": ("torch.nn.modules.batchnorm", "_NormBase"),
+    "SpectralNorm": ("torch.nn.utils.parametrizations", "_SpectralNorm"),
+    "SubprocessScriptLauncher": ("pytorch_lightning.strategies.launchers", "_SubprocessScriptLauncher"),
+}
+
+
 def __getattr__(name: str) -> Any:
     """Import what is torch's and Lightning's on first use: a sweep is composed without them."""
-    if name == "SubprocessScriptLauncher":
-        from pytorch_lightning.strategies.launchers import _SubprocessScriptLauncher as found
-    elif name == "NormBase":
-        from torch.nn.modules.batchnorm import _NormBase as found
-    elif name == "SpectralNorm":
-        from torch.nn.utils.parametrizations import _SpectralNorm as found
-    else:
+    if name not in _LATE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return found
+    module, own_name = _LATE[name]
+    return getattr(importlib.import_module(module), own_name)

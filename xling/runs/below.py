@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from itertools import groupby
-from typing import Any
+from typing import Any, TypeAlias
 
 import pandas as pd
 import pyarrow as pa
 from pandas.api.types import union_categoricals
 
-Table = pa.Table | pd.DataFrame
+Table: TypeAlias = "pa.Table | pd.DataFrame"
 """A run's table: Arrow's as long as nothing in it has to be changed, which is cheap to put below others."""
 
 

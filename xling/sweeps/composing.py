@@ -58,6 +58,6 @@ class SweepComposer:
             return None
         if choices not in self.bases:
             base = self.loader.load_sweep_config(self.config, list(choices))
-            settings = OmegaConf.masked_copy(base, [key for key in base if key != "hydra"])
+            settings = OmegaConf.masked_copy(base, [str(key) for key in base if key != "hydra"])
             self.bases[choices] = None if _OF_THE_JOB.search(OmegaConf.to_yaml(settings)) else base
         return self.bases[choices]

@@ -1,0 +1,67 @@
+"""How reading a study grows with its runs, target languages, layers and validations: a table, a figure, fitted exponents.
+
+``python -m benchmarks.study_growth docs/study_growth.png`` writes made-up studies, loads each, and prints Markdown.
+"""
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from benchmarks import made_up_study
+from benchmarks.made_up_study import MORE_LANGUAGES, write_study
+from xling.data.sources.xnli import XNLI_LANGUAGES
+from xling.runs.study import load_study
+
+LANGUAGES = (*XNLI_LANGUAGES, *MORE_LANGUAGES)
+START = {"runs": 8, "targets": 8, "layers": 6, "validations": 2}
+FACTORS = (1, 2, 4, 8)
+
+
+def seconds_to_load(runs: int, targets: int, layers: int, validations: int, rounds: int) -> float:
+    """CPU seconds of ``load_study``, the fastest of some rounds."""
+    made_up_study.N_LAYERS = layers
+    with tempfile.TemporaryDirectory() as folder:
+        sources, chosen, seeds = LANGUAGES[:8], LANGUAGES[:targets], range(runs // 8)
+        study = write_study(Path(folder), sources, chosen, ("none",), list(seeds), validations)
+        found = []
+        for _ in range(rounds):
+            start = time.process_time()
+            load_study(study)
+            found.append(time.process_time() - start)
+    return min(found)
+
+
+def exponent(sizes: list[int], seconds: list[float]) -> float:
+    """Slope on two logarithmic axes: 1 where twice the size takes twice the time."""
+    return float(np.polyfit(np.log(sizes), np.log(seconds), 1)[0])
+
+
+def main() -> None:
+    """Measure, draw and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("figure", type=Path)
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args()
+    figure = Figure(figsize=(4.5, 3.2), layout="constrained")
+    axes = figure.add_subplot()
+    start = ", ".join(f"{value} {name}" for name, value in START.items())
+    print(f"From {start} on:\n\n| grown | {' | '.join(f'x {f}: CPU, ms' for f in FACTORS)} | exponent |\n|{'---|' * 6}")
+    for name, value in START.items():
+        sizes = [value * factor for factor in FACTORS]
+        seconds = [seconds_to_load(**START | {name: size}, rounds=options.rounds) for size in sizes]
+        power = exponent(sizes, seconds)
+        axes.loglog(FACTORS, seconds, marker="o", label=f"{name}: exponent {power:.2f}")
+        print(f"| {name} | {' | '.join(f'{1000 * s:.0f}' for s in seconds)} | {power:.2f} |", flush=True)
+    axes.set_xlabel(f"times as many as {start}")
+    axes.set_ylabel("CPU seconds of load_study")
+    axes.set_xticks(FACTORS, [str(factor) for factor in FACTORS])
+    axes.legend(frameon=False)
+    figure.savefig(options.figure, dpi=150, metadata={"Software": None})
+
+
+if __name__ == "__main__":
+    main()
