@@ -40,27 +40,34 @@ def exponent(sizes: list[int], seconds: list[float]) -> float:
     return float(np.polyfit(np.log(sizes), np.log(seconds), 1)[0])
 
 
+def bench(figure_file: Path, rounds: int) -> str:
+    """Measure and draw; the table with the figure below it, as Markdown."""
+    figure = Figure(figsize=(4.5, 3.2), layout="constrained")
+    axes = figure.add_subplot()
+    start = ", ".join(f"{value} {name}" for name, value in START.items())
+    rows = [f"| grown | {' | '.join(f'x {f}: CPU, ms' for f in FACTORS)} | exponent |\n|{'---|' * 6}"]
+    for name, value in START.items():
+        sizes = [value * factor for factor in FACTORS]
+        seconds = [seconds_to_load(**START | {name: size}, rounds=rounds) for size in sizes]
+        power = exponent(sizes, seconds)
+        axes.loglog(FACTORS, seconds, marker="o", label=f"{name}: exponent {power:.2f}")
+        rows.append(f"| {name} | {' | '.join(f'{1000 * s:.0f}' for s in seconds)} | {power:.2f} |")
+    axes.set_xlabel(f"times as many as {start}")
+    axes.set_ylabel("CPU seconds of load_study")
+    axes.set_xticks(FACTORS, [str(factor) for factor in FACTORS])
+    axes.legend(frameon=False)
+    figure.savefig(figure_file, dpi=150, metadata={"Software": None})
+    table = "\n".join(rows)
+    return f"`load_study`, from {start} on (made up, fastest of {rounds}):\n\n{table}\n\n![growth]({figure_file.name})"
+
+
 def main() -> None:
     """Measure, draw and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("figure", type=Path)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
-    figure = Figure(figsize=(4.5, 3.2), layout="constrained")
-    axes = figure.add_subplot()
-    start = ", ".join(f"{value} {name}" for name, value in START.items())
-    print(f"From {start} on:\n\n| grown | {' | '.join(f'x {f}: CPU, ms' for f in FACTORS)} | exponent |\n|{'---|' * 6}")
-    for name, value in START.items():
-        sizes = [value * factor for factor in FACTORS]
-        seconds = [seconds_to_load(**START | {name: size}, rounds=options.rounds) for size in sizes]
-        power = exponent(sizes, seconds)
-        axes.loglog(FACTORS, seconds, marker="o", label=f"{name}: exponent {power:.2f}")
-        print(f"| {name} | {' | '.join(f'{1000 * s:.0f}' for s in seconds)} | {power:.2f} |", flush=True)
-    axes.set_xlabel(f"times as many as {start}")
-    axes.set_ylabel("CPU seconds of load_study")
-    axes.set_xticks(FACTORS, [str(factor) for factor in FACTORS])
-    axes.legend(frameon=False)
-    figure.savefig(options.figure, dpi=150, metadata={"Software": None})
+    print(bench(options.figure, options.rounds))
 
 
 if __name__ == "__main__":
