@@ -40,23 +40,31 @@ def exponent(sizes: list[int], seconds: list[float]) -> float:
     return float(np.polyfit(np.log(sizes), np.log(seconds), 1)[0])
 
 
-def bench(figure_file: Path, rounds: int) -> str:
-    """Measure and draw; the table with the figure below it, as Markdown."""
+def draw(seconds: dict[str, list[float]], file: Path) -> None:
+    """Draw a curve for what was grown, by how many times."""
     figure = Figure(figsize=(4.5, 3.2), layout="constrained")
     axes = figure.add_subplot()
+    for name, found in seconds.items():
+        axes.loglog(FACTORS, found, marker="o", label=f"{name}, exponent {exponent(list(FACTORS), found):.2f}")
+    axes.set_xlabel("times as many as at the start")
+    axes.set_ylabel("CPU seconds of load_study")
+    axes.minorticks_off()
+    axes.set_xticks(FACTORS, [str(factor) for factor in FACTORS])
+    axes.set_ylim(0.02)
+    axes.legend(frameon=False, fontsize=8)
+    figure.savefig(file, dpi=150, metadata={"Software": None})
+
+
+def bench(figure_file: Path, rounds: int) -> str:
+    """Measure and draw; the table with the figure below it, as Markdown."""
     start = ", ".join(f"{value} {name}" for name, value in START.items())
     rows = [f"| grown | {' | '.join(f'x {f}: CPU, ms' for f in FACTORS)} | exponent |\n|{'---|' * 6}"]
+    found = {}
     for name, value in START.items():
-        sizes = [value * factor for factor in FACTORS]
-        seconds = [seconds_to_load(**START | {name: size}, rounds=rounds) for size in sizes]
-        power = exponent(sizes, seconds)
-        axes.loglog(FACTORS, seconds, marker="o", label=f"{name}: exponent {power:.2f}")
-        rows.append(f"| {name} | {' | '.join(f'{1000 * s:.0f}' for s in seconds)} | {power:.2f} |")
-    axes.set_xlabel(f"times as many as {start}")
-    axes.set_ylabel("CPU seconds of load_study")
-    axes.set_xticks(FACTORS, [str(factor) for factor in FACTORS])
-    axes.legend(frameon=False)
-    figure.savefig(figure_file, dpi=150, metadata={"Software": None})
+        found[name] = [seconds_to_load(**START | {name: value * factor}, rounds=rounds) for factor in FACTORS]
+        milliseconds = " | ".join(f"{1000 * seconds:.0f}" for seconds in found[name])
+        rows.append(f"| {name} | {milliseconds} | {exponent(list(FACTORS), found[name]):.2f} |")
+    draw(found, figure_file)
     table = "\n".join(rows)
     return f"`load_study`, from {start} on (made up, fastest of {rounds}):\n\n{table}\n\n![growth]({figure_file.name})"
 
