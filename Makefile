@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test test-all lint bench bench-cka gpu-check docs results faults clean
+.PHONY: demo test test-all lint bench bench-cka gpu-check docs results pages faults clean
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -44,6 +44,10 @@ docs: $(INSTALLED)  ## the documentation site, site/index.html; opens without a 
 
 results: $(INSTALLED)  ## docs/results.md, its figures and the whole report, from the packs in studies/; no model
 	$(BIN)/python studies/results.py
+
+pages: $(INSTALLED)  ## run the code of tutorial, gallery and notebook, and write their outputs anew; five minutes
+	$(BIN)/python -m pip install --quiet --editable '.[notebook]'
+	$(BIN)/python docs/executed.py
 
 faults: $(INSTALLED)  ## real faults injected into a real sweep; 12 minutes; disk faults as root only
 	$(BIN)/python -m faults

@@ -141,7 +141,7 @@ OURS = {
     "xling, batches of 64, biased": (False, lambda x, y, base: streamed(x, y, base, False)),
     "xling, batches of 64, debiased": (True, lambda x, y, base: streamed(x, y, base, True)),
 }
-"""Timed in turns: (whether debiased, function of x, y and the base's self-term)."""
+"""Timed in turns: (whether debiased, function of x, y and the sums of the base)."""
 
 PARALLEL = {"xling, 2 processes, biased": False, "xling, 2 processes, debiased": True}
 """Measured for their error alone."""
@@ -151,7 +151,7 @@ def table(runs: dict[str, Measured], errors: dict[str, list[str]], n: int, d: in
     """The Markdown table: one row per function."""
     lines = [
         f"n = {n}, d = {d}, {LAYERS} layers, float32, {torch.get_num_threads()} threads, {platform.machine()}, "
-        f"torch {torch.__version__}; base self-term given to xling; time: median (fastest to slowest);"
+        f"torch {torch.__version__}; sums of the base given to xling; time: median (fastest to slowest);"
         " error: largest over layers against float64, at each |mean|^2 / total variance",
         "",
         "| | time, s | extra memory, MB | " + " | ".join(f"error at {ratio}" for ratio in RATIOS) + " |",

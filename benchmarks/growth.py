@@ -101,7 +101,7 @@ def _phrase(start: dict[str, int]) -> str:
 
 
 HEADER = (
-    f"Seconds (and extra memory, MB) of CKA alone, the base's self-term included, from {_phrase(OF_CKA)} on.\n\n"
+    f"Seconds (and extra memory, MB) of CKA alone, the sums over the base included, from {_phrase(OF_CKA)} on.\n\n"
     "| grown | at the start: s | MB | doubled: s | MB | fourfold: s | MB |\n|---|---|---|---|---|---|---|"
 )
 HEADER_OF_RUNS = (

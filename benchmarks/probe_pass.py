@@ -15,7 +15,7 @@ from torch import Tensor
 
 from benchmarks.material import as_a_run, classifier_of, data_of, encoder_of, quiet_trainer
 from benchmarks.measure import Seconds, nothing_kept, peak_memory, timed
-from xling.callbacks import ImpactMonitor
+from xling.callbacks import ImpactMonitor, LinearProbes
 from xling.models.pooling import masked_mean
 from xling.probing.base_store import BaseStore
 
@@ -63,6 +63,16 @@ class Passes:
             "logits alone": lambda: [],
             "logits and impact (13 layers, CKA)": lambda: [ImpactMonitor(base=base)],
             "the same with jackknife intervals": lambda: [ImpactMonitor(base=base, uncertainty=["jackknife"])],
+            "with shares of directions and groups besides": lambda: [
+                ImpactMonitor(base=base, uncertainty=["jackknife", "concentration"])
+            ],
+            "impact, jackknife and linear classifiers": lambda: [
+                ImpactMonitor(base=base, uncertainty=["jackknife"]),
+                LinearProbes(base=base, labels="label"),
+            ],
+            "impact, jackknife and Procrustes": lambda: [
+                ImpactMonitor(base=base, uncertainty=["jackknife"], similarity=["procrustes"])
+            ],
             "output_hidden_states=True, masked means": lambda: [ByHand()],
         }
 

@@ -1,8 +1,8 @@
 """Lightning callbacks for any LightningModule; nothing here knows of XNLI, labels or languages.
 
-Observing: :class:`ImpactMonitor`, :class:`AlignmentMonitor`, :class:`GradientMonitor`, :class:`RepresentationWriter`,
-:class:`ProgressLog`, :class:`TrainingClock`, :class:`ProgressFile`, :class:`RunCheckpoint`; they end a run:
-:class:`StopOnDivergence`, :class:`StopOnSignal`.
+Observing: :class:`ImpactMonitor`, :class:`AlignmentMonitor`, :class:`GradientMonitor`, :class:`LinearProbes`,
+:class:`RepresentationWriter`, :class:`ProgressLog`, :class:`TrainingClock`, :class:`ProgressFile`, :class:`RunCheckpoint`.
+Ending a run: :class:`StopOnDivergence`, :class:`StopOnSignal`.
 Intervening: :class:`LayerFreezing`, :class:`Anchor`, :class:`PullToBase`, :class:`LayerwiseRates`, :class:`GradualUnfreezing`,
 :class:`ImpactBudget`. Saving work: :class:`TrainUsedRows`.
 """
@@ -17,6 +17,7 @@ from xling.callbacks.gradual import GradualUnfreezing
 from xling.callbacks.impact import ImpactMonitor
 from xling.callbacks.l2_sp import PullToBase
 from xling.callbacks.layerwise_lr import LayerwiseRates
+from xling.callbacks.linear_probes import LinearProbes
 from xling.callbacks.progress_file import ProgressFile
 from xling.callbacks.progress_log import ProgressLog
 from xling.callbacks.representation_writer import RepresentationWriter
@@ -34,6 +35,7 @@ __all__ = [
     "ImpactMonitor",
     "LayerFreezing",
     "LayerwiseRates",
+    "LinearProbes",
     "ProgressFile",
     "ProgressLog",
     "PullToBase",

@@ -2,6 +2,8 @@
 
 import pytorch_lightning as pl
 
+from xling.machine.distributed import is_distributed
+
 
 def agree(trainer: pl.Trainer, decision: bool, check_every: int = 1) -> bool:
     """Whether any process decided so; every process gets the same answer.
@@ -13,7 +15,7 @@ def agree(trainer: pl.Trainer, decision: bool, check_every: int = 1) -> bool:
         decision: of this process.
         check_every: several processes ask each other only at multiples of this many optimiser steps; in between: no.
     """
-    if trainer.world_size == 1:
+    if not is_distributed():
         return decision
     if trainer.global_step % check_every:
         return False

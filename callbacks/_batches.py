@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
@@ -10,6 +10,7 @@ from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor
 
 from xling.errors import XlingValueError
+from xling.machine.lightning import data_module_of, training_progress
 from xling.probing.representations import Representations
 
 
@@ -46,14 +47,14 @@ def epochs_completed(trainer: pl.Trainer) -> float:
     """
     if not is_fit(trainer):
         return math.nan
-    epochs, batches = trainer.fit_loop.epoch_progress.current, trainer.fit_loop.epoch_loop.batch_progress
-    if epochs.started == epochs.processed:  # between two epochs
-        return float(epochs.processed)
-    if batches.is_last_batch and batches.current.processed == batches.current.ready:
-        return epochs.processed + 1.0
-    if batches.current.processed and math.isinf(trainer.num_training_batches):
+    progress = training_progress(trainer)
+    if progress.epochs_started == progress.epochs_processed:  # between two epochs
+        return float(progress.epochs_processed)
+    if progress.is_last_batch and progress.batches_processed == progress.batches_ready:
+        return progress.epochs_processed + 1.0
+    if progress.batches_processed and math.isinf(trainer.num_training_batches):
         return math.nan
-    return round(epochs.processed + batches.current.processed / trainer.num_training_batches, 4)
+    return round(progress.epochs_processed + progress.batches_processed / trainer.num_training_batches, 4)
 
 
 def moment(trainer: pl.Trainer) -> dict[str, float]:
@@ -63,12 +64,12 @@ def moment(trainer: pl.Trainer) -> dict[str, float]:
 
 def is_sanity_check_on_resume(trainer: pl.Trainer) -> bool:
     """Whether Lightning tries the validation of a fit that goes on after a checkpoint: nothing is to be recorded there."""
-    return trainer.sanity_checking and (trainer.global_step > 0 or trainer.fit_loop.epoch_progress.current.started > 0)
+    return trainer.sanity_checking and (trainer.global_step > 0 or training_progress(trainer).epochs_started > 0)
 
 
 def probe_fingerprints(trainer: pl.Trainer) -> dict[str, str]:
     """What the data module says of its probe sets (loader name -> fingerprint), or nothing."""
-    return dict(getattr(trainer.datamodule, "probe_fingerprints", None) or {})
+    return dict(getattr(data_module_of(trainer), "probe_fingerprints", None) or {})
 
 
 def word_ids(pl_module: pl.LightningModule, batch: Any) -> Tensor:
@@ -97,12 +98,12 @@ GroupChoice = str | Callable[[Any], Tensor] | None
 
 
 def has_groups(pl_module: pl.LightningModule, choice: GroupChoice = None) -> bool:
-    """Whether somebody says which rows of a batch are not independent."""
+    """Whether the caller or the module says which rows of a batch are not independent."""
     return choice is not None or callable(getattr(pl_module, "group_ids", None))
 
 
 def group_ids(pl_module: pl.LightningModule, batch: Any, n: int, choice: GroupChoice = None) -> Tensor | None:
-    """Ids [n] of groups of dependent rows; None where nobody says any.
+    """Ids [n] of groups of dependent rows; None if neither the caller nor the module gives any.
 
     Raises:
         XlingValueError: not one integer per row of the batch, or no such key in it.
@@ -112,7 +113,7 @@ def group_ids(pl_module: pl.LightningModule, batch: Any, n: int, choice: GroupCh
     if isinstance(choice, str):
         found = _entry(batch, choice)
     else:
-        found = (choice or pl_module.group_ids)(batch)
+        found = (choice or cast(Any, pl_module).group_ids)(batch)
     ids = found if isinstance(found, Tensor) else torch.as_tensor(found)
     if ids.shape != (n,) or ids.is_floating_point():
         raise XlingValueError(
@@ -133,7 +134,7 @@ def _entry(batch: Any, key: str) -> Any:
 
 def in_known_groups(rows: Representations, trainer: pl.Trainer, loader: str) -> Representations:
     """Stored representations with their groups: those of the file, else what the data module's ``probe_groups(loader)`` says."""
-    say = getattr(trainer.datamodule, "probe_groups", None)
+    say = getattr(data_module_of(trainer), "probe_groups", None)
     if rows.group_ids is not None or not callable(say) or loader not in probe_fingerprints(trainer):
         return rows
     return rows.in_groups(*say(loader))

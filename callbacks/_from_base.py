@@ -52,7 +52,7 @@ class TreatsLayers(pl.Callback):
         return [parameter for layer in chosen for parameter in self.by_layer[layer] if parameter.requires_grad]
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Let the parameters go."""
+        """Drop the references to the parameters."""
         self.by_layer = []
 
 
@@ -76,13 +76,13 @@ class KeepsBase(TreatsLayers):
         self._fingerprint = content_hash(nn.ParameterList(self.origins))
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Put the copies where the parameters are."""
+        """Move the copies to the devices of the parameters."""
         pairs = zip(self.origins, self.kept, strict=True)
         self.origins = [origin.to(parameter.device) for origin, parameter in pairs]
 
     @contextmanager
     def as_before_training(self):
-        """Inside, the module computes with the copies; not for a pass with gradients."""
+        """Have the module compute with the copies within the block; not for a pass with gradients."""
         now = [parameter.data for parameter in self.kept]
         try:
             for parameter, origin in zip(self.kept, self.origins, strict=True):
@@ -93,7 +93,7 @@ class KeepsBase(TreatsLayers):
                 parameter.data = data
 
     def state_dict(self) -> dict[str, Any]:
-        """The copies' fingerprint."""
+        """Return the fingerprint of the copies."""
         return {"base": self._fingerprint}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -109,12 +109,12 @@ class KeepsBase(TreatsLayers):
             )
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Let parameters and copies go."""
+        """Drop the references to parameters and copies."""
         super().teardown(trainer, pl_module, stage)
         self.kept, self.origins = [], []
 
 
 def own_of(optimizer: torch.optim.Optimizer, parameters: Iterable[nn.Parameter]) -> list[nn.Parameter]:
-    """Those of the parameters that an optimiser steps; a module may have several."""
+    """The parameters that this optimiser updates; a module may have several optimisers."""
     stepped = {parameter for group in optimizer.param_groups for parameter in group["params"]}
     return [parameter for parameter in parameters if parameter in stepped]

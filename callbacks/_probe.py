@@ -29,10 +29,12 @@ class ProbedBatch:
     Attributes:
         example_ids: [b] int64 on the CPU, each example (or word) once over all processes.
         group_ids: [b] int64, rows that share one are not independent; None where the module does not say.
+        labels: [b] int64 on the CPU, what :meth:`RepresentationProbe.row_labels` says of the rows; None where it says nothing.
     """
 
     example_ids: Tensor
     group_ids: Tensor | None
+    labels: Tensor | None = None
 
 
 class RepresentationProbe(pl.Callback):
@@ -78,7 +80,11 @@ class RepresentationProbe(pl.Callback):
     def observe(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, loader: str, rows: ProbedBatch, layers: list[Tensor]
     ) -> None:
-        """Take one batch: its rows' ids and, per layer, their representations [b, hidden] on the device."""
+        """Called with every batch: the ids of its rows and, per layer, their representations [b, hidden] on the device."""
+
+    def row_labels(self, batch: Any, words: Tensor | None) -> Tensor | None:
+        """Labels of a batch's rows, one integer each, for the subclass that wants them; `words` as ``word_ids(batch)`` says."""
+        return None
 
     def loader_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loader: str) -> None:
         """Called before the first batch of a loader."""
@@ -94,7 +100,7 @@ class RepresentationProbe(pl.Callback):
         )
 
     def knows_groups(self, pl_module: pl.LightningModule) -> bool:
-        """Whether the rows come with the ids of their groups."""
+        """Whether it is known which rows are not independent."""
         return self._has_words or has_groups(pl_module, self.groups)
 
     @property
@@ -103,7 +109,7 @@ class RepresentationProbe(pl.Callback):
         return list(self._tap.modules) if self._tap else []
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Say where nothing will be measured."""
+        """Warn if the trainer will not validate, so that nothing would be measured."""
         self._has_validated = False
         for name in ("test", "predict"):
             if stage == name:
@@ -112,7 +118,7 @@ class RepresentationProbe(pl.Callback):
             self._warn("this fit has no validation (no loader or validation_step for it, or limit_val_batches=0)")
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Say that nothing was measured."""
+        """Warn if no validation has run."""
         if trainer.enable_validation and not self._has_validated:
             self._warn(
                 f"no validation ran up to step {trainer.global_step}, where training ended; lower check_val_every_n_epoch "
@@ -123,7 +129,7 @@ class RepresentationProbe(pl.Callback):
         rank_zero_warn(f"{type(self).__name__} reads layers in validation alone and measures nothing: {why}")
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Put the hooks on."""
+        """Register the forward hooks."""
         self._has_validated |= not trainer.sanity_checking
         self._release()
         modules = select_layers(pl_module, self.layers)
@@ -137,13 +143,14 @@ class RepresentationProbe(pl.Callback):
     def on_validation_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        """Expect a forward pass."""
+        """Prepare to record the forward pass of this batch."""
         loader = loader_names(trainer)[dataloader_idx]
         if loader != self._loader:
             self._finish_loader(trainer, pl_module)
             self._loader, self._rows_seen = loader, 0
             self.loader_start(trainer, pl_module, loader)
-        self._tap.start(self._positions(pl_module, batch))
+        assert self._tap is not None
+        self._tap.begin_pass(self._positions(pl_module, batch))
 
     def on_validation_batch_end(
         self,
@@ -154,14 +161,16 @@ class RepresentationProbe(pl.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Hand over what the forward pass left, each example once."""
+        """Give the recorded representations to :meth:`observe`, every example once."""
+        assert self._tap is not None
+        assert self._loader is not None
         ids = row_ids(trainer, pl_module, batch, self._rows_seen, dataloader_idx)
         groups = group_ids(pl_module, batch, len(ids), self.groups)
         self._rows_seen += len(ids)
-        layers = self._tap.take()
+        layers = self._tap.end_pass()
         self._check_widths(layers)
-        if self._has_words:
-            words = word_ids(pl_module, batch)
+        words = word_ids(pl_module, batch) if self._has_words else None
+        if words is not None:
             if len(words) != len(ids):
                 raise XlingValueError(
                     f"word_ids(batch) has {len(words)} rows for a batch of {len(ids)} examples; expected one per example"
@@ -169,31 +178,34 @@ class RepresentationProbe(pl.Callback):
             ids, groups = _of_words(words, ids, groups)
         else:
             check_rows(len(ids), dict(zip(self.labels, layers, strict=True)))
+        labels = self.row_labels(batch, words)
+        labels = None if labels is None else labels.cpu().long()
         if (ids < 0).any():  # repeated by a distributed sampler to fill up
             keep = ids >= 0
             ids, layers = ids[keep], [layer[keep.to(layer.device)] for layer in layers]
             groups = None if groups is None else groups[keep.to(groups.device)]
+            labels = None if labels is None else labels[keep]
         if len(ids):
-            self.observe(trainer, pl_module, self._loader, ProbedBatch(ids, groups), layers)
+            self.observe(trainer, pl_module, self._loader, ProbedBatch(ids, groups, labels), layers)
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Close the last loader."""
+        """Finish the last loader."""
         self._finish_loader(trainer, pl_module)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Take the hooks off."""
+        """Remove the hooks."""
         self._release()
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        """Take the hooks off."""
+        """Remove the hooks."""
         self._release()
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Take the hooks off."""
+        """Remove the hooks."""
         self._release()
 
     def _positions(self, pl_module: pl.LightningModule, batch: Any) -> Tensor | Masks | None:
-        """What the pooling reads beside the layers: words, masks, or nothing."""
+        """What the pooling needs beside the layers' outputs: the words, the padding masks, or nothing."""
         if self._has_words:
             return word_ids(pl_module, batch)
         return None if self.pooling == "flatten" else Masks(pl_module, batch, self._decoder)

@@ -1,6 +1,7 @@
 """Which examples the rows of a validation batch are, the same at every validation; refuses where that is not known."""
 
-from typing import Any
+from collections.abc import Sized
+from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
@@ -79,7 +80,7 @@ def _checked(ids: Any, pl_module: pl.LightningModule) -> Tensor:
 
 
 def _why_unordered(loader: Any) -> str:
-    """What may give another order at each pass, or one that is not the data set's; empty if nothing."""
+    """Name what may give another order at each pass, or one that is not the data set's; empty if nothing does."""
     if not isinstance(loader, DataLoader):
         return f"a {type(loader).__name__}, whose order is not known"
     if isinstance(loader.dataset, IterableDataset):
@@ -95,24 +96,24 @@ def _why_unordered(loader: Any) -> str:
 
 
 def _sampler(loader: Any) -> Any:
-    """What gives the places of single examples; where a batch sampler is given, ``loader.sampler`` is not it."""
+    """The sampler that yields positions of single examples; with a batch sampler that is not ``loader.sampler``."""
     batches = getattr(loader, "batch_sampler", None)
     return getattr(loader if batches is None else batches, "sampler", None)
 
 
 def _rows_of(loader: DataLoader, batch: Any, first_row: int) -> int:
     """Examples that the loader has put into this batch; where the data set gives whole batches, those of its first tensor."""
-    if loader.batch_sampler is None:
+    if not isinstance(loader.batch_sampler, BatchSampler):
         return batch_size(batch)
-    return min(loader.batch_sampler.batch_size, len(loader.batch_sampler.sampler) - first_row)
+    return min(loader.batch_sampler.batch_size, len(_sampler(loader)) - first_row)
 
 
 def _positions(loader: Any, first_row: int, n: int) -> tuple[Tensor, Tensor]:
-    """Places in the data set of the `n` rows that follow, and which of them a distributed sampler repeats."""
+    """Positions in the data set of the next `n` rows, and which of them a distributed sampler repeats."""
     position, sampler = torch.arange(first_row, first_row + n), _sampler(loader)
     if isinstance(sampler, DistributedSampler) and type(loader.batch_sampler) is BatchSampler:
         position = position * sampler.num_replicas + sampler.rank
-        return position, position >= len(sampler.dataset)
+        return position, position >= len(cast(Sized, sampler.dataset))
     return position, torch.zeros(n, dtype=torch.bool)
 
 

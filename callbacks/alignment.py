@@ -77,7 +77,7 @@ class AlignmentMonitor(RepresentationProbe):
         if trainer.global_step == 0 and not is_resumed:
             self.records = []
             if self.base is not None and self.base.has(self.reference):
-                self._record_base(trainer, pl_module)
+                self._record_base(trainer, pl_module, self.base)
 
     def loader_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loader: str) -> None:
         """Collect the reference, or begin to compare with it."""
@@ -99,7 +99,7 @@ class AlignmentMonitor(RepresentationProbe):
         """Keep a batch of the reference, or compare a batch with it."""
         if self._collected is not None:
             self._collected.add(rows.example_ids, layers, rows.group_ids)
-        elif self._comparison is not None:
+        elif self._comparison is not None and self._rows is not None:
             of_reference, is_known = self._rows.find(rows.example_ids.to(pl_module.device))
             self._comparison.n_unmatched += int((~is_known).sum())
             self._comparison.update(of_reference[is_known], [layer[is_known] for layer in layers])
@@ -115,20 +115,20 @@ class AlignmentMonitor(RepresentationProbe):
         self._collected = self._comparison = None
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Forget the reference's rows."""
+        """Drop the representations of the reference."""
         super().on_validation_end(trainer, pl_module)
         self._rows = None
 
     def state_dict(self) -> dict[str, Any]:
-        """Give the records so far, which a resumed fit goes on from."""
+        """Return the records so far, with which a resumed fit continues."""
         return {"records": self.records}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on after an interrupted fit."""
+        """Continue with the records of an interrupted fit."""
         self.records, self._is_resumed = list(state_dict["records"]), True
 
     def _measures(self, pl_module: pl.LightningModule) -> dict[str, Measure]:
-        """Those asked for; where groups are known, that over groups before that over rows."""
+        """The measures asked for; where groups are known, `cka_grouped` is put before `cka_debiased`."""
         if not self.knows_groups(pl_module) or "cka_debiased" not in self.measures:
             return self.measures
         names = dict.fromkeys(
@@ -141,18 +141,18 @@ class AlignmentMonitor(RepresentationProbe):
         layers = list(reference.layers.values())
         return Comparison(layers, measures, groups=reference.group_ids, **settings)
 
-    def _record_base(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def _record_base(self, trainer: pl.Trainer, pl_module: pl.LightningModule, base: BaseStore) -> None:
         measures = self._measures(pl_module)
-        reference = in_known_groups(self.base.load(self.reference, pl_module.device), trainer, self.reference)
+        reference = in_known_groups(base.load(self.reference, pl_module.device), trainer, self.reference)
         if GROUPED in measures and reference.group_ids is None:
             measures = {name: measure for name, measure in measures.items() if name != GROUPED}
             log.warning(
                 "the stored base does not say its groups: alignment before training is not measured over groups"
             )
-        for loader in self.base.fingerprints:
-            if loader == self.reference or not self.base.has(loader):
+        for loader in base.fingerprints:
+            if loader == self.reference or not base.has(loader):
                 continue
-            other = self.base.load(loader, pl_module.device)
+            other = base.load(loader, pl_module.device)
             comparison = self._against(reference, measures, is_distributed=False)
             rows, is_known = reference.find(other.example_ids)
             comparison.n_unmatched = int((~is_known).sum())

@@ -12,9 +12,10 @@ from xling.callbacks._batches import GroupChoice, group_ids
 from xling.callbacks._from_base import KeepsBase, own_of
 from xling.callbacks._masks import Masks, decoder_layers
 from xling.checks import check_strength
-from xling.errors import XlingValueError
+from xling.errors import XlingValueError, check_known
 from xling.interventions.names import FORMS
 from xling.interventions.training import anchor_distance
+from xling.machine.distributed import is_distributed
 from xling.models.pooling import Pooling
 from xling.probing.axes import FeatureAxis
 from xling.probing.pooling import layer_poolings
@@ -68,8 +69,7 @@ class Anchor(KeepsBase):
     ) -> None:
         super().__init__(layers, names)
         check_strength("strength", strength)
-        if form not in FORMS:
-            raise XlingValueError(f"expected the form of an anchor to be {' or '.join(FORMS)}, got {form!r}")
+        check_known("form of an anchor", form, FORMS)
         if every_n_steps < 1 or (batches is not None and not len(batches)):
             what = f"every_n_steps={every_n_steps}" if every_n_steps < 1 else "no batches"
             raise XlingValueError(f"expected an anchor at every 1 or more steps, on at least one batch, got {what}")
@@ -87,7 +87,7 @@ class Anchor(KeepsBase):
         super().setup(trainer, pl_module, stage)
         if stage != "fit" or self.strength == 0:
             return
-        if self.form == "cka" and self.batches is None and trainer.world_size > 1:
+        if self.form == "cka" and self.batches is None and is_distributed():
             raise XlingValueError(
                 "an anchor by CKA needs all rows of its batch in one process; use form=l2, give batches (languages), or one process"
             )
@@ -96,7 +96,7 @@ class Anchor(KeepsBase):
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Remember the batch until the optimiser steps."""
+        """Keep the batch until the optimiser steps."""
         self._batch = batch
 
     def on_before_optimizer_step(
@@ -112,9 +112,9 @@ class Anchor(KeepsBase):
             batch = trainer.strategy.batch_to_device(self.batches[step // self.every_n_steps % len(self.batches)])
         distance, n_rows = self.distance(pl_module, batch)
         gradients = torch.autograd.grad(self.strength * distance, own, allow_unused=True)
-        shares = self.batches is None and trainer.world_size > 1
+        is_cut = self.batches is None and is_distributed()  # each process has other rows of the batch
         for parameter, gradient in zip(
-            own, _over_processes(gradients, own, n_rows) if shares else gradients, strict=True
+            own, _over_processes(gradients, own, n_rows) if is_cut else gradients, strict=True
         ):
             if gradient is not None:
                 parameter.grad = gradient.to(parameter.dtype) if parameter.grad is None else parameter.grad + gradient
@@ -143,16 +143,16 @@ class Anchor(KeepsBase):
         tap = LayerTap(chosen, poolings, keeps_graph=keeps_graph)
         tap.attach()
         try:
-            tap.start(Masks(module, batch, decoder_layers(module, chosen)))
+            tap.begin_pass(Masks(module, batch, decoder_layers(module, chosen)))
             with torch.autocast(module.device.type, enabled=False):
                 self.forward(module, batch)
-            return tap.take()
+            return tap.end_pass()
         finally:
             tap.detach()
 
 
 def _count_rows(module: pl.LightningModule, batch: Any, n: int) -> int:
-    """Rows of a batch but those that fill up a process's share, which have an id below 0 where the module says ids."""
+    """Count the rows of a batch without those that only fill an empty micro-batch, whose example id is below 0."""
     own = getattr(module, "example_ids", None)
     return int((own(batch) >= 0).sum()) if callable(own) else n
 

@@ -13,6 +13,7 @@ from xling.callbacks.impact import ImpactMonitor
 from xling.checks import check_strength
 from xling.errors import XlingValueError
 from xling.interventions.parameters import LayerNames, drop_gradients
+from xling.machine.lightning import callbacks_of
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +55,7 @@ class ImpactBudget(TreatsLayers):
         self._is_resumed = False
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Hold nothing yet, unless the fit goes on.
+        """Hold no layer yet, unless the fit is resumed.
 
         Raises:
             XlingValueError: nobody measures impact.
@@ -65,7 +66,7 @@ class ImpactBudget(TreatsLayers):
         self._is_resumed = False
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Hold what has reached the bound.
+        """Hold the layers whose impact has reached the bound.
 
         Raises:
             XlingValueError: a target that is no validation loader.
@@ -93,16 +94,16 @@ class ImpactBudget(TreatsLayers):
         drop_gradients(own_of(optimizer, self.parameters(range(self.held + 1))))
 
     def state_dict(self) -> dict[str, Any]:
-        """What is held, and since when."""
+        """Return the highest layer that is held, and when each bound was reached."""
         return {"held": self.held, "events": self.events}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Hold it again."""
+        """Hold the same layers as the interrupted fit."""
         self.held, self.events, self._is_resumed = state_dict["held"], list(state_dict["events"]), True
 
     @staticmethod
     def _monitor(trainer: pl.Trainer) -> ImpactMonitor:
-        found = [callback for callback in trainer.callbacks if isinstance(callback, ImpactMonitor)]
+        found = callbacks_of(trainer, ImpactMonitor)
         if not found:
             raise XlingValueError(
                 "ImpactBudget needs an ImpactMonitor among the trainer's callbacks; add one before it"

@@ -4,14 +4,15 @@ import logging
 import math
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeGuard
 
 import pytorch_lightning as pl
-import torch
 
 from xling.callbacks._agree import agree
 from xling.callbacks.stop_on_signal import StopOnSignal
 from xling.errors import XlingValueError
+from xling.machine.distributed import gather_objects
+from xling.machine.lightning import callbacks_of, is_fast_dev_run
 from xling.machine.randomness import get_random_state, set_random_state
 
 log = logging.getLogger(__name__)
@@ -60,7 +61,7 @@ class RunCheckpoint(pl.Callback):
         self._random_states: list[dict[str, Any]] | None = None
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Begin to count."""
+        """Start to count seconds and steps since the last checkpoint."""
         self._saved_at, self._saved_step, self._has_validated = time.monotonic(), trainer.global_step, False
 
     def on_train_batch_start(
@@ -86,7 +87,7 @@ class RunCheckpoint(pl.Callback):
         self.save(trainer)
 
     def can_save(self, trainer: pl.Trainer) -> bool:
-        """Whether the point before this batch is one to go on from.
+        """Whether a run could be resumed exactly from the point before this batch.
 
         It is not within accumulated gradients, before the first batch of an epoch, or after a validation in mid-epoch:
         the checkpoint before the validation and the one a batch later serve for those.
@@ -96,7 +97,7 @@ class RunCheckpoint(pl.Callback):
 
     def save(self, trainer: pl.Trainer) -> None:
         """Write the checkpoint now (all processes must call this)."""
-        if trainer.fast_dev_run:
+        if is_fast_dev_run(trainer):
             return
         for logger in trainer.loggers:
             logger.save()
@@ -107,29 +108,25 @@ class RunCheckpoint(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Add every process's random state, and set the loops back to the point before the batch or validation."""
-        states: list[Any] = [get_random_state(trainer.strategy.root_device)]
-        if trainer.world_size > 1:
-            states = [None] * trainer.world_size
-            torch.distributed.all_gather_object(states, get_random_state(trainer.strategy.root_device))
-        checkpoint[_RANDOM] = states
+        checkpoint[_RANDOM] = gather_objects(get_random_state(trainer.strategy.root_device))
         checkpoint[_LOGGERS] = [logger.state_dict() if _has_state(logger) else {} for logger in trainer.loggers]
         _set_back(checkpoint["loops"]["fit_loop"], before_validation=self._is_validating)
 
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Set the logs back; keep the random state until training has come to the point where it was taken."""
+        """Set the logs back, and keep the random state until training has reached the point at which it was saved."""
         self._random_states = checkpoint.get(_RANDOM)
         for logger, state in zip(trainer.loggers, checkpoint.get(_LOGGERS, []), strict=False):
             if state and _has_state(logger):
                 logger.load_state_dict(state)
 
     def _save_or_stop(self, trainer: pl.Trainer, check_every: int = 1) -> None:
-        stop = next((callback for callback in trainer.callbacks if isinstance(callback, StopOnSignal)), None)
+        stop = next(iter(callbacks_of(trainer, StopOnSignal)), None)
         must_stop = stop is not None and stop.is_requested(trainer, check_every)
         if must_stop or self._is_due(trainer, check_every):
             self.save(trainer)
-        if must_stop:
+        if stop is not None and must_stop:
             stop.check(f"at step {trainer.global_step}, checkpoint written")
 
     def _is_due(self, trainer: pl.Trainer, check_every: int) -> bool:
@@ -151,7 +148,13 @@ class RunCheckpoint(pl.Callback):
         set_random_state(states[trainer.global_rank % len(states)], trainer.strategy.root_device)
 
 
-def _has_state(logger: Any) -> bool:
+class _Stateful(Protocol):
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None: ...
+
+
+def _has_state(logger: Any) -> TypeGuard[_Stateful]:
     return hasattr(logger, "state_dict") and hasattr(logger, "load_state_dict")
 
 

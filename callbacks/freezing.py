@@ -63,14 +63,14 @@ class LayerFreezing(pl.Callback):
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Remember the frozen layers' buffers before the first batch."""
+        """Copy the frozen layers' buffers before the first batch."""
         if self._before is None:
             self._before = {name: value.clone() for name, value in self._buffers().items()}
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Compare them after it.
+        """Check after the first batch that the buffers have not changed.
 
         Raises:
             XlingValueError: one has changed, so that a layer called frozen moves.
@@ -101,6 +101,6 @@ class LayerFreezing(pl.Callback):
         return {name: pl_module.get_submodule(name) for name in names}
 
     def _buffers(self) -> dict[str, Tensor]:
-        """Buffers of the frozen modules that hold real numbers; counters may count."""
+        """Floating-point buffers of the frozen modules; counters are allowed to change."""
         named = ((f"{owner}.{name}", b) for owner, part in self._frozen.items() for name, b in part.named_buffers())
         return {name: buffer for name, buffer in named if buffer.is_floating_point()}

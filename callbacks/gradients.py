@@ -1,7 +1,7 @@
 """How alike the gradients of source and target are, layer by layer."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
@@ -51,13 +51,13 @@ class GradientMonitor(pl.Callback):
         self._is_resumed = False
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Begin with no record, unless the fit goes on."""
+        """Start without records, unless the fit is resumed."""
         if not self._is_resumed:
             self.records = []
         self._is_resumed = False
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Forget the sums of an earlier validation."""
+        """Drop the sums of an earlier validation."""
         self._sums = {}
 
     def on_validation_batch_end(
@@ -69,7 +69,7 @@ class GradientMonitor(pl.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Add the batch's first examples, as far as they are wanted.
+        """Add gradients of the batch's examples until there are enough of this loader.
 
         Raises:
             XlingValueError: the source's loader does not come first.
@@ -91,7 +91,7 @@ class GradientMonitor(pl.Callback):
                 sums.add(gradients)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Record every loader and let the sums go."""
+        """Record every loader, and drop the sums."""
         reference = self._sums.get(self.reference)
         for loader, sums in self._sums.items():
             for (layer, _), row in zip(self._layers(pl_module), sums.measures(reference), strict=True):
@@ -99,11 +99,11 @@ class GradientMonitor(pl.Callback):
         self._sums = {}
 
     def state_dict(self) -> dict[str, Any]:
-        """The records so far."""
+        """Return the records so far."""
         return {"records": self.records}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on after an interrupted fit."""
+        """Continue with the records of an interrupted fit."""
         self.records, self._is_resumed = list(state_dict["records"]), True
 
     def _layers(self, pl_module: pl.LightningModule) -> list[tuple[int, list]]:
@@ -113,7 +113,7 @@ class GradientMonitor(pl.Callback):
 
 
 def _own_loss(module: pl.LightningModule, batch: Any) -> Tensor:
-    found = module.loss(batch)
+    found = cast(Any, module).loss(batch)
     return found[0] / found[1] if isinstance(found, tuple) else found
 
 

@@ -129,13 +129,12 @@ class ImpactMonitor(RepresentationProbe):
     def observe(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, loader: str, rows: ProbedBatch, layers: list[Tensor]
     ) -> None:
-        """Keep the batch as base, or compare it with the base."""
+        """Add the batch to the base that is being captured, or compare it with the base."""
         if self._captured is not None:
             self._captured.add(rows.example_ids, layers, rows.group_ids)
-        if self._comparison is None:
-            return
-        of_base = self._before.rows(rows.example_ids.to(pl_module.device))
-        self._comparison.update(of_base, layers, rows.group_ids)
+        if self._comparison is not None and self._before is not None:
+            of_base = self._before.rows(rows.example_ids.to(pl_module.device))
+            self._comparison.update(of_base, layers, rows.group_ids)
 
     def loader_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loader: str) -> None:
         """Store the base, or compute and record the measures."""
@@ -146,25 +145,25 @@ class ImpactMonitor(RepresentationProbe):
                 self._store(trainer).save(loader, rows)
             trainer.strategy.barrier("base representations written")
         elif self._comparison is not None and not is_sanity_check_on_resume(trainer):
-            self._record(trainer, pl_module, loader)
+            self._record(trainer, pl_module, loader, self._comparison)
         self._captured, self._comparison, self._before = None, None, None
 
     def on_sanity_check_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """From here on this fit's own base counts."""
+        """From now on the base that this fit has captured is valid."""
         self._own_base_is_valid = True
 
     def state_dict(self) -> dict[str, Any]:
-        """The records, that the base is stored, and of which weights it is."""
+        """Return the records, and the fingerprint of the weights that the base was captured from."""
         return {"records": self.records, "weights": self._weights}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on after an interrupted fit: its base stays the base."""
+        """Continue with the records and the base of an interrupted fit."""
         self.records, self._weights = list(state_dict["records"]), state_dict.get("weights")
         self._own_base_is_valid = self._is_resumed = True
 
     @contextmanager
     def capturing(self) -> Iterator[None]:
-        """Inside, a ``Trainer.validate`` captures the base too: the caller vouches that the weights are those before training."""
+        """Let a ``Trainer.validate`` within the block capture the base; the caller makes sure that training has not begun."""
         self._captures_outside = True
         try:
             yield
@@ -177,10 +176,10 @@ class ImpactMonitor(RepresentationProbe):
         values = [r["impact_debiased"] if math.isnan(r["impact"]) else r["impact"] for r in before]
         return max((abs(value) for value in values if not math.isnan(value)), default=math.nan)
 
-    def _record(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loader: str) -> None:
+    def _record(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loader: str, comparison: Comparison) -> None:
         when = moment(trainer)
         estimator = GROUPED if self.knows_groups(pl_module) else ALWAYS[0]
-        for index, (label, row) in enumerate(zip(self.labels, self._comparison.compute(), strict=True)):
+        for index, (label, row) in enumerate(zip(self.labels, comparison.compute(), strict=True)):
             self.records.append({"loader": loader, "label": label, "layer": index} | when | _impact(row, estimator))
             if not trainer.sanity_checking and not math.isnan(row[estimator]):
                 pl_module.log(
@@ -198,7 +197,7 @@ class ImpactMonitor(RepresentationProbe):
         return store.has(loader) and (self.base is not None or self._own_base_is_valid)
 
     def _facts(self) -> dict[str, str]:
-        """How the base is made, and of which weights where that is known."""
+        """How the base is computed, and from which weights if that is known."""
         facts = {"pooling": self.pooling_name, "weights": self._weights, "feature_axis": self.feature_axis}
         return {name: str(value) for name, value in facts.items() if value is not None}
 
@@ -211,7 +210,7 @@ class ImpactMonitor(RepresentationProbe):
 
 
 def _impact(row: dict[str, Any], estimator: str) -> dict[str, Any]:
-    """Turn similarities into the record's columns; the CKAs stand there as impact."""
+    """Turn similarities into the columns of a record, which state each CKA as an impact."""
     known = (estimator, *ALWAYS, "n_examples", "n_groups", "reason")
     return {
         "n_examples": row["n_examples"],

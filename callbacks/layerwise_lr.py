@@ -45,12 +45,12 @@ class LayerwiseRates(TreatsLayers):
     def on_before_optimizer_step(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: torch.optim.Optimizer
     ) -> None:
-        """Copy what the step is about to change; where it is made again before the batch ends, the first copy stays."""
+        """Copy the parameters that the step will change; if the batch has several steps, keep the copy from before the first."""
         own = [parameter for parameter in own_of(optimizer, self.factors()) if parameter not in self._before]
         self._before |= dict(zip(own, copies_of(own), strict=True))
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: object) -> None:
-        """Shorten the step."""
+        """Scale the change that the step has made by each layer's factor."""
         if self._before:
             factors = self.factors()
             changed = list(self._before)

@@ -29,14 +29,14 @@ class ProgressFile(pl.Callback):
         self._seconds_before = 0.0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Start the clock, and write for the first time."""
+        """Start the clock, and write the file for the first time."""
         self._began, self._written_at = time.monotonic(), -float("inf")
         self._write(trainer)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Write if it is time."""
+        """Write the file if the last time is long enough ago."""
         self._write(trainer)
 
     def on_validation_batch_end(
@@ -48,16 +48,16 @@ class ProgressFile(pl.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Write if it is time."""
+        """Write the file if the last time is long enough ago."""
         if self._began is not None:  # not in a validation before training
             self._write(trainer)
 
     def state_dict(self) -> dict[str, float]:
-        """The seconds so far."""
+        """Return the seconds of the run so far."""
         return {"seconds": self._seconds()}
 
     def load_state_dict(self, state_dict: dict[str, float]) -> None:
-        """Go on counting."""
+        """Continue from the seconds of the interrupted run."""
         self._seconds_before = state_dict["seconds"]
 
     def _seconds(self) -> float:

@@ -33,7 +33,7 @@ class ProgressLog(pl.Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Say how far training is."""
+        """Log how far training is, if the last line is long enough ago."""
         done = trainer.global_step - self._steps_before
         if not self._is_due(trainer) or not done:
             return
@@ -53,7 +53,7 @@ class ProgressLog(pl.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Say how far validation is."""
+        """Log how far validation is, if the last line is long enough ago."""
         if self._is_due(trainer):
             names = loader_names(trainer)
             log.info("validation: %s (%d of %d)", names[dataloader_idx], dataloader_idx + 1, len(names))

@@ -45,18 +45,18 @@ class RepresentationWriter(RepresentationProbe):
         self._rows: RowCollector | None = None
 
     def loader_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loader: str) -> None:
-        """Begin a file."""
+        """Start to collect the loader's representations."""
         self._rows = None if trainer.sanity_checking else RowCollector(self.labels, self.dtype)
 
     def observe(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, loader: str, rows: ProbedBatch, layers: list[Tensor]
     ) -> None:
-        """Keep a batch."""
+        """Collect the representations of a batch."""
         if self._rows is not None:
             self._rows.add(rows.example_ids, layers, rows.group_ids)
 
     def loader_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loader: str) -> None:
-        """Write the file (process 0)."""
+        """Write the loader's file; process 0 alone writes."""
         if self._rows is None:
             return
         facts = {"loader": loader, "pooling": self.pooling_name}

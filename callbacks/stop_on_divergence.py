@@ -31,13 +31,13 @@ class StopOnDivergence(pl.Callback):
         self._sum: Tensor | None = None
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Begin anew."""
+        """Forget the losses of an earlier fit."""
         self._sum = None
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Add the step's loss, and look now and then."""
+        """Add the step's loss to the sum, and check the sum every few steps."""
         loss = outputs.get("loss") if isinstance(outputs, dict) else outputs
         if not isinstance(loss, Tensor):
             return  # a module that optimises by hand may return none
@@ -46,14 +46,14 @@ class StopOnDivergence(pl.Callback):
             self._check(trainer)
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Look."""
+        """Check the sum before anything is measured."""
         if trainer.state.fn == "fit" and not trainer.sanity_checking:
             self._check(trainer)
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Look."""
+        """Check the sum before a checkpoint is written."""
         self._check(trainer)
 
     def _check(self, trainer: pl.Trainer) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytorch_lightning as pl
 
 from xling.callbacks._agree import agree
-from xling.errors import XlingValueError, close_matches
+from xling.errors import check_known
 
 log = logging.getLogger(__name__)
 
@@ -52,11 +52,7 @@ class StopOnSignal(pl.Callback):
     def __init__(self, signals: Sequence[str] = ("SIGTERM",)) -> None:
         known = [name for name in signal.Signals.__members__ if name not in ("SIGKILL", "SIGSTOP")]
         for name in signals:
-            if name not in known:
-                raise XlingValueError(
-                    f"cannot stop on {name!r}: no such signal, or one that cannot be caught; expected e.g. SIGTERM, SIGUSR1"
-                    f"{close_matches(name, known)}"
-                )
+            check_known("signal that can be caught", name, known)
         self.signals = tuple(signal.Signals[name] for name in signals)
         self.received: str | None = None
 
@@ -94,7 +90,7 @@ class StopOnSignal(pl.Callback):
     def on_validation_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        """Stop."""
+        """Stop the run if a signal has come."""
         if self.is_requested(trainer):
             self.check("within a validation, which will be run again")
 

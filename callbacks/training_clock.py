@@ -30,7 +30,7 @@ class TrainingClock(pl.Callback):
         return self._seconds
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Begin at 0, unless the fit is resumed."""
+        """Set the clock to 0, unless the fit is resumed."""
         if not self._is_resumed:
             self._seconds = 0.0
         self._is_resumed, self._started = False, None
@@ -39,34 +39,34 @@ class TrainingClock(pl.Callback):
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Start."""
+        """Note when the batch starts."""
         self._started = _now(pl_module.device)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Stop."""
+        """Add the time since the batch started."""
         if self._started is not None:
             self._steps.append((self._started, _now(pl_module.device)))
             self._started = None
             self._add_up(is_patient=False)
 
     def state_dict(self) -> dict[str, Any]:
-        """The seconds so far."""
+        """Return the seconds measured so far."""
         return {"seconds": self.seconds}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on counting."""
+        """Continue from the seconds of the interrupted fit."""
         self._seconds, self._is_resumed = state_dict["seconds"], True
 
     def _add_up(self, is_patient: bool) -> None:
-        """Add the steps that are done, or wait for all."""
+        """Add the seconds of the steps that the device has finished; if `is_patient`, wait for all of them."""
         while self._steps and (is_patient or _is_past(self._steps[0][1])):
             self._seconds += _between(*self._steps.popleft())
 
 
 def _now(device: torch.device) -> Moment:
-    """This moment, on a GPU that of the work queued so far: the processor is steps ahead of it."""
+    """The present moment; on a GPU an event behind the work queued so far, since the processor runs several steps ahead."""
     if device.type != "cuda":
         return time.monotonic()
     event = torch.cuda.Event(enable_timing=True)
@@ -79,7 +79,9 @@ def _is_past(moment: Moment) -> bool:
 
 
 def _between(start: Moment, end: Moment) -> float:
-    if not isinstance(end, torch.cuda.Event):
+    if isinstance(start, float) and isinstance(end, float):
         return end - start
+    assert isinstance(start, torch.cuda.Event)
+    assert isinstance(end, torch.cuda.Event)
     end.synchronize()
     return start.elapsed_time(end) / 1000

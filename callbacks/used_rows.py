@@ -7,6 +7,7 @@ import pytorch_lightning as pl
 from torch import Tensor, nn
 
 from xling.errors import XlingValueError
+from xling.machine.lightning import callbacks_of
 from xling.models.fast.used_rows import UsedRowsEmbedding, can_leave_out_rows
 from xling.models.layers import find_layers, looking_in_setup
 
@@ -39,7 +40,7 @@ class TrainUsedRows(pl.Callback):
         self._table: UsedRowsEmbedding | None = None
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Take the rows out."""
+        """Replace the table by one of which only the used rows are parameters."""
         if stage != "fit":
             return
         table = self._find(pl_module)
@@ -79,11 +80,11 @@ class TrainUsedRows(pl.Callback):
                 )
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Put the plain table back."""
+        """Put the ordinary table back, with the rows as trained."""
         self._put_back(pl_module)
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        """Put the plain table back."""
+        """Put the ordinary table back, with the rows as trained."""
         self._put_back(pl_module)
 
     def _put_back(self, pl_module: pl.LightningModule) -> None:
@@ -98,7 +99,7 @@ def _refuse_copies(trainer: pl.Trainer | None, callback: pl.Callback, table: nn.
     Raises:
         XlingValueError: there is one.
     """
-    for other in trainer.callbacks if trainer is not None else ():
+    for other in callbacks_of(trainer, pl.Callback) if trainer is not None else ():
         copies = (tensor for value in vars(other).values() for tensor in _tensors(value))
         if other is not callback and any(copy.shape == table.weight.shape for copy in copies):
             raise XlingValueError(
@@ -115,7 +116,7 @@ def _tensors(value: Any) -> Iterable[Tensor]:
     return [part for part in parts if isinstance(part, Tensor)]
 
 
-def _owners(module: nn.Module, weight: nn.Parameter) -> dict[str, nn.Module]:
+def _owners(module: nn.Module, weight: Tensor) -> dict[str, nn.Module]:
     """Every path to a module that holds `weight` itself: tied modules, and one module under several names."""
     parts = module.named_modules(remove_duplicate=False)
     return {path: part for path, part in parts if any(own is weight for own in part.parameters(recurse=False))}

@@ -54,6 +54,9 @@ SETTINGS: dict[str, Any] = {
     "optimizer.schedule": "${oc.env:HOME}",
 }
 
+DISTANCES = (vocabulary_overlap_distances, representation_distances)
+"""Distances that are measured with the encoder of a run."""
+
 
 def _remote_code(folder: Path) -> None:
     (folder / "evil.py").write_text(
@@ -150,10 +153,10 @@ def _use_run(run: Path, results: Path) -> None:
     from xling.commands.restore import main as restore
 
     restore([str(run), "--layers", "1"])
-    print(len(load_study(run).runs), "runs read")
-    for distances in (vocabulary_overlap_distances, representation_distances):
+    readers = [partial(analyze, how, results, runs=run.parents[2]) for how in DISTANCES]
+    for read in (partial(load_study, run), *readers):
         try:
-            analyze(distances, results, runs=run.parents[2])
+            read()
         except XlingError as error:
             print(f"error: {error}")
 

@@ -123,6 +123,24 @@ def judge_variants(measured: Measurements, variants: Sequence[Variant] = VARIANT
     return rows
 
 
+ESTIMATORS = ("cka_grouped", "cka_debiased", "cka_biased")
+
+
+def compare_estimators(impact: pd.DataFrame) -> list[dict]:
+    """Mean impact over pairs of different languages at every layer, by each estimator of the same rows."""
+    between = impact[~impact["is_in_language"].astype(bool)]
+    cells = between.pivot_table(
+        index=["layer", "source_language", "target_language"], columns="measure", values="impact", observed=True
+    )
+    corrections = (cells["cka_grouped"] - cells["cka_debiased"]).groupby("layer").agg(["min", "max"])
+    means = cells.groupby("layer")[list(ESTIMATORS)].mean().join(corrections)
+    share = (means["cka_grouped"] - means["cka_debiased"]).abs() / means["cka_grouped"].where(
+        means["cka_grouped"] >= 0.001
+    )
+    means["share"] = share
+    return [{"layer": layer} | row for layer, row in means.to_dict("index").items()]
+
+
 def compare_controls(measured: Measurements) -> list[dict]:
     """The encoder that transfers beside those that cannot, over the same three sources and one seed."""
     variant = Variant("multilingual-e5-small", seeds=(1,), sources=CONTROL_SOURCES)
@@ -137,8 +155,16 @@ def compare_controls(measured: Measurements) -> list[dict]:
         others = last[~last["is_in_language"]]["score"]
         own = last[last["is_in_language"]]["score"]
         figures = {"own": own.mean(), "others": others.mean(), "low": others.min(), "high": others.max()}
-        rows.append({"name": name, "tests": tests, "impact": last["impact"].mean()} | figures)
+        signs = tests.loc[_is_of_four(tests), "r"] < 0
+        counts = {"n_negative": int(signs.sum()), "n_coefficients": len(signs)}
+        rows.append({"name": name, "tests": tests, "impact": last["impact"].mean()} | figures | counts)
     return rows
+
+
+def _is_of_four(tests: pd.DataFrame) -> pd.Series:
+    """Rows of impact, from layer 1 on, with the distances that say something of every pair."""
+    kinds = tests["predictor"].isin(["genetic", "geographic", "syntactic", "featural"])
+    return (tests["analysis"] == "impact_vs_distance") & kinds & (tests["layer"] >= 1)
 
 
 def strongest(tests: pd.DataFrame, analysis: str) -> str:
@@ -189,6 +215,9 @@ def gather_context(output_dir: Path) -> dict:
         "tests": tests,
         "shares": tables["variance_shares"],
         "variants": judge_variants(measured),
+        "estimators": (estimators := compare_estimators(measured.impact)),
+        "largest_correction": max(abs(row[end]) for row in estimators for end in ("min", "max")),
+        "most_corrected": max(estimators, key=lambda row: 0.0 if pd.isna(row["share"]) else row["share"]),
         "controls": compare_controls(measured),
         "public": [
             *public_matrices(),
@@ -199,6 +228,7 @@ def gather_context(output_dir: Path) -> dict:
         "p_value": numbers.p_value,
         "percent": numbers.percent,
         "fraction": numbers.fraction,
+        "signed": numbers.signed,
         "verdict": verdict,
     }
 
@@ -208,7 +238,7 @@ def findings(tests: pd.DataFrame, shares: pd.DataFrame) -> dict[str, str | int]:
     by = {name: own for name, own in tests.groupby("analysis")}
     impact, transfer = by["impact_vs_distance"], by["transfer_vs_distance"]
     four = impact[impact["predictor"].isin(["genetic", "geographic", "syntactic", "featural"])]
-    blocks, mean = four[four["layer"] >= 1], four[four["layer_label"] == "mean"]
+    blocks, mean = tests[_is_of_four(tests)], four[four["layer_label"] == "mean"]
     mediated = by["impact_vs_transfer"]
     share = shares[(shares["outcome"] == "impact") & (shares["layer_label"] == "08")]["source"].iloc[0]
     return {
@@ -238,8 +268,9 @@ def _of_transfer(tests: pd.DataFrame) -> pd.DataFrame:
 def render(context: dict) -> str:
     """Fill the page's template."""
     loader = jinja2.FileSystemLoader(HERE)
-    words = jinja2.Environment(undefined=jinja2.StrictUndefined).from_string(context["summary"])
-    context = context | {"summary": words.render(context)}
+    words = jinja2.Environment(undefined=jinja2.StrictUndefined)
+    summaries = {name: words.from_string(context[name]).render(context) for name in ("summary", "controls_summary")}
+    context = context | summaries
     environment = jinja2.Environment(
         loader=loader, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )

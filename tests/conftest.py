@@ -8,6 +8,7 @@ import warnings
 from pathlib import Path
 
 import pytest
+import shape_checks  # noqa: F401  (checks the shapes in what is imported after it)
 from hydra import compose, initialize_config_module
 from omegaconf import OmegaConf
 
@@ -59,3 +60,15 @@ def make_config(tmp_path, cache_dir):
         return RunSettings.from_plain(plain)
 
     return make
+
+
+@pytest.fixture
+def checkpoint(tmp_path) -> Path:
+    """A complete checkpoint folder of a tiny BERT with pooler and tokenizer."""
+    from xling.models import EncoderSpec, load_encoder
+    from xling.models.tiny import tiny_tokenizer
+
+    folder = tmp_path / "checkpoint"
+    load_encoder(EncoderSpec("tiny", "bert", weights="tiny", pooler=True), tmp_path).save_pretrained(folder)
+    tiny_tokenizer().save_pretrained(folder)
+    return folder

@@ -10,7 +10,7 @@ import torch
 from strangers import Tagger, make_trainer
 from torch.utils.data import DataLoader, DistributedSampler
 
-from xling.callbacks import AlignmentMonitor, ImpactMonitor, RepresentationWriter
+from xling.callbacks import AlignmentMonitor, ImpactMonitor, LinearProbes, RepresentationWriter
 
 warnings.filterwarnings("ignore")
 
@@ -25,18 +25,22 @@ def main(folder: str, n_processes: int) -> None:
     module.configure_optimizers = lambda: torch.optim.SGD(module.parameters(), lr=0.1)
     impact = ImpactMonitor(similarity=["rsa"])
     alignment = AlignmentMonitor("a")
+    probes = LinearProbes(labels=lambda batch: batch["tags"][:, 0])
     rows = module.data(25)
     other = [row | {"input_ids": (row["input_ids"] + 7) % 50} for row in rows]
     distributed = (
         {"strategy": "ddp_find_unused_parameters_true", "devices": n_processes} if n_processes > 1 else {"devices": 1}
     )
-    trainer = make_trainer(folder, [impact, alignment, RepresentationWriter(dtype="float32")], **distributed)
+    trainer = make_trainer(folder, [impact, alignment, probes, RepresentationWriter(dtype="float32")], **distributed)
     data, rank = module.data(32), int(os.environ.get("RANK", 0))
     sampler = DistributedSampler(data, n_processes, rank, shuffle=False)  # Lightning's own shuffles in training
     train = DataLoader(data, batch_size=8 // n_processes, sampler=sampler)
     trainer.fit(module, train, {"a": DataLoader(rows, batch_size=4), "b": DataLoader(other, batch_size=4)})
     if trainer.is_global_zero:
-        print("RECORDS " + json.dumps({"impact": impact.records, "alignment": alignment.records}))
+        print(
+            "RECORDS "
+            + json.dumps({"impact": impact.records, "alignment": alignment.records, "probes": probes.records})
+        )
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from xling.runs.cache_users import find_users
 from xling.storage import cache_marks as cache_use
 from xling.storage.atomic import TEMPORARY_PREFIX, write_json
 from xling.storage.cache import choose_entries, list_entries, remove_entry
-from xling.storage.cache_marks import claim, hold, is_in_use
+from xling.storage.cache_marks import exclusive_use, is_in_use, mark_in_use
 
 
 @pytest.fixture(autouse=True)
@@ -42,8 +42,8 @@ def make_entry(cache, kind="tokenised", name="abc", days=0.0):
 HOLDER = """
 import sys, time
 from pathlib import Path
-from xling.storage.cache_marks import hold
-hold(Path(sys.argv[1]))
+from xling.storage.cache_marks import mark_in_use
+mark_in_use(Path(sys.argv[1]))
 print("held", flush=True)
 time.sleep(60)
 """
@@ -84,23 +84,23 @@ def test_another_process_keeps_an_entry_until_it_dies(tmp_path, holder):
 
 def test_an_entry_that_is_held_twice_and_asked_about_stays_held(tmp_path):
     path = make_entry(tmp_path)
-    hold(path)
-    hold(path)
+    mark_in_use(path)
+    mark_in_use(path)
     assert is_in_use(path)
-    with claim(path) as is_ours:
+    with exclusive_use(path) as is_ours:
         assert not is_ours
     release_all()
-    with claim(path) as is_ours:
+    with exclusive_use(path) as is_ours:
         assert is_ours
         assert is_in_use(path)
 
 
 def test_a_mark_that_was_removed_meanwhile_binds_nobody(tmp_path):
     path = make_entry(tmp_path)
-    hold(path)
+    mark_in_use(path)
     release_all()
     path.with_name("abc.used").unlink()
-    hold(path)
+    mark_in_use(path)
     assert is_in_use(path)
 
 
@@ -110,7 +110,7 @@ def test_a_cache_that_may_only_be_read_is_used_without_a_mark(tmp_path, monkeypa
 
     path = make_entry(tmp_path)
     monkeypatch.setattr(os, "open", refuse)
-    hold(path)
+    mark_in_use(path)
     monkeypatch.undo()
     assert not is_in_use(path)
 
@@ -121,7 +121,7 @@ def test_other_trouble_with_a_mark_is_not_hidden(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "open", fail)
     with pytest.raises(OSError, match="No space left"):
-        hold(tmp_path / "base" / "abc")
+        mark_in_use(tmp_path / "base" / "abc")
 
 
 def test_conditions_are_all_asked(tmp_path):
@@ -212,3 +212,13 @@ def test_bad_arguments_end_with_a_sentence(arguments, message, tmp_path, capsys)
 def test_a_cache_that_is_not_there_is_named(tmp_path):
     with pytest.raises(MissingFileError, match="expected a cache folder"):
         list_entries(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("command", [["size"], ["prune", "--older-than", "1"]])
+def test_a_machine_without_a_cache_is_no_error(command, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("XLING_CACHE", str(tmp_path / "none"))
+    assert main(command) == 0
+    assert "none: nothing yet; the first run makes it" in capsys.readouterr().out
+    assert not (tmp_path / "none").exists()
+    assert main([*command, "--cache-dir", str(tmp_path / "mistyped")]) == 1
+    assert "expected a cache folder at" in capsys.readouterr().err

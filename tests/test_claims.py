@@ -89,11 +89,11 @@ def test_a_test_without_p_value_is_not_taken_for_a_failed_one():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"predictor": ["genetic"]}, "unknown key 'predictor'.*did you mean 'predictors'"),
+        ({"predictor": ["genetic"]}, "unknown key of a claim 'predictor'.*did you mean 'predictors'"),
         ({"text": None}, "with the key 'text'"),
-        ({"direction": "down"}, "direction.*one of positive, negative, either"),
-        ({"holds_for": "all"}, "holds_for.*one of every, any"),
-        ({"analysis": "impact"}, "analysis.*one of impact_vs_distance"),
+        ({"direction": "down"}, "direction.*choose from positive, negative, either"),
+        ({"holds_for": "all"}, "holds_for.*choose from every, any"),
+        ({"analysis": "impact"}, "analysis.*choose from impact_vs_distance"),
         ({"layers": ["seven"]}, "layers.*list of int"),
         ({"strength": 2}, "strength.*between 0 and 1"),
     ],

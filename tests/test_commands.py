@@ -1,6 +1,7 @@
 """The commands as a user types them: what they print and how they exit."""
 
 import gc
+import re
 import subprocess
 import sys
 import weakref
@@ -84,3 +85,16 @@ def test_a_command_ends_without_a_word_about_leaks():
     code = "from xling.commands.start import nothing_collected\nwith nothing_collected():\n    import xling.commands.train\n"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_whole_run_and_its_analysis_say_nothing_but_their_log(tmp_path):
+    """No warning, no dump of a library, no bar: every line has its time, and nothing goes to standard output."""
+    tiny = ["model=tiny_bert", "study=t", "source_language=en", "target_languages=[en,de,sw]", "trainer.max_epochs=1"]
+    few = ["data.source.n_premises={train: 30, probe: 12}", "trainer.accelerator=cpu", f"cache_dir={tmp_path}/cache"]
+    runs = call("train.py", *tiny, *few, folder=tmp_path)
+    study = call("analyze.py", "runs=runs/t", "output_dir=out", "permutations=50", "bootstraps=10", folder=tmp_path)
+    for done in (runs, study):
+        assert done.returncode == 0, done.stderr
+        assert done.stdout == ""
+        strange = [line for line in done.stderr.splitlines() if not re.match(r"\d\d:\d\d:\d\d  ", line)]
+        assert strange == []

@@ -297,7 +297,7 @@ def write_nothing_but_the_page(analysis, output_dir, further_sections=()):
 def test_the_command_writes_every_study_and_all_side_by_side(folders, tmp_path, monkeypatch):
     monkeypatch.setattr(
         "xling.commands.analyze.analyse", lambda measured, settings: only_tests(measured)
-    )  # test_analysis.py runs it whole
+    )  # test_analysis_distances.py runs it whole
     monkeypatch.setattr("xling.report.write_report", write_nothing_but_the_page)
     (tmp_path / "tables").mkdir()
     (tmp_path / "tables" / "correlations.csv").touch()

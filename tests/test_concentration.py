@@ -10,6 +10,7 @@ from xling.analysis.questions.concentration import CONCENTRATION, compute_concen
 from xling.analysis.schema import Analysis
 from xling.commands.train import train
 from xling.report.sections.concentration import concentration_section
+from xling.similarity import linear_cka
 from xling.similarity.concentration import concentration, joint_components
 
 GROUPS = torch.arange(600) // 3
@@ -67,6 +68,24 @@ def test_two_groups_far_away_are_a_few_groups(base):
     found = concentration(base, y, GROUPS)
     assert found.impact > 0.3
     assert found.top_groups > 0.95
+
+
+def test_shares_are_those_of_a_recomputation_without_one_and_without_three_components(base):
+    generator = torch.Generator().manual_seed(6)
+    x = base.double()
+    y = x + 8 * (GROUPS < 60)[:, None] * torch.randn(24, generator=generator).double()
+    y += 8 * (GROUPS >= 140)[:, None] * torch.randn(24, generator=generator).double()
+    found = concentration(x, y, GROUPS)
+    sides = [side - side.mean(0) for side in (x, y)]
+    scores = torch.linalg.svd(torch.cat([side / side.norm() for side in sides], 1), full_matrices=False).U
+
+    def share(k):
+        rest = [side - scores[:, :k] @ (scores[:, :k].mT @ side) for side in sides]
+        return float(1 - (1 - linear_cka(*rest, debiased=True, groups=GROUPS)) / found.impact)
+
+    assert found.component_1 == pytest.approx(share(1), abs=1e-6)
+    assert found.component_3 == pytest.approx(share(3), abs=1e-6)
+    assert abs(share(1) - share(2)) > 0.01
 
 
 @pytest.mark.parametrize("n", [600, 30])

@@ -85,6 +85,16 @@ def test_locate_inverts_great_circle_angles():
     np.testing.assert_allclose(formulas.locate(angles.round(4)), places, atol=5e-5)
 
 
+def test_a_place_is_at_distance_zero_from_itself_and_one_from_its_antipode_whatever_rounding_does():
+    places = np.random.default_rng(0).normal(size=(50, 3))
+    places /= np.linalg.norm(places, axis=1, keepdims=True)
+    products = places @ places.T
+    assert np.diag(products).max() > 1
+    distances = formulas.great_circle_distance(np.concatenate([places, -places]))
+    np.testing.assert_allclose(np.diag(distances), 0, atol=1e-7)
+    np.testing.assert_allclose(np.diag(distances[:50, 50:]), 1, atol=1e-7)
+
+
 def test_lattice_points_are_those_that_uriel_names():
     with np.load(io.BytesIO(uriel.read_lang2vec_file("geocoord_features.npz"))) as arrays:
         named = np.array([name.split("_")[1:] for name in map(str, arrays["feats"])], dtype=float)
@@ -108,6 +118,19 @@ def test_angular_distance_ignores_scale_and_column_order_but_not_content():
     distances = formulas.angular_distance(vectors)
     np.testing.assert_allclose(formulas.angular_distance(vectors[:, ::-1] * [[1], [2], [3], [4]]), distances, atol=1e-7)
     assert np.abs(formulas.angular_distance(vectors**2) - distances).max() > 0.01
+
+
+@pytest.mark.parametrize(
+    "compute", [formulas.angular_distance, lambda vectors: formulas.shared_angular_distance(vectors)[0]]
+)
+def test_a_cosine_that_rounding_lifts_above_one_is_an_angle_of_zero(compute):
+    one_way = np.random.default_rng(0).random((50, 5))
+    vectors = np.concatenate([one_way, 3 * one_way])
+    norms = np.sqrt((vectors**2).sum(axis=1))
+    assert (vectors @ vectors.T / np.outer(norms, norms)).max() > 1
+    distances = compute(vectors)
+    assert np.isfinite(distances).all()
+    np.testing.assert_allclose(np.diag(distances[:50, 50:]), 0, atol=1e-7)
 
 
 def test_the_order_of_the_list_alone_decides_which_language_genetic_distance_counts():
@@ -233,11 +256,11 @@ def test_no_or_repeated_languages_are_refused(languages):
 
 
 def test_unknown_kinds_and_sources_name_what_exists():
-    with pytest.raises(XlingValueError, match="got 'gentic'; did you mean 'genetic'"):
+    with pytest.raises(XlingValueError, match="kind 'gentic'; did you mean 'genetic'"):
         compute_distances("gentic", ["de", "en"])
     with pytest.raises(XlingValueError, match="repaired, individual, paper"):
         compute_distances("genetic", ["de", "en"], source="fixed")
-    with pytest.raises(XlingValueError, match="expected a distance kind"):
+    with pytest.raises(XlingValueError, match="unknown distance kind"):
         compute_distances([], ["de", "en"])
 
 

@@ -41,7 +41,12 @@ def both(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    ("monitor", "columns"), [("impact", ["impact", "impact_biased", "rsa"]), ("alignment", ["cka_debiased"])]
+    ("monitor", "columns"),
+    [
+        ("impact", ["impact", "impact_biased", "rsa"]),
+        ("alignment", ["cka_debiased"]),
+        ("probes", ["label_after", "language_after", "label_majority"]),
+    ],
 )
 def test_two_processes_record_what_one_does(both, monitor, columns):
     records, _ = both

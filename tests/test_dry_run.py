@@ -174,7 +174,7 @@ def test_a_dry_run_prints_the_sweep_and_writes_nothing(tmp_path, monkeypatch, ca
     ("experiment", "n_runs"),
     [
         ("freezing", 14),
-        ("interventions", 8),
+        ("interventions", 6),
         ("trajectory", 6),
         ("trajectory_e5_small", 2),
         ("paper", 2),

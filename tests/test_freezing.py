@@ -94,7 +94,8 @@ def test_every_strategy_has_a_file_that_makes_its_plan():
     assert set(whole) == set(STRATEGIES)
     for name, settings in whole.items():
         assert settings["strategy"] == name
-        plan = plan_freezing(**{key: 3 if key == "k" else value for key, value in settings.items()})
+        experiments = {"k": 3, "word_embeddings": False}  # what an experiment may set; these where none does
+        plan = plan_freezing(**{key: experiments.get(key, value) for key, value in settings.items()})
         if name != "guided":
             assert all(0 <= layer <= 12 for layer in plan.layers_of(12))
 
@@ -157,7 +158,7 @@ def test_settings_that_do_not_fit_the_strategy_are_refused(options):
 
 
 def test_unknown_dropout_is_refused():
-    with pytest.raises(XlingValueError, match=r"freeze\.dropout to be active or off, got 'on'"):
+    with pytest.raises(XlingValueError, match=r"unknown freeze\.dropout 'on'; choose from active, off"):
         plan_freezing("bottom_k", dropout="on", k=1)
 
 
@@ -275,3 +276,28 @@ def test_backward_really_stops_below_the_lowest_trained_layer():
 def test_plans_without_layers_describe_themselves():
     assert describe_plan(plan_freezing("none"), 12) == "frozen: nothing"
     assert describe_plan(plan_freezing("word_embeddings"), 12) == "frozen: the word embeddings alone"
+
+
+@pytest.mark.parametrize("architecture", ["bert", "distilbert"])
+def test_sets_of_layers_can_freeze_the_word_piece_table_besides(architecture) -> None:
+    plan = plan_freezing("top_k", k=1, word_embeddings=True)
+    module = tiny(architecture)
+
+    both = freeze_layers(module, plan)
+
+    table = freeze_layers(tiny(architecture), plan_freezing("word_embeddings"))
+    block = freeze_layers(tiny(architecture), plan_freezing("top_k", k=1))
+    assert sorted(both) == sorted([*block, *table])
+    assert plan.layers_of(N_LAYERS) == (N_LAYERS,)  # the table is no layer
+    assert f"layers {N_LAYERS} of 0..{N_LAYERS} and the word embeddings" in describe_plan(plan, N_LAYERS)
+
+
+@pytest.mark.parametrize("strategy", ["word_embeddings", "lora"])
+def test_what_freezes_the_word_piece_table_anyway_is_not_told_to(strategy) -> None:
+    with pytest.raises(XlingValueError, match="freezes the word-piece table already"):
+        plan_freezing(strategy, word_embeddings=True)
+
+
+def test_whether_the_word_piece_table_is_frozen_is_yes_or_no() -> None:
+    with pytest.raises(XlingValueError, match="freeze.word_embeddings to be true or false, got 'yes'"):
+        plan_freezing("none", word_embeddings="yes")

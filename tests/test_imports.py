@@ -20,6 +20,7 @@ STAGES = (
     ("runs",),
     ("callbacks",),
     ("training", "sweeps"),
+    ("exporting",),
     ("analysis",),
     ("report",),
     ("commands",),

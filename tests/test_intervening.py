@@ -216,7 +216,7 @@ def test_interventions_work_beside_rows_left_out_and_frozen_layers(tmp_path):
     [
         (lambda: PullToBase(-1.0), "expected strength to be a number of at least 0, got -1.0"),
         (lambda: Anchor(math.nan), "expected strength to be a number of at least 0, got nan"),
-        (lambda: Anchor(1.0, form="l1"), "form of an anchor to be l2 or cka, got 'l1'"),
+        (lambda: Anchor(1.0, form="l1"), "unknown form of an anchor 'l1'"),
         (lambda: Anchor(1.0, batches=[]), "got no batches"),
         (lambda: Anchor(1.0, every_n_steps=0), "got every_n_steps=0"),
         (lambda: LayerwiseRates(1.5), "expected decay between 0 and 1, got 1.5"),

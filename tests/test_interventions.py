@@ -225,6 +225,20 @@ def test_a_run_with_an_anchor_on_other_languages_is_recorded(make_config):
     assert "intervention anchor all 50 de sw." in load_study(path).runs["recipe"].iloc[0]
 
 
+def test_a_run_says_when_a_layer_reached_its_budget(make_config):
+    """The manifest says it, and the study; a run without a budget says nothing of the kind."""
+    settings = ["intervention=budget", "intervention.bound=1e-6", "intervention.layers=1", "trainer.max_epochs=2"]
+    path = train(make_config(*settings)).path
+    (event,) = read_json(path / "manifest.json")["budget_events"]
+    impact = pd.read_parquet(path / "impact.parquet")
+    reached = impact[(impact["layer"] == 1) & (impact["step"] == event["step"])]
+    assert event["layer"] == 1
+    assert event["impact"] == pytest.approx(reached.set_index("target_language")["impact"][event["target"]].iloc[0])
+    assert load_study(path).runs["budget_events"].iloc[0] == [event]
+    plain = train(make_config("trainer.max_epochs=1")).path
+    assert "budget_events" not in read_json(plain / "manifest.json")
+
+
 def test_an_anchor_without_strength_leaves_a_runs_numbers_as_they_are(make_config):
     paths = [
         train(make_config("trainer.max_epochs=1", *settings)).path

@@ -113,6 +113,17 @@ def test_from_one_source_the_mean_alone_is_removed():
     assert table["p_qap"].notna().all()
 
 
+def test_slopes_from_one_source_are_those_of_least_squares_with_a_constant():
+    arrays = make_arrays(n_sources=1)
+    table = infer_joint(arrays, FEW).set_index("predictor")
+    x, y = arrays.cell_predictors.T, arrays.outcomes[0]
+    fitted = sm.OLS(y, sm.add_constant(x)).fit()
+    assert (table["main"] == "pearson").all()
+    assert table["r_squared"].tolist() == pytest.approx([fitted.rsquared] * 3)
+    expected = fitted.params[1:] * x.std(axis=0) / y.std()
+    assert table["beta"].to_numpy() == pytest.approx(expected)
+
+
 def test_what_cannot_be_fitted_says_why():
     arrays = make_arrays()
     doubled = replace(arrays, predictors=np.stack([arrays.predictors[0], arrays.predictors[0], arrays.predictors[2]]))

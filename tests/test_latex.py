@@ -1,63 +1,105 @@
-"""LaTeX tables are those of pandas, byte for byte."""
+"""The page's tables as LaTeX: names, captions and labels, and that they compile."""
 
-import numpy as np
+import re
+import shutil
+import subprocess
+
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from report_factory import make_analysis
 
-from xling.report.latex import LONG_TABLE, escape, latex_table
+from xling.report.latex import latex, latex_table, name_sheets, save_latex
+from xling.report.section import Section, Sheet
+from xling.report.write import write_report
+
+FRAME = pd.DataFrame({"source_language": ["en", "a_b & 50 %"], "pearson_r": [-0.4141, None], "p_max_t": [0.0002, 0.04]})
 
 
-def of_pandas(table):
-    return table.to_latex(index=False, escape=True, na_rep="--", float_format="%.3f", longtable=len(table) > LONG_TABLE)
+def test_a_table_has_human_names_a_caption_a_label_and_rounded_numbers():
+    text = latex_table(Sheet("correlations", FRAME, "All of “it”: 50 %."), "correlations_impact")
+    assert r"\caption{All of ``it'': 50 \%.}" in text
+    assert r"\label{tab:correlations_impact}" in text
+    assert r"source & r raw & p family-wise \\" in text
+    assert r"en & $-$0.414 & $<$ .001 \\" in text
+    assert r"a\_b \& 50 \% & -- & 0.040 \\" in text
+    assert r"\begin{tabular}{lrr}" in text
 
 
-def columns():
-    yield "floats", [0.12345, None, np.inf, -0.0, 1e-9, 12345678.9]
-    yield "single", pd.Series([0.1, np.nan, 2, 3, 4, 5], dtype="float32")
-    yield "numbers", [1, 2, 3, 4, 5, -6]
-    yield "unsigned", pd.Series([1, 2, 3, 4, 5, 255], dtype="uint8")
-    yield "truths", [True, False, True, True, False, False]
-    yield "text", ["a_b", "x & y", "50%", "~^\\{}#$", "", None]
-    yield "spaces", ["~ a", "^ b", "\\ c", "\\\\", "~~ ^^ ", " "]
-    yield "categories", pd.Categorical(list("ab_a&c"))
-    yield "mixed", [1.5, "x_y", None, 2, True, (1, 2)]
-    yield "lists", [[1, 2], [], ["a_b"], [None], [0.5], [1]]
-    yield "nullable", pd.array([1, None, 3, 4, 5, 6], dtype="Int64")
-    yield "nullable floats", pd.array([0.5, None, 3, 4, 5, 6], dtype="Float64")
-    yield "times", pd.to_datetime(["2026-11-28", None, "2026-11-29", "2026-11-28", None, "2026-12-01"])
-    yield (
-        "numpy floats",
-        pd.Series([np.float32(0.5), np.float64(0.25), np.int64(3), np.bool_(True), "a", None], dtype="object"),
+def test_long_tables_break_over_pages_and_wide_ones_are_set_smaller():
+    long = latex_table(Sheet("t", pd.DataFrame({"a": range(41)}), "Long."), "t")
+    assert r"\begin{longtable}{r}" in long
+    assert long.count(r"a \\") == 2  # the head, on every page
+    wide = latex_table(Sheet("t", pd.DataFrame({"said": ["word " * 20] * 90}), "Wide."), "t")
+    assert wide.count(r"\resizebox{\linewidth}{!}") == wide.count(r"\begin{table}") == 3
+    assert wide.count(r"\label") == 1
+    assert r"\resizebox" not in latex_table(Sheet("t", FRAME, "Narrow."), "t")
+
+
+@pytest.mark.parametrize("letter", list("\\&%$#_{}~^<>|−–“”’\xa0ρ²×≠≤≥→±"))
+def test_letters_that_latex_reads_otherwise_are_written_out(letter):
+    assert latex(letter) != letter
+    assert latex(letter).isascii()
+
+
+def test_tables_of_one_name_have_files_of_their_own():
+    sheets = [Sheet("correlations", FRAME, "x"), Sheet("agreement", FRAME, "a"), Sheet("agreement", FRAME, "b")]
+    sections = [Section("impact-distance", "A", sheets=sheets[:1]), Section("transfer", "B", sheets=sheets[:1])]
+    sections += [Section("agreement", "C", sheets=sheets[1:]), Section("d", "D", sheets=[Sheet("", FRAME, "no file")])]
+    assert list(name_sheets(sections)) == [
+        "correlations_impact_distance",
+        "correlations_transfer",
+        "agreement_agreement",
+        "agreement_agreement_part_2",
+    ]
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """The tables of a made-up study's report."""
+    folder = tmp_path_factory.mktemp("report")
+    write_report(make_analysis(), folder)
+    return folder / "tables"
+
+
+def test_every_table_of_the_page_is_a_file_with_its_own_label(written):
+    labels = {}
+    for path in written.glob("*.tex"):
+        text = path.read_text(encoding="utf-8")
+        (label,) = re.findall(r"\\label\{(tab:[^}]*)\}", text)
+        assert label == f"tab:{path.stem}"
+        labels[path.stem] = text
+    assert {"correlations_impact_distance", "correlations_impact_transfer", "correlations_transfer_distance"} <= set(
+        labels
     )
+    assert "p family-wise" in labels["correlations_impact_distance"]
 
 
-CASES = dict(columns())
+def test_a_new_analysis_leaves_no_tables_of_the_old_one(tmp_path):
+    (tmp_path / "tables").mkdir()
+    for name in ("correlations_old.tex", "mine.tex"):
+        (tmp_path / "tables" / name).write_text("old")
+    write_report(make_analysis(), tmp_path)
+    assert not (tmp_path / "tables" / "correlations_old.tex").exists()
+    assert (tmp_path / "tables" / "mine.tex").read_text() == "old"
 
 
-@pytest.mark.parametrize("name", CASES)
-@pytest.mark.parametrize("repeats", [1, 10], ids=["short", "long"])
-def test_a_column_is_set_as_pandas_sets_it(name, repeats):
-    table = pd.concat([pd.DataFrame({f"the {name}_": CASES[name]})] * repeats, ignore_index=True)
-    assert latex_table(table) == of_pandas(table)
-
-
-@pytest.mark.parametrize("n_rows", [0, 1, LONG_TABLE, LONG_TABLE + 1])
-def test_a_table_is_set_as_pandas_sets_it(n_rows):
-    whole = pd.concat([pd.DataFrame(CASES)] * 10, ignore_index=True)
-    table = whole.head(n_rows)
-    assert latex_table(table) == of_pandas(table)
-
-
-def test_a_table_without_columns_and_one_with_a_column_twice():
-    assert latex_table(pd.DataFrame()) == of_pandas(pd.DataFrame())
-    twice = pd.DataFrame([[1, "a"], [2, "b"]], columns=["x", "x"])
-    assert latex_table(twice).count("1 & a") == 1
-
-
-@given(st.lists(st.text(alphabet="ab \\&%$#_{}~^é\n", max_size=8), min_size=1, max_size=3))
-def test_any_text_is_escaped_as_pandas_escapes_it(texts):
-    table = pd.DataFrame({"text": texts})
-    assert latex_table(table) == of_pandas(table)
-    assert all(escape(text) in latex_table(table) for text in texts)
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
+def test_the_tables_compile(written, tmp_path):
+    save_latex(
+        [Section("odd", "O", sheets=[Sheet("odd", FRAME, "Odd letters: \\&%$#_{}~^<>|−–“”’ρ²×≠≤≥→±…")])], tmp_path
+    )
+    files = sorted([*written.glob("*.tex"), tmp_path / "odd.tex"])
+    assert len(files) > 5
+    for path in files:
+        shutil.copy(path, tmp_path / f"table_{path.name}")
+    inputs = "\n".join(rf"\input{{table_{path.name}}}\clearpage" for path in files)
+    document = rf"\documentclass{{article}}\usepackage{{booktabs,longtable,graphicx}}\begin{{document}}{inputs}\end{{document}}"
+    (tmp_path / "all.tex").write_text(document, encoding="utf-8")
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "all.tex"]
+    for _ in range(2):  # references to labels need a second pass
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=120, check=False)
+    log = (tmp_path / "all.log").read_text(encoding="latin-1")
+    assert done.returncode == 0, log[-2000:]
+    assert not re.findall(r"multiply defined|undefined references", log)
+    too_wide = [float(points) for points in re.findall(r"Overfull \\hbox \((.*?)pt too wide", log)]
+    assert max(too_wide, default=0) < 10, too_wide

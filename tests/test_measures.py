@@ -1,15 +1,18 @@
 """Impact by several measures: one long table; one measure for all runs, never two mixed; each in its own family."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 from analysis_factory import make_distances, make_runs
 
 from xling.analysis.inputs.measurements import Measurements, Resampling, Settings
-from xling.analysis.inputs.measures import choose_measure, one_measure
+from xling.analysis.inputs.measures import choose_measure, one_measure, take_above_chance
 from xling.analysis.pipeline import analyse
 from xling.errors import XlingValueError
 from xling.runs.measures import to_long
+from xling.similarity import above_chance
 
 DISTANCES = make_distances()
 FAST = Settings(resampling=Resampling(200, 20))
@@ -108,3 +111,37 @@ def test_the_chosen_measure_fills_pairs_and_correlations():
     tests = analysis.tables["correlations"]
     assert set(tests.loc[tests["analysis"] != "transfer_vs_distance", "measure"]) == {"svcca"}
     assert set(tests.loc[tests["analysis"] == "transfer_vs_distance", "measure"]) == {""}
+
+
+def test_impact_above_chance_is_counted_from_the_level_of_groups_paired_anew():
+    long = make_long()[1]
+    with_chance = long.assign(chance=0.2, impact_se=0.01)
+    found, sentence = take_above_chance(with_chance)
+    similarity = 1 - with_chance["impact"]
+    assert (1 - found["impact"]).to_numpy() == pytest.approx(
+        [above_chance(value, 0.2) for value in similarity], nan_ok=True
+    )
+    assert found["impact_se"].to_numpy() == pytest.approx(0.01 / 0.8)
+    assert "0.200 to 0.200" in sentence
+
+
+def test_an_analysis_above_chance_says_so_and_keeps_correlations_where_chance_is_one_level():
+    transfer, long = make_long()
+    measured = Measurements(transfer, DISTANCES, long.assign(chance=0.2))
+    plain, above = (analyse(measured, replace(FAST, above_chance=flag)) for flag in (False, True))
+    assert any("(similarity - chance) / (1 - chance)" in warning for warning in above.warnings)
+    ratio = above.tables["pairs"]["impact"] / plain.tables["pairs"]["impact"]
+    assert ratio.dropna().to_numpy() == pytest.approx(1 / 0.8)
+    r = [analysis.tables["correlations"]["demeaned_r"].to_numpy() for analysis in (plain, above)]
+    assert r[1] == pytest.approx(r[0], nan_ok=True)
+
+
+@pytest.mark.parametrize(
+    "forget",
+    [lambda long: long, lambda long: long.assign(chance=np.where(long["impact"] == long["impact"].max(), np.nan, 0.1))],
+)
+def test_impact_above_chance_needs_the_level_of_every_run(forget):
+    with pytest.raises(
+        XlingValueError, match="above_chance=true needs the chance level of every similarity, and .* none"
+    ):
+        take_above_chance(forget(make_long()[1]))

@@ -11,6 +11,7 @@ from torchmetrics import MetricCollection
 
 from xling.errors import XlingValueError
 from xling.metrics import CKA, SimilarityMetric
+from xling.probing.compare import Comparison
 from xling.similarity import MEASURES, GroupedMarginal, Marginal, Moments, get_measure, linear_cka
 
 CLOSE = {"atol": 1e-6, "rtol": 0}
@@ -58,6 +59,15 @@ def test_a_metric_without_rows_takes_over_the_merged_ones(rows):
     metric = CKA()
     metric.merge_state(updated(CKA(), *rows))
     torch.testing.assert_close(metric.compute(), linear_cka(*rows, debiased=True), **CLOSE)
+
+
+def test_metrics_of_another_kind_are_not_merged(rows):
+    x, _ = rows
+    for other in (CKA(base=Marginal.of(x)), CKA(groups=True), SimilarityMetric("rsa")):
+        with pytest.raises(ValueError, match="expected the states of a metric like this one"):
+            CKA().merge_state(other)
+    with pytest.raises(ValueError, match="expected the states of a metric like this one"):
+        CKA(groups=True).merge_state({"x_shift": torch.zeros(1, 1)})
 
 
 def test_merging_leaves_the_merged_metric_alone(rows):
@@ -232,8 +242,20 @@ def on_rank(rank, path, outcome):
         "rows": SimilarityMetric("mutual_knn"),
     }.items():
         values[name] = updated(metric, x[:, part], y[:, part], 64).compute()
+    groups = torch.arange(400) // 5  # whole on either process
+    values["grouped"] = in_groups(CKA(groups=True), x[:, part], y[:, part], groups[part], 64).compute()
+    values["dealt"] = dealt(rank, x, y, groups)
     torch.save(values, f"{outcome}.{rank}")
     torch.distributed.destroy_process_group()
+
+
+def dealt(rank, x, y, groups):
+    """What a monitor sums up where a sampler deals rows one by one, so that every group is on both processes."""
+    comparison = Comparison(list(x), {"cka_grouped": get_measure("cka_grouped")}, groups=groups)
+    own = torch.arange(rank, 400, 2)
+    for rows in own.split(64):
+        comparison.update(rows, [layer[rows] for layer in y], groups[rows])
+    return [(layer["cka_grouped"], layer["n_examples"], layer["n_groups"]) for layer in comparison.compute()]
 
 
 @pytest.mark.slow
@@ -246,6 +268,12 @@ def test_two_gloo_processes_equal_one(tmp_path):
         torch.testing.assert_close(values["based"], linear_cka(x, y, debiased=True), **CLOSE)
         torch.testing.assert_close(values["biased"], linear_cka(x, y, debiased=False), **CLOSE)
         torch.testing.assert_close(values["rows"], get_measure("mutual_knn").of_rows(x, y).value, **CLOSE)
+        grouped = linear_cka(x, y, debiased=True, groups=torch.arange(400) // 5)
+        torch.testing.assert_close(values["grouped"], grouped, **CLOSE)
+        assert [counts for _, *counts in values["dealt"]] == [[400, 80]] * len(x)
+        torch.testing.assert_close(
+            torch.tensor([v for v, *_ in values["dealt"]], dtype=grouped.dtype), grouped, **CLOSE
+        )
 
 
 def test_the_metric_holds_the_moments_it_accumulated(rows):

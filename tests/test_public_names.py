@@ -15,7 +15,7 @@ COMMANDS = sorted(point.name for point in entry_points(group="console_scripts") 
 
 
 def test_the_public_names_are_listed():
-    assert dir(xling) == ["Study", "__version__", "analyze", "compose", "load_study", "train"]
+    assert dir(xling) == ["Study", "__version__", "analyze", "compose", "export", "load_study", "train"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -24,6 +24,15 @@ def test_every_command_tells_its_version(command):
     told = subprocess.run([program, "--version"], capture_output=True, text=True, check=True, timeout=120)
     assert told.stdout == f"{command} {xling.__version__}\n"
     assert told.stderr == ""
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_commands_help_has_an_example(command):
+    program = Path(sys.executable).parent / command
+    told = subprocess.run([program, "--help"], capture_output=True, text=True, check=True, timeout=120)
+    lines = [line.split() for line in told.stdout.splitlines() if line.startswith(f"  {command} ")]
+    assert lines
+    assert all(len(words) > 1 for words in lines)
 
 
 def test_a_study_shows_itself_in_a_line_and_as_a_table():

@@ -8,7 +8,7 @@ from report_factory import make_pairs, make_tests
 from xling.data.sources.xnli import XNLI_LANGUAGES
 from xling.report.figures import curves, matrix, scatter, style
 from xling.report.figures import label_places as labels
-from xling.report.save import latex_table, save_figure, save_table
+from xling.report.save import save_figure, save_table
 from xling.report.words import frames
 
 SOURCES = ("en", "ru", "sw", "zh")
@@ -208,13 +208,6 @@ def test_tables_come_back_from_csv_as_they_were(tmp_path, pairs):
     save_table(pairs, tmp_path, "pairs")
     read = pd.read_csv(tmp_path / "pairs.csv", dtype={"layer": "Int64", "layer_label": str})
     pd.testing.assert_frame_equal(read, pairs.reset_index(drop=True), check_dtype=False)
-
-
-def test_latex_escapes_and_breaks_long_tables():
-    text = latex_table(pd.DataFrame({"a_b": ["50 % & more"] * 41}))
-    assert r"a\_b" in text
-    assert r"50 \% \& more" in text
-    assert r"\begin{longtable}" in text
 
 
 def test_small_matrices_are_not_stretched_over_the_page(pairs):

@@ -137,7 +137,7 @@ def test_a_preempted_run_goes_on_and_is_no_failure(make_config, monkeypatch, tmp
 
 @pytest.mark.parametrize("name", ["SIGKILL", "SIGTREM"])
 def test_signals_that_do_not_exist_or_cannot_be_caught_are_named(name):
-    with pytest.raises(XlingValueError, match=f"cannot stop on '{name}'"):
+    with pytest.raises(XlingValueError, match=f"unknown signal that can be caught '{name}'"):
         StopOnSignal([name])
 
 

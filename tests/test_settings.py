@@ -29,6 +29,8 @@ def test_every_composed_configuration_comes_back_as_it_was(group, option):
     again = settings.to_plain()
     assert RunSettings.from_plain(again) == settings
     plain["freeze"].setdefault("dropout", "active")  # what a strategy without that setting does
+    if plain["freeze"].get("word_embeddings") is False:  # a record says it where it is set
+        del plain["freeze"]["word_embeddings"]
     assert again == plain
 
 
@@ -94,3 +96,13 @@ def test_an_object_is_made_and_a_users_error_in_it_comes_through():
     missing = ObjectSettings("xling.data.sources.xnli.XnliSource", {"root": "nowhere"})
     with pytest.raises(XlingValueError.__base__, match="expected a folder with XNLI's TSV files"):
         missing.make()
+
+
+def test_a_record_says_that_the_word_piece_table_is_frozen_besides_where_it_is() -> None:
+    """Records of before know no such setting, and are the same where it is not used."""
+    plain = RunSettings.from_plain(composed("freeze=layers")).to_plain()
+    besides = RunSettings.from_plain(composed("freeze=layers", "freeze.word_embeddings=true")).to_plain()
+
+    assert "word_embeddings" not in plain["freeze"]
+    assert besides["freeze"]["word_embeddings"] is True
+    assert RunSettings.from_plain(besides).freeze.name == "layers_1_2_6_word_embeddings"

@@ -25,7 +25,7 @@ from xling.runs.plan import RunKey, record_plan, study_folder
 from xling.runs.state import is_locked, read_failure, write_failure
 from xling.storage import locks
 from xling.storage.atomic import atomic_path, write_json, write_text
-from xling.storage.cache_marks import claim, hold, is_in_use
+from xling.storage.cache_marks import exclusive_use, is_in_use, mark_in_use
 from xling.storage.fetched import read_record, record_files
 from xling.storage.locks import hold_lock, is_held, waiting_lock
 from xling.storage.swapping import swapped_in, unique_folders
@@ -239,7 +239,7 @@ def test_without_locks_work_goes_on_and_says_which_option_is_missing(no_flock, t
     assert not is_locked(tmp_path / "study/en/none/seed_1")
     assert status([str(tmp_path / "study")]) == 0
     (tmp_path / "cache/tokenised/x").mkdir(parents=True)
-    hold(tmp_path / "cache/tokenised/x")
+    mark_in_use(tmp_path / "cache/tokenised/x")
     assert not is_in_use(tmp_path / "cache/tokenised/x")
     assert cache(["size", "--cache-dir", str(tmp_path / "cache")]) == 0
     assert cache(["prune", "--cache-dir", str(tmp_path / "cache"), "--kind", "tokenised", "--yes"]) == 0
@@ -272,7 +272,10 @@ def test_an_entry_that_may_not_be_claimed_is_named(tmp_path, monkeypatch):
         raise PermissionError(errno.EACCES, "Permission denied")
 
     monkeypatch.setattr("xling.storage.cache_marks.open_shared", refuse)
-    with pytest.raises(UnreachableError, match="cannot write .*entry: Permission denied"), claim(tmp_path / "entry"):
+    with (
+        pytest.raises(UnreachableError, match="cannot write .*entry: Permission denied"),
+        exclusive_use(tmp_path / "entry"),
+    ):
         pass
 
 

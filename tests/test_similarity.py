@@ -17,7 +17,9 @@ from xling.similarity import (
     linear_cka,
     merged,
 )
+from xling.similarity.centred import centred_side
 from xling.similarity.cka import cka_of_rows
+from xling.similarity.marginal import ROWS_AT_ONCE
 from xling.similarity.panels import PANEL, add_product, dense, empty_panels, times_vector
 from xling.similarity.recentre import recentred
 
@@ -86,7 +88,7 @@ def test_recentring_gives_the_sums_of_the_moved_rows():
     x, y = (rows.double() for rows in related(d_y=4))
     shift_x, shift_y = torch.full((2, 9), 0.7, dtype=torch.float64), torch.full((2, 4), -3.0, dtype=torch.float64)
     moved = recentred(Moments.of(x, y), shift_x, shift_y).tensors()
-    direct = Moments.empty((2,), shift_x, shift_y, light=False)
+    direct = Moments.empty((2,), shift_x, shift_y, base_is_known=False)
     direct.update(x, y)
     for name, value in direct.tensors().items():
         torch.testing.assert_close(moved[name], value, msg=name)
@@ -310,19 +312,36 @@ def test_the_base_of_other_rows_is_refused():
     x, y = related()
     for other in (x[:, :100], x * 1.1):
         base = Marginal.of(other)
-        with pytest.raises(ValueError, match="compute the self-term from the same rows"):
+        with pytest.raises(ValueError, match="compute them from the same rows"):
             cka_of_moments(Moments.of(x, y, base), debiased=True, base=base)
+
+
+def test_every_row_counts_as_changed_where_the_sides_have_other_widths():
+    moments = Moments.of(torch.zeros(2, 10, 3), torch.zeros(2, 10, 4))
+    assert moments.n_changed.tolist() == [10, 10]
+
+
+def test_the_base_is_summed_in_parts_of_its_rows_and_not_of_its_features():
+    x = torch.randn(2, ROWS_AT_ONCE + 9, ROWS_AT_ONCE + 5, dtype=torch.float64) + 3
+    base, centred = Marginal.of(x), x - x.mean(-2, keepdim=True)
+    assert int(base.n) == len(x[0])
+    torch.testing.assert_close(base.mean, x.mean(-2))
+    for layer in range(2):
+        side = centred_side(base, layer)
+        torch.testing.assert_close(side.gram, centred[layer].mT @ centred[layer], rtol=1e-9, atol=1e-9)
 
 
 def test_the_base_of_other_layers_is_refused():
     x, y = related()
-    with pytest.raises(ValueError, match="the base's self-term has"):
+    with pytest.raises(ValueError, match="the base has"):
         Moments.of(x, y, Marginal.of(x[:1]))
 
 
 def test_moments_started_with_a_base_are_not_evaluated_without():
     x, y = related()
-    with pytest.raises(ValueError, match="started with the base's self-term; give it again"):
+    with pytest.raises(
+        ValueError, match="started with a known base, whose own sums they leave out; give the same base"
+    ):
         cka_of_moments(Moments.of(x, y, Marginal.of(x)), debiased=True)
 
 

@@ -11,6 +11,8 @@ from similarity_reference import cka, related
 from xling.similarity import (
     GroupedMarginal,
     GroupedMoments,
+    Marginal,
+    Moments,
     UndefinedSimilarityError,
     get_measure,
     jackknife_cka,
@@ -218,7 +220,7 @@ def test_without_asking_for_it_no_graph_is_kept():
 
 def test_what_cannot_be_differentiated_is_refused():
     x, y, ids = grouped_rows()
-    with pytest.raises(ValueError, match="a base's self-term has no gradient"):
+    with pytest.raises(ValueError, match="the sums of a known base have no gradient"):
         linear_cka(x, y, debiased=True, groups=ids, base=GroupedMarginal.of(x, ids), differentiable=True)
     with pytest.raises(UndefinedSimilarityError, match="layer 1: x is constant over the examples"):
         linear_cka(torch.stack([x[0], 0 * x[0]]), y, debiased=True, differentiable=True)
@@ -265,12 +267,33 @@ def test_a_base_of_other_groups_or_missing_is_refused():
     x, y, ids = grouped_rows()
     base = GroupedMarginal.of(x, ids)
     moments = GroupedMoments.of(x, y, ids, GroupedMarginal.from_tensors(base.tensors()))
-    with pytest.raises(ValueError, match="were started with the base's self-term; give it again"):
+    with pytest.raises(ValueError, match="started with a known base, whose own sums they leave out"):
         grouped_cka_of_moments(moments)
-    with pytest.raises(ValueError, match="the base's self-term covers 30 rows"):
+    with pytest.raises(ValueError, match="the sums of the base cover 30 rows"):
         grouped_cka_of_moments(moments, base=GroupedMarginal.of(x[:, :90], ids[:90]))
-    with pytest.raises(ValueError, match="one of these states was started with the base's self-term"):
+    with pytest.raises(ValueError, match="one of these states was started with a known base"):
         merged_groups(moments, GroupedMoments.of(x, y, ids))
+
+
+def test_a_base_of_the_other_kind_is_refused():
+    x, y, ids = grouped_rows()
+    rowwise, in_groups = Marginal.of(x), GroupedMarginal.of(x, ids)
+    expected_groups = r"expected GroupedMarginal.of\(...\) as the base's sums, got Marginal"
+    expected_rows = r"expected Marginal.of\(...\) as the base's sums, got GroupedMarginal"
+    with pytest.raises(ValueError, match=expected_groups):
+        linear_cka(x, y, debiased=True, groups=ids, base=rowwise)
+    with pytest.raises(ValueError, match=expected_rows):
+        linear_cka(x, y, debiased=True, base=in_groups)
+    with pytest.raises(ValueError, match=expected_groups):
+        get_measure("cka_grouped").of_moments(GroupedMoments.of(x, y, ids), rowwise)
+    with pytest.raises(ValueError, match=expected_rows):
+        get_measure("svcca").of_moments(Moments.of(x, y), in_groups)
+
+
+@pytest.mark.parametrize("kind", [Marginal, GroupedMarginal])
+def test_a_base_without_batches_is_refused(kind):
+    with pytest.raises(ValueError, match="expected at least one batch of the base's rows, got none"):
+        kind.of_batches([])
 
 
 def test_batches_hold_whole_groups_and_every_row_once():

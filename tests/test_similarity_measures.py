@@ -166,6 +166,17 @@ def test_svcca_equals_truncated_svd_then_cca(rows):
     )
 
 
+def test_cca_leaves_out_directions_below_the_rounding_of_the_largest():
+    generator = torch.Generator().manual_seed(0)
+    a, b, c, *others = torch.randn(5, 200, generator=generator, dtype=torch.float64)
+    y = torch.stack([c, *others], 1)
+    x = torch.stack([a, a + 1e-2 * b, a + 1e-5 * c], 1)  # the third direction is below float32's rounding of the first
+    mean_cca = get_measure("mean_cca")
+    resolved = float(mean_cca.of_rows(x[:, :2], y).value)
+    assert float(mean_cca.of_rows(x, y).value) == pytest.approx(resolved, abs=1e-3)
+    assert float(mean_cca.of_rows(torch.stack([a, b, c], 1), y).value) > resolved + 0.1
+
+
 @pytest.mark.parametrize("name", ["svcca", "pwcca", "mean_cca"])
 def test_canonical_correlations_of_too_few_examples_are_undefined(name):
     result = get_measure(name).of_rows(*related(n=10, d_x=20, layers=1))

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 from similarity_reference import cka, related
 
 from xling.similarity import UndefinedSimilarityError, deletion, jackknife_cka, linear_cka, shuffled_null
@@ -62,6 +63,14 @@ def test_interval_is_symmetric_and_grows_with_its_level(rows):
     narrow, wide = (jackknife_cka(*rows, EQUAL, debiased=True, level=level).interval for level in (0.5, 0.95))
     assert wide[0] < narrow[0] < narrow[1] < wide[1]
     assert sum(wide) == pytest.approx(sum(narrow))
+
+
+@pytest.mark.parametrize("over_groups", [False, True])
+def test_interval_is_students_with_one_degree_of_freedom_less_than_groups(over_groups, rows):
+    x, y = (side[:15] for side in rows)  # five groups: the degrees of freedom count
+    found = jackknife_cka(x, y, EQUAL[:15], debiased=True, over_groups=over_groups, level=0.9)
+    reach = stats.t.ppf(0.95, df=4) * float(found.standard_error)
+    assert found.interval == pytest.approx((float(found.value) - reach, float(found.value) + reach), rel=1e-12)
 
 
 def test_most_influential_group_is_the_planted_outlier(rows):

@@ -70,7 +70,7 @@ def test_a_study_without_impact_suggests_nothing_for_the_default_distance():
 
 def test_an_unknown_correction_names_those_there_are():
     with pytest.raises(
-        XlingValueError, match="expected a correction among max_t, bh, got 'maxt'; did you mean 'max_t'"
+        XlingValueError, match="unknown correction 'maxt'; did you mean 'max_t'.; choose from max_t, bh"
     ):
         make_suggestion(make_correlations(), "made_up", correction="maxt")
 

@@ -15,10 +15,10 @@ def test_what_is_kept_does_not_keep_the_hidden_states_alive(pooling, n_rows, dty
     layer = nn.Linear(4, 4, dtype=dtype)
     tap = LayerTap({"layer": layer}, POOLINGS[pooling])
     tap.attach()
-    tap.start(torch.ones(n_rows, 7))
+    tap.begin_pass(torch.ones(n_rows, 7))
     with torch.inference_mode():
         hidden_states = layer(torch.randn(n_rows, 7, 4, dtype=dtype))
-    (kept,) = tap.take()
+    (kept,) = tap.end_pass()
     tap.detach()
     assert kept.untyped_storage().nbytes() == kept.nbytes
     torch.testing.assert_close(kept, POOLINGS[pooling](hidden_states.float(), torch.ones(n_rows, 7)))
@@ -29,11 +29,11 @@ def test_a_layer_is_read_before_a_later_one_changes_it_in_place(pooling):
     layer = nn.Linear(4, 4)
     tap = LayerTap({"layer": layer}, POOLINGS[pooling])
     tap.attach()
-    tap.start(None)
+    tap.begin_pass(None)
     examples = torch.randn(5, 4)
     with torch.inference_mode():
         nn.functional.relu_(layer(examples))
-    (kept,) = tap.take()
+    (kept,) = tap.end_pass()
     tap.detach()
     with torch.inference_mode():
         torch.testing.assert_close(kept, layer(examples))
@@ -45,8 +45,8 @@ def test_pooling_is_exact_under_autocast():
     tap.attach()
     examples, mask = torch.randn(5, 7, 4), (torch.arange(7) < torch.tensor([[7], [3], [2], [6], [1]])).long()
     with torch.autocast("cpu", torch.bfloat16):
-        tap.start(mask)
+        tap.begin_pass(mask)
         hidden_states = layer(examples)
-        (kept,) = tap.take()
+        (kept,) = tap.end_pass()
     tap.detach()
     torch.testing.assert_close(kept, POOLINGS["mean"](hidden_states.float(), mask), atol=1e-6, rtol=1e-6)

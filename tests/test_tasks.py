@@ -19,6 +19,7 @@ from xling.commands.train import train
 from xling.distances import KINDS, compute_distances
 from xling.errors import MissingFileError, XlingValueError
 from xling.report.sections.measured import describe_transfer
+from xling.tasks import SentenceClassification, TokenClassification
 from xling.tasks.sentence_module import LabelScores
 
 FAST = Settings("default", resampling=Resampling(20, 20, 0))
@@ -48,6 +49,14 @@ def test_label_scores_are_torchmetrics_in_any_batches():
     expected = multiclass_accuracy(predicted, true, num_classes=5, average="micro")
     assert float(result["accuracy"]) == pytest.approx(float(expected))
     assert int(result["n_examples"]) == 60
+
+
+@pytest.mark.parametrize("task", [SentenceClassification(), TokenClassification()])
+def test_a_task_whose_labels_are_not_known_yet_says_so(task):
+    with pytest.raises(XlingValueError, match=r"not known yet; give labels=\[...\], or take task.fitted"):
+        task.key()
+    with pytest.raises(XlingValueError, match="not known yet"):
+        task.module(torch.nn.Identity(), pooling="cls")
 
 
 def test_parts_of_speech_in_a_language_that_this_project_does_not_know(tmp_path, caplog):

@@ -17,6 +17,7 @@ from xling.analysis.questions.trajectory import (
     half_time,
     shared_steps,
 )
+from xling.report.sections.trajectory import plot_trajectory
 
 STEPS = (0, 10, 20, 30, 40)
 SOURCES, TARGETS = ("en", "ru", "sw"), ("en", "ru", "sw", "zh", "th")
@@ -135,3 +136,20 @@ def test_coefficients_are_those_of_the_pairs_at_each_step():
         residuals.append(y - design @ np.linalg.lstsq(design, y, rcond=None)[0])
     assert row["r"] == pytest.approx(np.corrcoef(*residuals)[0, 1])
     assert table.loc[("transfer_vs_distance", "", 30), "pearson_r"] == pytest.approx(-1)
+
+
+def test_intervals_over_few_sources_do_not_press_the_lines_flat():
+    rows = [
+        {
+            "quantity": "impact",
+            "layer_label": "01",
+            "target_language": "",
+            "step": s,
+            "mean": m,
+            "low": -3.0,
+            "high": 3.0,
+        }
+        for s, m in ((1, 0.2), (2, 0.6), (3, 0.4))
+    ]
+    low, high = plot_trajectory(pd.DataFrame(rows)).get_ylim()
+    assert (low, high) == pytest.approx((0.14, 0.66))

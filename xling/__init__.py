@@ -17,6 +17,7 @@ _LAZY = {
     "train": "xling.commands.from_python",
     "analyze": "xling.commands.from_python",
     "compose": "xling.commands.from_python",
+    "export": "xling.exporting.export",
 }
 """Public names -> the module that has each: none is imported before it is used."""
 

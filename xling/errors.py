@@ -55,3 +55,31 @@ def close_matches(word: str, known: Iterable[str], n: int = 3) -> str:
     """
     matches = difflib.get_close_matches(str(word), [str(k) for k in known], n=n)
     return f"; did you mean {' or '.join(repr(m) for m in matches)}?" if matches else ""
+
+
+def unknown(what: str, found: object, known: Iterable[object], remedy: str = "") -> XlingValueError:
+    """The error about a word that is none of those that exist.
+
+    Args:
+        what: what the word should have named, e.g. ``similarity measure`` or ``model.weights``.
+        found: the word.
+        known: what exists; None stands for ``null``.
+        remedy: what could be written besides.
+
+    >>> print(unknown("model.dropout", "acive", ["active", "off"]))
+    unknown model.dropout 'acive'; did you mean 'active'?; choose from active, off
+    """
+    names = ["null" if name is None else str(name) for name in known]
+    listed = f"choose from {', '.join(names)}" if names else "there are none"
+    return XlingValueError(f"unknown {what} {found!r}{close_matches(str(found), names)}; {listed}{remedy}")
+
+
+def check_known(what: str, found: object, known: Iterable[object]) -> None:
+    """Refuse a word that is none of those that exist; see :func:`unknown` for the arguments.
+
+    Raises:
+        XlingValueError: it is none; names near misses, and all that exist.
+    """
+    known = list(known)
+    if found not in known:
+        raise unknown(what, found, known)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar
 
-from xling.errors import XlingValueError, close_matches
+from xling.errors import XlingValueError, unknown
 
 T = TypeVar("T")
 
@@ -54,10 +54,7 @@ class Registry(Mapping[str, T], Generic[T]):
         for point in self._entry_points():
             if point.name == entry:
                 return self._checked(self._import(point.value), f"{entry} ({point.value})")
-        raise XlingValueError(
-            f"unknown {self.kind} {entry!r}{close_matches(entry, list(self))}; choose from {', '.join(self)}, or name one of "
-            "your own as package.module:name"
-        )
+        raise unknown(self.kind, entry, self, ", or name one of your own as package.module:name")
 
     def __getitem__(self, name: str) -> T:
         return self.find(name)

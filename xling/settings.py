@@ -5,11 +5,11 @@ to config.yaml. A recorded configuration that lacks a setting is older than it, 
 """
 
 import functools
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from xling.checks import check_bounds, check_choice, check_folder_name, language_name
 from xling.errors import XlingError, XlingValueError, close_matches
@@ -138,6 +138,7 @@ class ProbeSettings:
     predictions: bool | Literal["labels"] = False
     chance: bool = False
     gradients: int = 0
+    linear_probes: bool = False
 
 
 @dataclass(frozen=True)
@@ -238,7 +239,7 @@ _EMPTY_MEANS_NULL = ("languages", "target_languages")
 
 def _make(kind: type[T], values: Mapping[str, Any], group: str) -> T:
     """Make a part of the settings from plain values."""
-    known = {item.name: item for item in fields(kind)}  # type: ignore[arg-type]
+    known = {item.name: item for item in fields(kind)}  # type: ignore[arg-type]  # a type variable cannot be bound to dataclasses
     unknown = {name: value for name, value in values.items() if name not in known}
     given = {name: value for name, value in values.items() if name in known}
     if "named" in known:
@@ -250,12 +251,12 @@ def _make(kind: type[T], values: Mapping[str, Any], group: str) -> T:
     for name in required:
         if name not in given:
             raise XlingValueError(f"expected the setting {_dotted(group, name)}, found none")
-    hints = _hints_of(cast(Hashable, kind))
+    hints = _hints_of(kind)
     return kind(**{name: _typed(value, hints[name], _dotted(group, name)) for name, value in given.items()})
 
 
 @functools.cache
-def _hints_of(kind: Hashable) -> dict[str, Any]:
+def _hints_of(kind: Any) -> dict[str, Any]:
     """Types of a part's settings; looking them up takes longer than checking values against them."""
     return get_type_hints(kind)
 
@@ -328,7 +329,10 @@ def _phrase(kind: Any) -> str:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, FreezePlan):
-        return {"strategy": value.strategy, "dropout": value.dropout, **_plain(value.options)}
+        table = (
+            {"word_embeddings": True} if value.with_word_embeddings else {}
+        )  # said only where set: older records lack it
+        return {"strategy": value.strategy, "dropout": value.dropout, **table, **_plain(value.options)}
     if isinstance(value, InterventionPlan):
         return {"kind": value.kind, **_plain(value.options)}
     if isinstance(value, ObjectSettings):

@@ -17,7 +17,7 @@ import pandas as pd
 import yaml
 
 from xling.analysis.schema import ANALYSES, TRANSFER_VS_DISTANCE
-from xling.errors import MissingFileError, XlingValueError, close_matches
+from xling.errors import MissingFileError, XlingValueError, check_known
 from xling.storage.yaml_text import parse_yaml
 
 SUPPORTED, CONTRADICTED, NOT_SHOWN, NOT_TESTED = "supported", "contradicted", "not shown", "not tested"
@@ -87,10 +87,7 @@ class Claim:
             )
         known = [item.name for item in fields(cls)]
         for key in plain:
-            if key not in known:
-                raise XlingValueError(
-                    f"unknown key {key!r} of a claim{close_matches(str(key), known)}; keys are {', '.join(known)}"
-                )
+            check_known("key of a claim", key, known)
         for key in ("name", "text", "analysis", "predictors"):
             if not plain.get(key):
                 raise XlingValueError(f"expected a claim with the key {key!r}, found {dict(plain)}")
@@ -139,10 +136,7 @@ def _listed(plain: Mapping[str, Any], key: str, kind: type) -> tuple:
 
 def _choice(plain: Mapping[str, Any], key: str, allowed: Sequence[str]) -> str:
     value = plain.get(key, Claim.__dataclass_fields__[key].default)
-    if value not in allowed:
-        raise XlingValueError(
-            f"expected {key} of the claim {plain['name']!r} as one of {', '.join(allowed)}, found {value!r}"
-        )
+    check_known(f"{key} of the claim {plain['name']!r}:", value, allowed)
     return value
 
 

@@ -30,6 +30,7 @@ def compute_measures(
     Returns:
         Rows as of ``correlations``, the chosen measure first, then the others by name.
     """
+    assert measured.impact is not None
     names = [name for name in sorted(measured.impact["measure"].unique()) if name != chosen]
     tests = [correlations[correlations["analysis"] != TRANSFER_VS_DISTANCE]]
     for name in names:

@@ -11,14 +11,14 @@ from threadpoolctl import threadpool_limits
 from xling.analysis import caveats
 from xling.analysis.claims import judge_claims
 from xling.analysis.inputs.measurements import Measurements, Settings
-from xling.analysis.inputs.measures import choose_measure, one_measure
+from xling.analysis.inputs.measures import choose_measure, one_measure, take_above_chance
 from xling.analysis.inputs.pairs import LANGUAGE_PAIR, compute_pairs, impact_reasons, select_validation
 from xling.analysis.measures import compute_measures
 from xling.analysis.questions.paper import compute_paper_correlations
 from xling.analysis.questions.specifications import compute_specifications
 from xling.analysis.schema import MEAN_LABEL, Analysis, distance_kinds
 from xling.analysis.tables import compute_default_tables
-from xling.errors import XlingValueError, close_matches
+from xling.errors import XlingValueError, check_known, close_matches
 from xling.runs.measures import to_long
 
 log = logging.getLogger(__name__)
@@ -50,8 +50,7 @@ def analyse(measured: Measurements, settings: Settings | None = None) -> Analysi
 def _analyse(measured: Measurements, settings: Settings) -> Analysis:
     measured, measure, sentences = _choose_measure(measured, settings)
     impact = measured.impact if measure is None else one_measure(measured.impact, measure)
-    if settings.mode not in MODES:
-        raise XlingValueError(f"mode must be one of {', '.join(MODES)}, found {settings.mode!r}")
+    check_known("mode", settings.mode, MODES)
     pairs = compute_pairs(measured.transfer, impact, measured.distances, settings.epoch, settings.step)
     pairs["measure"] = measure or ""
     strategy = choose_strategy(pairs, settings.strategy)
@@ -65,12 +64,14 @@ def _analyse(measured: Measurements, settings: Settings) -> Analysis:
     if settings.mode != "paper":
         tables |= compute_default_tables(replace(measured, impact=impact), settings, pairs, main, kinds)
         if measure is not None:
-            own = (strategy, kinds, measure, tables["correlations"])
-            tables["correlations_measures"] = compute_measures(measured, settings, *own)
+            tables["correlations_measures"] = compute_measures(
+                measured, settings, strategy, kinds, measure, tables["correlations"]
+            )
         if kinds:
             log.info("Computing the specification curve")
-            own = (settings.resampling, settings.epoch, settings.step)
-            tables["specifications"] = compute_specifications(measured, main, kinds, *own)
+            tables["specifications"] = compute_specifications(
+                measured, main, kinds, settings.resampling, settings.epoch, settings.step
+            )
         tables["claims"] = judge_claims(settings.claims, tables["correlations"])
         warnings += caveats.describe_tests(tables["correlations"])
     if settings.mode != "default":
@@ -85,9 +86,13 @@ def _choose_measure(measured: Measurements, settings: Settings) -> tuple[Measure
         return measured, None, []
     if "measure" not in measured.impact:
         measured = replace(measured, impact=to_long(measured.impact))
-    return measured, *choose_measure(
+    measure, sentences = choose_measure(
         select_validation(measured.impact, settings.epoch, settings.step), settings.measure
     )
+    if settings.above_chance:
+        impact, sentence = take_above_chance(measured.impact)
+        measured, sentences = replace(measured, impact=impact), [*sentences, sentence]
+    return measured, measure, sentences
 
 
 def choose_strategy(pairs: pd.DataFrame, strategy: str | None = None) -> str:

@@ -35,8 +35,9 @@ TABLES = (
     "gradients",
     "alignment",
     "concentration",
+    "linear_probes",
 )
-"""All tables an analysis may have; the columns of the first, of ``joint_models`` and of the last sixteen stand in the modules of
+"""All tables an analysis may have; the columns of the first, of ``joint_models`` and of the last seventeen stand in the modules of
 their questions."""
 
 MEAN_LABEL = "mean"

@@ -26,6 +26,7 @@ from xling.analysis.questions.freezing import compute_freezing
 from xling.analysis.questions.gradients import compute_gradients
 from xling.analysis.questions.heldout import compute_held_out
 from xling.analysis.questions.interventions import compute_causes, compute_interventions
+from xling.analysis.questions.linear_probes import compute_linear_probes
 from xling.analysis.questions.mediation import compute_mediation
 from xling.analysis.questions.ranking import compute_ranking
 from xling.analysis.questions.reliability import compute_reliability, disattenuate
@@ -69,7 +70,7 @@ def compute_default_tables(
 
     Returns:
         name -> table: also ``held_out``, and, where there is something to compute them from, ``mediation``,
-        ``alignment``, ``concentration`` and ``freezing``.
+        ``alignment``, ``concentration``, ``linear_probes`` and ``freezing``.
     """
     analyses = _build_analyses(measured, main, kinds)
     log.info("Testing associations (%s permutations)", f"{settings.resampling.permutations:,}")
@@ -97,6 +98,8 @@ def compute_default_tables(
         tables["alignment"] = compute_alignment(measured.alignment, settings.epoch, settings.step)
     if measured.impact is not None and not measured.impact.empty:
         tables["concentration"] = compute_concentration(measured.impact, settings.epoch, settings.step)
+    if measured.linear_probes is not None:
+        tables["linear_probes"] = compute_linear_probes(measured.linear_probes, settings.epoch, settings.step)
     if pairs["strategy"].nunique() > 1:
         baseline = main["strategy"].iloc[0]
         transfer = select_validation(measured.transfer, settings.epoch, settings.step)
@@ -241,5 +244,10 @@ def _layer(table: pd.DataFrame) -> pd.Series:
 
 def _mediate(distances: pd.DataFrame, main: pd.DataFrame, kinds: list[str], resampling: Resampling) -> pd.DataFrame:
     known = distances[[*LANGUAGE_PAIR, *(column for kind in kinds for column in (kind, f"{kind}_coverage"))]]
-    n = {"n_permutations": resampling.permutations, "n_bootstraps": resampling.bootstraps}
-    return compute_mediation(main, known, **n, seed=resampling.seed)
+    return compute_mediation(
+        main,
+        known,
+        n_permutations=resampling.permutations,
+        n_bootstraps=resampling.bootstraps,
+        seed=resampling.seed,
+    )

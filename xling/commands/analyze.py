@@ -202,6 +202,7 @@ def analyze_config(config: DictConfig, key: str | None = None) -> Analysis:
             resampling,
             tuple(config.sections),
             read_claims(config.claims_from) if config.claims_from else (),
+            config.above_chance,
         ),
         dict(config.more_distances or {}),
         config.swap_languages,

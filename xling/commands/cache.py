@@ -56,13 +56,16 @@ def _prune(entries: list[Entry], options: argparse.Namespace, console: Console) 
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = command_parser("xling-cache", __doc__)
+    parser = command_parser(
+        "xling-cache",
+        "What lies in the cache, what it belongs to, and what may go.",
+        examples=["size", "size --runs runs", "prune --older-than 60 --yes", "prune --runs runs --unused --yes"],
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     size = commands.add_parser("size", help="list what is there")
     prune = commands.add_parser("prune", help="list what would go; with --yes remove it")
     for command in (size, prune):
-        default = Path(os.environ.get("XLING_CACHE", "~/.cache/xling"))
-        command.add_argument("--cache-dir", type=Path, default=default, help="default: XLING_CACHE or ~/.cache/xling")
+        command.add_argument("--cache-dir", type=Path, help="default: XLING_CACHE or ~/.cache/xling")
         command.add_argument("--runs", type=Path, help="folder of studies: show which of them uses what")
     prune.add_argument("--kind", action="append", default=[], choices=KINDS, help="only this kind; may be repeated")
     prune.add_argument("--older-than", type=float, metavar="DAYS", help="only what was not used for so long")
@@ -76,7 +79,13 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     console = Console(soft_wrap=True)
     try:
-        cache_dir = options.cache_dir.expanduser().absolute()
+        usual = Path(os.environ.get("XLING_CACHE", "~/.cache/xling"))
+        cache_dir = (options.cache_dir or usual).expanduser().absolute()
+        if (
+            options.cache_dir is None and not cache_dir.exists()
+        ):  # of another machine's folder one expects that it is there
+            console.print(f"{cache_dir}: nothing yet; the first run makes it", markup=False, highlight=False)
+            return 0
         entries = list_entries(cache_dir, _users(options, cache_dir))
         if options.command == "prune":
             _prune(entries, options, console)

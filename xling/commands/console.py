@@ -9,7 +9,7 @@ from xling.errors import XlingError
 
 
 def run_and_tell(action: Callable[[], None], tell: Callable[[str], None] | None = None) -> int:
-    """Run the work of a command.
+    """Run the work of a command, and turn its errors into a sentence and an exit status.
 
     Args:
         action: the work; what it prints is the command's output.

@@ -39,6 +39,10 @@ def _parser() -> argparse.ArgumentParser:
     parser = command_parser(
         "xling-design",
         "Print the smallest correlations with distance that a planned study finds with a probability of 80 %.",
+        examples=[
+            "--sources en,ru,sw --targets ar,de,en,fr,ru,sw",
+            "--sources en,de,sw --targets ar,de,en,sw,zh --pair-sd .008 --seed-sd .006 --seeds 3 --examples 5010",
+        ],
         epilog="Columns: " + "; ".join(f"{name}: {meaning}" for name, meaning in DESIGN.items()),
     )
     add = parser.add_argument

@@ -31,6 +31,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = command_parser(
         "xling-distances",
         "Print the distances between languages as a CSV matrix; a missing distance is NaN.",
+        examples=["genetic en de sw", "syntactic en de sw --coverage", "featural en de sw > featural.csv"],
         epilog="Distances derive from URIEL and lang2vec (Littell et al. 2017), CC BY-SA 4.0.",
     )
     parser.add_argument("kind", metavar="KIND", help=", ".join(KINDS))

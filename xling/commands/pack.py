@@ -14,6 +14,7 @@ def pack(arguments: list[str] | None = None) -> int:
         "xling-pack",
         "Put the complete runs of a study into one file: settings, versions, fingerprints of the data, tables and "
         "predictions; no weights, no text of the data. xling-analyze, xling-status and load_study read it like a folder.",
+        examples=["runs/mine", "part_1.xling part_2.xling -o whole.xling"],
     )
     parser.add_argument(
         "studies", type=Path, nargs="+", metavar="STUDY", help="folder or pack; several of one study merge"
@@ -37,7 +38,9 @@ def pack(arguments: list[str] | None = None) -> int:
 
 def unpack_command(arguments: list[str] | None = None) -> int:
     """Run ``xling-unpack``; the exit status is 0 unless the file cannot be read or its study is there already."""
-    parser = command_parser("xling-unpack", "Write the runs of a packed study as folders.")
+    parser = command_parser(
+        "xling-unpack", "Write the runs of a packed study as folders.", examples=["mine.xling --into runs"]
+    )
     parser.add_argument("file", type=Path, help=f"a pack, STUDY{PACK_SUFFIX}")
     parser.add_argument(
         "--into", type=Path, default=Path("runs"), help="where the study's folder is made; default: runs"

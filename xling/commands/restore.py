@@ -115,6 +115,12 @@ def _parser() -> argparse.ArgumentParser:
         "Put base-model layers back into a fine-tuned model, or another run's layers, or average runs; measure all targets again "
         "and record each result as a run of the same study. Of reverted layers it also writes "
         f"{RESTORED_FILE} and {TREND_FILE} into the run's directory.",
+        examples=[
+            "runs/mine/en/none/seed_1",
+            "runs/mine/en/none/seed_1 --layers 1-4 --layers 6:0.5",
+            "runs/mine/en/none/seed_1 --swap-with runs/mine/de/none/seed_1 --layers 0-6",
+            "runs/mine/en/none/seed_1 --average runs/mine/en/none/seed_2",
+        ],
     )
     parser.add_argument("run", metavar="RUN", type=Path, help="directory of a finished run that kept its checkpoint")
     parser.add_argument(

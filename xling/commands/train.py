@@ -23,10 +23,11 @@ from xling.machine.processes import (
 from xling.machine.requeue import Requeue, find_requeue
 from xling.machine.resources import explaining_resources
 from xling.runs.directory import LOG_FILE, RunDirectory
-from xling.runs.plan import identity_of
+from xling.runs.plan import identity_of, study_folder
 from xling.runs.state import recording_failure
 from xling.settings import RunSettings
 from xling.sweeps.expand import plain_settings
+from xling.sweeps.headline import phrase_place, phrase_rest, phrase_sizes, phrase_start
 from xling.training.base_capture import capture_base
 from xling.training.frozen_prefix import start_after_frozen_layers
 from xling.training.parts import Parts, build_parts, resolve_settings
@@ -98,16 +99,20 @@ def _fit_once(
         raise
 
 
-def _headline(settings: RunSettings, identity: dict[str, Any]) -> tuple:
-    return settings.source_language, len(settings.target_languages), identity["strategy"], settings.seed
+def _say(text: str) -> None:
+    if text and is_rank_zero():
+        log.info("%s", text)
 
 
 def _fit(settings: RunSettings, identity: dict[str, Any], run: RunDirectory, stop: StopOnSignal) -> None:
-    log.info("%s -> %d target languages, freezing %s, seed %d: %s", *_headline(settings, identity), run.path)
+    log.info("%s: %s", phrase_start(settings), run.path)
+    study = study_folder(settings)
+    on_rank_zero(lambda: _say(phrase_place(study, settings)))
     started = time.monotonic()
     pl.seed_everything(settings.seed, verbose=False)
     # bad settings and bad data speak up before anything is recorded
     parts = on_every_rank(lambda: build_parts(settings, identity, run))
+    _say(phrase_sizes(parts.data_facts(), parts.facts["model"]))
     on_rank_zero(lambda: _record_inputs(settings, parts, run))
     _capture_base(settings, parts, stop)
     # a run's weights must not depend on who captured the base; processes drop out different units
@@ -116,6 +121,7 @@ def _fit(settings: RunSettings, identity: dict[str, Any], run: RunDirectory, sto
     seconds = round(time.monotonic() - started, 1)
     on_rank_zero(lambda: _record_results(settings, identity, parts, run, seconds))
     _report(parts, identity, seconds)
+    on_rank_zero(lambda: _say(phrase_rest(study, settings)))
 
 
 def _record_inputs(settings: RunSettings, parts: Parts, run: RunDirectory) -> None:

@@ -1,4 +1,4 @@
-"""Which examples share a batch: neighbours in length, dealt to processes so that each counts once."""
+"""Which examples are in one batch: neighbours in length, dealt to processes so that each counts once."""
 
 import itertools
 from collections.abc import Iterator, Sequence
@@ -8,8 +8,8 @@ import torch
 from torch.utils.data import Sampler
 
 FILLER = -1
-"""Position of the row that fills a share without rows, since all processes take part in every batch. A data set gives its
-last row there with this as example_id; modules leave it out of losses and scores, callbacks out of what they observe."""
+"""Position that stands in a micro-batch without examples, since all processes must take part in every step. A data set returns its
+last row there, with this number as example_id; modules leave it out of losses and scores, callbacks out of what they observe."""
 
 FIRST_EVALUATION_BATCH = 12
 """Examples, the shortest, in the first batch of an evaluation: Lightning's sanity check runs one per language."""
@@ -18,7 +18,9 @@ FIRST_EVALUATION_BATCH = 12
 class LengthBucketBatches(Sampler[list[int]]):
     """Batches of similar length; every example exactly once an epoch, over all processes and parts together.
 
-    Every process gets the same number of shares; one that would be empty holds :data:`FILLER` alone.
+    A batch is dealt to the processes, and within a process to the steps over which gradients are accumulated; what one process
+    gets at one such step is a micro-batch. Every process gets the same number of them; one that would be empty holds
+    :data:`FILLER` alone.
 
     Training shuffles, sorts pools of `pool_batches` batches by length, cuts them into batches and shuffles those: few
     padding tokens, random order. Evaluation sorts once; the order never changes, and the first batch is small. The
@@ -31,7 +33,7 @@ class LengthBucketBatches(Sampler[list[int]]):
         seed: of the training order.
         rank: this process.
         world_size: number of processes.
-        n_parts: consecutive shares that a process gets of each batch.
+        n_parts: consecutive micro-batches that a process gets of each batch.
         pool_batches: batches sorted together when shuffling.
         max_tokens: evaluation only: as many examples in a batch as hold no more tokens, padding included, whatever
             `batch_size` is; an example that is longer stands alone. None: `batch_size` examples.
@@ -69,7 +71,9 @@ class LengthBucketBatches(Sampler[list[int]]):
         self.epoch = epoch
 
     def go_on(self, epoch: int, n_done: int) -> None:
-        """Let the next pass, if it is one of `epoch`, leave out the first `n_done` shares; the one after it is whole."""
+        """Let the next pass, if it is one of `epoch`, leave out the first `n_done` micro-batches; the pass after it is
+        whole.
+        """
         self.epoch, self._n_done = epoch, n_done
 
     def __len__(self) -> int:
@@ -78,11 +82,11 @@ class LengthBucketBatches(Sampler[list[int]]):
 
     def __iter__(self) -> Iterator[list[int]]:
         n_done, self._n_done = self._n_done, 0
-        for share in itertools.islice(self._shares(), n_done, None):
-            yield share.tolist() or [FILLER]
+        for micro_batch in itertools.islice(self._micro_batches(), n_done, None):
+            yield micro_batch.tolist() or [FILLER]
 
-    def _shares(self) -> Iterator[np.ndarray]:
-        """This process's part of each batch, or parts one after another."""
+    def _micro_batches(self) -> Iterator[np.ndarray]:
+        """Positions of the examples that this process gets, one accumulation step after another."""
         for batch in self._batches():
             for part in range(self.n_parts):
                 yield batch[part * self.world_size + self.rank :: self.world_size * self.n_parts]

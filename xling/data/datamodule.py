@@ -148,7 +148,7 @@ class TransferDataModule(pl.LightningDataModule):
         return loader
 
     def state_dict(self) -> dict[str, Any]:
-        """Where training is in its data: epoch, and batches of it that are done (not: fetched)."""
+        """Return how far training is in its data: the epoch, and the number of its batches trained on (not: fetched)."""
         trainer = cast(pl.Trainer, self.trainer)  # a checkpoint is a trainer's
         done = trainer.fit_loop.epoch_loop.batch_progress.current.completed
         return {"epoch": trainer.current_epoch, "n_done": done}

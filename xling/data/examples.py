@@ -1,6 +1,5 @@
 """What examples have in common, whatever the task: ids and groups; and how a number or a part of them is chosen."""
 
-import hashlib
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from xling.errors import XlingValueError
-from xling.storage.hashing import rows_fingerprint
+from xling.storage.hashing import rows_fingerprint, sha256, stable_number
 
 log = logging.getLogger(__name__)
 
@@ -35,8 +34,7 @@ def stable_id(name: str) -> int:
     """
     if name.isascii() and name.isdigit() and int(name) < 1 << _ID_BITS:
         return int(name)
-    digest = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8])
-    return digest % (1 << _ID_BITS) + (1 << _ID_BITS)
+    return stable_number(name) % (1 << _ID_BITS) + (1 << _ID_BITS)
 
 
 def place_of(where: Path | str, line: int | str, own_id: Any = None) -> str:
@@ -162,7 +160,7 @@ def limit_examples(frame: pd.DataFrame, limit: int | None, seed: int) -> pd.Data
     if limit is None or limit >= len(frame):
         return frame
     sizes = frame.groupby("group_id", sort=False).size()
-    order = sorted(sizes.index, key=lambda group: hashlib.sha256(f"{seed}/{group}".encode()).digest())
+    order = sorted(sizes.index, key=lambda group: sha256(f"{seed}/{group}"))
     kept = np.cumsum(sizes.loc[order].to_numpy()) <= limit
     if not kept.any():
         raise XlingValueError(
@@ -187,7 +185,7 @@ def cut_part(frame: pd.DataFrame, start: float, end: float) -> pd.DataFrame:
 
 
 def _place(group: int) -> float:
-    return int.from_bytes(hashlib.sha256(f"part/{group}".encode()).digest()[:8]) / 2**64
+    return stable_number(f"part/{group}") / 2**64
 
 
 def examples_fingerprint(frame: pd.DataFrame, columns: Sequence[str]) -> str:

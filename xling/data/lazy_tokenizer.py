@@ -22,7 +22,7 @@ class LazyTokenizer:
 
     @cached_property
     def loaded(self) -> PreTrainedTokenizerBase:
-        """The tokenizer."""
+        """The tokenizer itself, loaded if it has not been yet."""
         return self._load()
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:

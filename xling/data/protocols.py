@@ -13,8 +13,9 @@ from transformers import PreTrainedTokenizerBase
 class TaskData(Protocol):
     """What the data of a run must know of its task; see :mod:`xling.tasks`, whose classes are such."""
 
-    fills: Mapping[str, int]
-    """Columns with a value per token -> what pads them."""
+    @property
+    def fills(self) -> Mapping[str, int]:
+        """Columns with a value per token -> what pads them."""
 
     def check(self, frame: pd.DataFrame, where: str) -> pd.DataFrame:
         """Return `frame` if its examples fit the task, else raise XlingValueError."""
@@ -31,7 +32,9 @@ class TaskData(Protocol):
     def tokenise(self, frame: pd.DataFrame, tokenizer: PreTrainedTokenizerBase, max_length: int) -> dict[str, Sequence]:
         """Columns of equal length: input_ids, example_id, group_id, length and more; row ids unique."""
 
-    def module(self, encoder: nn.Module, **settings: Any) -> pl.LightningModule:
+    def module(
+        self, encoder: nn.Module, *, pooling: str, pooler: nn.Module | None = None, **settings: Any
+    ) -> pl.LightningModule:
         """A :class:`xling.tasks.transfer_module.TransferModule` with the task's head and scores around `encoder`."""
 
 

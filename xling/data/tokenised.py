@@ -1,7 +1,6 @@
 """Tokenised examples: made once, kept on disk as Arrow, memory-mapped, shared by all runs."""
 
 import functools
-import hashlib
 import json
 import logging
 from dataclasses import dataclass
@@ -22,8 +21,8 @@ from xling.data.protocols import TaskData
 from xling.errors import CorruptArtefactError, XlingError
 from xling.machine.progress import track
 from xling.storage.atomic import atomic_path, read_json, write_json
-from xling.storage.cache_marks import hold
-from xling.storage.hashing import content_key
+from xling.storage.cache_marks import mark_in_use
+from xling.storage.hashing import content_key, file_sha256, sha256
 from xling.storage.locks import waiting_lock
 
 if TYPE_CHECKING:
@@ -118,7 +117,7 @@ def load_tokenised(
     content = examples_fingerprint(frame, task.columns(frame))
     fingerprint = content_key(_LAYOUT, content, task.key(), tokenizer_key(tokenizer), max_length, length=64)
     folder = cache_dir / "tokenised" / fingerprint[:24]
-    hold(folder)
+    mark_in_use(folder)
     if not (folder / _FACTS).is_file():
         folder.parent.mkdir(parents=True, exist_ok=True)
         with waiting_lock(folder.with_name(f"{folder.name}.lock")):
@@ -179,11 +178,7 @@ def _read(folder: Path, fingerprint: str) -> tuple["datasets.Dataset", dict[str,
 
 def _digest(folder: Path, facts: dict[str, Any]) -> str:
     """Hash facts and the rows' files: a flipped bit in memory-mapped Arrow data would silently be another token."""
-    digest = hashlib.sha256(content_key(facts).encode())
-    for path in sorted(folder.rglob("*")):
-        with path.open("rb") as file:
-            digest.update(f"{path.name} {hashlib.file_digest(file, 'sha256').hexdigest()}".encode())
-    return digest.hexdigest()
+    return sha256(content_key(facts), *(f"{path.name} {file_sha256(path)}" for path in sorted(folder.rglob("*"))))
 
 
 @functools.lru_cache(maxsize=4)

@@ -8,7 +8,7 @@ from xling.distances.matrices import KINDS
 from xling.distances.measured import representation_distances, vocabulary_overlap_distances
 from xling.distances.result import Distances
 from xling.distances.sources import compute_distances
-from xling.errors import XlingValueError
+from xling.errors import check_known
 from xling.registry import Registry
 
 Compute = TypeVar("Compute", bound=Callable[..., Distances])
@@ -26,8 +26,7 @@ def computed_from(feed: str) -> Callable[[Compute], Compute]:
     Raises:
         XlingValueError: there is no such thing to give.
     """
-    if feed not in FEEDS:
-        raise XlingValueError(f"expected a distance to be computed from one of {', '.join(FEEDS)}, got {feed!r}")
+    check_known("input of a distance", feed, FEEDS)
 
     def declare(function: Compute) -> Compute:
         setattr(function, _ATTRIBUTE, feed)

@@ -24,7 +24,7 @@ from xling.distances.matrices import KINDS, compute_matrix
 from xling.distances.result import CodeWarning, Distances, MacrolanguageWarning, Matrix, PlaceholderWarning
 from xling.distances.tags import describe_readings, is_tag
 from xling.distances.urielplus import compute_urielplus_distances
-from xling.errors import XlingValueError, close_matches
+from xling.errors import check_known
 
 log = logging.getLogger(__name__)
 
@@ -93,8 +93,7 @@ def check_names(what: str, names: Iterable[str], known: tuple[str, ...]) -> list
     """
     names = list(names)
     for name in names or [""]:
-        if name not in known:
-            raise XlingValueError(f"expected a {what} ({', '.join(known)}), got {name!r}{close_matches(name, known)}")
+        check_known(what, name, known)
     return names
 
 

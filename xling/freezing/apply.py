@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from xling.freezing.lora import add_adapters
 from xling.freezing.plan import FreezePlan
-from xling.machine.private import NormBase, SpectralNorm
+from xling.machine.private_torch import NormBase, SpectralNorm, forward_pre_hooks
 from xling.models.layers import find_layers
 from xling.models.names import modules_named
 
@@ -64,7 +64,7 @@ def _freeze_statistics(module: nn.Module) -> None:
     """
     for part in module.modules():
         gathers = isinstance(part, NormBase) and part.running_mean is not None
-        if (gathers or isinstance(part, SpectralNorm)) and _to_evaluation not in part._forward_pre_hooks.values():
+        if (gathers or isinstance(part, SpectralNorm)) and _to_evaluation not in forward_pre_hooks(part):
             part.register_forward_pre_hook(_to_evaluation)
             part.register_forward_hook(_back, always_call=True)
 

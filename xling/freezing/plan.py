@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from xling.errors import XlingValueError
+from xling.errors import XlingValueError, check_known
 from xling.freezing.strategies import STRATEGIES, Strategy, marked
 from xling.models.spec import DROPOUT
 
@@ -22,17 +22,19 @@ class FreezePlan:
         strategy: a name in ``STRATEGIES``, ``package.module:name``, or a :class:`Strategy`.
         dropout: ``active`` inside frozen layers, as in the paper, or ``off``.
         options: what the strategy takes.
+        with_word_embeddings: the word-piece table is frozen besides the strategy's layers.
     """
 
     name: str
     strategy: str | Strategy
     dropout: str = "active"
     options: Mapping[str, Any] = field(default_factory=dict)
+    with_word_embeddings: bool = False
 
     @property
     def word_embeddings(self) -> bool:
-        """Whether the word-piece table is frozen alone; that is no layer."""
-        return STRATEGIES.find(self.strategy).word_embeddings
+        """Whether the word-piece table is frozen by itself; that is no layer."""
+        return self.with_word_embeddings or STRATEGIES.find(self.strategy).word_embeddings
 
     @property
     def adapts(self) -> bool:
@@ -48,12 +50,16 @@ class FreezePlan:
         return tuple(STRATEGIES.find(self.strategy).layers(n_layers, **self.options))
 
 
-def plan_freezing(strategy: str | Strategy, dropout: str = "active", **options: Any) -> FreezePlan:
+def plan_freezing(
+    strategy: str | Strategy, dropout: str = "active", word_embeddings: bool = False, **options: Any
+) -> FreezePlan:
     """Check the settings of ``conf/freeze`` and name them; needs no encoder.
 
     Args:
         strategy: a name in ``STRATEGIES``, ``package.module:name``, or a :class:`Strategy`.
         dropout: ``active`` or ``off``, inside frozen layers.
+        word_embeddings: freeze the word-piece table besides, as the strategy ``word_embeddings`` does alone: sets of layers
+            can then be compared with that strategy at the same cost.
         options: what the strategy takes.
 
     Raises:
@@ -62,17 +68,24 @@ def plan_freezing(strategy: str | Strategy, dropout: str = "active", **options: 
     >>> plan = plan_freezing("bottom_k", k=3, embeddings=False)
     >>> plan.name, plan.layers_of(12)
     ('bottom_3_no_embeddings', (1, 2, 3))
+    >>> plan_freezing("top_k", k=2, word_embeddings=True).name
+    'top_2_word_embeddings'
     """
     found = STRATEGIES.find(strategy)
-    if dropout not in DROPOUT:
-        raise XlingValueError(f"expected freeze.dropout to be {' or '.join(DROPOUT)}, got {dropout!r}")
+    check_known("freeze.dropout", dropout, DROPOUT)
     try:
         complete = found.complete(options)
     except TypeError as error:
         takes = ", ".join(found.settings) or "no settings"
         raise XlingValueError(f"freezing strategy {strategy} takes {takes}, got {', '.join(options)}") from error
-    name = marked(found.name(**complete), "dropout_off", dropout == "off")
-    return FreezePlan(name, strategy, dropout, options)
+    if not isinstance(word_embeddings, bool):
+        raise XlingValueError(f"expected freeze.word_embeddings to be true or false, got {word_embeddings!r}")
+    if word_embeddings and (found.adapts or found.word_embeddings):
+        raise XlingValueError(
+            f"freezing strategy {strategy} freezes the word-piece table already; leave freeze.word_embeddings at false"
+        )
+    name = marked(found.name(**complete), "word_embeddings", word_embeddings)
+    return FreezePlan(marked(name, "dropout_off", dropout == "off"), strategy, dropout, options, word_embeddings)
 
 
 def saves_no_backward(plan: FreezePlan, n_layers: int) -> bool:
@@ -98,7 +111,8 @@ def describe_plan(plan: FreezePlan, n_layers: int) -> str:
         return f"frozen: the encoder but for low-rank adapters ({plan.name}) in its layers 1..{n_layers}"
     if not layers:
         return "frozen: the word embeddings alone" if plan.word_embeddings else "frozen: nothing"
-    text = f"frozen: layers {', '.join(map(str, layers))} of 0..{n_layers}, dropout inside {plan.dropout}"
+    table = " and the word embeddings" if plan.word_embeddings else ""
+    text = f"frozen: layers {', '.join(map(str, layers))} of 0..{n_layers}{table}, dropout inside {plan.dropout}"
     if saves_no_backward(plan, n_layers):
         text += f"; saves no backward pass, since layer {0 if 0 not in layers else 1} below trains"
     return text

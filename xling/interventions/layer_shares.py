@@ -83,15 +83,16 @@ def format_shares(shares: Shares) -> str:
     >>> format_shares({1: 1.0, 2: 1.0, 3: 1.0, 5: 0.5})
     '1-3,5:0.5'
     """
-    groups: list[list] = []
+    runs: list[tuple[int | str, int | str, float]] = []
     for part, share in shares.items():
-        if groups and part != HEAD and groups[-1][1] == part - 1 and groups[-1][2] == share:
-            groups[-1][1] = part
+        first, last, shared = runs[-1] if runs else (HEAD, HEAD, share)
+        if isinstance(part, int) and isinstance(last, int) and part == last + 1 and share == shared:
+            runs[-1] = (first, part, share)
         else:
-            groups.append([part, part, share])
+            runs.append((part, part, share))
     return ",".join(
         (f"{first}" if first == last else f"{first}-{last}") + ("" if share == 1 else f":{share:g}")
-        for first, last, share in groups
+        for first, last, share in runs
     )
 
 
@@ -110,7 +111,7 @@ def layers_in(shares: Shares, n_layers: int) -> tuple[int, ...]:
     Raises:
         XlingValueError: an encoder of `n_layers` blocks has no such layer.
     """
-    for part in shares:
-        if part != HEAD:
-            check_layer(part, n_layers)
-    return tuple(part for part, share in shares.items() if part != HEAD and share)
+    layers = {part: share for part, share in shares.items() if isinstance(part, int)}
+    for layer in layers:
+        check_layer(layer, n_layers)
+    return tuple(layer for layer, share in layers.items() if share)

@@ -109,17 +109,17 @@ def delay(every_n_steps: int, **_: Any) -> float:
 
 
 def tightness(bound: float, **_: Any) -> float:
-    """Dose of a budget: what the bound takes away of an impact of 1."""
+    """Dose of a budget: how far its bound lies below an impact of 1."""
     return max(0.0, 1 - bound)
 
 
 def nothing(**_: Any) -> float:
-    """Dose of what does nothing."""
+    """Dose of no intervention: 0."""
     return 0.0
 
 
 def whole(**_: Any) -> float:
-    """Dose of what knows no strength."""
+    """Dose of an intervention without a strength: 1."""
     return 1.0
 
 

@@ -50,7 +50,7 @@ def blend_layers(
 
 
 def _names_of(own: State, owners: Sequence[Sequence[str]], part: int | str) -> list[str]:
-    if part != HEAD:
+    if isinstance(part, int):
         return [name for name in own if _is_below(name, owners[part])]
     every = [module for modules in owners for module in modules]
     return [name for name in own if not _is_below(name, every)]
@@ -101,8 +101,9 @@ def average_states(states: Sequence[State]) -> dict[str, Tensor]:
         raise XlingValueError("expected at least one model to average, got none")
     first = states[0]
     for number, state in enumerate(states[1:], 2):
-        for name in [*first, *state]:
-            check_same_shape(name, first.get(name, state.get(name)), state, f"model {number}")
+        for name in first:
+            check_same_shape(name, first[name], state, f"model {number}")
+        for name in state:
             check_same_shape(name, state[name], first, "model 1")
     return {name: _mean([state[name] for state in states]) for name in first}
 

@@ -8,6 +8,8 @@ from pytorch_lightning.utilities.enums import GradClipAlgorithmType
 from torch import Tensor
 from torch.distributed.fsdp import FullyShardedDataParallel
 
+from xling.machine.private_torch import multiply_in_place
+
 T = TypeVar("T")
 
 
@@ -45,7 +47,7 @@ class StepMeanLoss(_LightningModule):
 
     Lightning averages gradients over processes and over the parts of ``accumulate_grad_batches`` as if all were of one
     size. Here a part counts by its items (examples, labelled tokens), so a step does not depend on how its batch was cut
-    into shares: a share may be smaller than another, or empty.
+    into micro-batches, of which one may be smaller than another, or empty.
 
     ``training_step`` returns ``self.step_mean(summed loss, number of items)``.
     """
@@ -80,7 +82,7 @@ class StepMeanLoss(_LightningModule):
         if self.trainer.accumulate_grad_batches > 1:
             gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
             if gradients and self._reference is not None and self._so_far is not None:
-                torch._foreach_mul_(gradients, self._reference / self._so_far[1].clamp(min=1))
+                multiply_in_place(gradients, self._reference / self._so_far[1].clamp(min=1))
         self._reference = self._so_far = None
 
     def configure_gradient_clipping(

@@ -24,7 +24,7 @@ _claim: FileLock | None = None
 
 
 def check_launcher(arguments: list[str]) -> None:
-    """See that what ``launcher=NAME`` needs is there, before Hydra says it at length.
+    """Check that what ``launcher=NAME`` needs is installed, and say so in one sentence if it is not.
 
     Raises:
         UnreachableError: its plugin is not installed, or this machine has no Slurm to submit to.
@@ -74,7 +74,7 @@ def visible_gpus() -> list[str]:
 
 
 def claim_gpu(folder: Path, gpus: list[str]) -> str:
-    """Take the first free slot for this process's lifetime; a dead process's slot is free.
+    """Lock the first free slot until this process ends; the kernel frees the slot of a process that dies.
 
     Args:
         folder: of the sweep's locks, on this machine.
@@ -113,7 +113,7 @@ class GpuPerJob(Callback):
             self.folder = Path(tempfile.mkdtemp(prefix="xling-gpus-"))
 
     def on_job_start(self, config: DictConfig, **_: Any) -> None:
-        """Take a GPU at a worker's first job and keep it: CUDA reads the variable once."""
+        """Reserve a GPU at a worker's first job and keep it, since CUDA reads the variable only once."""
         if self.gpus and _claim is None:
             os.environ["CUDA_VISIBLE_DEVICES"] = claim_gpu(self.folder, self.gpus)
 

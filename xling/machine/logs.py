@@ -11,6 +11,9 @@ from xling.machine.plain_text import printable
 
 _FORMAT = "%(asctime)s  %(message)s"
 
+_off_terminal: set[str] = set()
+"""Names of loggers whose messages a terminal does not show, since a bar says the same there."""
+
 
 class _PrintableFormatter(logging.Formatter):
     """Names and values come from files of unknown origin: a terminal must not act on them."""
@@ -25,6 +28,7 @@ def configure_logging() -> None:
     logging.basicConfig(level=logging.WARNING, format=_FORMAT, datefmt="%H:%M:%S", stream=sys.stderr, force=True)
     for handler in logging.getLogger().handlers:
         handler.setFormatter(_PrintableFormatter(_FORMAT, datefmt="%H:%M:%S"))
+        handler.addFilter(lambda record: record.name not in _off_terminal)
     logging.getLogger("xling").setLevel(logging.INFO)
     # tokenised rows are cheap to read: loader processes would cost more than they bring
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
@@ -41,6 +45,11 @@ def configure_logging() -> None:
     logging.getLogger("submitit").propagate = False  # it prints its own messages
     for name in ("pytorch_lightning", "lightning", "lightning.pytorch", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def show_on_terminal(name: str, shown: bool) -> None:
+    """Say whether the messages of the logger `name` go to the terminal as well; files have them in any case."""
+    (_off_terminal.discard if shown else _off_terminal.add)(name)
 
 
 class _QuietFileHandler(logging.FileHandler):

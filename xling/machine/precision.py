@@ -1,6 +1,6 @@
 """Which training precision the hardware computes natively, and in which precision the probe then runs."""
 
-from xling.errors import XlingValueError
+from xling.errors import XlingValueError, check_known
 
 PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed", "bf16-true", "64-true")
 
@@ -20,8 +20,7 @@ def resolve_precision(name: str | int, accelerator: str = "auto") -> str:
     import torch
 
     name = {"32": "32-true", "16": "16-mixed", "bf16": "bf16-mixed"}.get(str(name), str(name))
-    if name not in PRECISIONS:
-        raise XlingValueError(f"unknown trainer.precision {name!r}; expected one of {', '.join(PRECISIONS)}")
+    check_known("trainer.precision", name, PRECISIONS)
     has_gpu = accelerator != "cpu" and torch.cuda.is_available()
     if name == "16-mixed" and not has_gpu:  # Lightning would take bfloat16 instead
         raise XlingValueError(

@@ -1,24 +1,20 @@
-"""Everything this project uses of other packages that they do not promise to keep, in one place.
+"""What this project uses of Hydra without Hydra's promise to keep it; torch's is in :mod:`xling.machine.private_torch`, Lightning's
+in :mod:`xling.machine.lightning`: a sweep is composed without those two.
 
 A new version of one of them may move or change these; tests/test_private.py says what is relied on, so that an upgrade fails there
 and not in the middle of somebody's run.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.types import Override
+from hydra.core.utils import JobReturn
 from omegaconf import DictConfig
 
-if TYPE_CHECKING:
-    from pytorch_lightning.strategies.launchers import _SubprocessScriptLauncher as SubprocessScriptLauncher
-    from torch.nn.modules.batchnorm import _NormBase as NormBase
-    from torch.nn.utils.parametrizations import _SpectralNorm as SpectralNorm
-
-__all__ = ["BasicSweeper", "NormBase", "SpectralNorm", "SubprocessScriptLauncher", "apply_overrides", "is_group"]
+__all__ = ["BasicSweeper", "apply_overrides", "error_of", "is_group"]
 
 
 def apply_overrides(overrides: list[Override], config: DictConfig) -> None:
@@ -37,16 +33,6 @@ def is_group(loader: ConfigLoader, name: str) -> bool:
     return loader.repository.group_exists(name)
 
 
-_LATE = {
-    "NormBase": ("torch.nn.modules.batchnorm", "_NormBase"),
-    "SpectralNorm": ("torch.nn.utils.parametrizations", "_SpectralNorm"),
-    "SubprocessScriptLauncher": ("pytorch_lightning.strategies.launchers", "_SubprocessScriptLauncher"),
-}
-
-
-def __getattr__(name: str) -> Any:
-    """Import what is torch's and Lightning's on first use: a sweep is composed without them."""
-    if name not in _LATE:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module, own_name = _LATE[name]
-    return getattr(importlib.import_module(module), own_name)
+def error_of(job: JobReturn) -> Any:
+    """What a failed job of Hydra's raised; the public property raises it."""
+    return job._return_value

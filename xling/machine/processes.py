@@ -21,7 +21,7 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from xling.errors import XlingError, XlingValueError
 from xling.machine.distributed import is_distributed
-from xling.machine.private import SubprocessScriptLauncher
+from xling.machine.lightning import SubprocessScriptLauncher
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +30,14 @@ T = TypeVar("T")
 _PLACES = ("accelerator", "devices", "num_nodes")
 
 
-class Placement(Protocol):
+class HasStrategy(Protocol):
+    """A trainer, or settings of one."""
+
+    @property
+    def strategy(self) -> Any: ...
+
+
+class Placement(HasStrategy, Protocol):
     """Where a run trains; settings of the trainer are such."""
 
     @property
@@ -41,9 +48,6 @@ class Placement(Protocol):
 
     @property
     def num_nodes(self) -> int: ...
-
-    @property
-    def strategy(self) -> Any: ...
 
 
 @contextmanager
@@ -78,17 +82,17 @@ def joined_processes(trainer: Placement) -> Iterator[None]:
 
 
 def n_processes() -> int:
-    """How many processes this run has."""
+    """Number of processes of this run."""
     return torch.distributed.get_world_size() if is_distributed() else 1
 
 
 def rank() -> int:
-    """Which of them this is, from 0."""
+    """Number of this process, from 0."""
     return torch.distributed.get_rank() if is_distributed() else 0
 
 
 def is_rank_zero() -> bool:
-    """Whether this process decides, writes and speaks."""
+    """Whether this is the process that decides, writes files and logs."""
     return rank() == 0
 
 
@@ -148,7 +152,7 @@ def _shared(error: XlingError) -> XlingError:
     return error
 
 
-def shards_parameters(trainer: Placement) -> bool:
+def shards_parameters(trainer: HasStrategy) -> bool:
     """Whether the trainer's strategy spreads each parameter over the processes."""
     return "fsdp" in str(trainer.strategy).lower()
 

@@ -5,28 +5,35 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torchmetrics import Metric
 
-from xling.metrics.moments import MomentsMetric
+from xling.metrics.sums import SumsMetric
 from xling.similarity.grouped_moments import GroupedMarginal, GroupedMoments, merged_groups, recentred_groups
 from xling.similarity.grouping import OpenGroup, check_together
+from xling.similarity.shapes import Ids, LayersX, LayersY
 
 _OPEN = ("open_x", "open_y", "open_groups", "closed_groups")
 
 
-class GroupedMomentsMetric(MomentsMetric):
+class GroupedMomentsMetric(SumsMetric[GroupedMoments, GroupedMarginal]):
     """States of :class:`xling.similarity.GroupedMoments`, and the group that is still open.
 
     The rows of a group must follow one another, on one process, in one batch or several; a group is closed when another one
     begins, and the last one when the metric is evaluated.
 
     Args:
-        base: ``GroupedMarginal.of(x, groups)`` where the base is known: then its self-term is not accumulated.
-        kwargs: of :class:`MomentsMetric`.
+        base: ``GroupedMarginal.of(x, groups)`` where the base is known: then it is not summed again.
+        kwargs: of :class:`SumsMetric`.
     """
 
     sums = GroupedMoments
     merge = staticmethod(merged_groups)
     recentre = staticmethod(recentred_groups)
+
+    open_x: Tensor
+    open_y: Tensor
+    open_groups: Tensor
+    closed_groups: Tensor
 
     def __init__(self, base: GroupedMarginal | None = None, **kwargs: Any):
         super().__init__(base=base, **kwargs)
@@ -45,10 +52,9 @@ class GroupedMomentsMetric(MomentsMetric):
     @open.setter
     def open(self, group: OpenGroup | None) -> None:
         for name, field in zip(_OPEN, ("x", "y", "groups", "closed"), strict=True):
-            value = self._defaults[name].to(self.device) if group is None else getattr(group, field)
-            setattr(self, name, value)
+            setattr(self, name, self._default(name) if group is None else getattr(group, field))
 
-    def _add(self, x: Tensor, y: Tensor, groups: Tensor | None) -> None:
+    def _add(self, x: LayersX, y: LayersY, groups: Ids | None) -> None:
         moments = self._started(x, y)
         if groups is not None:
             x, y, groups = x.detach(), y.detach(), groups.to(x.device)
@@ -70,37 +76,37 @@ class GroupedMomentsMetric(MomentsMetric):
     def _own_states(self) -> list[str]:
         return [name for name in self._defaults if name not in _OPEN]
 
-    def merge_state(self, incoming_state: "dict[str, Tensor] | GroupedMomentsMetric") -> None:
+    def merge_state(self, incoming_state: dict[str, Any] | Metric) -> None:
         """Add the groups of another metric, or of a dict of its states, to this one; its open group counts as whole.
 
         Raises:
-            XlingValueError: a group occurs in both, other layers or widths, or started with a base and without.
+            XlingValueError: a metric of another kind, a group that occurs in both, other layers or widths, or started with a base
+                and without.
         """
-        other = incoming_state
-        if not isinstance(other, GroupedMomentsMetric):
-            other = type(self)(base=self.base)
-            for name, value in incoming_state.items():
-                setattr(other, name, value)
+        states = self._checked(incoming_state)
+        other = type(self)(base=self.base)
+        for name, value in states.items():
+            setattr(other, name, value)
         mine, theirs = self.open, other.open
         if mine is not None and theirs is not None:
             check_together(torch.cat([mine.known, theirs.known]))
         incoming = other.whole()
         if incoming is None:
             return
-        self.moments = incoming if self.moments is None else merged_groups(self.moments, incoming)
+        self._merge_sums(incoming)
         if theirs is not None:
             mine = mine or OpenGroup.before(theirs.x, theirs.y, theirs.groups)
             self.open = OpenGroup(mine.x, mine.y, mine.groups, torch.cat([mine.closed, theirs.known]))
-        self._update_count += other.update_count if isinstance(incoming_state, GroupedMomentsMetric) else 1
-        self._computed = None
+        self._count_updates(incoming_state)
 
     def _agree(self, gather: Callable[[Tensor], list[Tensor]]) -> None:
-        """As :class:`MomentsMetric`, every process's open group counted as whole until :meth:`unsync`."""
+        """As :class:`SumsMetric`, every process's open group counted as whole until :meth:`unsync`."""
         self._local = (self.moments, self.open)
         known = torch.zeros(0, dtype=torch.int64, device=self.device) if self.open is None else self.open.known
         check_together(torch.cat([ids.to(self.device) for ids in gather(known)]))
-        if self.moments is not None:
-            self.moments = self.whole()
+        moments = self.whole()
+        if moments is not None:
+            self.moments = moments
         self.open = None
         super()._agree(gather)
 
@@ -109,7 +115,8 @@ class GroupedMomentsMetric(MomentsMetric):
         was_synced = self._is_synced
         super().unsync(should_unsync)
         if was_synced and not self._is_synced and self._local is not None:
-            moments, self.open = self._local
+            moments, still_open = self._local
+            self.open = still_open
             self.reset_sums()
             if moments is not None:
                 self.moments = moments

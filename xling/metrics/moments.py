@@ -1,162 +1,25 @@
-"""Accumulated moments as the states of a torchmetrics metric: summed over processes whatever their shifts were."""
+"""Sums over paired rows as the states of a torchmetrics metric."""
 
-from collections.abc import Callable
-from typing import Any
-
-import torch
-from torch import Tensor
-from torchmetrics import Metric
-from torchmetrics.utilities.distributed import gather_all_tensors
-
-from xling.errors import XlingValueError
+from xling.metrics.sums import SumsMetric
 from xling.similarity.marginal import Marginal
-from xling.similarity.moments import Moments, check_rows
+from xling.similarity.moments import Moments
 from xling.similarity.recentre import merged, recentred
+from xling.similarity.shapes import Ids, LayersX, LayersY
 
 
-def _first(gathered: Tensor) -> Tensor:
-    """Reduction of the shifts, which all processes have agreed on before they are gathered."""
-    return gathered[0]
-
-
-class MomentsMetric(Metric):
+class MomentsMetric(SumsMetric[Moments, Marginal]):
     """States of :class:`xling.similarity.Moments`; subclasses say what to compute from them.
 
-    The states take their shape from the first batch. Before they are summed over processes, every process re-centres
-    its own to the mean over all of them; a process that met no rows takes part with zeros.
-
     Args:
-        base: the base's self-term where it is known: then X'X is not accumulated, and evaluation needs the same rows.
-        allow_tf32: multiply in TF32 on a GPU that can.
-        kwargs: of :class:`torchmetrics.Metric`.
+        base: ``Marginal.of(x)`` where the base is known, see :class:`SumsMetric`.
+        kwargs: of :class:`SumsMetric`.
     """
 
-    full_state_update = True
-    is_differentiable = False
     sums = Moments
     merge = staticmethod(merged)
     recentre = staticmethod(recentred)
 
-    def __init__(self, base: Marginal | None = None, allow_tf32: bool = False, **kwargs: Any):
-        super().__init__(**kwargs)
-        self.base = base
-        self.allow_tf32 = allow_tf32
-        zero = torch.zeros(1, 1)
-        for name in self.sums.empty((1,), zero, zero, light=base is not None).tensors():
-            self.add_state(name, torch.zeros(0), dist_reduce_fx=_first if name.endswith("shift") else "sum")
-
-    @property
-    def moments(self) -> Moments | None:
-        """What was accumulated; None before the first rows. Shares the metric's storage."""
-        states = {name: getattr(self, name) for name in self._own_states()}
-        return self._restored(states)
-
-    @moments.setter
-    def moments(self, moments: Moments) -> None:
-        for name, value in moments.tensors().items():
-            setattr(self, name, value)
-
-    def _own_states(self) -> list[str]:
-        """Names of the states that are sums."""
-        return list(self._defaults)
-
-    def _restored(self, states: dict[str, Tensor]) -> Moments | None:
-        is_empty = any(not value.numel() for name, value in states.items() if name.endswith("shift"))
-        return None if is_empty else self.sums.from_tensors(states)
-
-    def reset_sums(self) -> None:
-        """Forget what was accumulated."""
-        for name in self._own_states():
-            setattr(self, name, self._defaults[name].detach().clone().to(self.device))
-
-    def update(self, x: Tensor, y: Tensor, groups: Tensor | None = None) -> None:
-        """Add paired rows ``[..., b, d_x]`` and ``[..., b, d_y]``, any floating dtype.
-
-        Args:
-            x: base rows.
-            y: other rows, the same examples in the same order.
-            groups: ids ``[b]``, integers, for a measure that knows groups; others leave them alone. None: each row is one.
-
-        Raises:
-            XlingValueError: rows, layers, widths or ids that do not fit each other or what was added before.
-        """
-        check_rows(x, y)
-        if x.shape[-2]:
-            self._add(x, y, groups)
-
-    def _started(self, x: Tensor, y: Tensor) -> Moments:
-        moments = self.moments
-        if moments is None:
-            self.base = self.base and self.base.to(x.device)
-            moments = self.sums.start(x, y, self.base)
-        return moments
-
-    def _add(self, x: Tensor, y: Tensor, groups: Tensor | None) -> None:
+    def _add(self, x: LayersX, y: LayersY, groups: Ids | None) -> None:
         moments = self._started(x, y)
         moments.update(x, y, allow_tf32=self.allow_tf32)
         self.moments = moments
-
-    def whole(self) -> Moments | None:
-        """All rows so far; None before the first ones."""
-        return self.moments
-
-    def merge_state(self, incoming_state: "dict[str, Tensor] | MomentsMetric") -> None:
-        """Add the rows of another metric, or of a dict of its states, to this one.
-
-        Raises:
-            XlingValueError: other layers or widths, or started with a base and without.
-        """
-        is_metric = isinstance(incoming_state, MomentsMetric)
-        states = incoming_state.metric_state if is_metric else incoming_state
-        incoming = self._restored({name: states[name].clone() for name in self._own_states()})
-        if incoming is None:
-            return
-        self.moments = incoming if self.moments is None else self.merge(self.moments, incoming)
-        self._update_count += incoming_state.update_count if is_metric else 1
-        self._computed = None
-
-    def sync(
-        self,
-        dist_sync_fn: Callable | None = None,
-        process_group: Any = None,
-        should_sync: bool = True,
-        distributed_available: Callable | None = None,
-    ) -> None:
-        """Agree on common shifts, then sum the states over processes as torchmetrics does."""
-        available = distributed_available or self.distributed_available_fn
-        if should_sync and not self._is_synced and available is not None and available():
-            gather, group = dist_sync_fn or gather_all_tensors, process_group or self.process_group
-            self._agree(lambda tensor: gather(tensor, group=group))
-        super().sync(dist_sync_fn, process_group, should_sync, distributed_available)
-
-    def _agree(self, gather: Callable[[Tensor], list[Tensor]]) -> None:
-        """Re-centre the states to the mean over all processes; `gather` collects one tensor from each."""
-        layout = self._common_layout(gather)
-        if layout is None:
-            return
-        is_double, d_x, d_y, *layers = layout
-        moments = self.moments
-        if moments is None:
-            zeros = torch.zeros(torch.Size(layers).numel(), max(d_x, d_y), device=self.device)
-            zeros = zeros.double() if is_double else zeros
-            moments = self.sums.empty(tuple(layers), zeros[:, :d_x], zeros[:, :d_y], light=self.base is not None)
-        n, shifts = sum(gather(moments.n)), []
-        for side in moments.sides:
-            total = sum(gather(side.n * side.shift.double() + side.total))
-            shifts.append((total / n).to(side.shift.dtype))
-        self.moments = self.recentre(moments, *shifts)
-
-    def _common_layout(self, gather: Callable[[Tensor], list[Tensor]]) -> list[int] | None:
-        """[whether float64, d_x, d_y, layers...] of the processes that met rows; None if none did."""
-        own = [-1] if self.moments is None else _layout(self.moments)
-        found = {tuple(layout.tolist()) for layout in gather(torch.tensor(own, device=self.device))} - {(-1,)}
-        if len(found) > 1:
-            raise XlingValueError(
-                f"processes hold different [float64, d_x, d_y, layers...] {sorted(found)}; give all the same layers"
-            )
-        return list(found.pop()) if found else None
-
-
-def _layout(moments: Moments) -> list[int]:
-    x, y = moments.sides
-    return [int(y.shift.dtype == torch.float64), x.shift.shape[-1], y.shift.shape[-1], *moments.layers]

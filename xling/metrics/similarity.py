@@ -6,15 +6,17 @@ from typing import Any
 import torch
 from torch import Tensor
 from torchmetrics import Metric
+from torchmetrics.utilities import dim_zero_cat
 
 from xling.errors import XlingValueError
 from xling.metrics.grouped import GroupedMomentsMetric
 from xling.metrics.moments import MomentsMetric
-from xling.similarity.grouped_moments import GroupedMarginal
+from xling.similarity.grouped_moments import GroupedMarginal, GroupedMoments
 from xling.similarity.marginal import Marginal
-from xling.similarity.moments import check_layers, check_rows
+from xling.similarity.moments import Moments, check_layers, check_rows
 from xling.similarity.registry import get_measure
 from xling.similarity.result import Result
+from xling.similarity.shapes import LayersX, LayersY, PerLayer
 
 
 class SimilarityMetric(Metric):
@@ -63,7 +65,7 @@ class SimilarityMetric(Metric):
         self.measure = get_measure(measure).name
         self.reason = [""]
 
-    def compute(self) -> Tensor:
+    def compute(self) -> PerLayer:
         """Similarity of every layer, float64 ``[...]``; NaN where undefined, see `reason`."""
         result = self._evaluate()
         self.reason = result.reason
@@ -78,20 +80,17 @@ class SimilarityMetric(Metric):
         """Values and reasons from the states."""
 
 
-class _OfSums(SimilarityMetric):
-    def _evaluate(self) -> Result:
-        sums = self.whole()
-        return _nothing() if sums is None else get_measure(self.measure).of_moments(sums, self.base)
-
-
-class _MomentsSimilarity(MomentsMetric, _OfSums):
+class _MomentsSimilarity(MomentsMetric, SimilarityMetric):
     def __init__(
         self, measure: str = "cka_debiased", *, base: Marginal | None = None, allow_tf32: bool = False, **kwargs: Any
     ):
         super().__init__(base=base, allow_tf32=allow_tf32, measure=measure, **kwargs)
 
+    def _evaluate(self) -> Result:
+        return _of_sums(self.measure, self.whole(), self.base)
 
-class _GroupedSimilarity(GroupedMomentsMetric, _OfSums):
+
+class _GroupedSimilarity(GroupedMomentsMetric, SimilarityMetric):
     def __init__(
         self,
         measure: str = "cka_grouped",
@@ -101,6 +100,9 @@ class _GroupedSimilarity(GroupedMomentsMetric, _OfSums):
         **kwargs: Any,
     ):
         super().__init__(base=base, allow_tf32=allow_tf32, measure=measure, **kwargs)
+
+    def _evaluate(self) -> Result:
+        return _of_sums(self.measure, self.whole(), self.base)
 
 
 class CKA(SimilarityMetric):
@@ -156,12 +158,15 @@ class _RowsSimilarity(SimilarityMetric):
     full_state_update = False
     is_differentiable = False
 
+    x: list[Tensor]
+    y: list[Tensor]
+
     def __init__(self, measure: str, **kwargs: Any):
         super().__init__(measure, **kwargs)
         self.add_state("x", [], dist_reduce_fx="cat")
         self.add_state("y", [], dist_reduce_fx="cat")
 
-    def update(self, x: Tensor, y: Tensor) -> None:
+    def update(self, x: LayersX, y: LayersY) -> None:
         """Keep paired rows ``[..., b, d_x]`` and ``[..., b, d_y]``.
 
         Raises:
@@ -175,10 +180,14 @@ class _RowsSimilarity(SimilarityMetric):
         self.y.append(y.detach().movedim(-2, 0))
 
     def _evaluate(self) -> Result:
-        x, y = (torch.cat(rows) if isinstance(rows, list) and rows else rows for rows in (self.x, self.y))
-        if not len(x):
+        if not len(self.x):
             return _nothing()
-        return get_measure(self.measure).of_rows(x.movedim(0, -2), y.movedim(0, -2))
+        x, y = (dim_zero_cat(rows).movedim(0, -2) for rows in (self.x, self.y))
+        return get_measure(self.measure).of_rows(x, y)
+
+
+def _of_sums(measure: str, sums: Moments | GroupedMoments | None, base: Marginal | GroupedMarginal | None) -> Result:
+    return _nothing() if sums is None else get_measure(measure).of_moments(sums, base)
 
 
 def _nothing() -> Result:

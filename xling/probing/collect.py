@@ -1,6 +1,7 @@
 """Gathers the rows of one loader, over batches and processes, into one Representations object."""
 
 import logging
+from typing import Annotated
 
 import torch
 from torch import Tensor
@@ -8,6 +9,7 @@ from torch import Tensor
 from xling.errors import XlingValueError
 from xling.machine.distributed import gather_objects, is_distributed
 from xling.probing.representations import Representations
+from xling.similarity.shapes import Ids
 
 log = logging.getLogger(__name__)
 
@@ -26,15 +28,25 @@ class RowCollector:
         self._groups: list[Tensor] = []
         self._layers: list[list[Tensor]] = []
 
-    def add(self, example_ids: Tensor, layers: list[Tensor], group_ids: Tensor | None = None) -> None:
-        """Take one batch: ids [b], per layer [b, hidden], and the ids [b] of their groups, in every batch or in none."""
+    def add(
+        self,
+        example_ids: Annotated[Tensor, "[n] int64"],
+        layers: list[Annotated[Tensor, "[n, _] float"]],
+        group_ids: Ids | None = None,
+    ) -> None:
+        """Add one batch: ids [b], per layer the representations [b, hidden], and ids [b] of groups in every batch or in none."""
         self._ids.append(example_ids.cpu())
         if group_ids is not None:
             self._groups.append(group_ids.cpu())
         self._layers.append([layer.to("cpu", fitting_dtype(layer, self.dtype)) for layer in layers])
 
+    def result_or_none(self, facts: dict[str, str]) -> Representations | None:
+        """As :meth:`result`; None where no process has taken any row."""
+        ids = self._gathered()[0]
+        return self.result(facts) if len(ids) else None
+
     def result(self, facts: dict[str, str]) -> Representations:
-        """All rows of all processes, sorted by id.
+        """Return the rows of all processes, sorted by id.
 
         Raises:
             XlingValueError: no rows, or an id that occurs twice.
@@ -57,7 +69,9 @@ class RowCollector:
             )
         return Representations(layers, ids, facts, groups[order] if len(groups) == len(ids) else None)
 
-    def _gathered(self) -> tuple[Tensor, Tensor, list[Tensor]]:
+    def _gathered(
+        self,
+    ) -> tuple[Annotated[Tensor, "[n] int64"], Annotated[Tensor, "[_] int64"], list[Annotated[Tensor, "[n, _] float"]]]:
         ids, groups = (
             torch.cat(parts) if parts else torch.empty(0, dtype=torch.int64) for parts in (self._ids, self._groups)
         )
@@ -67,7 +81,7 @@ class RowCollector:
         shards = [shard for shard in gather_objects((ids, groups, columns)) if len(shard[0])]
         if not shards:
             return ids, groups, columns
-        ids, groups = (torch.cat([shard[which] for shard in shards]) for which in range(2))
+        ids, groups = torch.cat([shard[0] for shard in shards]), torch.cat([shard[1] for shard in shards])
         return ids, groups, [torch.cat(parts) for parts in zip(*(shard[2] for shard in shards), strict=True)]
 
 

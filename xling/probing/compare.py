@@ -3,8 +3,8 @@
 import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields, is_dataclass, replace
-from typing import Any
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import Annotated, Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -14,8 +14,11 @@ from xling.machine.distributed import gather_objects, is_distributed
 from xling.probing.open_groups import OpenGroups
 from xling.probing.stack_sums import StackSums
 from xling.probing.uncertainty import evaluate_uncertainty
-from xling.similarity import Result, chance_levels, merged, merged_groups
+from xling.similarity import GroupedMoments, Moments, Result, chance_levels, merged, merged_groups
 from xling.similarity.registry import Measure, similarities_of_rows
+from xling.similarity.shapes import Ids, RowsX, RowsY
+
+_Sums = TypeVar("_Sums", Moments, GroupedMoments)
 
 
 class Comparison:
@@ -41,11 +44,11 @@ class Comparison:
 
     def __init__(
         self,
-        base: list[Tensor],
+        base: list[Annotated[Tensor, "[n, _] float"]],
         measures: Mapping[str, Measure],
         *,
         uncertainty: Sequence[str] = (),
-        groups: Tensor | None = None,
+        groups: Ids | None = None,
         is_distributed: bool = True,
         chance: bool = False,
     ) -> None:
@@ -63,14 +66,19 @@ class Comparison:
         )
         self._sums = [StackSums([base[index] for index in stack], stack, self._measures, groups) for stack in stacks]
         self._held_layers = [index for index in range(len(base)) if not any(index in stack for stack in stacks)]
-        self._open = OpenGroups(groups) if self._sums and self._knows_groups else None
+        self._open = OpenGroups(groups) if groups is not None and self._sums and self._knows_groups else None
         for sums in self._sums:
             sums.start(all_rows)
         self._seen: list[Tensor] = []
         self._groups: list[Tensor] = []
         self._held: list[list[Tensor]] = []
 
-    def update(self, rows: Tensor, layers: list[Tensor], groups: Tensor | None = None) -> None:
+    def update(
+        self,
+        rows: Annotated[Tensor, "[n] int64"],
+        layers: list[Annotated[Tensor, "[n, _] float"]],
+        groups: Ids | None = None,
+    ) -> None:
         """Add a batch.
 
         Args:
@@ -94,7 +102,7 @@ class Comparison:
         if self._open is not None:
             self._add_groups(*self._open.add(rows, now))
 
-    def _groups_of(self, rows: Tensor, groups: Tensor | None) -> Tensor:
+    def _groups_of(self, rows: Annotated[Tensor, "[n] int64"], groups: Ids | None) -> Ids:
         if self._known_groups is None:
             return rows if groups is None else groups.to(rows.device)
         known = self._known_groups[rows]
@@ -104,7 +112,9 @@ class Comparison:
             )
         return known
 
-    def _add_groups(self, rows: Tensor, stacks: list[Tensor]) -> None:
+    def _add_groups(
+        self, rows: Annotated[Tensor, "[r] int64"], stacks: list[Annotated[Tensor, "[_, r, _] float"]]
+    ) -> None:
         for sums, stack in zip(self._sums, stacks, strict=True):
             if len(rows):
                 sums.add_groups(rows, stack)
@@ -114,21 +124,21 @@ class Comparison:
         chance_<measure> where asked for, and reason (why NaN, else empty)."""
         rest = None if self._open is None else self._open.rest()
         sums = [(each.moments, each.grouped) for each in self._sums]
-        state = (self._seen, self._groups, self._held, sums, rest, self.n_unmatched)
-        shards = _gather(state, self._base[0].device) if self._is_distributed else [state]
-        self.n_unmatched = sum(shard[-1] for shard in shards)
-        shards = [shard for shard in shards if shard[0]]
+        own = _Shard(self._seen, self._groups, self._held, sums, rest, self.n_unmatched)
+        shards = _gather(own, self._base[0].device) if self._is_distributed else [own]
+        self.n_unmatched = sum(shard.n_unmatched for shard in shards)
+        shards = [shard for shard in shards if shard.seen]
         if not shards:
             nothing = {"n_examples": 0, "reason": "no rows to compare"} | dict.fromkeys(self._names, math.nan)
             return [nothing] * len(self._base)
-        seen, groups, held = ([part for shard in shards for part in shard[which]] for which in range(3))
-        seen, groups = torch.cat(seen), torch.cat(groups)
+        seen = torch.cat([rows for shard in shards for rows in shard.seen])
+        groups = torch.cat([ids for shard in shards for ids in shard.groups])
         counts = {"n_examples": len(seen)} | ({"n_groups": len(groups.unique())} if self._knows_groups else {})
         results: list[dict[str, Any]] = [counts | {"reason": ""} for _ in self._base]
         if self._held_layers:
-            self._enter_held(results, seen, held, groups)
+            self._enter_held(results, seen, [layers for shard in shards for layers in shard.held], groups)
         if self._sums:
-            self._enter_summed(results, seen, [shard[3] for shard in shards], [shard[4] for shard in shards])
+            self._enter_summed(results, seen, shards)
         return results
 
     @property
@@ -136,7 +146,7 @@ class Comparison:
         return [measure.name for measure in self._measures]
 
     def _enter_held(
-        self, results: list[dict[str, Any]], seen: Tensor, held: list[list[Tensor]], groups: Tensor
+        self, results: list[dict[str, Any]], seen: Annotated[Tensor, "[n] int64"], held: list[list[Tensor]], groups: Ids
     ) -> None:
         order = seen.argsort()  # of the base, so that nothing depends on how the rows were dealt
         seen, groups = seen[order], groups[order]
@@ -148,28 +158,49 @@ class Comparison:
             if self._has_chance:
                 results[index] |= self._chance(before, now, groups)
 
-    def _chance(self, before: Tensor, now: Tensor, groups: Tensor) -> dict[str, float]:
+    def _chance(self, before: RowsX, now: RowsY, groups: Ids) -> dict[str, float]:
         if len(groups.unique()) < 2:
             return {}
         levels = chance_levels(self._measures, before, now, groups)
         return {f"chance_{name}": float(found.value) for name, found in levels.items()}
 
-    def _enter_summed(self, results: list[dict[str, Any]], seen: Tensor, sums: list, rests: list) -> None:
+    def _enter_summed(self, results: list[dict[str, Any]], seen: Tensor, shards: "list[_Shard]") -> None:
+        # groups of which some rows are on other processes, or did not come at all
+        rests = [shard.rest for shard in shards if shard.rest is not None and len(shard.rest[0])]
         for number, own in enumerate(self._sums):
-            own.moments = _reduced(merged, [shard[number][0] for shard in sums])
-            own.grouped = _reduced(merged_groups, [shard[number][1] for shard in sums])
-            if self._open is not None:  # groups of which some rows are on other processes, or did not come at all
-                waiting = [(rows, stacks[number]) for rows, stacks in rests if len(rows)]
-                if waiting:
-                    rows, stacks = zip(*waiting, strict=True)
-                    own.add_groups(torch.cat(rows).to(seen.device), torch.cat(stacks, 1))
+            own.moments = _reduced(merged, [shard.sums[number][0] for shard in shards])
+            own.grouped = _reduced(merged_groups, [shard.sums[number][1] for shard in shards])
+            if rests:
+                rows, stack = torch.cat([rows for rows, _ in rests]), torch.cat([held[number] for _, held in rests], 1)
+                own.add_groups(rows.to(seen.device), stack)
             for measure in self._measures:
                 _enter(results, own.stack, measure.name, own.evaluate(measure, seen))
 
 
-def _reduced(merge: Callable, parts: list) -> Any:
-    parts = [part for part in parts if part is not None]
-    return functools.reduce(merge, parts) if parts else None
+@dataclass(frozen=True)
+class _Shard:
+    """What one process has accumulated.
+
+    Attributes:
+        seen: which rows of the base came, ``[b]`` per batch.
+        groups: their ids, ``[b]`` per batch.
+        held: per batch, the held layers' rows, each ``[b, hidden]``.
+        sums: per stack, the sums over rows and over whole groups.
+        rest: rows of groups that are not whole, and per stack what is held of them ``[L, r, hidden]``.
+        n_unmatched: rows that could not be paired.
+    """
+
+    seen: list[Tensor]
+    groups: list[Tensor]
+    held: list[list[Tensor]]
+    sums: list[tuple[Moments | None, GroupedMoments | None]]
+    rest: tuple[Tensor, list[Tensor]] | None
+    n_unmatched: int
+
+
+def _reduced(merge: Callable[[_Sums, _Sums], _Sums], parts: Sequence[_Sums | None]) -> _Sums | None:
+    some = [part for part in parts if part is not None]
+    return functools.reduce(merge, some) if some else None
 
 
 def _enter(results: list[dict[str, Any]], stack: list[int], name: str, result: Result) -> None:
@@ -185,7 +216,7 @@ def _by_width(layers: list[Tensor]) -> list[list[int]]:
     return list(widths.values())
 
 
-def _gather(state: Any, device: torch.device) -> list[Any]:
+def _gather(state: _Shard, device: torch.device) -> list[_Shard]:
     """What every process has accumulated; this process's alone where there is one."""
     if not is_distributed():
         return [state]
@@ -195,6 +226,6 @@ def _gather(state: Any, device: torch.device) -> list[Any]:
 def _moved(value: Any, device: torch.device) -> Any:
     if isinstance(value, Tensor):
         return value.to(device)
-    if is_dataclass(value):
+    if is_dataclass(value) and not isinstance(value, type):
         return replace(value, **{field.name: _moved(getattr(value, field.name), device) for field in fields(value)})
     return type(value)(_moved(part, device) for part in value) if isinstance(value, list | tuple) else value

@@ -1,7 +1,7 @@
 """Gradients of one example at a time, and what a set of them says of a layer."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
@@ -48,7 +48,7 @@ class GradientSums:
     def __init__(self) -> None:
         self.n, self.sums, self.squares = 0, [], []  # type: int, list[Tensor], list[float]
 
-    def add(self, gradients: Sequence[Tensor]) -> None:
+    def add(self, gradients: Sequence[Annotated[Tensor, "[_] float"]]) -> None:
         """Add one example's gradients, one flat tensor per layer."""
         squares = [float(gradient.double().square().sum()) for gradient in gradients]
         if self.n == 0:

@@ -1,12 +1,14 @@
 """Rows of groups that are not whole yet: probe batches are sorted by length, so a group's rows come in several of them."""
 
 from collections import defaultdict
+from typing import Annotated
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from xling.similarity.grouping import Grouping
+from xling.similarity.shapes import Ids
 
 
 class OpenGroups:
@@ -16,7 +18,7 @@ class OpenGroups:
         groups: id of each row that may come, ``[n]`` integers; a group is whole once all its rows have come.
     """
 
-    def __init__(self, groups: Tensor) -> None:
+    def __init__(self, groups: Ids) -> None:
         grouping = Grouping.of(groups.cpu())
         self._which, self._left = grouping.which.numpy(), grouping.sizes.numpy().copy()
         self._places: dict[int, list[int]] = defaultdict(list)
@@ -24,8 +26,10 @@ class OpenGroups:
         self._row = np.zeros(0, dtype=np.int64)
         self._held: list[Tensor] = []
 
-    def add(self, rows: Tensor, stacks: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        """Take a batch; the rows of groups that are whole now, and what was held of them.
+    def add(
+        self, rows: Annotated[Tensor, "[n] int64"], stacks: list[Annotated[Tensor, "[_, n, _] float"]]
+    ) -> tuple[Annotated[Tensor, "[r] int64"], list[Annotated[Tensor, "[_, r, _] float"]]]:
+        """Add a batch, and return the rows whose groups are complete now together with their representations.
 
         Args:
             rows: which rows these are, ``[b]`` int64.
@@ -48,8 +52,8 @@ class OpenGroups:
         self._keep(numbers[~is_whole], groups[~is_whole], np.flatnonzero(~is_whole), stacks)
         return found, whole
 
-    def rest(self) -> tuple[Tensor, list[Tensor]]:
-        """Rows that still wait, and what is held of them."""
+    def rest(self) -> tuple[Annotated[Tensor, "[r] int64"], list[Annotated[Tensor, "[_, r, _] float"]]]:
+        """Return the rows whose groups are still incomplete, with their representations."""
         places = [place for places in self._places.values() for place in places]
         index = torch.tensor(places, dtype=torch.int64)
         held = [stack.index_select(1, index.to(stack.device)) for stack in self._held]

@@ -1,6 +1,7 @@
 """One layer's output to rows, once it is known which axis holds its features; refuses what it would have to guess."""
 
 from collections.abc import Mapping
+from typing import Annotated
 
 from torch import Tensor, nn
 
@@ -26,7 +27,7 @@ class LayerPooling:
         self._pool = get_probe_pooling(name)
         self._is_own = any(self._pool is own for own in OWN)
 
-    def __call__(self, hidden_states: Tensor, mask: Tensor | None) -> Tensor:
+    def __call__(self, hidden_states: Tensor, mask: Tensor | None) -> Annotated[Tensor, "[_, _] float"]:
         """Rows [batch, features] (or [n_words, features]) of [batch, ...].
 
         Args:

@@ -1,10 +1,10 @@
 """Pooled representations on disk: one safetensors file with ids, fingerprint and checksum inside."""
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Annotated
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from xling.errors import CorruptArtefactError, MissingFileError, XlingValueError
 from xling.storage.atomic import atomic_path
+from xling.storage.hashing import sha256
 
 _IDS, _GROUPS = "example_ids", "group_ids"
 _FACTS = "xling"
@@ -30,9 +31,9 @@ class Representations:
     """
 
     layers: dict[str, Tensor]
-    example_ids: Tensor
+    example_ids: Annotated[Tensor, "[n] int64"]
     facts: dict[str, str] = field(default_factory=dict)
-    group_ids: Tensor | None = None
+    group_ids: Annotated[Tensor, "[n] int64"] | None = None
 
     def to(self, device: torch.device | str) -> "Representations":
         """The same on another device."""
@@ -40,7 +41,9 @@ class Representations:
         groups = None if self.group_ids is None else self.group_ids.to(device)
         return Representations(layers, self.example_ids.to(device), self.facts, groups)
 
-    def in_groups(self, example_ids: Tensor, group_ids: Tensor) -> "Representations":
+    def in_groups(
+        self, example_ids: Annotated[Tensor, "[m] int64"], group_ids: Annotated[Tensor, "[m] int64"]
+    ) -> "Representations":
         """The same with the groups of these examples, both [m] int64, unless some example is not among them."""
         order = example_ids.argsort()
         place = torch.searchsorted(example_ids[order], self.example_ids.cpu()).clamp_(max=len(order) - 1)
@@ -48,12 +51,14 @@ class Representations:
             return self
         return replace(self, group_ids=group_ids[order][place].to(self.example_ids.device))
 
-    def find(self, example_ids: Tensor) -> tuple[Tensor, Tensor]:
+    def find(
+        self, example_ids: Annotated[Tensor, "[n] int64"]
+    ) -> tuple[Annotated[Tensor, "[n] int64"], Annotated[Tensor, "[n] bool"]]:
         """Look up `example_ids`, [b] int64 on the same device: (rows [b], whether the id is there [b])."""
         rows = torch.searchsorted(self.example_ids, example_ids).clamp_(max=len(self.example_ids) - 1)
         return rows, self.example_ids[rows] == example_ids
 
-    def rows(self, example_ids: Tensor) -> Tensor:
+    def rows(self, example_ids: Annotated[Tensor, "[n] int64"]) -> Annotated[Tensor, "[n] int64"]:
         """Find the rows that hold `example_ids`, [b] int64 on the same device.
 
         Raises:
@@ -119,9 +124,8 @@ def load_representations(
 
 
 def _checksum(tensors: Mapping[str, Tensor]) -> str:
-    digest = hashlib.sha256()
+    parts: list[str | memoryview] = []
     for name in sorted(tensors):
         tensor = tensors[name]
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.contiguous().view(torch.uint8).numpy())
-    return digest.hexdigest()
+        parts += [f"{name} {tensor.dtype} {tuple(tensor.shape)}", tensor.contiguous().view(torch.uint8).numpy().data]
+    return sha256(*parts)

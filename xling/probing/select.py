@@ -33,7 +33,7 @@ def select_layers(module: nn.Module, layers: LayerChoice = None) -> dict[str, nn
     Raises:
         XlingValueError: nothing matches, or there is no Hugging Face encoder and no pattern.
     """
-    if not is_by_name(layers):
+    if layers is None or isinstance(layers, Mapping):
         if layers is None and find_encoder(module) is None:
             raise XlingValueError(
                 f"{type(module).__name__} holds no Hugging Face encoder; name its layers, e.g. layers=['features.*']"

@@ -1,6 +1,7 @@
 """Sums over the rows of a stack of layers of one width, beside those of the base."""
 
 from collections.abc import Iterator, Sequence
+from typing import Annotated
 
 import torch
 from torch import Tensor
@@ -9,6 +10,7 @@ from xling.similarity import GroupedMarginal, GroupedMoments, Marginal, Moments,
 from xling.similarity.grouping import Grouping, batches_of_groups
 from xling.similarity.marginal import ROWS_AT_ONCE
 from xling.similarity.registry import Measure
+from xling.similarity.shapes import Ids
 
 
 class StackSums:
@@ -26,7 +28,11 @@ class StackSums:
     """
 
     def __init__(
-        self, base: list[Tensor], stack: list[int], measures: Sequence[Measure], groups: Tensor | None
+        self,
+        base: list[Annotated[Tensor, "[n, d] float"]],
+        stack: list[int],
+        measures: Sequence[Measure],
+        groups: Ids | None,
     ) -> None:
         self.stack, self._base, self._groups = stack, base, None if groups is None else groups.to(base[0].device)
         self._has_rows = any(not measure.knows_groups for measure in measures)
@@ -37,8 +43,8 @@ class StackSums:
         self._of_base: Marginal | None = None
         self._of_groups: GroupedMarginal | None = None
 
-    def start(self, rows: Tensor) -> None:
-        """Sum the base over `rows`, without a copy of them all."""
+    def start(self, rows: Annotated[Tensor, "[r] int64"]) -> None:
+        """Sum the base over `rows`, in batches, so that no copy of all of them is made."""
         self._n_summed = len(rows)
         if self._has_rows:
             self._of_base = Marginal.of_batches(self._rows(some) for some in rows.split(ROWS_AT_ONCE))
@@ -46,30 +52,34 @@ class StackSums:
             self._of_groups = GroupedMarginal.of_batches(self._in_groups(rows))
 
     def _in_groups(self, rows: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        assert self._groups is not None
         groups = self._groups[rows.to(self._groups.device)]
         for some in batches_of_groups(Grouping.of(groups), ROWS_AT_ONCE):
             yield self._rows(rows[some.to(rows.device)]), groups[some]
 
-    def add(self, rows: Tensor, now: Tensor) -> None:
+    def add(self, rows: Annotated[Tensor, "[n] int64"], now: Annotated[Tensor, "[L, n, d] float"]) -> None:
         """Add a batch: which rows of the base ``[b]``, and the stack's present representations ``[L, b, d]``."""
         if self._has_rows:
             before = self._rows(rows)
             self.moments = self.moments or Moments.start(before, now, self._of_base)
             self.moments.update(before, now)
 
-    def add_groups(self, rows: Tensor, now: Tensor) -> None:
+    def add_groups(self, rows: Annotated[Tensor, "[n] int64"], now: Annotated[Tensor, "[L, n, d] float"]) -> None:
         """Add rows of whole groups."""
+        assert self._groups is not None
         before = self._rows(rows)
         self.grouped = self.grouped or GroupedMoments.start(before, now, self._of_groups)
         self.grouped.update(before, now, self._groups[rows])
 
-    def evaluate(self, measure: Measure, seen: Tensor) -> Result:
-        """A measure of every layer; `seen` are the rows added, over which the base is summed anew unless they are all."""
+    def evaluate(self, measure: Measure, seen: Annotated[Tensor, "[_] int64"]) -> Result:
+        """Evaluate a measure for every layer; if not all of the base's rows were `seen`, the base is summed anew over those."""
         if len(seen) != self._n_summed:
             self.start(seen)
         if measure.knows_groups:
+            assert self.grouped is not None
             return measure.of_moments(self.grouped, self._of_groups)
+        assert self.moments is not None
         return measure.of_moments(self.moments, self._of_base)
 
-    def _rows(self, rows: Tensor) -> Tensor:
+    def _rows(self, rows: Annotated[Tensor, "[n] int64"]) -> Annotated[Tensor, "[L, n, d] float"]:
         return torch.stack([layer[rows] for layer in self._base])

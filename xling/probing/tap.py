@@ -1,7 +1,7 @@
-"""Reads layers while somebody else's forward pass runs."""
+"""Reads the outputs of layers during a forward pass that runs anyway."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
@@ -45,17 +45,21 @@ class LayerTap:
             self._handles = [module.register_forward_hook(self._hook(label)) for label, module in self.modules.items()]
 
     def detach(self) -> None:
-        """Remove the hooks and forget what they hold."""
+        """Remove the hooks and what they have recorded."""
         for handle in self._handles:
             handle.remove()
         self._handles, self._mask, self._pooled = [], None, None
 
-    def start(self, mask: Tensor | MaskOf | None) -> None:
-        """Expect one forward pass whose padding `mask` is [batch, sequence], for all layers or by label, or None."""
+    def begin_pass(self, mask: Tensor | MaskOf | None) -> None:
+        """Record the forward pass that follows.
+
+        Args:
+            mask: its padding mask [batch, sequence], one for all layers or a function of a layer's label; None: no padding.
+        """
         self._mask, self._pooled = mask, {}
 
-    def take(self) -> list[Tensor]:
-        """The representations of the pass since :meth:`start`: one [batch, features] per layer, in the layers' order.
+    def end_pass(self) -> list[Annotated[Tensor, "[_, _] float"]]:
+        """Return the pooled outputs recorded since :meth:`begin_pass`: [batch, features] per layer, in the layers' order.
 
         Raises:
             XlingValueError: a layer did not run.

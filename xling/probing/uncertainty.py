@@ -13,18 +13,19 @@ from xling.registry import Registry
 from xling.similarity import jackknife_cka, shuffled_null
 from xling.similarity.concentration import concentration
 from xling.similarity.result import UndefinedSimilarityError
+from xling.similarity.shapes import Ids, RowsX, RowsY
 
 Columns = dict[str, float | int]
 
 
-def jackknife(x: Tensor, y: Tensor, groups: Tensor) -> Columns:
+def jackknife(x: RowsX, y: RowsY, groups: Ids) -> Columns:
     """Delete-group jackknife of the impact: impact_se, and a 95 % interval impact_low..impact_high."""
     result = jackknife_cka(x, y, groups, debiased=True, over_groups=True)
     low, high = result.interval
     return {"impact_se": float(result.standard_error), "impact_low": 1 - high, "impact_high": 1 - low}
 
 
-def shuffled(x: Tensor, y: Tensor, groups: Tensor) -> Columns:
+def shuffled(x: RowsX, y: RowsY, groups: Ids) -> Columns:
     """CKA of 100 random pairings of whole groups: null_cka_mean (0 in expectation), null_cka_q95, and the true pairing's p."""
     result = shuffled_null(x, y, debiased=True, n_permutations=100, groups=groups, over_groups=True)
     return {
@@ -34,7 +35,7 @@ def shuffled(x: Tensor, y: Tensor, groups: Tensor) -> Columns:
     }
 
 
-def influence(x: Tensor, y: Tensor, groups: Tensor) -> Columns:
+def influence(x: RowsX, y: RowsY, groups: Ids) -> Columns:
     """The group whose absence changes the impact most: influence_group, and influence = impact with it minus without."""
     group, value = jackknife_cka(x, y, groups, debiased=True, over_groups=True).most_influential(1)[0]
     return {"influence_group": group, "influence": -value}
@@ -44,7 +45,7 @@ Uncertainty = Callable[[Tensor, Tensor, Tensor], Columns]
 """Function of base rows [n, hidden], present rows [n, hidden] and a group id per row [n]."""
 
 
-def concentrated(x: Tensor, y: Tensor, groups: Tensor) -> Columns:
+def concentrated(x: RowsX, y: RowsY, groups: Ids) -> Columns:
     """What carries the impact: share_component_1, share_component_3 and share_top_groups, see :class:`Concentration`."""
     found = concentration(x, y, groups)
     return {
@@ -71,7 +72,7 @@ def get_uncertainty(name: str | Uncertainty) -> Uncertainty:
     return UNCERTAINTY.find(name)
 
 
-def evaluate_uncertainty(names: list[str], x: Tensor, y: Tensor, groups: Tensor) -> dict[str, Any]:
+def evaluate_uncertainty(names: list[str], x: RowsX, y: RowsY, groups: Ids) -> dict[str, Any]:
     """Columns of several; empty where the similarity itself is undefined (its row says why), or groups are too few.
 
     Unmoved rows have an impact of exactly 0 with nothing to sample; their standard error is 0.

@@ -11,7 +11,7 @@ _n_holders = 0
 
 @contextmanager
 def uncompiled() -> Iterator[None]:
-    """Inside, ``torch.compile`` changes nothing. Blocks may overlap and end in any order: the last one ends it.
+    """Run compiled modules uncompiled within the block. Blocks may overlap and end in any order; the last one to end restores it.
 
     torch's own stance is put back by each block to what that block found, which is right for nested blocks alone; callbacks
     begin and end in the same order.

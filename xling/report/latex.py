@@ -1,73 +1,142 @@
-"""Frames as LaTeX tables: what ``DataFrame.to_latex`` writes, byte for byte, without an object for every cell."""
+"""The page's tables for a paper: human names, rounded as on the page, with caption and label; one file per table shown."""
 
-from collections.abc import Iterable
-from typing import Any
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
 
-import pandas as pd
+from xling.report.section import Section, Sheet
+from xling.report.words.cells import column_classes, heading, table_rows
+from xling.storage.atomic import write_text
 
 LONG_TABLE = 40
-"""Tables with more rows than this become a ``longtable`` that breaks over pages."""
+"""Tables with more rows than this break over pages."""
+WIDE_TABLE = 76
+"""Letters, counting three for every gap, that fit on a line; wider tables are scaled to the width of the text."""
+PREAMBLE = r"% \usepackage{booktabs,longtable,graphicx}"
 
-MISSING = "--"
-_ENDS = {False: "\\bottomrule\n\\end{tabular}", True: "\\end{longtable}"}
-_MARK = "\0"  # stands for a backslash until all that becomes one is replaced; no text of a table holds it
-_ESCAPES = (
-    ("\\", _MARK), (f"{_MARK} ", f"{_MARK}\\space "), ("&", "\\&"), ("%", "\\%"), ("$", "\\$"), ("#", "\\#"), ("_", "\\_"),
-    ("{", "\\{"), ("}", "\\}"), ("~ ", "~\\space "), ("~", "\\textasciitilde "), ("^ ", "^\\space "),
-    ("^", "\\textasciicircum "), (_MARK, "\\textbackslash "),
-)  # fmt: skip
+_LETTERS = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": "$<$", ">": "$>$", "|": r"\textbar{}",
+    "−": "$-$", "–": "--", "—": "---", "…": r"\ldots{}", "“": "``", "”": "''", "‘": "`", "’": "'", "\xa0": "~",
+    "ρ": r"$\rho$", "²": "$^2$", "×": r"$\times$", "≠": r"$\neq$", "≤": r"$\leq$", "≥": r"$\geq$", "→": r"$\rightarrow$",
+    "±": r"$\pm$", "Δ": r"$\Delta$", "β": r"$\beta$", "τ": r"$\tau$", "é": r"\'e", "ü": r'\"u', "ö": r'\"o', "ä": r'\"a',
+}  # fmt: skip
+"""What pdfLaTeX reads as something else, or with the common fonts not at all; other letters stay as they are."""
 
 
-def latex_table(table: pd.DataFrame) -> str:
-    r"""Set a frame as a booktabs table; special characters are escaped, missing values become ``--``.
+def latex(text: str) -> str:
+    r"""Write plain text as LaTeX.
 
-    >>> print(latex_table(pd.DataFrame({"pearson_r": [0.12345, None]})))
-    \begin{tabular}{r}
+    >>> print(latex("p_qap ≤ .05 & 50 %"))
+    p\_qap $\leq$ .05 \& 50 \%
+    """
+    return "".join(_LETTERS.get(letter, letter) for letter in text)
+
+
+def latex_table(sheet: Sheet, label: str) -> str:
+    r"""Set a table of the page with booktabs.
+
+    Args:
+        sheet: frame and caption.
+        label: what stands after ``tab:``.
+
+    Returns:
+        A ``table``, scaled where it is wider than the text; of more than 40 rows a ``longtable``, or several tables where scaled.
+        It needs booktabs, longtable and graphicx.
+
+    >>> import pandas as pd
+    >>> frame = pd.DataFrame({"source_language": ["en", "de"], "p_max_t": [0.0002, None]})
+    >>> print(latex_table(Sheet("t", frame, "Two tests."), "t"))
+    % \usepackage{booktabs,longtable,graphicx}
+    \begin{table}
+    \centering
+    \caption{Two tests.}
+    \label{tab:t}
+    \small
+    \begin{tabular}{lr}
     \toprule
-    pearson\_r \\
+    source & p family-wise \\
     \midrule
-    0.123 \\
-    -- \\
+    en & $<$ .001 \\
+    de & -- \\
     \bottomrule
     \end{tabular}
+    \end{table}
     <BLANKLINE>
     """
-    is_long = len(table) > LONG_TABLE
-    empty = table.head(0).to_latex(index=False, escape=True, na_rep=MISSING, float_format="%.3f", longtable=is_long)
-    whole = empty.replace(
-        "\\multicolumn{0}", f"\\multicolumn{{{table.shape[1]}}}", 1
-    )  # pandas counts them in the first row
-    head, end, rest = whole.rpartition(_ENDS[is_long])
-    columns = [_texts(table.iloc[:, index]) for index in range(table.shape[1])]
-    return head + "".join(" & ".join(row) + " \\\\\n" for row in zip(*columns, strict=True)) + end + rest
+    texts = [[cell.text for cell in row] for row in table_rows(sheet.frame)]
+    headings = [heading(column) for column in sheet.frame]
+    columns = "".join("r" if kind == "number" else "l" for kind in column_classes(sheet.frame))
+    width = sum(3 + max(map(len, column)) for column in zip(headings, *texts, strict=True))
+    table = _Table(columns, _row(headings), [_row(row) for row in texts], latex(sheet.caption), f"tab:{label}")
+    if width > WIDE_TABLE:
+        lines = _scaled(table)
+    else:
+        lines = _long(table) if len(texts) > LONG_TABLE else _floating(table, _tabular(table, table.body))
+    return "\n".join([PREAMBLE, *lines, ""])
 
 
-def _texts(column: pd.Series) -> Iterable[str]:
-    """The cells of a column; what a column of numbers cannot hold is not asked of each of its cells."""
-    kind = getattr(column.dtype, "kind", "O") if not pd.api.types.is_extension_array_dtype(column.dtype) else "O"
-    if kind == "f":
-        return [MISSING if value != value else f"{value:.3f}" for value in column.tolist()]
-    if kind in "iub":
-        return map(str, column.tolist())
-    known: dict[str, str] = {}  # names of languages and layers come again and again
+class _Table(NamedTuple):
+    """Pieces of LaTeX."""
+
+    columns: str
+    head: str
+    body: list[str]
+    caption: str
+    label: str
+
+
+def _row(texts: Iterable[str]) -> str:
+    return " & ".join(map(latex, texts)) + r" \\"
+
+
+def _tabular(table: _Table, body: Sequence[str]) -> list[str]:
+    rows = [r"\toprule", table.head, r"\midrule", *body, r"\bottomrule"]
+    return [rf"\begin{{tabular}}{{{table.columns}}}", *rows, r"\end{tabular}"]
+
+
+def _floating(table: _Table, lines: Sequence[str], part: str = "") -> list[str]:
+    name = [rf"\caption{{{table.caption}{part}}}", *([] if part else [rf"\label{{{table.label}}}"])]
+    return [r"\begin{table}", r"\centering", *name, r"\small", *lines, r"\end{table}"]
+
+
+def _scaled(table: _Table) -> list[str]:
+    """As wide as the text; of many rows in several floats, since what is scaled does not break."""
+    lines = []
+    for start in range(0, max(1, len(table.body)), LONG_TABLE):
+        rows = _tabular(table, table.body[start : start + LONG_TABLE])
+        scaled = [r"\resizebox{\linewidth}{!}{%", *rows[:-1], rows[-1] + "}"]
+        lines += [*([r"\clearpage"] if start else []), *_floating(table, scaled, " (continued)" if start else "")]
+    return lines
+
+
+def _long(table: _Table) -> list[str]:
+    again = [r"\toprule", table.head, r"\midrule"]
     return [
-        _text(value) if not isinstance(value, str) else known.get(value) or known.setdefault(value, escape(value))
-        for value in column
-    ]
+        rf"\begin{{longtable}}{{{table.columns}}}",
+        rf"\caption{{{table.caption}}}\label{{{table.label}}}\\",
+        *again, r"\endfirsthead", *again, r"\endhead",
+        r"\midrule", rf"\multicolumn{{{len(table.columns)}}}{{r}}{{continued}}\\", r"\endfoot", r"\bottomrule",
+        r"\endlastfoot",
+        *table.body,
+        r"\end{longtable}",
+    ]  # fmt: skip
 
 
-def _text(value: Any) -> str:
-    if pd.isna(value) is True or value is pd.NaT:
-        return MISSING
-    return f"{value:.3f}" if isinstance(value, float) else str(value)
+def name_sheets(sections: Sequence[Section]) -> dict[str, Sheet]:
+    """Give each table of the page a file's name: its own, with the section's, and a number, where several share it."""
+    shown = [(section.key.replace("-", "_"), sheet) for section in sections for sheet in section.sheets if sheet.name]
+    counts, named = Counter(sheet.name for _, sheet in shown), dict[str, Sheet]()
+    for key, sheet in shown:
+        name = sheet.name if counts[sheet.name] == 1 else f"{sheet.name}_{key}"
+        same = sum(other == name or other.startswith(f"{name}_part_") for other in named)
+        named[f"{name}_part_{same + 1}" if same else name] = sheet
+    return named
 
 
-def escape(text: str) -> str:
-    r"""Replace the characters that LaTeX acts on.
-
-    >>> escape("cka_debiased, 5 %")
-    'cka\\_debiased, 5 \\%'
-    """
-    for character, escaped in _ESCAPES:
-        text = text.replace(character, escaped)
-    return text
+def save_latex(sections: Sequence[Section], directory: Path) -> None:
+    """Write ``<name>.tex`` for every table that the page shows."""
+    for name, sheet in name_sheets(sections).items():
+        if not sheet.is_elsewhere:
+            write_text(directory / f"{name}.tex", latex_table(sheet, name))

@@ -15,7 +15,7 @@ from xling.analysis.schema import TABLES as TABLE_NAMES
 from xling.analysis.schema import Analysis
 from xling.machine.plain_text import without_formulas
 from xling.report.figures import style
-from xling.report.latex import latex_table
+from xling.report.latex import save_latex
 from xling.report.page import TITLE, render_page
 from xling.report.section import Absent, Section
 from xling.storage.atomic import atomic_path, write_text
@@ -53,9 +53,8 @@ def save_figure(figure: Figure, directory: Path, name: str) -> str:
 
 
 def save_table(table: pd.DataFrame, directory: Path, name: str) -> None:
-    """Write ``name.csv`` (all digits) and ``name.tex`` (three digits; needs booktabs, and longtable for long ones)."""
+    """Write ``name.csv`` with all digits."""
     write_text(directory / f"{name}.csv", without_formulas(table).to_csv(index=False))
-    write_text(directory / f"{name}.tex", latex_table(table))
 
 
 def write_page(
@@ -79,6 +78,7 @@ def write_page(
     for name, table in analysis.tables.items():
         save_table(table, output_dir / TABLES, name)
     sections, absent = _split(parts)
+    save_latex(sections, output_dir / TABLES)
     drawings = {
         picture.name: save_figure(picture.figure, output_dir / FIGURES, picture.name)
         for section in sections
@@ -91,9 +91,12 @@ def write_page(
 
 def _remove_absent(analysis: Analysis, folder: Path) -> None:
     """Delete tables of an earlier analysis that this one lacks: they would be taken for its own."""
-    for name in {*TABLE_NAMES, *OF_COMPARISONS} - set(analysis.tables):
-        for ending in ("csv", "tex"):
-            (folder / f"{name}.{ending}").unlink(missing_ok=True)
+    names = {*TABLE_NAMES, *OF_COMPARISONS}
+    for name in names - set(analysis.tables):
+        (folder / f"{name}.csv").unlink(missing_ok=True)
+    for path in folder.glob("*.tex"):  # one or more of a table, all written anew
+        if any(path.stem == name or path.stem.startswith(f"{name}_") for name in names):
+            path.unlink()
 
 
 def _split(parts: Sequence[Section | Absent]) -> tuple[list[Section], list[Absent]]:

@@ -23,6 +23,10 @@ class Picture:
     caption: str
 
 
+MOST_ROWS = 1000
+"""A longer table is a link to its CSV: nobody reads it on a page, and a browser takes seconds to lay it out."""
+
+
 @dataclass(frozen=True)
 class Sheet:
     """A table of the page.
@@ -38,6 +42,11 @@ class Sheet:
     frame: pd.DataFrame
     caption: str
     is_folded: bool = False
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether the table is too long for the page and stands in a file beside it."""
+        return bool(self.name) and len(self.frame) > MOST_ROWS
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import pandas as pd
 import pyarrow as pa
 from pandas.api.types import union_categoricals
 
-Table: TypeAlias = "pa.Table | pd.DataFrame"
+Table: TypeAlias = pa.Table | pd.DataFrame
 """A run's table: Arrow's as long as nothing in it has to be changed, which is cheap to put below others."""
 
 

@@ -6,7 +6,6 @@ manifest is not complete. The lock is an OS lock on a file: a dead process does 
 """
 
 import datetime
-import hashlib
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -27,6 +26,7 @@ from xling.runs.tables import IMPACT_FILE, TRANSFER_FILE
 from xling.runs.targets import check_targets
 from xling.settings import RunSettings
 from xling.storage.atomic import TEMPORARY_PREFIX, atomic_path, read_json, write_json, write_text
+from xling.storage.hashing import file_sha256, sha256
 from xling.storage.locks import hold_lock
 from xling.storage.yaml_text import parse_yaml
 
@@ -72,12 +72,12 @@ class RunDirectory:
 
     @property
     def checkpoint(self) -> Path:
-        """The run's one checkpoint, there or not."""
+        """Path of the run's only checkpoint, whether or not it exists."""
         return self.path / CHECKPOINTS / CHECKPOINT_FILE
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the directory for this process.
+        """Lock the directory, so that no other process writes into it.
 
         Raises:
             UnreachableError: another live process holds it, or it cannot be written.
@@ -97,7 +97,7 @@ class RunDirectory:
             yield
 
     def _remove_leftovers(self) -> None:
-        """Delete what a killed process was writing: only the holder of the lock writes here."""
+        """Delete temporary files of a process that was killed; call it with the lock, since nobody else writes here then."""
         for path in self.path.rglob(f"{TEMPORARY_PREFIX}*"):
             shutil.rmtree(path, ignore_errors=True)
 
@@ -128,7 +128,7 @@ class RunDirectory:
     def record_inputs(
         self, settings: RunSettings, facts: Mapping[str, Any], data: Mapping[str, Any]
     ) -> list[Difference]:
-        """Record with what and of what the run is made; of a run that goes on from a checkpoint, see that it is the same.
+        """Record the environment and the data of the run; of a run that is resumed, check that they are the same.
 
         Args:
             settings: written as config.yaml.
@@ -168,10 +168,10 @@ class RunDirectory:
                 frame.to_parquet(temporary, index=False)
 
     def complete(self, facts: Mapping[str, Any]) -> None:
-        """Write the manifest: from here on the run counts."""
+        """Write the manifest, which makes the run complete."""
         files = [CONFIG_FILE, DATA_FILE, ENVIRONMENT_FILE, *(path.name for path in sorted(self.path.glob("*.parquet")))]
         finished = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        manifest = {"finished": finished, **facts, "files": {name: _digest(self.path / name) for name in files}}
+        manifest = {"finished": finished, **facts, "files": {name: file_sha256(self.path / name) for name in files}}
         write_json(self.path / MANIFEST_FILE, manifest)
         clear_state(self.path)
 
@@ -219,15 +219,11 @@ def read_verified(path: Path, digests: Mapping[str, str]) -> bytes:
         CorruptArtefactError: it is missing or has changed.
     """
     content = path.read_bytes() if path.is_file() else None
-    if content is None or hashlib.sha256(content).hexdigest() != digests[path.name]:
+    if content is None or sha256(content) != digests[path.name]:
         raise CorruptArtefactError(
             f"{path} is missing or has changed since the run ended; delete its folder and run again"
         )
     return content
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def read_settings(folder: Path) -> RunSettings:

@@ -9,7 +9,6 @@ A pack is a ZIP archive, format 1 (docs/packs.md)::
 It holds no weights, logs or text of the data. Equal runs give equal bytes.
 """
 
-import hashlib
 import importlib.metadata
 import json
 import re
@@ -29,6 +28,7 @@ from xling.runs.directory import CONFIG_FILE, MANIFEST_FILE, RunDirectory
 from xling.runs.plan import PLAN_FILE
 from xling.runs.tables import PREDICTIONS_FILE
 from xling.storage.atomic import atomic_path, read_json
+from xling.storage.hashing import sha256
 from xling.storage.yaml_text import parse_yaml
 
 PACK_SUFFIX = ".xling"
@@ -119,7 +119,7 @@ def _pack_run(run: Path) -> dict[str, bytes]:
     files[CONFIG_FILE] = _without_paths(files[CONFIG_FILE])
     if PREDICTIONS_FILE in files and _holds_text(files[PREDICTIONS_FILE]):
         del files[PREDICTIONS_FILE]
-    digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+    digests = {name: sha256(content) for name, content in files.items()}
     return files | {MANIFEST_FILE: _json(manifest | {"files": digests})}
 
 
@@ -129,7 +129,7 @@ def _without_paths(config: bytes) -> bytes:
 
 
 def _cut_paths(value: Any) -> Any:
-    """Keep of every path that leads out of the current folder its last part: where data lay concerns nobody else."""
+    """Cut every path outside the current folder to its last part, so that a pack does not reveal where data lay."""
     if isinstance(value, dict):
         return {key: _cut_paths(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -157,7 +157,7 @@ def write_pack(pack: Pack, file: Path | str) -> None:
         "study": pack.study,
         "made_by": f"xling {importlib.metadata.version('xling')}",
         "note": pack.note,
-        "files": {name: hashlib.sha256(content).hexdigest() for name, content in sorted(pack.files.items())},
+        "files": {name: sha256(content) for name, content in sorted(pack.files.items())},
     }
     with (
         atomic_path(file) as temporary,
@@ -190,7 +190,7 @@ def read_pack(file: Path | str) -> Pack:
     except (zipfile.BadZipFile, KeyError, ValueError, TypeError, EOFError, OSError) as error:
         raise CorruptArtefactError(f"{file} is no packed study, or damaged ({error}); fetch it again") from error
     for name, digest in facts["files"].items():
-        if name not in files or hashlib.sha256(files[name]).hexdigest() != digest:
+        if name not in files or sha256(files[name]) != digest:
             raise CorruptArtefactError(f"{name!r} in {file} is damaged or does not belong in a pack; fetch it again")
     return Pack(str(facts["study"]), files, str(facts["note"]))
 

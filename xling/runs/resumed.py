@@ -22,7 +22,7 @@ _MAY_DIFFER = ("xling", "commit", "python", "packages.", "machine.")
 
 @dataclass(frozen=True)
 class Difference:
-    """One recorded fact that is another one now.
+    """A fact that was recorded when the run began and is different now.
 
     Attributes:
         name: dotted, e.g. ``packages.torch``.
@@ -104,7 +104,7 @@ def latest(environment: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def with_start(environment: Mapping[str, Any], changed: list[Difference]) -> dict[str, Any]:
-    """Add a start to a recorded environment."""
+    """Add a further start of the run to its recorded environment."""
     entry = {
         "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "changed": {difference.name: [difference.recorded, difference.now] for difference in changed},

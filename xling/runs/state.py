@@ -27,7 +27,7 @@ LOCK_FILE = ".lock"
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run was when last heard of.
+    """How far a run was when it last wrote its progress.
 
     Attributes:
         epoch: epochs of training done, e.g. 1.5; None within one whose length is not known.

@@ -29,6 +29,8 @@ from xling.runs.tables import (
     GRADIENTS_FILE,
     IMPACT_FILE,
     KEYS,
+    LINEAR_PROBES,
+    LINEAR_PROBES_FILE,
     PREDICTIONS,
     PREDICTIONS_FILE,
     TRANSFER_FILE,
@@ -89,6 +91,12 @@ class Study:
         """Rows of the runs that compared gradients, columns of :data:`xling.runs.tables.GRADIENTS`; read when asked for."""
         frames = self._read_each(GRADIENTS_FILE, "gradients")
         return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(GRADIENTS))
+
+    @cached_property
+    def linear_probes(self) -> pd.DataFrame:
+        """Rows of runs with linear classifiers, columns of :data:`xling.runs.tables.LINEAR_PROBES`, read when asked for."""
+        frames = self._read_each(LINEAR_PROBES_FILE, "linear probes")
+        return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(LINEAR_PROBES))
 
     def _read_each(self, file: str, what: str) -> list[pd.DataFrame]:
         """Read a file of every run that has it; one that has gone or changed is left out and added to `skipped`."""

@@ -9,6 +9,7 @@ TRANSFER_FILE = "transfer.parquet"
 ALIGNMENT_FILE = "alignment.parquet"
 PREDICTIONS_FILE = "predictions.parquet"
 GRADIENTS_FILE = "gradients.parquet"
+LINEAR_PROBES_FILE = "linear_probes.parquet"
 
 KEYS = {
     "study": "name of the study, shared by all its runs",
@@ -68,6 +69,20 @@ GRADIENTS = KEYS | {
     "fisher_trace": "mean squared norm of single examples' gradients: the trace of the empirical Fisher matrix",
 }
 """One row per layer in which something trains, of the runs with probe.gradients."""
+
+LINEAR_PROBES = KEYS | {
+    "layer": IMPACT["layer"],
+    "n_examples": "probe examples (or words) read, at most 1,000",
+    "n_groups": "groups of dependent examples among them; a classifier is tried on groups that it has not seen",
+    "label_before": "share of the target's labels that a linear classifier reads from the layer before training, 0..1",
+    "label_after": "the same at this validation",
+    "label_majority": "share of the most frequent label: what reading nothing gives",
+    "language_before": "share of the target's examples whose language is recognised among all targets before training, 0..1",
+    "language_after": "the same at this validation",
+    "n_languages": "how many targets it is told from; reading nothing gives 1 / n_languages",
+    "reason": "why a number is NaN, else empty",
+}
+"""One row per target and layer of the runs with probe.linear_probes; classifiers as in :mod:`xling.probing.discriminant`."""
 
 PREDICTIONS = KEYS | {
     "example_id": "of the example, word or question, the same in every run",

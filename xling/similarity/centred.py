@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Annotated
 
 import torch
 from torch import Tensor
@@ -16,6 +17,7 @@ from xling.similarity.moments import Moments
 from xling.similarity.panels import dense, frobenius_sq, quadratic_and_frobenius
 from xling.similarity.recentre import moved_sq_xy, moved_sums
 from xling.similarity.result import UndefinedSimilarityError
+from xling.similarity.shapes import RowsX, RowsY, Scalar
 
 MINIMUM = 4
 """Examples without which the unbiased estimator does not exist."""
@@ -38,14 +40,14 @@ class Side:
     """
 
     n: int
-    sq: Tensor
-    sq_sq: Tensor
-    cross: Tensor
-    mean: Tensor
+    sq: Scalar
+    sq_sq: Scalar
+    cross: Scalar
+    mean: Annotated[Tensor, "[d] float64"]
     unpack: Callable[[], Tensor]
 
     @cached_property
-    def gram(self) -> Tensor:
+    def gram(self) -> Annotated[Tensor, "[d, d] float64"]:
         """X'X, ``[d, d]``."""
         return self.unpack()
 
@@ -71,14 +73,14 @@ class Centred:
 
     x: Side
     y: Side
-    cross: Tensor
-    sq_xy: Tensor
+    cross: Scalar
+    sq_xy: Scalar
     is_identical: bool
     unpack: Callable[[], Tensor]
-    rows: tuple[Tensor, Tensor] | None = None
+    rows: tuple[RowsX, RowsY] | None = None
 
     @cached_property
-    def yx(self) -> Tensor:
+    def yx(self) -> Annotated[Tensor, "[d_y, d_x] float64"]:
         """Y'X, ``[d_y, d_x]``."""
         return self.unpack()
 
@@ -101,13 +103,13 @@ def centred_layer(
     Args:
         moments: the accumulated sums.
         layer: index into the flattened leading dimensions.
-        base: the base's self-term, where `moments` was started with one.
+        base: sums of the base alone, where `moments` was started with them.
         beside: what x and y vary beside these rows, where the rows are means: then the means alone may be constant.
         of: what the rows are called where they are too few.
 
     Raises:
         UndefinedSimilarityError: fewer than 4 rows, non-finite values or constant features.
-        XlingValueError: the base's self-term is missing, or was computed from other rows.
+        XlingValueError: the sums of the base are missing, or were computed from other rows.
     """
     x, y = moments.x, moments.y
     for name, side, more in (("x", x, beside[0]), ("y", y, beside[1])):
@@ -116,8 +118,10 @@ def centred_layer(
         check_defined(name, int(side.n), sq + more, side.shift[layer] + mean, of)
     if base is not None:
         _check_same_rows(x, base, layer)
-    elif x.gram is None:
-        raise XlingValueError("these statistics were started with the base's self-term; give it again to evaluate them")
+    elif x.products is None:
+        raise XlingValueError(
+            "these sums were started with a known base, whose own sums they leave out; give the same base to evaluate them"
+        )
     n, m, k = int(moments.n), _mean(x, layer), _mean(y, layer)
     yx = moments.yx[layer].to(torch.float64, copy=True)
     sums_x = (m, x.total[layer], x.sq[layer], moments.y_sq_x[layer])
@@ -131,26 +135,31 @@ def centred_layer(
 
 
 def centred_side(side: Marginal, layer: int) -> Side:
-    """Centre one layer of a full marginal."""
+    """Centre one layer of a marginal with its products."""
+    assert side.products is not None
+    gram, sq_sq, sq_vec = side.products
     n, mean, total, sq = int(side.n), _mean(side, layer), side.total[layer], side.sq[layer]
-    quadratic, frobenius = quadratic_and_frobenius(side.gram, *side.shift.shape, layer, mean)
-    own = (mean, total, sq, side.sq_vec[layer])
+    n_layers, d = side.shift.shape
+    quadratic, frobenius = quadratic_and_frobenius(gram, n_layers, d, layer, mean)
+    own = (mean, total, sq, sq_vec[layer])
     return Side(
         n=n,
         sq=moved_sums(n, mean, total, sq)[1],
-        sq_sq=moved_sq_xy(n, side.sq_sq[layer], quadratic, own, own),
+        sq_sq=moved_sq_xy(n, sq_sq[layer], quadratic, own, own),
         cross=frobenius - 2 * n * quadratic + (n * mean @ mean) ** 2,  # |X'X - n m m'|^2 multiplied out
         mean=side.shift[layer] + mean,
-        unpack=lambda: dense(side.gram, *side.shift.shape, layer).addr_(mean, mean, alpha=-n),
+        unpack=lambda: dense(gram, n_layers, d, layer).addr_(mean, mean, alpha=-n),
     )
 
 
-def _mean(side: Marginal, layer: int) -> Tensor:
+def _mean(side: Marginal, layer: int) -> Annotated[Tensor, "[d] float64"]:
     """Mean of the shifted rows."""
     return side.total[layer] / side.n
 
 
-def check_defined(name: str, n: int, sq: Tensor, mean: Tensor, of: str = "examples") -> None:
+def check_defined(
+    name: str, n: int, sq: Annotated[Tensor, "[] float"], mean: Annotated[Tensor, "[d] float"], of: str = "examples"
+) -> None:
     """Refuse representations between which no similarity exists.
 
     Args:
@@ -171,14 +180,14 @@ def check_defined(name: str, n: int, sq: Tensor, mean: Tensor, of: str = "exampl
         raise UndefinedSimilarityError(f"{name} is constant over the examples")
 
 
-def _check_same_rows(light: Marginal, base: Marginal, layer: int) -> None:
-    """The base's rows, met again in the pass, must spread as those that its self-term was computed from.
+def _check_same_rows(seen: Marginal, base: Marginal, layer: int) -> None:
+    """The base's rows, met again in the pass, must have the variance of those that its sums were computed from.
 
     Sums about the mean are compared, since the two may have taken off different shifts.
     """
-    met, known = (moved_sums(s.n, _mean(s, layer), s.total[layer], s.sq[layer])[1] for s in (light, base))
-    if light.n != base.n or not torch.isclose(met, known, rtol=1e-3):
+    met, known = (moved_sums(s.n, _mean(s, layer), s.total[layer], s.sq[layer])[1] for s in (seen, base))
+    if seen.n != base.n or not torch.isclose(met, known, rtol=1e-3):
         raise XlingValueError(
-            f"the base's self-term covers {int(base.n)} rows with a sum of squares of {float(known):.6g}, the pass met "
-            f"{int(light.n)} rows with {float(met):.6g}; compute the self-term from the same rows, each met once"
+            f"the sums of the base cover {int(base.n)} rows with a sum of squares of {float(known):.6g}, the pass met "
+            f"{int(seen.n)} rows with {float(met):.6g}; compute them from the same rows, each met once"
         )

@@ -1,6 +1,7 @@
 """What a measure gives for rows that have nothing to do with each other: the same rows, their groups paired anew."""
 
 from collections.abc import Iterable
+from typing import Annotated
 
 import torch
 from torch import Tensor
@@ -9,9 +10,10 @@ from xling.errors import XlingValueError
 from xling.similarity.grouping import Grouping
 from xling.similarity.registry import Measure, similarities_of_rows
 from xling.similarity.result import Result
+from xling.similarity.shapes import Ids, RowsX, RowsY
 
 
-def re_paired(groups: Tensor, seed: int = 0) -> tuple[Tensor, Tensor]:
+def re_paired(groups: Ids, seed: int = 0) -> tuple[Annotated[Tensor, "[m] int64"], Annotated[Tensor, "[m] int64"]]:
     """Pair every group's rows with those of another group, of its own size or of the next one that occurs.
 
     Of two groups of different size the first rows of the larger one are taken, as many as the smaller one has.
@@ -41,7 +43,7 @@ def re_paired(groups: Tensor, seed: int = 0) -> tuple[Tensor, Tensor]:
 
 
 def chance_levels(
-    measures: Iterable[Measure], x: Tensor, y: Tensor, groups: Tensor | None = None, *, seed: int = 0
+    measures: Iterable[Measure], x: RowsX, y: RowsY, groups: Ids | None = None, *, seed: int = 0
 ) -> dict[str, Result]:
     """Every measure of one layer's rows ``[n, d]`` once their groups are paired anew: its level without any correspondence.
 

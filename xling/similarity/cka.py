@@ -1,7 +1,8 @@
 """Linear CKA, biased and debiased, of whole arrays or of accumulated moments."""
 
+from typing import TypeVar
+
 import torch
-from torch import Tensor
 
 from xling.errors import XlingValueError
 from xling.similarity.centred import Centred, centred_layer
@@ -15,16 +16,19 @@ from xling.similarity.moments import Moments, check_rows
 from xling.similarity.precision import similarity_precision
 from xling.similarity.result import Result, collect
 from xling.similarity.rows import centred_pair
+from xling.similarity.shapes import Ids, LayersX, LayersY, PerLayer, Scalar
+
+_Base = TypeVar("_Base", Marginal, GroupedMarginal)
 
 _SHORT, _NARROW = 1000, 128
 """Rows and features up to which accumulating sums costs more than it saves: there the rows are multiplied as they are."""
 
 
-def centred_cka(layer: Centred, *, debiased: bool) -> Tensor:
+def centred_cka(layer: Centred, *, debiased: bool) -> Scalar:
     """Linear CKA of one centred layer, scalar float64; see :func:`xling.similarity.hsic.cka`.
 
-    Rows that are bit by bit the same give exactly 1, as CKA(X, X) does by definition, although the base's self-term may
-    have been summed in another order than the rows met in the pass.
+    Rows that are bit by bit the same give exactly 1, as CKA(X, X) does by definition, although the base may have been
+    summed in another order than the rows met in the pass.
     """
     value = cka(layer.x.terms, layer.y.terms, layer.terms, debiased=debiased)
     return torch.ones_like(value) if layer.is_identical else value
@@ -36,19 +40,19 @@ def cka_of_moments(moments: Moments, *, debiased: bool, base: Marginal | None = 
     Args:
         moments: sums over paired rows.
         debiased: unbiased HSIC (Song 2012) in place of the biased one (the paper's).
-        base: the base's self-term, where `moments` was started with one.
+        base: sums of the base alone, where `moments` was started with them.
 
     Returns:
         Values of the shape of the layers; NaN with a reason where undefined.
 
     Raises:
-        XlingValueError: the base's self-term is missing or belongs to other rows.
+        XlingValueError: the sums of the base are missing, or are of other rows.
     """
     shape = moments.n_changed.shape
     return collect(lambda i: centred_cka(centred_layer(moments, i, base), debiased=debiased), shape)
 
 
-def cka_of_rows(x: Tensor, y: Tensor, *, debiased: bool, allow_tf32: bool = False) -> Result:
+def cka_of_rows(x: LayersX, y: LayersY, *, debiased: bool, allow_tf32: bool = False) -> Result:
     """Linear CKA of every layer of ``[..., n, d]`` rows; equals the route over moments and is cheaper where n < d."""
     flat_x, flat_y = flatten_layers(x), flatten_layers(y)
     with similarity_precision(x.device.type, allow_tf32=allow_tf32):
@@ -59,13 +63,27 @@ def grouped_cka_of_moments(moments: GroupedMoments, *, base: GroupedMarginal | N
     """Linear CKA debiased over groups, of every layer; NaN with a reason where undefined.
 
     Raises:
-        XlingValueError: the base's self-term is missing or belongs to other rows.
+        XlingValueError: the sums of the base are missing, or are of other rows.
     """
     shape = moments.means.n_changed.shape
     return collect(lambda i: grouped_cka(grouped_layer_of_moments(moments, i, base)), shape)
 
 
-def grouped_cka_of_rows(x: Tensor, y: Tensor, groups: Tensor | None, *, allow_tf32: bool = False) -> Result:
+def check_base(base: object, kind: type[_Base]) -> _Base | None:
+    """The base's sums, if they are of the kind that is needed or None.
+
+    Raises:
+        XlingValueError: they are of another kind.
+    """
+    if base is None or isinstance(base, kind):
+        return base
+    raise XlingValueError(
+        f"expected {kind.__name__}.of(...) as the base's sums, got {type(base).__name__}; a measure over groups needs "
+        "GroupedMarginal, every other one Marginal"
+    )
+
+
+def grouped_cka_of_rows(x: LayersX, y: LayersY, groups: Ids | None, *, allow_tf32: bool = False) -> Result:
     """The same of ``[..., n, d]`` rows with group ids ``[n]``; cheaper than the route over moments where n < d."""
     flat_x, flat_y, grouping = flatten_layers(x), flatten_layers(y), Grouping.for_rows(groups, x, y)
     with similarity_precision(x.device.type, allow_tf32=allow_tf32):
@@ -73,15 +91,15 @@ def grouped_cka_of_rows(x: Tensor, y: Tensor, groups: Tensor | None, *, allow_tf
 
 
 def linear_cka(
-    x: Tensor,
-    y: Tensor,
+    x: LayersX,
+    y: LayersY,
     *,
     debiased: bool,
-    groups: Tensor | None = None,
+    groups: Ids | None = None,
     base: Marginal | GroupedMarginal | None = None,
     allow_tf32: bool = False,
     differentiable: bool = False,
-) -> Tensor:
+) -> PerLayer:
     """Linear centred kernel alignment between two representations of the same examples.
 
     ``HSIC(XX', YY') / sqrt(HSIC(XX', XX') HSIC(YY', YY'))`` (Kornblith 2019). Invariant to translation, orthogonal maps
@@ -104,8 +122,8 @@ def linear_cka(
 
     Raises:
         UndefinedSimilarityError: a layer with fewer than 4 examples (groups), non-finite values or constant features.
-        XlingValueError: rows that cannot be paired, not one group id per row, groups with the biased estimator, or a base
-            with `differentiable`.
+        XlingValueError: rows that cannot be paired, not one group id per row, groups with the biased estimator, a base with
+            `differentiable`, or a base of the other kind.
 
     References:
         Kornblith et al. 2019 (arXiv:1905.00414); Song et al. 2012 (JMLR 13); Murphy et al. 2024 (arXiv:2405.01012).
@@ -120,14 +138,17 @@ def linear_cka(
         raise XlingValueError("the biased estimator knows no groups; expected debiased=True with groups")
     if differentiable:
         if base is not None:
-            raise XlingValueError("a base's self-term has no gradient; leave out base, or differentiable")
+            raise XlingValueError("the sums of a known base have no gradient; leave out base, or differentiable")
         return differentiable_cka(x, y, debiased=debiased, groups=groups)
     n, d_x, d_y = x.shape[-2], x.shape[-1], y.shape[-1]
     is_few = n < min(d_x, d_y) and base is None
     if groups is None:
         if is_few or (base is None and n <= _SHORT and max(d_x, d_y) <= _NARROW):
             return cka_of_rows(x, y, debiased=debiased, allow_tf32=allow_tf32).defined()
-        return cka_of_moments(Moments.of(x, y, base, allow_tf32=allow_tf32), debiased=debiased, base=base).defined()
+        own = check_base(base, Marginal)
+        return cka_of_moments(Moments.of(x, y, own, allow_tf32=allow_tf32), debiased=debiased, base=own).defined()
     if is_few:
         return grouped_cka_of_rows(x, y, groups, allow_tf32=allow_tf32).defined()
-    return grouped_cka_of_moments(GroupedMoments.of(x, y, groups, base, allow_tf32=allow_tf32), base=base).defined()
+    own_groups = check_base(base, GroupedMarginal)
+    moments = GroupedMoments.of(x, y, groups, own_groups, allow_tf32=allow_tf32)
+    return grouped_cka_of_moments(moments, base=own_groups).defined()

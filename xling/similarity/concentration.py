@@ -5,6 +5,7 @@ Shares are of impact = 1 - CKA debiased over groups: what is gone once the direc
 
 import math
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor
@@ -12,6 +13,7 @@ from torch import Tensor
 from xling.similarity.cka import grouped_cka_of_rows
 from xling.similarity.precision import similarity_precision
 from xling.similarity.rows import centred_rows
+from xling.similarity.shapes import Ids, RowsX, RowsY
 from xling.similarity.uncertainty import jackknife_cka
 
 NO_CHANGE = 1e-5
@@ -38,7 +40,7 @@ class Concentration:
     top_groups: float
 
 
-def concentration(x: Tensor, y: Tensor, groups: Tensor) -> Concentration:
+def concentration(x: RowsX, y: RowsY, groups: Ids) -> Concentration:
     """Say what carries the change from x to y.
 
     Args:
@@ -65,7 +67,7 @@ def concentration(x: Tensor, y: Tensor, groups: Tensor) -> Concentration:
     return Concentration(impact, *(_share(impact, *rows) for rows in left))
 
 
-def joint_components(x: Tensor, y: Tensor, k: int) -> Tensor:
+def joint_components(x: RowsX, y: RowsY, k: int) -> Annotated[Tensor, "[n, _] float"]:
     """Scores of the rows on the first k principal components of both sides together, orthonormal: ``[n, k]``.
 
     Each side has its total variance set to 1, so that a direction counts whether it has come up or has gone.
@@ -82,6 +84,6 @@ def joint_components(x: Tensor, y: Tensor, k: int) -> Tensor:
     return torch.linalg.qr(both @ directions)[0]
 
 
-def _share(impact: float, x: Tensor, y: Tensor, groups: Tensor) -> float:
+def _share(impact: float, x: RowsX, y: RowsY, groups: Ids) -> float:
     """Share of the impact that is gone on these rows; NaN where they have no structure left."""
     return 1.0 - (1.0 - float(grouped_cka_of_rows(x, y, groups).value)) / impact

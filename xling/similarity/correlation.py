@@ -1,16 +1,19 @@
 """Measures of moments other than CKA: neuron by neuron, by canonical correlation, and by alignment."""
 
+from typing import Annotated
+
 import torch
 from torch import Tensor
 
 from xling.similarity.centred import CONSTANT, Centred, Side
 from xling.similarity.result import UndefinedSimilarityError
+from xling.similarity.shapes import Scalar
 
 SVCCA_VARIANCE = 0.99
 """Share of the variance that SVCCA's truncation keeps on each side (Raghu 2017)."""
 
 
-def anc(layer: Centred) -> Tensor:
+def anc(layer: Centred) -> Scalar:
     """Average neuron-wise correlation, the mean of ``|corr(x_j, y_j)|`` (Del & Fishel 2022, arXiv:2212.01924).
 
     Returns:
@@ -28,7 +31,7 @@ def anc(layer: Centred) -> Tensor:
     return (layer.yx.diag() / torch.sqrt(layer.x.gram.diag() * layer.y.gram.diag())).abs().mean()
 
 
-def mean_cca(layer: Centred) -> Tensor:
+def mean_cca(layer: Centred) -> Scalar:
     """Mean canonical correlation over min(rank x, rank y) directions (Kornblith 2019, eq. 6).
 
     Raises:
@@ -37,7 +40,7 @@ def mean_cca(layer: Centred) -> Tensor:
     return torch.linalg.svdvals(_canonical(layer, *_whitenings(layer))).mean()
 
 
-def pwcca(layer: Centred) -> Tensor:
+def pwcca(layer: Centred) -> Scalar:
     """Projection-weighted CCA (Morcos 2018, arXiv:1806.05759): correlations weighted by how much of x they carry.
 
     The weight of direction h is the sum over x's features of ``|<h, x_j>|``; x is always the side that weighs, so the
@@ -52,7 +55,7 @@ def pwcca(layer: Centred) -> Tensor:
     return (weights @ rho) / weights.sum()
 
 
-def svcca(layer: Centred) -> Tensor:
+def svcca(layer: Centred) -> Scalar:
     """Mean canonical correlation of the principal components that keep 99 % of each side's variance (Raghu 2017).
 
     Raises:
@@ -62,7 +65,7 @@ def svcca(layer: Centred) -> Tensor:
     return torch.linalg.svdvals(_canonical(layer, white_x, white_y)).mean()
 
 
-def procrustes(layer: Centred) -> Tensor:
+def procrustes(layer: Centred) -> Scalar:
     """Orthogonal Procrustes similarity ``|Y'X|_* / (|X|_F |Y|_F)``, 0..1; 1 where a rotation and a scale map x onto y.
 
     Ding 2021 (arXiv:2108.01661) has the squared distance 2 - 2 s of the normalised sides; ``scipy.spatial.procrustes``
@@ -71,7 +74,9 @@ def procrustes(layer: Centred) -> Tensor:
     return torch.linalg.svdvals(layer.yx).sum() / torch.sqrt(layer.x.sq * layer.y.sq)
 
 
-def _canonical(layer: Centred, white_x: Tensor, white_y: Tensor) -> Tensor:
+def _canonical(
+    layer: Centred, white_x: Annotated[Tensor, "[d_x, k_x] float64"], white_y: Annotated[Tensor, "[d_y, k_y] float64"]
+) -> Annotated[Tensor, "[k_y, k_x] float64"]:
     """Cross-correlation of whitened sides, ``[k_y, k_x]``; its singular values are the canonical correlations.
 
     Spaces of k_x and k_y dimensions among the n - 1 that centred rows span meet in k_x + k_y - (n - 1) dimensions at least.
@@ -88,7 +93,7 @@ def _whitenings(layer: Centred) -> tuple[Tensor, Tensor]:
     return _whitening(layer.x, "x"), _whitening(layer.y, "y")
 
 
-def _whitening(side: Side, name: str) -> Tensor:
+def _whitening(side: Side, name: str) -> Annotated[Tensor, "[d, k] float64"]:
     """Map ``[d, k]`` onto uncorrelated unit directions, of all k dimensions that float32 sums resolve.
 
     Features are standardised first, which CCA ignores and which keeps small features above the rounding of large ones.
@@ -100,7 +105,7 @@ def _whitening(side: Side, name: str) -> Tensor:
     return scale[:, None] * _unit(values[kept], vectors[:, kept], side, name)
 
 
-def _principal(side: Side, name: str) -> Tensor:
+def _principal(side: Side, name: str) -> Annotated[Tensor, "[d, k] float64"]:
     """Map ``[d, k]`` onto the leading k principal components, scaled to unit length."""
     values, vectors = (part.flip(-1) for part in torch.linalg.eigh(side.gram))
     shares = values.cumsum(0) / side.sq

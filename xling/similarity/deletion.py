@@ -1,18 +1,22 @@
 """What deleting groups of rows does to the terms of HSIC: a low-rank change of sums, so no group needs sums of its own."""
 
 from dataclasses import dataclass, fields
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
 from xling.similarity.hsic import HsicTerms
 from xling.similarity.recentre import dot
+from xling.similarity.shapes import PerGroup, RowsX, RowsY
 
 GRAMS_BELOW = 2
 """Fewer rows than this many times the width are compared by n x n Gram matrices, which then cost less than d x d ones."""
 
 
-def deleted_pairs(x: Tensor, y: Tensor, which: Tensor, sizes: Tensor) -> list["Deleted"]:
+def deleted_pairs(
+    x: RowsX, y: RowsY, which: Annotated[Tensor, "[n] int64"], sizes: Annotated[Tensor, "[G] int64"]
+) -> list["Deleted"]:
     """For the pairs (x, x), (y, y) and (x, y), by whichever matrices are smaller."""
     if len(x) < GRAMS_BELOW * min(x.shape[-1], y.shape[-1]):
         k, l = x @ x.mT, y @ y.mT  # noqa: E741
@@ -41,18 +45,18 @@ class Deleted:
         v_weighted: v times the sum of ``|x|^2 y`` over them.
     """
 
-    m: Tensor
-    sq_x: Tensor
-    sq_y: Tensor
-    sq_xy: Tensor
-    uu: Tensor
-    vv: Tensor
-    v_c_u: Tensor
-    through: Tensor
-    within: Tensor
-    on_mean: Tensor
-    u_weighted: Tensor
-    v_weighted: Tensor
+    m: PerGroup
+    sq_x: PerGroup
+    sq_y: PerGroup
+    sq_xy: PerGroup
+    uu: PerGroup
+    vv: PerGroup
+    v_c_u: PerGroup
+    through: PerGroup
+    within: PerGroup
+    on_mean: PerGroup
+    u_weighted: PerGroup
+    v_weighted: PerGroup
 
 
 def without(terms: HsicTerms, d: Deleted) -> HsicTerms:
@@ -69,7 +73,12 @@ def without(terms: HsicTerms, d: Deleted) -> HsicTerms:
     return HsicTerms(d.m, cross, left_x - d.m * d.uu, left_y - d.m * d.vv, sq_xy)
 
 
-def _by_grams(k: Tensor, l: Tensor, which: Tensor, sizes: Tensor) -> Deleted:  # noqa: E741  (K and L in the field)
+def _by_grams(
+    k: Annotated[Tensor, "[n, n] float"],
+    l: Annotated[Tensor, "[n, n] float"],  # noqa: E741  (K and L in the field)
+    which: Annotated[Tensor, "[n] int64"],
+    sizes: Annotated[Tensor, "[G] int64"],
+) -> Deleted:
     """From the Gram matrices K = XX' and L = YY', ``[n, n]``; `which` names each row's group."""
     m, is_same = len(k) - sizes.double(), which[:, None] == which
 
@@ -97,7 +106,9 @@ def _by_grams(k: Tensor, l: Tensor, which: Tensor, sizes: Tensor) -> Deleted:  #
     )
 
 
-def _by_product(x: Tensor, y: Tensor, which: Tensor, sizes: Tensor) -> Deleted:
+def _by_product(
+    x: RowsX, y: RowsY, which: Annotated[Tensor, "[n] int64"], sizes: Annotated[Tensor, "[G] int64"]
+) -> Deleted:
     """From the rows and the d x d product; groups of one size are one batch."""
     product, (sq_x, sq_y) = y.mT @ x, (rows.double().square().sum(-1) for rows in (x, y))
     weighted = (sq_y.to(x.dtype) @ x).double(), (sq_x.to(y.dtype) @ y).double()

@@ -10,9 +10,10 @@ from xling.similarity.marginal import flatten_layers
 from xling.similarity.precision import similarity_precision
 from xling.similarity.result import UndefinedSimilarityError
 from xling.similarity.rows import centred_rows, pair_terms
+from xling.similarity.shapes import Ids, LayersX, LayersY, PerLayer
 
 
-def differentiable_cka(x: Tensor, y: Tensor, *, debiased: bool, groups: Tensor | None = None) -> Tensor:
+def differentiable_cka(x: LayersX, y: LayersY, *, debiased: bool, groups: Ids | None = None) -> PerLayer:
     """Linear CKA of ``[..., n, d]`` rows through which gradients flow; see :func:`xling.similarity.linear_cka`.
 
     Holds what autograd needs of every layer: n x n matrices where n < d, else d x d ones. Products are in the rows' dtype,

@@ -6,15 +6,17 @@ cross-product of what is left of a group's rows, everything is a handful of inne
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
 from xling.similarity.centred import check_defined
 from xling.similarity.grouping import Grouping
-from xling.similarity.hsic import HsicTerms, check_self_terms, hsic
+from xling.similarity.hsic import HsicTerms, check_own_hsic, hsic
 from xling.similarity.panels import frobenius_sq
 from xling.similarity.rows import cross_sq, pair_terms
+from xling.similarity.shapes import LayersX, LayersY, PerGroup, PerLayer, RowsX, RowsY, Scalar
 
 
 @dataclass(frozen=True)
@@ -31,18 +33,18 @@ class GroupedTerms:
     """
 
     between: HsicTerms
-    within: Tensor
-    own: Tensor
-    mixed: Tensor
-    mixed_own: Tensor
+    within: PerLayer
+    own: PerLayer
+    mixed: PerLayer
+    mixed_own: PerLayer
 
     @property
-    def uncorrected(self) -> Tensor:
+    def uncorrected(self) -> PerLayer:
         """``|N + D|_F^2``: what is left once nothing is taken off for pairs of a group."""
         return self.between.cross + 2 * self.mixed + self.within
 
 
-def grouped_hsic(terms: GroupedTerms) -> Tensor:
+def grouped_hsic(terms: GroupedTerms) -> PerLayer:
     """Unbiased HSIC over groups, up to the factor that CKA cancels; groups of one row give Song's.
 
     ``A + B - 2 C`` with A the mean of ``K_ij L_ij`` over rows of two different groups, B of ``K_ij L_qr`` over four, C of
@@ -71,14 +73,14 @@ class GroupedLayer:
     is_identical: bool
 
 
-def grouped_cka(layer: GroupedLayer) -> Tensor:
+def grouped_cka(layer: GroupedLayer) -> PerLayer:
     """Linear CKA debiased over groups, scalar float64; up to 1, about 0 for groups paired at random, never clamped.
 
     Raises:
-        UndefinedSimilarityError: an unbiased self-term is not positive.
+        UndefinedSimilarityError: the unbiased HSIC of a side with itself is not positive.
     """
     of_x, of_y = grouped_hsic(layer.xx), grouped_hsic(layer.yy)
-    check_self_terms((of_x, layer.xx.uncorrected), (of_y, layer.yy.uncorrected))
+    check_own_hsic((of_x, layer.xx.uncorrected), (of_y, layer.yy.uncorrected))
     value = grouped_hsic(layer.xy) / (torch.sqrt(of_x) * torch.sqrt(of_y))
     return torch.ones_like(value) if layer.is_identical else value
 
@@ -92,11 +94,11 @@ class GroupedRows:
         left: what is left of each row over the root of its group's size, ``[n, d]``.
     """
 
-    means: Tensor
-    left: Tensor
+    means: Annotated[Tensor, "[G, d] float"]
+    left: Annotated[Tensor, "[n, d] float"]
 
 
-def grouped_rows(rows: Tensor, grouping: Grouping, name: str) -> GroupedRows:
+def grouped_rows(rows: Annotated[Tensor, "[n, d] float"], grouping: Grouping, name: str) -> GroupedRows:
     """Take rows ``[n, d]`` apart.
 
     Raises:
@@ -118,7 +120,7 @@ def grouped_terms(x: GroupedRows, y: GroupedRows, grouping: Grouping) -> Grouped
     return GroupedTerms(pair_terms(x.means, y.means), cross_sq(x.left, y.left), own, _mixed(x, y), mixed_own)
 
 
-def of_each_group(left_x: Tensor, left_y: Tensor, grouping: Grouping) -> Tensor:
+def of_each_group(left_x: LayersX, left_y: LayersY, grouping: Grouping) -> Annotated[Tensor, "[..., G] float64"]:
     """``|D_a|_F^2`` of every group, ``[..., G]`` float64, from what is left of the rows ``[..., n, d]``."""
 
     def of_size(groups: Tensor, rows: Tensor) -> Tensor:
@@ -129,14 +131,14 @@ def of_each_group(left_x: Tensor, left_y: Tensor, grouping: Grouping) -> Tensor:
     return _by_size(of_size, grouping, left_x)
 
 
-def mixed_of_each_group(x: GroupedRows, y: GroupedRows, grouping: Grouping) -> Tensor:
+def mixed_of_each_group(x: GroupedRows, y: GroupedRows, grouping: Grouping) -> PerGroup:
     """``y_a' D_a x_a`` of every group, ``[G]`` float64."""
     along = (side.left * side.means.index_select(-2, grouping.which) for side in (x, y))
     of_x, of_y = (products.sum(-1, dtype=torch.float64) for products in along)
     return grouping.sums((of_x * of_y).unsqueeze(-1)).squeeze(-1)
 
 
-def _mixed(x: GroupedRows, y: GroupedRows) -> Tensor:
+def _mixed(x: GroupedRows, y: GroupedRows) -> Scalar:
     """``<N, D>``."""
     g, n = len(x.means), len(x.left)
     if g * n < x.means.shape[-1] * y.means.shape[-1]:
@@ -144,7 +146,9 @@ def _mixed(x: GroupedRows, y: GroupedRows) -> Tensor:
     return ((y.means.mT @ x.means).double() * (y.left.mT @ x.left)).sum()
 
 
-def _gathered(rows: Tensor, which: Tensor) -> Tensor:
+def _gathered(
+    rows: Annotated[Tensor, "[..., n, d] float"], which: Annotated[Tensor, "[g, s] int64"]
+) -> Annotated[Tensor, "[..., g, s, d] float"]:
     """Rows ``[..., n, d]`` of groups of one size ``[g, size]``: ``[..., g, size, d]``."""
     return rows.index_select(-2, which.flatten()).unflatten(-2, which.shape)
 
@@ -157,7 +161,7 @@ def _by_size(of_size: Callable[[Tensor, Tensor], Tensor], grouping: Grouping, li
     return found
 
 
-def grouped_pair(x: Tensor, y: Tensor, grouping: Grouping) -> GroupedLayer:
+def grouped_pair(x: RowsX, y: RowsY, grouping: Grouping) -> GroupedLayer:
     """One layer's paired rows ``[n, d_x]`` and ``[n, d_y]``.
 
     Raises:
@@ -170,5 +174,5 @@ def grouped_pair(x: Tensor, y: Tensor, grouping: Grouping) -> GroupedLayer:
 
 def grouped_layer(x: GroupedRows, y: GroupedRows, grouping: Grouping, *, is_identical: bool) -> GroupedLayer:
     """One layer's sides, taken apart."""
-    terms = (grouped_terms(*pair, grouping) for pair in ((x, x), (y, y), (x, y)))
-    return GroupedLayer(*terms, is_identical=is_identical)
+    of_x, of_y, of_both = (grouped_terms(*pair, grouping) for pair in ((x, x), (y, y), (x, y)))
+    return GroupedLayer(of_x, of_y, of_both, is_identical=is_identical)

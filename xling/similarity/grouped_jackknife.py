@@ -4,6 +4,8 @@ Leaving out a group changes the sums over group means as leaving out a row does,
 """
 
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Annotated
 
 import torch
 from torch import Tensor
@@ -12,6 +14,7 @@ from xling.similarity.deletion import GRAMS_BELOW, deleted_pairs, without
 from xling.similarity.grouped import GroupedRows, GroupedTerms, mixed_of_each_group, of_each_group
 from xling.similarity.grouping import Grouping
 from xling.similarity.hsic import HsicTerms
+from xling.similarity.shapes import PerGroup, PerRow, RowsX, RowsY
 
 
 @dataclass(frozen=True)
@@ -27,12 +30,12 @@ class _Removed:
         on_mean: ``y_a`` times the sum of all ``D_b x_b``, plus ``x_a`` times the sum of all ``D_b' y_b``.
     """
 
-    own: Tensor
-    within: Tensor
-    mixed: Tensor
-    across: Tensor
-    mixed_own: Tensor
-    on_mean: Tensor
+    own: PerGroup
+    within: PerGroup
+    mixed: PerGroup
+    across: PerGroup
+    mixed_own: PerGroup
+    on_mean: PerGroup
 
 
 def without_each_group(
@@ -41,10 +44,29 @@ def without_each_group(
     """Terms of (x, x), (y, y) and (x, y) once each group is left out; fields ``[G]`` float64."""
     which = torch.arange(grouping.n, device=x.means.device)
     means = deleted_pairs(x.means, y.means, which, torch.ones_like(which))
-    pairs = zip(terms, means, ((x, x), (y, y), (x, y)), strict=True)
+    sides = _Side(x), _Side(y)
+    pairs = zip(terms, means, ((0, 0), (1, 1), (0, 1)), strict=True)
     return [
-        _without(whole, without(whole.between, of_means), _removed(*pair, grouping)) for whole, of_means, pair in pairs
+        _without(whole, without(whole.between, of_means), _removed(sides[i], sides[j], grouping))
+        for whole, of_means, (i, j) in pairs
     ]
+
+
+class _Side:
+    """The rows of one side, with their Gram matrices, which all its pairs share."""
+
+    def __init__(self, rows: GroupedRows) -> None:
+        self.rows = rows
+
+    @cached_property
+    def of_rows(self) -> Tensor:
+        """``[n, n]``."""
+        return self.rows.left @ self.rows.left.mT
+
+    @cached_property
+    def of_means(self) -> Tensor:
+        """``[G, n]``."""
+        return self.rows.means @ self.rows.left.mT
 
 
 def _without(terms: GroupedTerms, between: HsicTerms, removed: _Removed) -> GroupedTerms:
@@ -61,9 +83,10 @@ def _without(terms: GroupedTerms, between: HsicTerms, removed: _Removed) -> Grou
     )
 
 
-def _removed(x: GroupedRows, y: GroupedRows, grouping: Grouping) -> _Removed:
+def _removed(side_x: _Side, side_y: _Side, grouping: Grouping) -> _Removed:
+    x, y = side_x.rows, side_y.rows
     is_few = len(x.left) < GRAMS_BELOW * min(x.left.shape[-1], y.left.shape[-1])
-    within, mixed, across = (_by_grams if is_few else _by_products)(x, y)
+    within, mixed, across = _by_grams(side_x, side_y) if is_few else _by_products(x, y)
     return _Removed(
         own=of_each_group(x.left, y.left, grouping),
         within=_by_group(within, grouping),
@@ -74,25 +97,30 @@ def _removed(x: GroupedRows, y: GroupedRows, grouping: Grouping) -> _Removed:
     )
 
 
-def _by_grams(x: GroupedRows, y: GroupedRows) -> tuple[Tensor, Tensor, Tensor]:
+def _by_grams(x: _Side, y: _Side) -> tuple[PerRow, PerRow, PerGroup]:
     """``d_i' D e_i`` and ``d_i' N e_i`` per row ``[n]``, and ``y_a' D x_a`` per group ``[G]``, from products of rows."""
-    rows = (x.left @ x.left.mT) * (y.left @ y.left.mT)
-    both = (x.means @ x.left.mT) * (y.means @ y.left.mT)  # [G, n]
-    return (part.sum(axis, dtype=torch.float64) for part, axis in ((rows, 1), (both, 0), (both, 1)))
+    rows = x.of_rows * y.of_rows
+    both = x.of_means * y.of_means  # [G, n]
+    f64 = torch.float64
+    return rows.sum(1, dtype=f64), both.sum(0, dtype=f64), both.sum(1, dtype=f64)
 
 
-def _by_products(x: GroupedRows, y: GroupedRows) -> tuple[Tensor, Tensor, Tensor]:
+def _by_products(x: GroupedRows, y: GroupedRows) -> tuple[PerRow, PerRow, PerGroup]:
     """The same from the d x d products D and N."""
     d, n = y.left.mT @ x.left, y.means.mT @ x.means
-    pairs = ((y.left, d, x.left), (y.left, n, x.left), (y.means, d, x.means))
-    return (((one @ product) * other).sum(-1, dtype=torch.float64) for one, product, other in pairs)
+    return _sums(y.left, d, x.left), _sums(y.left, n, x.left), _sums(y.means, d, x.means)
 
 
-def _on_mean(x: GroupedRows, y: GroupedRows, grouping: Grouping) -> Tensor:
+def _sums(rows_y: RowsY, product: Annotated[Tensor, "[d_y, d_x] float"], rows_x: RowsX) -> PerRow:
+    """``y_i' M x_i`` of each pair of rows, float64 ``[n]``."""
+    return ((rows_y @ product) * rows_x).sum(-1, dtype=torch.float64)
+
+
+def _on_mean(x: GroupedRows, y: GroupedRows, grouping: Grouping) -> PerGroup:
     """``y_a`` times the sum of all ``D_b x_b``, ``[G]``."""
     along = (x.left * x.means.index_select(0, grouping.which)).sum(-1, dtype=torch.float64)
     return y.means.double() @ (along @ y.left.double())
 
 
-def _by_group(values: Tensor, grouping: Grouping) -> Tensor:
+def _by_group(values: PerRow, grouping: Grouping) -> PerGroup:
     return grouping.sums(values.unsqueeze(-1)).squeeze(-1)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor
@@ -22,6 +23,7 @@ from xling.similarity.moments import Moments
 from xling.similarity.panels import dense, frobenius_sq
 from xling.similarity.precision import similarity_precision
 from xling.similarity.recentre import added, common_shifts, recentred
+from xling.similarity.shapes import Ids, LayersX, LayersY, ShiftX, ShiftY, StackX, StackY
 from xling.similarity.within import Parts, Within
 
 
@@ -38,15 +40,21 @@ class GroupedMarginal:
     within: Within
 
     @classmethod
-    def of(cls, x: Tensor, groups: Tensor | None, *, allow_tf32: bool = False) -> GroupedMarginal:
-        """The self-term of `x` ``[..., n, d]`` whose rows' groups are `groups` ``[n]``; None: each row is one."""
+    def of(
+        cls, x: Annotated[Tensor, "[..., n, d] float"], groups: Ids | None, *, allow_tf32: bool = False
+    ) -> GroupedMarginal:
+        """Sum the rows of `x` ``[..., n, d]``, whose groups are `groups` ``[n]`` (None: each row is one by itself)."""
         grouping, flat = Grouping.for_rows(groups, x, x), flatten_layers(x)
         rows = ((flat[:, some], grouping.which[some]) for some in batches_of_groups(grouping, ROWS_AT_ONCE))
         return cls.of_batches(rows, allow_tf32=allow_tf32)
 
     @classmethod
     def of_batches(cls, batches: Iterable[tuple[Tensor, Tensor]], *, allow_tf32: bool = False) -> GroupedMarginal:
-        """The same of batches of whole groups: rows ``[L, b, d]`` with their groups' ids ``[b]``; at least one."""
+        """Sum batches of whole groups: rows ``[L, b, d]`` with their groups' ids ``[b]``.
+
+        Raises:
+            XlingValueError: there is no batch.
+        """
         sums: GroupedMarginal | None = None
         for batch, groups in batches:
             grouping = Grouping.of(groups)
@@ -57,6 +65,8 @@ class GroupedMarginal:
                 parts = Parts.of(batch, sums.means.shift, grouping)
                 sums.means.add_rows(parts.means)
                 sums.within.add(parts, parts, grouping)
+        if sums is None:
+            raise XlingValueError("expected at least one batch of the base's rows, got none")
         return sums
 
     def tensors(self) -> dict[str, Tensor]:
@@ -82,7 +92,7 @@ class GroupedMoments:
         means: sums over pairs of group means; its n counts groups, its n_changed rows.
         within: between the sides.
         within_y: of the other side with itself.
-        within_x: of the base with itself; None where the base's self-term is given.
+        within_x: of the base with itself; None where the base is known.
 
     Example:
         >>> x, premise = torch.randn(3, 90, 8), torch.arange(90) // 3  # 3 layers, 30 premises of 3 rows, 8 features
@@ -99,14 +109,14 @@ class GroupedMoments:
     within_x: Within | None = None
 
     @classmethod
-    def start(cls, x: Tensor, y: Tensor, base: GroupedMarginal | None = None) -> GroupedMoments:
+    def start(cls, x: LayersX, y: LayersY, base: GroupedMarginal | None = None) -> GroupedMoments:
         """No rows yet; shifts as in :meth:`xling.similarity.Moments.start`, whose errors it raises."""
-        return cls._around(Moments.start(x, y, base and base.means))
+        return cls._around(Moments.start(x, y, None if base is None else base.means))
 
     @classmethod
-    def empty(cls, layers: tuple[int, ...], shift_x: Tensor, shift_y: Tensor, *, light: bool) -> GroupedMoments:
+    def empty(cls, layers: tuple[int, ...], shift_x: ShiftX, shift_y: ShiftY, *, base_is_known: bool) -> GroupedMoments:
         """No rows yet, as :meth:`xling.similarity.Moments.empty`."""
-        return cls._around(Moments.empty(layers, shift_x, shift_y, light=light))
+        return cls._around(Moments.empty(layers, shift_x, shift_y, base_is_known=base_is_known))
 
     @classmethod
     def _around(cls, means: Moments) -> GroupedMoments:
@@ -117,9 +127,9 @@ class GroupedMoments:
     @classmethod
     def of(
         cls,
-        x: Tensor,
-        y: Tensor,
-        groups: Tensor | None,
+        x: LayersX,
+        y: LayersY,
+        groups: Ids | None,
         base: GroupedMarginal | None = None,
         *,
         allow_tf32: bool = False,
@@ -138,11 +148,12 @@ class GroupedMoments:
     def from_tensors(cls, tensors: Mapping[str, Tensor]) -> GroupedMoments:
         """Inverse of :meth:`tensors`; shares their storage."""
         parts = _parts(tensors, ("within_x", "within_y", "within", "means"))
-        sides = (Within(**parts[name]) if parts[name] else None for name in ("within", "within_y", "within_x"))
-        return cls(Moments.from_tensors(parts["means"]), *sides)
+        within_x = Within(**parts["within_x"]) if parts["within_x"] else None
+        means = Moments.from_tensors(parts["means"])
+        return cls(means, Within(**parts["within"]), Within(**parts["within_y"]), within_x)
 
     @property
-    def n(self) -> Tensor:
+    def n(self) -> Annotated[Tensor, "[] int64"]:
         """Number of groups, int64 scalar."""
         return self.means.n
 
@@ -156,7 +167,7 @@ class GroupedMoments:
         """The layers' own shape, which L flattens."""
         return self.means.layers
 
-    def update(self, x: Tensor, y: Tensor, groups: Tensor | None, *, allow_tf32: bool = False) -> None:
+    def update(self, x: LayersX, y: LayersY, groups: Ids | None, *, allow_tf32: bool = False) -> None:
         """Add paired rows of whole groups: no other update may bring rows of theirs.
 
         Args:
@@ -175,7 +186,7 @@ class GroupedMoments:
             for some in batches_of_groups(grouping, ROWS_AT_ONCE):
                 self._add(x[:, some], y[:, some], Grouping.of(grouping.which[some]))
 
-    def _add(self, x: Tensor, y: Tensor, grouping: Grouping) -> None:
+    def _add(self, x: StackX, y: StackY, grouping: Grouping) -> None:
         self.means.count_changed(x, y)
         of_x = Parts.of(x, self.means.x.shift, grouping)
         of_y = Parts.of(y, self.means.y.shift, grouping)
@@ -186,7 +197,7 @@ class GroupedMoments:
             self.within_x.add(of_x, of_x, grouping)
 
 
-def recentred_groups(moments: GroupedMoments, shift_x: Tensor, shift_y: Tensor) -> GroupedMoments:
+def recentred_groups(moments: GroupedMoments, shift_x: ShiftX, shift_y: ShiftY) -> GroupedMoments:
     """The same groups with other shifts ``[L, d_x]`` and ``[L, d_y]`` taken off."""
     m = shift_x.double() - moments.means.x.shift
     k = shift_y.double() - moments.means.y.shift
@@ -195,7 +206,7 @@ def recentred_groups(moments: GroupedMoments, shift_x: Tensor, shift_y: Tensor) 
             means=recentred(moments.means, shift_x, shift_y),
             within=moments.within.moved(m, k),
             within_y=moments.within_y.moved(k, k),
-            within_x=moments.within_x and moments.within_x.moved(m, m),
+            within_x=None if moments.within_x is None else moments.within_x.moved(m, m),
         )
 
 
@@ -203,7 +214,7 @@ def merged_groups(first: GroupedMoments, second: GroupedMoments) -> GroupedMomen
     """Sums over the groups of both, which have none in common.
 
     Raises:
-        XlingValueError: other layers or widths, or one started with the base's self-term and the other without.
+        XlingValueError: other layers or widths, or one started with a known base and the other without.
     """
     shifts = common_shifts(first.means, second.means)
     one, other = (recentred_groups(moments, *shifts) for moments in (first, second))
@@ -211,7 +222,7 @@ def merged_groups(first: GroupedMoments, second: GroupedMoments) -> GroupedMomen
         means=added(one.means, other.means),
         within=one.within + other.within,
         within_y=one.within_y + other.within_y,
-        within_x=one.within_x and one.within_x + other.within_x,
+        within_x=None if one.within_x is None or other.within_x is None else one.within_x + other.within_x,
     )
 
 
@@ -220,20 +231,23 @@ def grouped_layer_of_moments(moments: GroupedMoments, layer: int, base: GroupedM
 
     Raises:
         UndefinedSimilarityError: fewer than 4 groups, non-finite values or constant features.
-        XlingValueError: the base's self-term is missing, or was computed from other rows.
+        XlingValueError: the sums of the base are missing, or were computed from other rows.
     """
     means, n_layers = moments.means, len(moments.means.y.shift)
     within_x = moments.within_x if base is None else base.within
     if within_x is None:
-        raise XlingValueError("these statistics were started with the base's self-term; give it again to evaluate them")
+        raise XlingValueError(
+            "these sums were started with a known base, whose own sums they leave out; give the same base to evaluate them"
+        )
     products = (
         dense(within_x.product, n_layers, means.x.shift.shape[-1], layer),
         dense(moments.within_y.product, n_layers, means.y.shift.shape[-1], layer),
         moments.within.product[layer].double(),
     )
-    spread = tuple(product.diagonal().sum() for product in products[:2])
-    centred = centred_layer(means, layer, base and base.means, beside=spread, of="groups")
-    full_x = means.x if base is None else base.means
+    spread = products[0].diagonal().sum(), products[1].diagonal().sum()
+    base_means = None if base is None else base.means
+    centred = centred_layer(means, layer, base_means, beside=spread, of="groups")
+    full_x = base_means or means.x
     m, k = ((side.total[layer] / side.n) for side in (full_x, means.y))
     own_m = means.x.total[layer] / means.n
     return GroupedLayer(
@@ -245,7 +259,13 @@ def grouped_layer_of_moments(moments: GroupedMoments, layer: int, base: GroupedM
 
 
 def _terms(
-    between: HsicTerms, product: Tensor, within: Within, layer: int, n: Tensor, m: Tensor, k: Tensor
+    between: HsicTerms,
+    product: Annotated[Tensor, "[d_y, d_x] float64"],
+    within: Within,
+    layer: int,
+    n: Annotated[Tensor, "[d_y, d_x] float64"],
+    m: Annotated[Tensor, "[d_x] float64"],
+    k: Annotated[Tensor, "[d_y] float64"],
 ) -> GroupedTerms:
     """Terms of one pair of sides: D is `product`, N is `n`; the means' own means m and k are taken off."""
     on_x = within.on_x[layer]

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
 from xling.errors import XlingValueError
+from xling.similarity.shapes import Ids, LayersX, LayersY
 
 
 @dataclass(frozen=True)
@@ -22,17 +24,17 @@ class Grouping:
         sizes: rows of each group, ``[G]`` int64, all at least 1.
     """
 
-    ids: Tensor
-    which: Tensor
-    sizes: Tensor
+    ids: Annotated[Tensor, "[G] int"]
+    which: Annotated[Tensor, "[n] int64"]
+    sizes: Annotated[Tensor, "[G] int64"]
 
     @classmethod
-    def of(cls, ids: Tensor) -> Grouping:
+    def of(cls, ids: Ids) -> Grouping:
         """Of one id per row, ``[n]`` integers in any order."""
         return cls(*ids.unique(return_inverse=True, return_counts=True))
 
     @classmethod
-    def for_rows(cls, ids: Tensor | None, x: Tensor, y: Tensor) -> Grouping:
+    def for_rows(cls, ids: Ids | None, x: LayersX, y: LayersY) -> Grouping:
         """Of paired rows ``[..., n, d]``; None: every row is a group by itself.
 
         Raises:
@@ -61,11 +63,13 @@ class Grouping:
             found.append((groups, order[places]))
         return found
 
-    def sums(self, rows: Tensor) -> Tensor:
+    def sums(self, rows: Annotated[Tensor, "[..., n, d] float"]) -> Annotated[Tensor, "[..., G, d] float"]:
         """Sum over the rows of each group: ``[..., n, d]`` to ``[..., G, d]``."""
         return rows.new_zeros(*rows.shape[:-2], self.n, rows.shape[-1]).index_add(-2, self.which, rows)
 
-    def split(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+    def split(
+        self, rows: Annotated[Tensor, "[..., n, d] float"]
+    ) -> tuple[Annotated[Tensor, "[..., G, d] float"], Annotated[Tensor, "[..., n, d] float"]]:
         """Means of the groups ``[..., G, d]``, and what is left of each row over the root of its group's size ``[..., n, d]``.
 
         So scaled, the remainders' plain cross-product is the sum over groups of the mean product within a group.
@@ -101,17 +105,26 @@ class OpenGroup:
         closed: ids of the groups before it, ``[k]``.
     """
 
-    x: Tensor
-    y: Tensor
-    groups: Tensor
-    closed: Tensor
+    x: Annotated[Tensor, "[..., c, d_x] float"]
+    y: Annotated[Tensor, "[..., c, d_y] float"]
+    groups: Annotated[Tensor, "[c] int"]
+    closed: Annotated[Tensor, "[k] int"]
 
     @classmethod
-    def before(cls, x: Tensor, y: Tensor, groups: Tensor) -> OpenGroup:
+    def before(cls, x: LayersX, y: LayersY, groups: Ids) -> OpenGroup:
         """No rows yet, for such rows."""
         return cls(x[..., :0, :], y[..., :0, :], groups[:0], groups[:0])
 
-    def add(self, x: Tensor, y: Tensor, groups: Tensor) -> tuple[tuple[Tensor, Tensor, Tensor], OpenGroup]:
+    def add(
+        self, x: LayersX, y: LayersY, groups: Ids
+    ) -> tuple[
+        tuple[
+            Annotated[Tensor, "[..., w, d_x] float"],
+            Annotated[Tensor, "[..., w, d_y] float"],
+            Annotated[Tensor, "[w] int"],
+        ],
+        OpenGroup,
+    ]:
         """The rows and ids of groups that are whole once this batch has come, and the group that is open then.
 
         Raises:
@@ -128,12 +141,12 @@ class OpenGroup:
         return (x[..., ~is_open, :], y[..., ~is_open, :], groups[~is_open]), still_open
 
     @property
-    def known(self) -> Tensor:
+    def known(self) -> Annotated[Tensor, "[_] int"]:
         """Ids of all groups met, each once, ``[k]`` or ``[k + 1]``."""
         return torch.cat([self.closed, self.groups[:1]])
 
 
-def check_together(ids: Tensor) -> None:
+def check_together(ids: Annotated[Tensor, "[_] int"]) -> None:
     """Refuse groups that occur twice among `ids`, each of which stands for a stretch of rows.
 
     Raises:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from xling.similarity.result import UndefinedSimilarityError
+from xling.similarity.shapes import PerLayer
 
 ROUNDING = 1e-7
 """Relative error of float32 sums: a remainder below it is no number."""
@@ -24,13 +25,13 @@ class HsicTerms:
     """
 
     n: int | Tensor
-    cross: Tensor
-    sq_x: Tensor
-    sq_y: Tensor
-    sq_xy: Tensor
+    cross: PerLayer
+    sq_x: PerLayer
+    sq_y: PerLayer
+    sq_xy: PerLayer
 
 
-def hsic(terms: HsicTerms, *, debiased: bool) -> Tensor:
+def hsic(terms: HsicTerms, *, debiased: bool) -> PerLayer:
     """HSIC, biased or unbiased, up to the factor that CKA cancels.
 
     Biased (Gretton 2005): ``tr(K L)``. Unbiased (Song 2012, eq. 5), with K~ and L~ the Gram matrices without their
@@ -54,21 +55,21 @@ def hsic(terms: HsicTerms, *, debiased: bool) -> Tensor:
     return terms.cross + terms.sq_x * terms.sq_y / ((n - 1) * (n - 2)) - n / (n - 2) * terms.sq_xy
 
 
-def cka(xx: HsicTerms, yy: HsicTerms, xy: HsicTerms, *, debiased: bool) -> Tensor:
+def cka(xx: HsicTerms, yy: HsicTerms, xy: HsicTerms, *, debiased: bool) -> PerLayer:
     """Linear CKA, ``HSIC(K, L) / sqrt(HSIC(K, K) HSIC(L, L))``.
 
     Returns:
         Scalar float64. Biased: 0..1. Debiased: <= 1, slightly negative for unrelated data; never clamped.
 
     Raises:
-        UndefinedSimilarityError: an unbiased self-term is not positive, as with very few and nearly unstructured rows.
+        UndefinedSimilarityError: the unbiased HSIC of a side with itself is not positive, as with very few rows.
     """
     of_x, of_y = hsic(xx, debiased=debiased), hsic(yy, debiased=debiased)
-    check_self_terms((of_x, xx.cross), (of_y, yy.cross))
+    check_own_hsic((of_x, xx.cross), (of_y, yy.cross))
     return hsic(xy, debiased=debiased) / (torch.sqrt(of_x) * torch.sqrt(of_y))
 
 
-def check_self_terms(*sides: tuple[Tensor, Tensor]) -> None:
+def check_own_hsic(*sides: tuple[Tensor, Tensor]) -> None:
     """Refuse an HSIC of a side with itself that is negative or below the rounding of the sum it is the remainder of.
 
     Args:

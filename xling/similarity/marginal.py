@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
+from xling.errors import XlingValueError
 from xling.similarity.panels import add_product, empty_panels
 from xling.similarity.precision import similarity_precision
 
@@ -26,59 +28,79 @@ class Marginal:
         shift: what was taken off every row, ``[L, d]``.
         total: sum of x, ``[L, d]`` float64.
         sq: sum of ``|x|^2``, ``[L]`` float64.
-        gram: X'X, packed as in :mod:`xling.similarity.panels`. None in a light marginal, whose full one is elsewhere.
+        gram: X'X, packed as in :mod:`xling.similarity.panels`. None where these products are known from elsewhere.
         sq_sq: sum of ``|x|^4``, ``[L]`` float64; None likewise.
         sq_vec: sum of ``|x|^2 x``, ``[L, d]`` float64; None likewise.
     """
 
-    n: Tensor
-    shift: Tensor
-    total: Tensor
-    sq: Tensor
-    gram: Tensor | None = None
-    sq_sq: Tensor | None = None
-    sq_vec: Tensor | None = None
+    n: Annotated[Tensor, "[] int64"]
+    shift: Annotated[Tensor, "[L, d] float"]
+    total: Annotated[Tensor, "[L, d] float64"]
+    sq: Annotated[Tensor, "[L] float64"]
+    gram: Annotated[Tensor, "[_] float"] | None = None
+    sq_sq: Annotated[Tensor, "[L] float64"] | None = None
+    sq_vec: Annotated[Tensor, "[L, d] float64"] | None = None
 
     @classmethod
-    def empty(cls, shift: Tensor, *, light: bool = False) -> Marginal:
+    def empty(cls, shift: Annotated[Tensor, "[L, d] float"], *, with_products: bool = True) -> Marginal:
         """No rows yet; `shift` is ``[L, d]`` in the accumulators' dtype."""
         total = torch.zeros_like(shift, dtype=torch.float64)
         sums = cls(torch.zeros((), dtype=torch.int64, device=shift.device), shift, total, total.sum(-1))
-        if light:
+        if not with_products:
             return sums
-        gram = empty_panels(*shift.shape, like=shift)
+        n_layers, d = shift.shape
+        gram = empty_panels(n_layers, d, like=shift)
         return replace(sums, gram=gram, sq_sq=sums.sq.clone(), sq_vec=total.clone())
 
     @classmethod
-    def of(cls, x: Tensor, *, allow_tf32: bool = False) -> Marginal:
-        """The self-term of `x` ``[..., n, d]``: computed once for a base, it serves every later comparison with it."""
+    def of(cls, x: Annotated[Tensor, "[..., n, d] float"], *, allow_tf32: bool = False) -> Marginal:
+        """Sum the rows of `x` ``[..., n, d]``; done once for a base, this serves every later comparison with it."""
         return cls.of_batches(flatten_layers(x).split(ROWS_AT_ONCE, -2), allow_tf32=allow_tf32)
 
     @classmethod
     def of_batches(cls, batches: Iterable[Tensor], *, allow_tf32: bool = False) -> Marginal:
-        """The same of rows that come in batches ``[L, b, d]``, which need not be in memory together; at least one."""
+        """Sum rows that come in batches ``[L, b, d]``, which need not be in memory together.
+
+        Raises:
+            XlingValueError: there is no batch.
+        """
         sums: Marginal | None = None
         for batch in batches:
             with similarity_precision(batch.device.type, allow_tf32=allow_tf32):
                 sums = sums or cls.empty(row_mean(batch))
                 sums.add_rows(shifted(batch, sums.shift))
+        if sums is None:
+            raise XlingValueError("expected at least one batch of the base's rows, got none")
         return sums
 
-    def add_rows(self, rows: Tensor) -> None:
+    def add_rows(self, rows: Annotated[Tensor, "[L, n, d] float"]) -> None:
         """Add shifted rows ``[L, b, d]``."""
         sq = squared_norms(rows)
         self.add(rows, sq, weighted_sums(rows, torch.ones_like(sq), sq))
 
-    def add(self, rows: Tensor, sq: Tensor, sums: Tensor) -> None:
+    def add(
+        self,
+        rows: Annotated[Tensor, "[L, n, d] float"],
+        sq: Annotated[Tensor, "[L, n] float"],
+        sums: Annotated[Tensor, "[L, _, d] float"],
+    ) -> None:
         """Add shifted rows ``[L, b, d]``, given their ``|x|^2`` and ``[L, 2.., d]`` sums of x and ``|x|^2 x``."""
         self.n += rows.shape[-2]
         self.total += sums[:, 0]
         sq = sq.double()
         self.sq += sq.sum(-1)
-        if self.gram is not None:
-            add_product(self.gram, rows, rows)
-            self.sq_sq += sq.square().sum(-1)
-            self.sq_vec += sums[:, 1]
+        if self.products is not None:
+            gram, sq_sq, sq_vec = self.products
+            add_product(gram, rows, rows)
+            sq_sq += sq.square().sum(-1)
+            sq_vec += sums[:, 1]
+
+    @property
+    def products(self) -> tuple[Tensor, Tensor, Tensor] | None:
+        """`gram`, `sq_sq` and `sq_vec`; None where they are known from elsewhere."""
+        if self.gram is None or self.sq_sq is None or self.sq_vec is None:
+            return None
+        return self.gram, self.sq_sq, self.sq_vec
 
     def tensors(self) -> dict[str, Tensor]:
         """The sums that are held, by name: what to store, send or sum (``Marginal(**tensors)`` restores)."""
@@ -92,31 +114,35 @@ class Marginal:
         return Marginal(**{name: value.to(device) for name, value in self.tensors().items()})
 
     @property
-    def mean(self) -> Tensor:
+    def mean(self) -> Annotated[Tensor, "[L, d] float64"]:
         """Mean of the unshifted rows, ``[L, d]`` float64."""
         return self.shift + self.total / self.n
 
 
-def flatten_layers(rows: Tensor) -> Tensor:
+def flatten_layers(rows: Annotated[Tensor, "[..., n, d]"]) -> Annotated[Tensor, "[L, n, d]"]:
     """``[..., b, d]`` to ``[L, b, d]``."""
     return rows.reshape(rows.shape[:-2].numel(), *rows.shape[-2:])
 
 
-def row_mean(x: Tensor) -> Tensor:
+def row_mean(x: Annotated[Tensor, "[L, n, d] float"]) -> Annotated[Tensor, "[L, d] float"]:
     """Mean over rows in the accumulators' dtype: ``[L, b, d]`` to ``[L, d]``."""
     return x.mean(-2, dtype=torch.float64).to(torch.promote_types(x.dtype, torch.float32))
 
 
-def shifted(rows: Tensor, shift: Tensor) -> Tensor:
+def shifted(
+    rows: Annotated[Tensor, "[L, n, d] float"], shift: Annotated[Tensor, "[L, d] float"]
+) -> Annotated[Tensor, "[L, n, d] float"]:
     """Rows minus their layer's shift, in the accumulators' dtype."""
     return rows.to(shift.dtype) - shift.unsqueeze(-2)
 
 
-def squared_norms(rows: Tensor) -> Tensor:
+def squared_norms(rows: Annotated[Tensor, "[L, n, d] float"]) -> Annotated[Tensor, "[L, n] float"]:
     """``|x|^2`` of every row, without a copy of the rows: ``[L, b, d]`` to ``[L, b]``."""
     return torch.linalg.vector_norm(rows, dim=-1).square()
 
 
-def weighted_sums(rows: Tensor, *weights: Tensor) -> Tensor:
+def weighted_sums(
+    rows: Annotated[Tensor, "[L, n, d] float"], *weights: Annotated[Tensor, "[L, n] float"]
+) -> Annotated[Tensor, "[L, _, d] float"]:
     """Sum of ``w x`` over the rows for each of several weights ``[L, b]``: ``[L, len(weights), d]``."""
     return torch.stack(weights, -2) @ rows

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor
@@ -23,6 +24,7 @@ from xling.similarity.marginal import (
     weighted_sums,
 )
 from xling.similarity.precision import similarity_precision
+from xling.similarity.shapes import LayersX, LayersY, ShiftX, ShiftY, StackX, StackY
 
 CROSS = ("yx", "sq_xy", "y_sq_x", "x_sq_y", "n_changed")
 """Sums that belong to neither side alone."""
@@ -33,7 +35,7 @@ class Moments:
     """Sums over paired rows (x, y): with both marginals they give every measure that needs no rows.
 
     Attributes:
-        x: marginal of the base; light where the base's self-term is given.
+        x: marginal of the base; without products where the base is known.
         y: marginal of the other side.
         yx: Y'X, ``[L, d_y, d_x]``, the leading dimensions flattened.
         sq_xy: sum of ``|x|^2 |y|^2``, ``[L]`` float64.
@@ -53,14 +55,14 @@ class Moments:
 
     x: Marginal
     y: Marginal
-    yx: Tensor
-    sq_xy: Tensor
-    y_sq_x: Tensor
-    x_sq_y: Tensor
-    n_changed: Tensor
+    yx: Annotated[Tensor, "[L, d_y, d_x] float"]
+    sq_xy: Annotated[Tensor, "[L] float64"]
+    y_sq_x: Annotated[Tensor, "[L, d_x] float64"]
+    x_sq_y: Annotated[Tensor, "[L, d_y] float64"]
+    n_changed: Annotated[Tensor, "[...] int64"]
 
     @classmethod
-    def start(cls, x: Tensor, y: Tensor, base: Marginal | None = None) -> Moments:
+    def start(cls, x: LayersX, y: LayersY, base: Marginal | None = None) -> Moments:
         """No rows yet; the shifts are the means of this first batch ``[..., b, d]``, or the base's.
 
         Raises:
@@ -72,21 +74,21 @@ class Moments:
         layers = x.shape[:-2]
         x, y = flatten_layers(x), flatten_layers(y)
         if base is not None:
-            check_layers("the base's self-term", base.shift.shape, (x.shape[0], x.shape[-1]))
+            check_layers("the base", base.shift.shape, (x.shape[0], x.shape[-1]))
         with similarity_precision(x.device.type):
             shift_x = row_mean(x) if base is None else base.shift
-            return cls.empty(layers, shift_x, row_mean(y), light=base is not None)
+            return cls.empty(layers, shift_x, row_mean(y), base_is_known=base is not None)
 
     @classmethod
-    def empty(cls, layers: tuple[int, ...], shift_x: Tensor, shift_y: Tensor, *, light: bool) -> Moments:
-        """No rows yet; `layers` is the shape that L flattens, shifts are ``[L, d]``, `light` says the base is known."""
-        x, y = Marginal.empty(shift_x, light=light), Marginal.empty(shift_y)
+    def empty(cls, layers: tuple[int, ...], shift_x: ShiftX, shift_y: ShiftY, *, base_is_known: bool) -> Moments:
+        """No rows yet; `layers` is the shape that L flattens, shifts are ``[L, d]``; the products of a known base are left out."""
+        x, y = Marginal.empty(shift_x, with_products=not base_is_known), Marginal.empty(shift_y)
         yx = shift_y.new_zeros(len(shift_y), shift_y.shape[-1], shift_x.shape[-1])
         n_changed = torch.zeros(layers, dtype=torch.int64, device=shift_x.device)
         return cls(x, y, yx, x.sq.clone(), x.total.clone(), y.total.clone(), n_changed)
 
     @classmethod
-    def of(cls, x: Tensor, y: Tensor, base: Marginal | None = None, *, allow_tf32: bool = False) -> Moments:
+    def of(cls, x: LayersX, y: LayersY, base: Marginal | None = None, *, allow_tf32: bool = False) -> Moments:
         """All rows ``[..., n, d]`` at once; any sequence of updates gives the same."""
         moments = cls.start(x[..., :ROWS_AT_ONCE, :], y[..., :ROWS_AT_ONCE, :], base)
         moments.update(x, y, allow_tf32=allow_tf32)
@@ -107,7 +109,7 @@ class Moments:
         return cls(Marginal(**parts["x"]), Marginal(**parts["y"]), **parts["cross"])
 
     @property
-    def n(self) -> Tensor:
+    def n(self) -> Annotated[Tensor, "[] int64"]:
         """Number of paired rows, int64 scalar."""
         return self.x.n
 
@@ -121,7 +123,7 @@ class Moments:
         """The layers' own shape, which L flattens."""
         return self.n_changed.shape
 
-    def update(self, x: Tensor, y: Tensor, *, allow_tf32: bool = False) -> None:
+    def update(self, x: LayersX, y: LayersY, *, allow_tf32: bool = False) -> None:
         """Add paired rows.
 
         Args:
@@ -139,7 +141,7 @@ class Moments:
                 self.count_changed(rows_x, rows_y)
                 self.add_shifted(shifted(rows_x, self.x.shift), shifted(rows_y, self.y.shift))
 
-    def check(self, x: Tensor, y: Tensor) -> None:
+    def check(self, x: LayersX, y: LayersY) -> None:
         """Refuse rows ``[..., b, d]`` that do not fit each other or what was added before.
 
         Raises:
@@ -149,7 +151,7 @@ class Moments:
         for name, side, rows in (("x", self.x, x), ("y", self.y, y)):
             check_layers(f"what {name} held before", side.shift.shape, (rows.shape[:-2].numel(), rows.shape[-1]))
 
-    def add_shifted(self, x: Tensor, y: Tensor) -> None:
+    def add_shifted(self, x: StackX, y: StackY) -> None:
         """Add paired rows ``[L, b, d]`` whose shifts are taken off, in the accumulators' dtype and precision."""
         sq_x, sq_y = squared_norms(x), squared_norms(y)
         one = torch.ones_like(sq_x)
@@ -161,7 +163,7 @@ class Moments:
         self.y_sq_x += sums_x[:, 2]
         self.x_sq_y += sums_y[:, 2]
 
-    def count_changed(self, x: Tensor, y: Tensor) -> None:
+    def count_changed(self, x: StackX, y: StackY) -> None:
         """Count the rows ``[L, b, d]`` that differ, while some layer has none: after training all have in the first batch."""
         if self.n_changed.all():
             return
@@ -169,7 +171,7 @@ class Moments:
         self.n_changed.view(-1).add_(changed)
 
 
-def check_rows(x: Tensor, y: Tensor) -> None:
+def check_rows(x: LayersX, y: LayersY) -> None:
     """Refuse representations that cannot be paired row by row.
 
     Raises:

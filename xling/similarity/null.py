@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Annotated
 
 import torch
 from torch import Tensor
@@ -12,6 +13,7 @@ from xling.similarity.grouping import Grouping
 from xling.similarity.hsic import cka
 from xling.similarity.precision import similarity_precision
 from xling.similarity.rows import centred_rows, pair_terms
+from xling.similarity.shapes import Ids, RowsX, RowsY, Scalar
 from xling.similarity.uncertainty import check_groups
 
 
@@ -28,21 +30,21 @@ class ShuffledNull:
         p_value: share of pairings at least as similar as the true one, which counts as one of them.
     """
 
-    value: Tensor
-    mean: Tensor
-    quantile: Tensor
-    draws: Tensor
+    value: Scalar
+    mean: Scalar
+    quantile: Scalar
+    draws: Annotated[Tensor, "[n_permutations] float64"]
     p_value: float
 
 
 def shuffled_null(
-    x: Tensor,
-    y: Tensor,
+    x: RowsX,
+    y: RowsY,
     *,
     debiased: bool,
     n_permutations: int = 100,
     quantile: float = 0.95,
-    groups: Tensor | None = None,
+    groups: Ids | None = None,
     over_groups: bool = False,
     seed: int = 0,
 ) -> ShuffledNull:
@@ -50,7 +52,7 @@ def shuffled_null(
 
     Over all pairings of single rows the biased HSIC has mean ``tr(K) tr(L) / (n - 1)`` and the unbiased one 0, whether or not
     rows are independent; over pairings of whole groups of dependent rows only that debiased over groups has mean 0. Each draw
-    costs one product Y'X; the self-terms do not change.
+    costs one product Y'X; the HSIC of each side with itself does not change.
 
     Args:
         x: base rows ``[n, d_x]``.
@@ -83,7 +85,9 @@ def shuffled_null(
     return ShuffledNull(value, mean, draws.quantile(quantile), draws, p_value)
 
 
-def _over_rows(x: Tensor, y: Tensor, orders: Iterable[Tensor], *, debiased: bool) -> tuple[Tensor, Tensor, Tensor]:
+def _over_rows(
+    x: RowsX, y: RowsY, orders: Iterable[Tensor], *, debiased: bool
+) -> tuple[Scalar, Scalar, Annotated[Tensor, "[_] float64"]]:
     """CKA, its exact mean over all pairings of single rows, and that of each drawn pairing."""
     x, y = centred_rows(x, "x"), centred_rows(y, "y")
     xx, yy, xy = pair_terms(x, x), pair_terms(y, y), pair_terms(x, y)
@@ -93,7 +97,9 @@ def _over_rows(x: Tensor, y: Tensor, orders: Iterable[Tensor], *, debiased: bool
     return value, mean, draws
 
 
-def _over_groups(x: Tensor, y: Tensor, grouping: Grouping, orders: Iterable[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+def _over_groups(
+    x: RowsX, y: RowsY, grouping: Grouping, orders: Iterable[Tensor]
+) -> tuple[Scalar, Scalar, Annotated[Tensor, "[_] float64"]]:
     """The same, debiased over groups."""
     of_x, of_y = grouped_rows(x, grouping, "x"), grouped_rows(y, grouping, "y")
     layer = grouped_layer(of_x, of_y, grouping, is_identical=False)
@@ -105,7 +111,7 @@ def _over_groups(x: Tensor, y: Tensor, grouping: Grouping, orders: Iterable[Tens
     return value, torch.zeros_like(value), torch.stack(draws)
 
 
-def _shuffle_groups(groups: Tensor, generator: torch.Generator) -> Tensor:
+def _shuffle_groups(groups: Ids, generator: torch.Generator) -> Annotated[Tensor, "[n] int64"]:
     """A new order of rows in which whole groups have changed places with groups of the same size."""
     _, which, sizes = groups.unique(return_inverse=True, return_counts=True)
     by_group = which.argsort(stable=True).split(sizes.tolist())

@@ -4,12 +4,14 @@ Distances are Euclidean, in blocks of rows, so that memory grows with n and not 
 """
 
 from collections.abc import Iterator
+from typing import Annotated
 
 import torch
 from torch import Tensor
 
-from xling.similarity.hsic import check_self_terms
+from xling.similarity.hsic import check_own_hsic
 from xling.similarity.result import UndefinedSimilarityError
+from xling.similarity.shapes import PerRow, RowsX, RowsY, Scalar
 
 BLOCK = 1024
 """Rows whose distances to all others are held at once."""
@@ -18,7 +20,7 @@ NEIGHBOURS = 10
 """k of the mutual nearest neighbours (Huh 2024)."""
 
 
-def rbf_cka(x: Tensor, y: Tensor, *, debiased: bool = True, bandwidth: float = 1.0) -> Tensor:
+def rbf_cka(x: RowsX, y: RowsY, *, debiased: bool = True, bandwidth: float = 1.0) -> Scalar:
     """CKA with Gaussian kernels ``exp(-|a - b|^2 / (2 s^2))`` (Kornblith 2019), s = `bandwidth` x the median distance.
 
     The median is the exact lower median over all pairs of different rows, on each side by itself.
@@ -37,11 +39,11 @@ def rbf_cka(x: Tensor, y: Tensor, *, debiased: bool = True, bandwidth: float = 1
     for start, sq_x, sq_y in zip(range(0, len(x), BLOCK), _blocks(x), _blocks(y), strict=True):
         sums.add(start, torch.exp(-sq_x / scales[0]), torch.exp(-sq_y / scales[1]))
     xx, yy, xy = (sums.hsic(a, b, debiased=debiased) for a, b in ((0, 0), (1, 1), (0, 1)))
-    check_self_terms((xx, sums.products[0, 0]), (yy, sums.products[1, 1]))
+    check_own_hsic((xx, sums.products[0, 0]), (yy, sums.products[1, 1]))
     return xy / (xx.sqrt() * yy.sqrt())
 
 
-def rsa(x: Tensor, y: Tensor) -> Tensor:
+def rsa(x: RowsX, y: RowsY) -> Scalar:
     """Representational similarity analysis: Spearman correlation of pairwise distances (Kriegeskorte 2008).
 
     Exact, with average ranks for ties; holds a few arrays of n (n-1) / 2 numbers.
@@ -61,7 +63,7 @@ def rsa(x: Tensor, y: Tensor) -> Tensor:
     return ranks[0] @ ranks[1] / norms.prod()
 
 
-def mutual_knn(x: Tensor, y: Tensor, *, k: int = NEIGHBOURS) -> Tensor:
+def mutual_knn(x: RowsX, y: RowsY, *, k: int = NEIGHBOURS) -> Scalar:
     """Mean share of the k nearest neighbours that an example has on both sides (Huh 2024, arXiv:2405.07987).
 
     Euclidean neighbours of centred rows; the example itself is no neighbour.
@@ -121,24 +123,24 @@ def _blocks(rows: Tensor) -> Iterator[Tensor]:
         yield distances
 
 
-def _half_width(rows: Tensor, bandwidth: float) -> Tensor:
+def _half_width(rows: Annotated[Tensor, "[n, d] float"], bandwidth: float) -> Annotated[Tensor, "[] float"]:
     """``2 s^2`` for s = bandwidth x the median distance.
 
     The bits of non-negative floats order like integers: two passes of counting their halves find the median exactly.
     """
-    rank, high = (len(rows) * (len(rows) - 1) - 1) // 2, None
-    halves = []
+    rank = (len(rows) * (len(rows) - 1) - 1) // 2
+    halves: list[int] = []
     for _ in range(2):
         counts = torch.zeros(1 << 16, dtype=torch.int64, device=rows.device)
         for start, sq in zip(range(0, len(rows), BLOCK), _blocks(rows.float()), strict=True):
             bits = _without_self(sq, start).flatten().view(torch.int32)
             bits = bits[bits != _INFINITY_BITS]
             upper = bits >> 16
-            counts += torch.bincount(upper if high is None else (bits & 0xFFFF)[upper == high], minlength=1 << 16)
+            counts += torch.bincount((bits & 0xFFFF)[upper == halves[0]] if halves else upper, minlength=1 << 16)
         below = counts.cumsum(0)
         half = int(torch.searchsorted(below, rank, right=True))
         rank -= int(below[half - 1]) if half else 0
-        high, halves = half, [*halves, half]
+        halves.append(half)
     median_sq = torch.tensor(halves[0] << 16 | halves[1], dtype=torch.int32).view(torch.float32).to(rows)
     if not median_sq:
         raise UndefinedSimilarityError("more than half of the examples coincide: the median distance is 0")
@@ -153,7 +155,7 @@ def _without_self(sq: Tensor, start: int) -> Tensor:
     return sq
 
 
-def _upper_distances(rows: Tensor) -> Tensor:
+def _upper_distances(rows: Annotated[Tensor, "[n, d] float"]) -> Annotated[Tensor, "[_] float"]:
     """Squared distances of all pairs i < j, ``[n (n-1) / 2]``: their ranks are those of the distances."""
     pieces = []
     for start, sq in zip(range(0, len(rows), BLOCK), _blocks(rows), strict=True):
@@ -162,7 +164,7 @@ def _upper_distances(rows: Tensor) -> Tensor:
     return torch.cat(pieces)
 
 
-def average_ranks(values: Tensor) -> Tensor:
+def average_ranks(values: Annotated[Tensor, "[n] float"]) -> PerRow:
     """Ranks from 1, ties sharing their mean, float64."""
     _, which, counts = torch.unique(values, return_inverse=True, return_counts=True)
     last = counts.cumsum(0).double()

@@ -5,8 +5,12 @@ d = 768. A stack of layers is one flat tensor in which every panel is contiguous
 would copy), so that two states add by ``+`` and travel between processes as one array.
 """
 
+from typing import Annotated
+
 import torch
 from torch import Tensor
+
+from xling.similarity.shapes import Scalar
 
 PANEL = 128
 
@@ -16,7 +20,9 @@ def empty_panels(n_layers: int, d: int, like: Tensor) -> Tensor:
     return like.new_zeros(sum(torch.Size(shape).numel() for shape in _shapes(n_layers, d)))
 
 
-def add_product(packed: Tensor, left: Tensor, right: Tensor) -> None:
+def add_product(
+    packed: Tensor, left: Annotated[Tensor, "[L, n, d] float"], right: Annotated[Tensor, "[L, n, d] float"]
+) -> None:
     """Add ``left' right`` in place; the product must be symmetric.
 
     Args:
@@ -28,7 +34,7 @@ def add_product(packed: Tensor, left: Tensor, right: Tensor) -> None:
         panel.baddbmm_(left[..., start : start + PANEL].mT, right[..., start:])
 
 
-def times_vector(packed: Tensor, v: Tensor) -> Tensor:
+def times_vector(packed: Tensor, v: Annotated[Tensor, "[L, d] float"]) -> Annotated[Tensor, "[L, d] float"]:
     """Each layer's matrix times its vector: `v` ``[n_layers, d]``, result ``[n_layers, d]`` in the dtype of `v`."""
     result, v = torch.zeros_like(v), v.unsqueeze(-1)
     for start, panel in _panels(packed, *v.shape[:2]):
@@ -38,7 +44,9 @@ def times_vector(packed: Tensor, v: Tensor) -> Tensor:
     return result
 
 
-def quadratic_and_frobenius(packed: Tensor, n_layers: int, d: int, layer: int, v: Tensor) -> tuple[Tensor, Tensor]:
+def quadratic_and_frobenius(
+    packed: Tensor, n_layers: int, d: int, layer: int, v: Annotated[Tensor, "[d] float64"]
+) -> tuple[Scalar, Scalar]:
     """``v' M v`` and ``|M|_F^2`` of one layer's matrix, float64, without unpacking it; `v` is ``[d]`` float64."""
     quadratic = frobenius = torch.zeros((), dtype=torch.float64, device=packed.device)
     for start, panel in _panels(packed, n_layers, d):
@@ -50,7 +58,9 @@ def quadratic_and_frobenius(packed: Tensor, n_layers: int, d: int, layer: int, v
     return quadratic, frobenius
 
 
-def dense(packed: Tensor, n_layers: int, d: int, layer: int) -> Tensor:
+def dense(
+    packed: Annotated[Tensor, "[_] float"], n_layers: int, d: int, layer: int
+) -> Annotated[Tensor, "[d, d] float64"]:
     """One layer's full symmetric matrix, ``[d, d]`` float64."""
     matrix = torch.empty(d, d, dtype=torch.float64, device=packed.device)
     for start, panel in _panels(packed, n_layers, d):
@@ -60,7 +70,7 @@ def dense(packed: Tensor, n_layers: int, d: int, layer: int) -> Tensor:
     return matrix
 
 
-def frobenius_sq(matrix: Tensor) -> Tensor:
+def frobenius_sq(matrix: Tensor) -> Scalar:
     """``|M|_F^2``, reduced in float64 whatever the dtype."""
     return torch.linalg.vector_norm(matrix, dtype=torch.float64).square()
 

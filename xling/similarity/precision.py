@@ -6,7 +6,7 @@ from contextlib import ExitStack, contextmanager
 import torch
 
 # what torch.set_float32_matmul_precision sets; it refuses to be read where somebody has set these directly
-_BACKENDS = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)
+_BACKENDS = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)  # type: ignore[attr-defined]  # set at run time
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Moving the shift of accumulated sums, exactly: statistics with different shifts are added after this."""
 
 from dataclasses import replace
+from typing import Annotated
 
 import torch
 from torch import Tensor
@@ -10,9 +11,15 @@ from xling.similarity.marginal import Marginal
 from xling.similarity.moments import CROSS, Moments, check_layers
 from xling.similarity.panels import add_product, times_vector
 from xling.similarity.precision import similarity_precision
+from xling.similarity.shapes import PerLayer, ShiftX, ShiftY
 
 
-def moved_sums(n: Tensor | int, move: Tensor, total: Tensor, sq: Tensor) -> tuple[Tensor, Tensor]:
+def moved_sums(
+    n: Tensor | int,
+    move: Annotated[Tensor, "[..., d] float"],
+    total: Annotated[Tensor, "[..., d] float64"],
+    sq: PerLayer,
+) -> tuple[Annotated[Tensor, "[..., d] float64"], PerLayer]:
     """Sums of x and ``|x|^2`` once a further `move` ``[..., d]`` is taken off n rows."""
     return total - n * move, sq - 2 * dot(move, total) + n * dot(move, move)
 
@@ -33,23 +40,22 @@ def moved_sq_xy(n, sq_xy, gram_move, x: tuple, y: tuple) -> Tensor:
     return linear + kk * (sq_x - 2 * dot(m, total_x)) + mm * (sq_y - 2 * dot(k, total_y)) + n * mm * kk
 
 
-def recentred_marginal(side: Marginal, shift: Tensor) -> Marginal:
+def recentred_marginal(side: Marginal, shift: Annotated[Tensor, "[L, d] float"]) -> Marginal:
     """The same rows with another `shift` ``[L, d]`` taken off."""
     move = shift.double() - side.shift
     total, sq = moved_sums(side.n, move, side.total, side.sq)
-    light = Marginal(side.n, shift, total, sq)
-    if side.gram is None:
-        return light
-    gram, product = side.gram.clone(), times_vector(side.gram, move)
+    sums = Marginal(side.n, shift, total, sq)
+    if side.products is None:
+        return sums
+    gram, sq_sq, sq_vec = side.products
+    gram, product = gram.clone(), times_vector(gram, move)
     add_product(gram, *_rank_two(move, side.total, move, total, gram.dtype))
-    own = (move, side.total, side.sq, side.sq_vec)
-    sq_sq = moved_sq_xy(side.n, side.sq_sq, dot(move, product), own, own)
-    return replace(
-        light, gram=gram, sq_sq=sq_sq, sq_vec=_moved_vector(side.sq_vec, product, move, side.total, sq, move)
-    )
+    own = (move, side.total, side.sq, sq_vec)
+    sq_sq = moved_sq_xy(side.n, sq_sq, dot(move, product), own, own)
+    return replace(sums, gram=gram, sq_sq=sq_sq, sq_vec=_moved_vector(sq_vec, product, move, side.total, sq, move))
 
 
-def recentred(moments: Moments, shift_x: Tensor, shift_y: Tensor) -> Moments:
+def recentred(moments: Moments, shift_x: ShiftX, shift_y: ShiftY) -> Moments:
     """The same pairs with other shifts ``[L, d_x]`` and ``[L, d_y]`` taken off."""
     with similarity_precision(shift_x.device.type):
         x, y = moments.x, moments.y
@@ -78,28 +84,28 @@ def merged(first: Moments, second: Moments) -> Moments:
     """Statistics over the rows of both, re-centred to their common mean, which is safe whatever the two shifts were.
 
     Raises:
-        XlingValueError: other layers or widths, or one started with the base's self-term and the other without.
+        XlingValueError: other layers or widths, or one started with a known base and the other without.
     """
     shifts = common_shifts(first, second)
     return added(recentred(first, *shifts), recentred(second, *shifts))
 
 
-def common_shifts(first: Moments, second: Moments) -> tuple[Tensor, Tensor]:
+def common_shifts(first: Moments, second: Moments) -> tuple[ShiftX, ShiftY]:
     """The means of x and of y over the rows of both.
 
     Raises:
-        XlingValueError: other layers or widths, or one started with the base's self-term and the other without.
+        XlingValueError: other layers or widths, or one started with a known base and the other without.
     """
     for name, one, other in (("x", first.x, second.x), ("y", first.y, second.y)):
         check_layers(f"{name} of the first state", one.shift.shape, other.shift.shape)
     if (first.x.gram is None) != (second.x.gram is None):
         raise XlingValueError(
-            "one of these states was started with the base's self-term and the other without; start both the same way"
+            "one of these states was started with a known base and the other without; start both the same way"
         )
     return common_shift([first.x, second.x]), common_shift([first.y, second.y])
 
 
-def common_shift(sides: list[Marginal]) -> Tensor:
+def common_shift(sides: list[Marginal]) -> Annotated[Tensor, "[L, d] float"]:
     """The mean over all rows of several marginals, ``[L, d]``; the first's shift while there are no rows at all."""
     n = sum(side.n for side in sides)
     if not n:
@@ -107,7 +113,9 @@ def common_shift(sides: list[Marginal]) -> Tensor:
     return (sum(side.n * side.shift.double() + side.total for side in sides) / n).to(sides[0].shift.dtype)
 
 
-def dot(a: Tensor, b: Tensor) -> Tensor:
+def dot(
+    a: Annotated[Tensor, "[..., d] float"], b: Annotated[Tensor, "[..., d] float"]
+) -> Annotated[Tensor, "[...] float"]:
     """Inner products over the last dimension."""
     return (a * b).sum(-1)
 
@@ -123,15 +131,21 @@ def added(first: Moments, second: Moments) -> Moments:
     return Moments(x=add(first.x, second.x), y=add(first.y, second.y), **sums)
 
 
-def _rank_two(k: Tensor, total_y: Tensor, m: Tensor, new_total_x: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+def _rank_two(
+    k: ShiftY, total_y: ShiftY, m: ShiftX, new_total_x: ShiftX, dtype: torch.dtype
+) -> tuple[Annotated[Tensor, "[L, 2, d_y] float"], Annotated[Tensor, "[L, 2, d_x] float"]]:
     """Factors ``[L, 2, d]`` of what changes in Y'X: ``- total_y m' - k new_total_x'``."""
     return -torch.stack([total_y, k], 1).to(dtype), torch.stack([m, new_total_x], 1).to(dtype)
 
 
-def _moved_vector(vec: Tensor, product: Tensor, k: Tensor, total_x: Tensor, new_sq_y: Tensor, m: Tensor) -> Tensor:
+def _moved_vector(
+    vec: ShiftX, product: ShiftX, k: ShiftY, total_x: ShiftX, new_sq_y: Annotated[Tensor, "[L] float"], m: ShiftX
+) -> ShiftX:
     """Sum of ``|y|^2 x`` once moves m and k are taken off; `product` is ``X'Y k``."""
     return vec - 2 * product + dot(k, k).unsqueeze(-1) * total_x - m * new_sq_y.unsqueeze(-1)
 
 
-def _times(matrices: Tensor, vectors: Tensor) -> Tensor:
+def _times(
+    matrices: Annotated[Tensor, "[L, d_y, d_x] float"], vectors: Annotated[Tensor, "[L, d_x] float64"]
+) -> Annotated[Tensor, "[L, d_y] float64"]:
     return torch.stack([matrix.double() @ vector for matrix, vector in zip(matrices, vectors, strict=True)])

@@ -11,7 +11,7 @@ from torch import Tensor
 from xling.errors import XlingValueError
 from xling.registry import Registry
 from xling.similarity.centred import Centred, centred_layer
-from xling.similarity.cka import centred_cka
+from xling.similarity.cka import centred_cka, check_base
 from xling.similarity.correlation import anc, mean_cca, procrustes, pwcca, svcca
 from xling.similarity.grouped import GroupedLayer, grouped_cka, grouped_pair
 from xling.similarity.grouped_moments import GroupedMarginal, GroupedMoments, grouped_layer_of_moments
@@ -22,6 +22,7 @@ from xling.similarity.pairwise import mutual_knn, rbf_cka, rsa
 from xling.similarity.precision import similarity_precision
 from xling.similarity.result import Result, collect
 from xling.similarity.rows import centred_pair
+from xling.similarity.shapes import Ids, LayersX, LayersY, RowsX, RowsY, Scalar
 
 MAPS = {
     "translation": "a vector added to every row",
@@ -68,13 +69,18 @@ class Measure:
         """Whether it is debiased over groups of rows, and so is computed from :class:`GroupedMoments`."""
         return self.of_groups is not None
 
-    def of_centred(self, layer: Centred) -> Tensor:
+    def of_centred(self, layer: Centred) -> Scalar:
         """Evaluate on one centred layer, which holds its rows if this measure needs them; float64 scalar.
 
         Raises:
             UndefinedSimilarityError: there is no such similarity.
         """
-        found = self.of_centred_rows(*layer.rows) if self.needs_rows else self.of_layer(layer)
+        if self.of_layer is not None:
+            found = self.of_layer(layer)
+        else:
+            assert self.of_centred_rows is not None
+            assert layer.rows is not None
+            found = self.of_centred_rows(*layer.rows)
         return torch.ones_like(found) if layer.is_identical else found
 
     def of_moments(self, moments: Moments | GroupedMoments, base: Marginal | GroupedMarginal | None = None) -> Result:
@@ -82,24 +88,30 @@ class Measure:
 
         Args:
             moments: sums over paired rows; over groups of them where the measure knows groups.
-            base: the base's self-term, where `moments` was started with one.
+            base: sums of the base alone, where `moments` was started with them.
 
         Raises:
             XlingValueError: this measure needs the rows or sums of the other kind, or the base is missing or of other rows.
         """
         if self.needs_rows:
             raise XlingValueError(f"{self.name} needs the rows, moments do not determine it; call of_rows")
-        if self.knows_groups != isinstance(moments, GroupedMoments):
-            kinds = (GroupedMoments, Moments) if self.knows_groups else (Moments, GroupedMoments)
-            raise XlingValueError(f"{self.name} is computed from {kinds[0].__name__}, got {kinds[1].__name__}")
-        if self.knows_groups:
-            shape = moments.means.n_changed.shape
-            with similarity_precision(moments.within.product.device.type):
-                return collect(lambda i: self.of_groups(grouped_layer_of_moments(moments, i, base)), shape)
-        with similarity_precision(moments.yx.device.type):
-            return collect(lambda i: self.of_centred(centred_layer(moments, i, base)), moments.n_changed.shape)
+        kind: type = GroupedMoments if self.knows_groups else Moments
+        if not isinstance(moments, kind):
+            raise XlingValueError(f"{self.name} is computed from {kind.__name__}, got {type(moments).__name__}")
+        with similarity_precision(moments.n.device.type):
+            return collect(self._of_layer_of(moments, base), moments.layers)
 
-    def of_rows(self, x: Tensor, y: Tensor, groups: Tensor | None = None) -> Result:
+    def _of_layer_of(
+        self, moments: Moments | GroupedMoments, base: Marginal | GroupedMarginal | None
+    ) -> Callable[[int], Tensor]:
+        if isinstance(moments, Moments):
+            own = check_base(base, Marginal)
+            return lambda i: self.of_centred(centred_layer(moments, i, own))
+        of_groups, own_groups = self.of_groups, check_base(base, GroupedMarginal)
+        assert of_groups is not None
+        return lambda i: of_groups(grouped_layer_of_moments(moments, i, own_groups))
+
+    def of_rows(self, x: LayersX, y: LayersY, groups: Ids | None = None) -> Result:
         """Evaluate on every layer of ``[..., n, d]`` rows, NaN with its reason where undefined.
 
         Args:
@@ -113,14 +125,14 @@ class Measure:
         check_rows(x, y)
         flat_x, flat_y = flatten_layers(x), flatten_layers(y)
         with similarity_precision(x.device.type):
-            if self.knows_groups:
+            if (of_groups := self.of_groups) is not None:
                 grouping = Grouping.for_rows(groups, x, y)
-                return collect(lambda i: self.of_groups(grouped_pair(flat_x[i], flat_y[i], grouping)), x.shape[:-2])
+                return collect(lambda i: of_groups(grouped_pair(flat_x[i], flat_y[i], grouping)), x.shape[:-2])
             return collect(lambda i: self.of_centred(centred_pair(flat_x[i], flat_y[i])), x.shape[:-2])
 
 
 def similarities_of_rows(
-    measures: Iterable[Measure], x: Tensor, y: Tensor, groups: Tensor | None = None
+    measures: Iterable[Measure], x: RowsX, y: RowsY, groups: Ids | None = None
 ) -> dict[str, Result]:
     """Several measures of one layer's rows ``[n, d]``, centred once: name -> ``[1]``, NaN with its reason.
 
@@ -141,8 +153,12 @@ def similarities_of_rows(
             if measure.knows_groups:
                 found[measure.name] = measure.of_rows(x[None], y[None], groups)
             else:
-                found[measure.name] = collect(lambda _, m=measure: m.of_centred(pair()), (1,))
+                found[measure.name] = collect(partial(_of_pair, measure, pair), (1,))
     return found
+
+
+def _of_pair(measure: Measure, pair: Callable[[], Centred], _: int) -> Tensor:
+    return measure.of_centred(pair())
 
 
 _ALL = (

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from xling.errors import XlingValueError
+from xling.similarity.shapes import PerLayer
 
 
 class UndefinedSimilarityError(XlingValueError):
@@ -22,10 +23,10 @@ class Result:
         reason: one string per entry of ``value.flatten()``; empty where the value is defined.
     """
 
-    value: Tensor
+    value: PerLayer
     reason: list[str]
 
-    def defined(self) -> Tensor:
+    def defined(self) -> PerLayer:
         """The values, for callers that need every one of them.
 
         Raises:

@@ -1,5 +1,7 @@
 """Rows at hand: centred for every measure, the route over n x n Gram matrices, and layer x layer matrices of CKA."""
 
+from typing import Annotated
+
 import torch
 from torch import Tensor
 
@@ -9,15 +11,16 @@ from xling.similarity.hsic import HsicTerms, cka
 from xling.similarity.panels import frobenius_sq
 from xling.similarity.precision import similarity_precision
 from xling.similarity.result import Result, UndefinedSimilarityError, collect
+from xling.similarity.shapes import RowsX, RowsY, Scalar
 
 
-def pair_terms(x: Tensor, y: Tensor) -> HsicTerms:
+def pair_terms(x: RowsX, y: RowsY) -> HsicTerms:
     """Terms of HSIC between centred rows ``[n, d_x]`` and ``[n, d_y]``."""
     sq_x, sq_y = x.double().square().sum(-1), y.double().square().sum(-1)
     return HsicTerms(len(x), cross_sq(x, y), sq_x.sum(), sq_y.sum(), sq_x @ sq_y)
 
 
-def cross_sq(x: Tensor, y: Tensor) -> Tensor:
+def cross_sq(x: RowsX, y: RowsY) -> Scalar:
     """``|Y'X|_F^2 = tr(XX' YY')`` over whichever matrices are smaller: with n < d two of n x n, else one of d x d."""
     if len(x) >= min(x.shape[-1], y.shape[-1]):
         return frobenius_sq(y.mT @ x)
@@ -25,7 +28,7 @@ def cross_sq(x: Tensor, y: Tensor) -> Tensor:
     return frobenius_sq(gram) if y is x else (gram.double() * (y @ y.mT)).sum()
 
 
-def centred_rows(rows: Tensor, name: str) -> Tensor:
+def centred_rows(rows: Annotated[Tensor, "[n, d] float"], name: str) -> Annotated[Tensor, "[n, d] float"]:
     """Take the mean off rows ``[n, d]``, in float32 or float64.
 
     Raises:
@@ -43,7 +46,7 @@ def _centred(rows: Tensor, name: str) -> tuple[Tensor, Tensor]:
     return centred.sub_(centred.mean(0)), mean
 
 
-def centred_pair(x: Tensor, y: Tensor) -> Centred:
+def centred_pair(x: RowsX, y: RowsY) -> Centred:
     """One layer's paired rows ``[n, d_x]`` and ``[n, d_y]``, centred; d x d matrices are made only if a measure asks.
 
     Raises:
@@ -114,8 +117,11 @@ def cka_matrix(xs: Tensor, ys: Tensor | None = None, *, debiased: bool, allow_tf
         return collect(of_pair, (len(left), len(right)))
 
 
-def _prepared(rows: Tensor, name: str) -> tuple[Tensor, HsicTerms] | str:
-    """Centred rows and their self-term, or the reason why there are none."""
+_Prepared = tuple[Tensor, HsicTerms] | str
+
+
+def _prepared(rows: Tensor, name: str) -> _Prepared:
+    """Centred rows and the terms of their HSIC with themselves, or the reason why these are undefined."""
     try:
         centred = centred_rows(rows, name)
     except UndefinedSimilarityError as undefined:
@@ -123,9 +129,13 @@ def _prepared(rows: Tensor, name: str) -> tuple[Tensor, HsicTerms] | str:
     return centred, pair_terms(centred, centred)
 
 
-def _pair_cka(x: tuple[Tensor, HsicTerms] | str, y: tuple[Tensor, HsicTerms] | str, *, same: bool, debiased: bool):
-    for side in (x, y):
-        if isinstance(side, str):
-            raise UndefinedSimilarityError(side)
-    value = cka(x[1], y[1], pair_terms(x[0], y[0]), debiased=debiased)
+def _pair_cka(x: _Prepared, y: _Prepared, *, same: bool, debiased: bool) -> Tensor:
+    (rows_x, own_x), (rows_y, own_y) = _defined(x), _defined(y)
+    value = cka(own_x, own_y, pair_terms(rows_x, rows_y), debiased=debiased)
     return torch.ones_like(value) if same else value
+
+
+def _defined(side: _Prepared) -> tuple[Tensor, HsicTerms]:
+    if isinstance(side, str):
+        raise UndefinedSimilarityError(side)
+    return side

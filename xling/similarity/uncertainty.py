@@ -6,6 +6,7 @@ interval turned round, and influences of opposite sign.
 
 from dataclasses import dataclass
 from functools import partial
+from typing import Annotated
 
 import torch
 from scipy.stats import t as student
@@ -21,6 +22,7 @@ from xling.similarity.hsic import cka, hsic
 from xling.similarity.precision import similarity_precision
 from xling.similarity.result import UndefinedSimilarityError
 from xling.similarity.rows import centred_rows, pair_terms
+from xling.similarity.shapes import Ids, PerGroup, RowsX, RowsY, Scalar
 
 NOTHING_LEFT = 1e-6
 """A remainder below this share of the sum over all rows is rounding: it is a difference of float32 sums."""
@@ -38,11 +40,11 @@ class Jackknife:
         influence: `value` minus CKA without that group, ``[n_groups]`` float64.
     """
 
-    value: Tensor
-    standard_error: Tensor
+    value: Scalar
+    standard_error: Scalar
     interval: tuple[float, float]
-    groups: Tensor
-    influence: Tensor
+    groups: Annotated[Tensor, "[G] int"]
+    influence: PerGroup
 
     def most_influential(self, k: int = 10) -> list[tuple[int, float]]:
         """The k groups (id, influence) whose absence changes the value most, strongest first."""
@@ -51,7 +53,7 @@ class Jackknife:
 
 
 def jackknife_cka(
-    x: Tensor, y: Tensor, groups: Tensor, *, debiased: bool, over_groups: bool = False, level: float = 0.95
+    x: RowsX, y: RowsY, groups: Ids, *, debiased: bool, over_groups: bool = False, level: float = 0.95
 ) -> Jackknife:
     """Delete-group jackknife of linear CKA; exact, at a few times the cost of CKA itself.
 
@@ -87,7 +89,7 @@ def jackknife_cka(
     return Jackknife(value, error, (float(value) - reach, float(value) + reach), grouping.ids, value - deleted)
 
 
-def _over_rows(x: Tensor, y: Tensor, grouping: Grouping, *, debiased: bool) -> tuple[Tensor, Tensor]:
+def _over_rows(x: RowsX, y: RowsY, grouping: Grouping, *, debiased: bool) -> tuple[Scalar, PerGroup]:
     """CKA over all rows, and without each group ``[G]``."""
     x, y = centred_rows(x, "x"), centred_rows(y, "y")
     whole = [pair_terms(*pair) for pair in ((x, x), (y, y), (x, y))]
@@ -97,7 +99,7 @@ def _over_rows(x: Tensor, y: Tensor, grouping: Grouping, *, debiased: bool) -> t
     return cka(*whole, debiased=debiased), deleted
 
 
-def _over_groups(x: Tensor, y: Tensor, grouping: Grouping) -> tuple[Tensor, Tensor]:
+def _over_groups(x: RowsX, y: RowsY, grouping: Grouping) -> tuple[Scalar, PerGroup]:
     """CKA debiased over groups, and without each of them ``[G]``."""
     if grouping.n <= MINIMUM:
         raise UndefinedSimilarityError(f"{grouping.n} groups, {MINIMUM} must be left without any of them")
@@ -133,7 +135,7 @@ def check_groups(groups: Tensor, n_x: int, n_y: int) -> None:
         )
 
 
-def _standard_error(value: Tensor, deleted: Tensor, shares: Tensor) -> Tensor:
+def _standard_error(value: Scalar, deleted: PerGroup, shares: PerGroup) -> Scalar:
     """Delete-m_j jackknife (Busing 1999, eq. 10); with equal groups ``sqrt((g - 1) / g sum (deleted - mean)^2)``."""
     g, h = len(deleted), 1 / shares
     pseudo = h * value - (h - 1) * deleted

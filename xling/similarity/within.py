@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from typing import Annotated
 
 import torch
 from torch import Tensor
@@ -12,6 +13,7 @@ from xling.similarity.grouping import Grouping
 from xling.similarity.marginal import shifted
 from xling.similarity.panels import add_product, empty_panels, times_vector
 from xling.similarity.recentre import dot
+from xling.similarity.shapes import ShiftX, ShiftY
 
 
 @dataclass
@@ -28,19 +30,20 @@ class Within:
     """
 
     product: Tensor
-    own: Tensor
-    mixed_own: Tensor
-    on_x: Tensor
-    on_y: Tensor | None = None
+    own: Annotated[Tensor, "[L] float64"]
+    mixed_own: Annotated[Tensor, "[L] float64"]
+    on_x: Annotated[Tensor, "[L, d_x] float64"]
+    on_y: Annotated[Tensor, "[L, d_y] float64"] | None = None
 
     @classmethod
-    def of_side(cls, shift: Tensor) -> Within:
+    def of_side(cls, shift: Annotated[Tensor, "[L, d] float"]) -> Within:
         """No rows yet, of one side alone; `shift` is ``[L, d]``."""
         on_x = torch.zeros_like(shift, dtype=torch.float64)
-        return cls(empty_panels(*shift.shape, like=shift), on_x.sum(-1), on_x.sum(-1), on_x)
+        n_layers, d = shift.shape
+        return cls(empty_panels(n_layers, d, like=shift), on_x.sum(-1), on_x.sum(-1), on_x)
 
     @classmethod
-    def of_pair(cls, shift_x: Tensor, shift_y: Tensor) -> Within:
+    def of_pair(cls, shift_x: ShiftX, shift_y: ShiftY) -> Within:
         """No rows yet, of two sides."""
         on_x, on_y = (torch.zeros_like(shift, dtype=torch.float64) for shift in (shift_x, shift_y))
         product = shift_y.new_zeros(len(shift_y), shift_y.shape[-1], shift_x.shape[-1])
@@ -57,7 +60,7 @@ class Within:
             self.on_y += _weighted(y.left, x.along)
             self.product.baddbmm_(y.left.mT, x.left)
 
-    def moved(self, m: Tensor, k: Tensor) -> Within:
+    def moved(self, m: Annotated[Tensor, "[L, d_x] float64"], k: Annotated[Tensor, "[L, d_y] float64"]) -> Within:
         """The same once further moves m ``[L, d_x]`` and k ``[L, d_y]`` are taken off the group means."""
         if self.on_y is None:
             d_m = d_k = times_vector(self.product, m)
@@ -87,17 +90,21 @@ class Within:
 class Parts:
     """Rows of whole groups taken apart: means ``[L, G, d]``, what is left ``[L, n, d]``, and its product with the mean."""
 
-    means: Tensor
-    left: Tensor
-    along: Tensor
+    means: Annotated[Tensor, "[L, G, d] float"]
+    left: Annotated[Tensor, "[L, n, d] float"]
+    along: Annotated[Tensor, "[L, n] float64"]
 
     @classmethod
-    def of(cls, rows: Tensor, shift: Tensor, grouping: Grouping) -> Parts:
+    def of(
+        cls, rows: Annotated[Tensor, "[L, n, d] float"], shift: Annotated[Tensor, "[L, d] float"], grouping: Grouping
+    ) -> Parts:
         """Of rows ``[L, n, d]`` of whole groups, once `shift` is taken off."""
         means, left = grouping.split(shifted(rows, shift))
         along = (left * means.index_select(-2, grouping.which)).sum(-1, dtype=torch.float64)
         return cls(means, left, along)
 
 
-def _weighted(rows: Tensor, weights: Tensor) -> Tensor:
+def _weighted(
+    rows: Annotated[Tensor, "[L, n, d] float"], weights: Annotated[Tensor, "[L, n] float64"]
+) -> Annotated[Tensor, "[L, d] float64"]:
     return (weights.to(rows.dtype).unsqueeze(-2) @ rows).squeeze(-2).double()

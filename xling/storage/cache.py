@@ -11,7 +11,7 @@ from pathlib import Path
 
 from xling.errors import MissingFileError, XlingError, XlingValueError
 from xling.storage.atomic import TEMPORARY_PREFIX, read_json
-from xling.storage.cache_marks import ABOUT_FILE, MARK, claim, is_in_use, last_use
+from xling.storage.cache_marks import ABOUT_FILE, MARK, exclusive_use, is_in_use, last_use
 
 KINDS = {
     "models": "weights decoded from a package",
@@ -133,7 +133,7 @@ def choose_entries(
 
 def remove_entry(entry: Entry) -> bool:
     """Remove an entry unless a process has begun to use it; a process that dies here leaves nothing half there."""
-    with claim(entry.path) as is_ours:
+    with exclusive_use(entry.path) as is_ours:
         if is_ours and entry.path.exists():
             trash = Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX, dir=entry.path.parent))
             os.rename(entry.path, trash / entry.path.name)

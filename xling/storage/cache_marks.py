@@ -22,10 +22,11 @@ _READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 _held: dict[Path, int] = {}
 
 
-def hold(entry: Path) -> None:
-    """Mark `entry` as used now, and as in use for the life of this process; waits while it is being pruned.
+def mark_in_use(entry: Path) -> None:
+    """Record that `entry` is used now, and keep other processes from pruning it until this process ends.
 
-    Call it before looking whether the entry is there. In a cache that one may only read nothing is marked.
+    Waits while the entry is being pruned. Call it before checking whether the entry exists. In a read-only cache nothing is
+    recorded.
     """
     mark = _mark(entry)
     if mark in _held:
@@ -43,8 +44,12 @@ def hold(entry: Path) -> None:
 
 
 @contextmanager
-def claim(entry: Path) -> Iterator[bool]:
-    """Try to be the only one who uses `entry`; gives whether it worked. The mark goes if the entry has gone."""
+def exclusive_use(entry: Path) -> Iterator[bool]:
+    """Try to lock `entry` against every other process, for as long as the block runs.
+
+    Yields:
+        Whether no other process uses the entry. If the block removes the entry, its mark is removed too.
+    """
     mark = _mark(entry)
     try:
         descriptor = _open_locked(mark, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -62,12 +67,12 @@ def claim(entry: Path) -> Iterator[bool]:
 
 
 def is_in_use(entry: Path) -> bool:
-    """Whether a live process holds `entry`; writes nothing."""
+    """Whether a running process has marked `entry` as in use; writes nothing."""
     return is_held(_mark(entry), against_readers=True)
 
 
 def last_use(entry: Path) -> float:
-    """Time of the last use in seconds since the epoch; of an entry without a mark, of its making."""
+    """When the entry was last used, in seconds since the epoch; when it was made, if it has no mark."""
     mark = _mark(entry)
     return (mark if mark.exists() else entry).stat().st_mtime
 
@@ -77,7 +82,7 @@ def _mark(entry: Path) -> Path:
 
 
 def _open_locked(mark: Path, operation: int) -> int:
-    """Open and lock; once more where the file was removed in between, since that lock would bind nobody."""
+    """Open and lock the mark. If another process removed the file in between, its lock protects nothing: try again."""
     while True:
         descriptor = open_shared(mark)
         try:

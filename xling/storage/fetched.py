@@ -14,7 +14,7 @@ import pandas as pd
 from xling.errors import CorruptArtefactError
 from xling.moved import first_paths
 from xling.storage.atomic import read_json, write_json
-from xling.storage.cache_marks import hold
+from xling.storage.cache_marks import mark_in_use
 from xling.storage.hashing import content_key, file_sha256
 from xling.storage.locks import waiting_lock
 
@@ -41,7 +41,7 @@ def find_fetched_model(cache_dir: Path, name: str, revision: str | None) -> tupl
     folder = model_folder(cache_dir, name, revision)
     if not folder.is_dir():
         return None
-    hold(folder)
+    mark_in_use(folder)
     check_files(folder)
     return folder, read_record(folder)["revision"]
 
@@ -95,6 +95,6 @@ class FetchedFirst:
         name = f"{split}.{language}.parquet"
         if name not in read_record(self.folder)["files"]:
             return self.source(language, split)
-        hold(self.folder)
+        mark_in_use(self.folder)
         check_files(self.folder, [name])
         return pd.read_parquet(self.folder / name)

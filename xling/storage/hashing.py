@@ -13,6 +13,27 @@ import xxhash
 _ROWS_AT_ONCE = 10_000
 
 
+def sha256(*parts: bytes | str | memoryview) -> str:
+    """Hash the parts one after another, texts as UTF-8: 64 hexadecimal digits.
+
+    >>> sha256("a", b"b") == sha256("ab")
+    True
+    """
+    return _hash(parts)
+
+
+def _hash(parts: Iterable[bytes | str | memoryview]) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part.encode() if isinstance(part, str) else part)
+    return digest.hexdigest()
+
+
+def stable_number(text: str) -> int:
+    """A number in 0 .. 2**64 - 1 that depends on `text` alone, on every machine and in every process."""
+    return int(sha256(text)[:16], 16)
+
+
 def content_key(*parts: Any, length: int = 16) -> str:
     """Hash JSON-able `parts` into a name.
 
@@ -20,7 +41,7 @@ def content_key(*parts: Any, length: int = 16) -> str:
     True
     """
     text = json.dumps(parts, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:length]
+    return sha256(text)[:length]
 
 
 def rows_fingerprint(*columns: Iterable[Any]) -> str:
@@ -29,18 +50,28 @@ def rows_fingerprint(*columns: Iterable[Any]) -> str:
     >>> rows_fingerprint([1, 2], ["a", "b"]) == rows_fingerprint([2, 1], ["b", "a"])
     False
     """
-    digest = hashlib.sha256()
     quoted = (map(encode_basestring, map(str, column)) for column in columns)
     rows = (f"[{', '.join(row)}]" for row in zip(*quoted, strict=True))  # a JSON list of texts each
-    while chunk := "".join(itertools.islice(rows, _ROWS_AT_ONCE)):
-        digest.update(chunk.encode())
-    return digest.hexdigest()
+    return _hash(iter(lambda: "".join(itertools.islice(rows, _ROWS_AT_ONCE)), ""))
 
 
 def file_sha256(path: Path) -> str:
     """Hash a file's content, 64 hexadecimal digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def quick_checksum(content: memoryview) -> int:
+    """Checksum of bytes in memory, 64 bits (xxh3), against damage alone."""
+    return xxhash.xxh3_64_intdigest(content)
+
+
+def quick_digest(parts: Iterable[bytes | memoryview]) -> str:
+    """Hash the parts one after another, 32 hexadecimal digits (xxh3): tells contents apart, not forgeries."""
+    digest = xxhash.xxh3_128()
+    for part in parts:
+        digest.update(part)
+    return digest.hexdigest()
 
 
 def file_checksum(path: Path) -> str:

@@ -50,7 +50,7 @@ def is_held(path: Path, *, against_readers: bool = False) -> bool:
 
 @contextmanager
 def hold_lock(path: Path, refusal: str, timeout: float = 1.0) -> Iterator[None]:
-    """Hold the lock file `path` for this process; on a file system without locks go on without, and say so.
+    """Lock the file `path` for this process; on a file system without locks continue without one, and warn.
 
     Args:
         path: its folder exists.
@@ -78,7 +78,7 @@ def waiting_lock(path: Path) -> AbstractContextManager[None]:
 
 
 def _try(path: Path) -> int | None:
-    """An open descriptor that has the lock, or for which there are no locks; None where somebody else has it."""
+    """Try to lock the file: an open descriptor, also on a file system without locks; None if another process has the lock."""
     descriptor = open_shared(path)
     try:
         lock_or_warn(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, path.parent)

@@ -4,7 +4,7 @@ from typing import Any
 
 import yaml
 
-_FAST = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_C_LOADER = getattr(yaml, "CSafeLoader", None)
 _DEEP = 1000
 """Levels that neither loader has trouble with; libyaml's has no limit of its own, and ends the process
 somewhere above 20,000."""
@@ -20,7 +20,9 @@ def parse_yaml(text: str) -> Any:
     >>> parse_yaml("seeds: [1, 2]")
     {'seeds': [1, 2]}
     """
-    return yaml.load(text, Loader=_FAST if _most_levels(text) <= _DEEP else yaml.SafeLoader)
+    if _C_LOADER is not None and _most_levels(text) <= _DEEP:
+        return yaml.load(text, Loader=_C_LOADER)
+    return yaml.load(text, Loader=yaml.SafeLoader)
 
 
 def _most_levels(text: str) -> int:

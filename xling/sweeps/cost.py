@@ -21,7 +21,7 @@ FLOAT_BYTES, TOKEN_BYTES = 4, 16
 
 @dataclass(frozen=True)
 class Workload:
-    """What one run processes.
+    """How much one run processes: examples, tokens, steps.
 
     Attributes:
         n_train: training examples.

@@ -5,10 +5,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import torch
 from rich.console import Console
 
 from xling.errors import XlingError
 from xling.machine.plain_text import printable
+from xling.machine.precision import resolve_precision
 from xling.runs.directory import MANIFEST_FILE, RunDirectory
 from xling.runs.plan import RunKey, run_key, study_folder
 from xling.runs.status import RunStatus, read_status
@@ -24,6 +26,7 @@ from xling.sweeps.estimate import (
     free_bytes,
 )
 from xling.sweeps.finished import as_recorded
+from xling.sweeps.memory import TrainingMemory, estimate_memory
 from xling.sweeps.status_table import phrase_counts, phrase_duration, run_table
 
 
@@ -41,7 +44,7 @@ def print_dry_run(wanted: Sequence[RunSettings]) -> None:
                 console.print(printable(f"{state.state}  {key.folder}: {state.reason}"), markup=False)
         console.print(phrase_counts(list(states.values())))
         left = [runs[key] for key, state in states.items() if state.state not in ("done", "running", "refused")]
-        for sentence in [phrase_hours(folder, left), *phrase_disk(left)]:
+        for sentence in [phrase_hours(folder, left), *phrase_memory(left), *phrase_disk(left)]:
             console.print(sentence, markup=False, highlight=False)
     n_runs = sum(len(runs) for runs in studies.values())
     if n_runs < len(wanted):
@@ -96,6 +99,40 @@ def _phrase_rule(settings: RunSettings) -> str:
     )
 
 
+def phrase_memory(left: Sequence[RunSettings]) -> list[str]:
+    """Say what the largest of the runs that are left will hold in memory while it trains, and of what that consists."""
+    if not left:
+        return []
+    distinct = {str((s.model, s.freeze, s.data.batch_size, s.data.max_length, s.trainer)): s for s in left}
+    found = [(_memory_of(settings), settings) for settings in distinct.values()]
+    known = [(memory, settings) for memory, settings in found if memory is not None]
+    if not known:
+        return ["Memory: unknown: the encoder's configuration is not on this machine"]
+    memory, settings = max(known, key=lambda pair: pair[0].total)
+    precision, is_gpu = _where(settings)
+    parts = ", ".join(f"{_gigabytes(size)} of {name}" for name, size in vars(memory).items())
+    return [
+        f"Memory: an estimate, not measured: about {_gigabytes(memory.total)} in training on a "
+        f"{'GPU' if is_gpu else 'processor'} in {precision}: {parts} ({settings.data.batch_size} examples a step, "
+        f"{settings.data.max_length} tokens the longest; beside "
+        "it what torch and the device need)"
+    ]
+
+
+def _memory_of(settings: RunSettings) -> TrainingMemory | None:
+    precision, is_gpu = _where(settings)
+    return estimate_memory(settings, precision, is_gpu=is_gpu)
+
+
+def _where(settings: RunSettings) -> tuple[str, bool]:
+    """The precision that is set, or that this machine would choose, and whether a GPU trains."""
+    trainer = settings.trainer
+    is_gpu = trainer.accelerator in ("gpu", "cuda") or (trainer.accelerator == "auto" and torch.cuda.is_available())
+    if str(trainer.precision) in ("auto", "16-mixed", "16") and is_gpu and not torch.cuda.is_available():
+        return "16-mixed" if str(trainer.precision) != "auto" else "bf16-mixed", True  # planned for another machine
+    return resolve_precision(trainer.precision, trainer.accelerator), is_gpu
+
+
 def _all_known(sizes: Iterable[int | None]) -> list[int] | None:
     known = []
     for size in sizes:
@@ -143,7 +180,7 @@ def _phrase_free(folder: Path, need: int) -> str:
 
 
 def _gigabytes(n_bytes: int) -> str:
-    """Phrase a size.
+    """Format a number of bytes as gigabytes.
 
     >>> _gigabytes(1_234_000_000), _gigabytes(5_600_000)
     ('1.2 GB', '0.006 GB')

@@ -15,6 +15,7 @@ from hydra.errors import CompactHydraException
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
+from xling.machine.private import error_of
 from xling.storage.atomic import read_json, write_json
 
 log = logging.getLogger(__name__)
@@ -44,7 +45,7 @@ class FailureReport(Callback):
         if job_return.status != JobStatus.FAILED or not hasattr(self, "folder"):
             return
         varied = [override for override in job_return.overrides or () if _squeezed(override) not in self.fixed]
-        reason = str(job_return._return_value)  # the public property raises
+        reason = str(error_of(job_return))
         write_json(self.folder / f"{config.hydra.job.num:06d}.json", {"run": " ".join(varied), "reason": reason})
 
 
@@ -53,7 +54,7 @@ def _squeezed(override: str) -> str:
 
 
 def take_failures() -> list[tuple[str, str]]:
-    """The settings that set each failed run of this process's sweep apart, and the reason; the notes are removed."""
+    """Read and remove the notes of failed runs: for each, the settings that tell it from the others, and the reason."""
     if _folder is None or not _folder.is_dir():
         return []
     notes = [read_json(path) for path in sorted(_folder.glob("*.json"))]

@@ -1,28 +1,55 @@
-"""A study's runs as one table for people: a row per source and strategy, a column per seed."""
+"""A study's runs as one table for people: a row per source and strategy; a column per seed as long as they fit."""
 
 from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from xling.machine.plain_text import printable
 
 if TYPE_CHECKING:
+    from xling.runs.outlook import Outlook
     from xling.runs.status import RunStatus
 
 _STYLES = {"done": "green", "running": "cyan", "failed": "bold red", "interrupted": "yellow", "to do": "yellow"}
 
 
-def run_table(title: str, runs: Sequence["RunStatus"]) -> Table:
-    """Lay out the runs of a study; a cell without a run is blank."""
+def run_table(title: str, runs: Sequence["RunStatus"], width: int = 80) -> Table:
+    """Lay out the runs of a study within `width` columns: a column per seed, or where they are too many, their states counted."""
+    table = _table_by_seed(title, runs)
+    measured = Console(width=10_000, color_system=None).measure(table)
+    return table if measured.maximum <= width else _table_of_counts(title, runs)
+
+
+def _table_by_seed(title: str, runs: Sequence["RunStatus"]) -> Table:
+    """A cell without a run is blank."""
     seeds = sorted({run.seed for run in runs})
-    title, headings = _plain(title), [f"seed {seed}" for seed in seeds]
-    table = Table("source", "strategy", *headings, title=title, title_justify="left")
+    table = _table(title, *(f"seed {seed}" for seed in seeds))
     cells = {(run.source_language, run.strategy, run.seed): phrase_cell(run) for run in runs}
     for source, strategy in dict.fromkeys((run.source_language, run.strategy) for run in runs):
         table.add_row(_plain(source), _plain(strategy), *(cells.get((source, strategy, seed), "") for seed in seeds))
+    return table
+
+
+def _table_of_counts(title: str, runs: Sequence["RunStatus"]) -> Table:
+    table, rows = _table(title, "runs"), dict[tuple[str, str], list["RunStatus"]]()
+    for run in runs:
+        rows.setdefault((run.source_language, run.strategy), []).append(run)
+    for (source, strategy), own in rows.items():
+        counts = Counter(run.state for run in own)
+        going = [f"seed {run.seed}: {phrase_cell(run)}" for run in own if run.state == "running"]
+        cell = ", ".join(f"{n} {_styled(state)}" for state, n in counts.most_common())
+        table.add_row(_plain(source), _plain(strategy), "\n".join([cell, *going]))
+    return table
+
+
+def _table(title: str, *headings: str) -> Table:
+    table = Table(title=_plain(title), title_justify="left")
+    for heading in ("source", "strategy", *headings):
+        table.add_column(heading, overflow="fold")
     return table
 
 
@@ -38,8 +65,12 @@ def phrase_cell(run: "RunStatus") -> str:
         details.append(f"epoch {run.epoch:.1f}")
     if run.seconds_left is not None:
         details.append(f"{phrase_duration(run.seconds_left)} left")
-    style = _STYLES.get(run.state, "dim")
-    return f"[{style}]{run.state}[/{style}]{' ' if details else ''}{', '.join(details)}"
+    return f"{_styled(run.state)}{' ' if details else ''}{', '.join(details)}"
+
+
+def _styled(state: str) -> str:
+    style = _STYLES.get(state, "dim")
+    return f"[{style}]{state}[/{style}]"
 
 
 def phrase_counts(runs: Sequence["RunStatus"]) -> str:
@@ -48,8 +79,17 @@ def phrase_counts(runs: Sequence["RunStatus"]) -> str:
     return f"{len(runs)} runs: " + ", ".join(f"{n} {state}" for state, n in counts.most_common())
 
 
+def phrase_total(runs: Sequence["RunStatus"], outlook: "Outlook") -> str:
+    """The states counted, and how long what is left will take."""
+    counts = phrase_counts(runs)
+    if not outlook.seconds_left:
+        return counts
+    at_a_time = f"{outlook.n_running} at a time" if outlook.n_running > 1 else "one at a time"
+    return f"{counts}; about {phrase_duration(outlook.seconds_left)} left, {at_a_time}"
+
+
 def phrase_duration(seconds: float) -> str:
-    """Round to what a reader can use.
+    """Format a duration, rounded to the precision that a reader needs.
 
     >>> phrase_duration(42), phrase_duration(600), phrase_duration(9000), phrase_duration(400000)
     ('42 s', '10 min', '2.5 h', '4.6 days')

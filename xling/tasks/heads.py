@@ -49,7 +49,7 @@ class ClassificationHead(nn.Module):
 
 
 class TokenHead(nn.Module):
-    """Drop out and classify every token.
+    """Dropout and a linear classifier on every token.
 
     Args:
         hidden_size: width of the encoder.

@@ -52,6 +52,19 @@ def given_labels(labels: Any) -> tuple[str, ...] | None:
     return texts
 
 
+def fitted_labels(labels: Sequence[str] | None) -> tuple[str, ...]:
+    """A task's labels, which number the classes.
+
+    Raises:
+        XlingValueError: they are not known yet.
+    """
+    if labels is None:
+        raise XlingValueError(
+            "the labels of this task are not known yet; give labels=[...], or take task.fitted(training examples)"
+        )
+    return tuple(labels)
+
+
 def is_missing(label: str, labels: Sequence[str] | None) -> bool:
     """Whether a label, as of :func:`label_text`, stands for none."""
     return label in MISSING and label not in (labels or ())

@@ -55,7 +55,7 @@ def prediction_frame(columns: Columns, labels: Sequence[str] | None) -> pd.DataF
     if labels is not None:
         for name in ("gold", "predicted"):
             columns[name] = pd.Categorical.from_codes(columns[name], categories=list(labels))
-    if probabilities is not None:
+    if labels is not None and probabilities is not None:
         columns |= {f"p_{label}": probabilities[:, index] for index, label in enumerate(labels)}
     frame = pd.DataFrame(columns)
     return frame.sort_values("example_id", ignore_index=True, kind="stable")

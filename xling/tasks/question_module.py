@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
+from xling.models.config import config_of
 from xling.tasks.answers import answer_f1, exact_match
 from xling.tasks.heads import TokenHead
 from xling.tasks.predictions import Columns
@@ -20,6 +21,9 @@ class AnswerScores(Metric):
     """Exact match and F1 of each question's best window; a question's windows may come in different batches."""
 
     full_state_update = False
+    questions: list[Tensor]
+    certainty: list[Tensor]
+    values: list[Tensor]
 
     def __init__(self) -> None:
         super().__init__()
@@ -27,7 +31,7 @@ class AnswerScores(Metric):
             self.add_state(name, [], dist_reduce_fx="cat")
 
     def update(self, questions: Tensor, certainty: Tensor, values: Tensor) -> None:
-        """Take windows: their questions' ids [n] int64, how good their best span is [n], and its F1 and exact match [n, 2]."""
+        """Add windows: their questions' ids [n] int64, how good their best span is [n], and its F1 and exact match [n, 2]."""
         self.questions.append(questions)
         self.certainty.append(certainty)
         self.values.append(values)
@@ -58,7 +62,7 @@ def surest_windows(questions: Tensor, certainty: Tensor) -> Tensor:
     return order[is_first]
 
 
-class SpanClassifier(TransferModule):
+class SpanClassifier(TransferModule[AnswerScores]):
     """An encoder with a score per token for being the first and the last of the answer.
 
     Batches have start and end [batch], context_start and context_end [batch, sequence], question_id [batch], and the texts
@@ -70,7 +74,7 @@ class SpanClassifier(TransferModule):
     """
 
     def __init__(self, encoder: nn.Module, *, max_answer_length: int, **settings: Any) -> None:
-        head = TokenHead(encoder.config.hidden_size, 2)
+        head = TokenHead(config_of(encoder).hidden_size, 2)
         super().__init__(encoder, head, metrics=METRICS, meter=AnswerScores(), **settings)
         self.max_answer_length = max_answer_length
 
@@ -82,7 +86,7 @@ class SpanClassifier(TransferModule):
         return total / 2, len(batch["start"])
 
     def score(self, meter: AnswerScores, outputs: Tensor, batch: dict[str, Any], language: str) -> Columns:
-        """Take each window's best span and its scores."""
+        """Find each window's best span, and score it."""
         is_context = batch["context_start"] >= 0
         first, last, certainty = best_spans(outputs.float(), is_context, self.max_answer_length)
         is_defined = (outputs.isfinite().all(dim=-1) | ~is_context).all(dim=-1)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torchmetrics import Metric
 
+from xling.models.config import config_of
 from xling.tasks.heads import ClassificationHead
 from xling.tasks.predictions import UNDEFINED, Columns, classes_of
 from xling.tasks.transfer_module import TransferModule
@@ -24,6 +25,8 @@ class LabelScores(Metric):
     """
 
     full_state_update = False
+    counts: Tensor
+    n_undefined: Tensor
 
     def __init__(self, n_labels: int) -> None:
         super().__init__()
@@ -53,7 +56,7 @@ class LabelScores(Metric):
         return scores | {"n_examples": counts.sum() + n_undefined, "n_undefined": n_undefined}
 
 
-class SequenceClassifier(TransferModule):
+class SequenceClassifier(TransferModule[LabelScores]):
     """An encoder with a classification head; batches have a label [batch] int64.
 
     Args:
@@ -74,7 +77,7 @@ class SequenceClassifier(TransferModule):
         labels: Sequence[str] | None = None,
         **settings: Any,
     ) -> None:
-        head = ClassificationHead(encoder.config.hidden_size, n_labels, pooling=pooling, pooler=pooler)
+        head = ClassificationHead(config_of(encoder).hidden_size, n_labels, pooling=pooling, pooler=pooler)
         super().__init__(encoder, head, meter=LabelScores(n_labels), **settings)
         self.label_names = tuple(labels or map(str, range(n_labels)))
 

@@ -10,8 +10,8 @@ from torch import nn
 from transformers import PreTrainedTokenizerBase
 
 from xling.data.examples import check_examples
-from xling.errors import XlingValueError, close_matches
-from xling.tasks.labels import check_labels, given_labels, is_missing, label_text, labels_of
+from xling.errors import check_known
+from xling.tasks.labels import check_labels, fitted_labels, given_labels, is_missing, label_text, labels_of
 from xling.tasks.sentence_module import METRICS, SequenceClassifier
 
 log = logging.getLogger(__name__)
@@ -34,10 +34,7 @@ class SentenceClassification:
     fills: Mapping[str, int] = field(default_factory=dict, init=False)
 
     def __post_init__(self) -> None:
-        if self.metric not in METRICS:
-            raise XlingValueError(
-                f"unknown metric {self.metric!r}; expected {' or '.join(METRICS)}{close_matches(self.metric, METRICS)}"
-            )
+        check_known("metric", self.metric, METRICS)
         object.__setattr__(self, "labels", given_labels(self.labels))
 
     def unlabelled(self, frame: pd.DataFrame) -> list[bool]:
@@ -68,7 +65,7 @@ class SentenceClassification:
 
     def key(self) -> list[Any]:
         """What tokenised rows depend on beside the examples."""
-        return ["sentences", list(self.labels)]
+        return ["sentences", list(fitted_labels(self.labels))]
 
     def tokenise(self, frame: pd.DataFrame, tokenizer: PreTrainedTokenizerBase, max_length: int) -> dict[str, Sequence]:
         """Encode each text (pair) as one sequence of at most `max_length` tokens, cutting the first text first.
@@ -77,6 +74,7 @@ class SentenceClassification:
             Columns of equal length: input_ids (and token_type_ids where the model has them), label, example_id, group_id,
             length.
         """
+        number = {label: index for index, label in enumerate(fitted_labels(self.labels))}
         texts = list(frame[self._texts(frame)].itertuples(index=False, name=None))
         encoded = tokenizer(
             *map(list, zip(*texts, strict=True)), truncation=False, return_attention_mask=False, verbose=False
@@ -88,7 +86,7 @@ class SentenceClassification:
                 for name, values in columns.items():
                     values[index] = cut[name]
         return columns | {
-            "label": [self.labels.index(label) for label in frame["label"]],
+            "label": [number[label] for label in frame["label"]],
             "example_id": frame["example_id"].tolist(),
             "group_id": frame["group_id"].tolist(),
             "length": [len(ids) for ids in columns["input_ids"]],
@@ -99,8 +97,10 @@ class SentenceClassification:
     ) -> SequenceClassifier:
         """The LightningModule; `settings` are those of :class:`xling.tasks.transfer_module.TransferModule`."""
         metrics = sorted(METRICS, key=lambda name: name != self.metric)
-        shape = {"n_labels": len(self.labels), "labels": self.labels}
-        return SequenceClassifier(encoder, **shape, pooling=pooling, pooler=pooler, metrics=metrics, **settings)
+        labels = fitted_labels(self.labels)
+        return SequenceClassifier(
+            encoder, n_labels=len(labels), labels=labels, pooling=pooling, pooler=pooler, metrics=metrics, **settings
+        )
 
     @staticmethod
     def _texts(frame: pd.DataFrame) -> list[str]:

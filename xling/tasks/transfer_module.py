@@ -3,11 +3,12 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, Generic, TypeVar, cast
 
 import pandas as pd
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torchmetrics import Metric
 from transformers import get_constant_schedule_with_warmup, get_linear_schedule_with_warmup
@@ -20,7 +21,10 @@ from xling.tasks.predictions import Columns, gather_columns, prediction_frame
 _INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 
 
-class TransferModule(StepMeanLoss, pl.LightningModule, ABC):
+MeterT = TypeVar("MeterT", bound=Metric)
+
+
+class TransferModule(StepMeanLoss, pl.LightningModule, ABC, Generic[MeterT]):
     """An encoder with a head; a task's module says what the loss is and what is scored.
 
     Batches are dicts with input_ids, attention_mask, (token_type_ids,) example_id and group_id. Validation takes one loader
@@ -50,7 +54,7 @@ class TransferModule(StepMeanLoss, pl.LightningModule, ABC):
         head: nn.Module,
         *,
         metrics: Sequence[str],
-        meter: Metric,
+        meter: MeterT,
         target_languages: Sequence[str],
         learning_rate: float,
         weight_decay: float = 0.0,
@@ -84,7 +88,7 @@ class TransferModule(StepMeanLoss, pl.LightningModule, ABC):
         """Summed loss of a batch, and over how many examples (or words) it is summed."""
 
     @abstractmethod
-    def score(self, meter: Metric, outputs: Any, batch: dict[str, Any], language: str) -> Columns | None:
+    def score(self, meter: MeterT, outputs: Any, batch: dict[str, Any], language: str) -> Columns | None:
         """Count the batch's predictions, and return them to have them kept; `outputs` is what ``self(batch)`` gave.
 
         Outputs that are not finite predict nothing: the meter counts them in ``n_undefined``, and its scores are NaN.
@@ -100,13 +104,16 @@ class TransferModule(StepMeanLoss, pl.LightningModule, ABC):
         return prediction_frame(found, self.label_names) if found else pd.DataFrame()
 
     def forward(self, batch: dict[str, Any]) -> Tensor:
-        """What the head makes of the last hidden states."""
+        """Compute the head's output from the last hidden states."""
         return self.head(self.encode(batch), batch["attention_mask"])
 
     def encode(self, batch: dict[str, Any]) -> Tensor:
         """Last hidden states, [batch, sequence, hidden]: in training from a stored prefix and without padding, if so set."""
         inputs = {name: batch[name] for name in _INPUTS if name in batch}
-        prefix = (self.prefix_layer, batch["prefix"]) if "prefix" in batch else None
+        prefix = None
+        if "prefix" in batch:
+            assert self.prefix_layer is not None
+            prefix = (self.prefix_layer, batch["prefix"])
         if self.packed and self.training:
             return encode_packed(self.encoder, **inputs, prefix=prefix)
         with blocks_after(self.encoder, *prefix) if prefix else nullcontext():
@@ -123,7 +130,7 @@ class TransferModule(StepMeanLoss, pl.LightningModule, ABC):
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """Mean loss of the whole step's batch, see :class:`xling.machine.distributed.StepMeanLoss`."""
         total, count = self.loss(batch)
-        is_real = batch["example_id"][0] >= 0  # else it fills an empty share
+        is_real = batch["example_id"][0] >= 0  # otherwise the row only fills an empty micro-batch
         loss = self.step_mean(total * is_real, count * is_real)
         self.log("train/loss", loss, prog_bar=True, batch_size=len(batch["example_id"]))
         return loss
@@ -134,33 +141,44 @@ class TransferModule(StepMeanLoss, pl.LightningModule, ABC):
             self.device.type, enabled=self.evaluation_autocast and torch.is_autocast_enabled(self.device.type)
         ):
             outputs = self(batch)
-        language = list(self.trainer.val_dataloaders)[dataloader_idx]
-        if batch["example_id"][0] < 0:  # it fills an empty share; scored all the same, so that all processes hold alike
+        language = self._validated[dataloader_idx]
+        if (
+            batch["example_id"][0] < 0
+        ):  # only fills an empty micro-batch: score no rows, so that all processes have the same states
             outputs, batch = outputs[:0], {name: column[:0] for name, column in batch.items()}
-        found = self.score(self.meters[self.target_languages.index(language)], outputs, batch, language)
+        found = self.score(self._meters[self.target_languages.index(language)], outputs, batch, language)
         if self.keeps_predictions and found and not self.trainer.sanity_checking:
             if self.keeps_predictions == "labels":
                 found.pop("probabilities", None)
             self._predicted.setdefault(language, []).append(found)
 
+    @property
+    def _meters(self) -> list[MeterT]:
+        return cast("list[MeterT]", list(self.meters))
+
+    @property
+    def _validated(self) -> list[str]:
+        """Target languages of the validation loaders, in their order."""
+        assert self.trainer.val_dataloaders is not None
+        return list(self.trainer.val_dataloaders)
+
     def on_validation_epoch_start(self) -> None:
-        """Forget the counts of an earlier or interrupted validation."""
+        """Reset the counts of an earlier or interrupted validation."""
         self._predicted = {}
-        for meter in self.meters:
+        for meter in self._meters:
             meter.reset()
 
     def on_validation_epoch_end(self) -> None:
         """Compute and log the scores on every target."""
         self.transfer = {}
-        for language, meter in zip(self.target_languages, self.meters, strict=True):
-            if (
-                language in self.trainer.val_dataloaders
-            ):  # even if this process had none of its rows: a meter adds up over all
+        validated = self._validated
+        for language, meter in zip(self.target_languages, self._meters, strict=True):
+            if language in validated:  # even if this process had none of its rows: a meter adds up over all
                 self.transfer[language] = {name: float(value) for name, value in meter.compute().items()}
                 for name in self.metrics:
                     self.log(f"val/{name}/{language}", self.transfer[language][name], batch_size=1)
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """AdamW over what is not frozen, with the schedule stepped every optimiser step."""
         trainable = [parameter for parameter in self.parameters() if parameter.requires_grad]
         is_fused = (

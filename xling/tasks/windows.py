@@ -25,14 +25,14 @@ class Frame:
 
     @classmethod
     def of(cls, tokenizer: PreTrainedTokenizerBase) -> "Frame":
-        """Find it by encoding a text with and without."""
+        """Find them by encoding a text with and without special tokens."""
         inner = tokenizer("a", add_special_tokens=False)["input_ids"]
         full = tokenizer("a")["input_ids"]
         start = next(i for i in range(len(full)) if full[i : i + len(inner)] == inner)
         return cls(full[:start], full[start + len(inner) :])
 
     def room(self, max_length: int) -> int:
-        """Word pieces that fit into `max_length` tokens."""
+        """Number of word pieces that fit into `max_length` tokens."""
         return max_length - len(self.before) - len(self.after)
 
 

@@ -9,6 +9,7 @@ from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
 from xling.data.collate import IGNORED
+from xling.models.config import config_of
 from xling.tasks.entities import entity_f1
 from xling.tasks.heads import TokenHead
 from xling.tasks.predictions import UNDEFINED, Columns, classes_of
@@ -26,6 +27,9 @@ class WordScores(Metric):
     """
 
     full_state_update = False
+    words: list[Tensor]
+    true: list[Tensor]
+    predicted: list[Tensor]
 
     def __init__(self, labels: Sequence[str]) -> None:
         super().__init__()
@@ -34,7 +38,7 @@ class WordScores(Metric):
             self.add_state(name, [], dist_reduce_fx="cat")
 
     def update(self, words: Tensor, predicted: Tensor, true: Tensor) -> None:
-        """Take words' ids (sentence and position) and labels, each [n] int64."""
+        """Add words: their ids (sentence and position) and labels, each [n] int64."""
         self.words.append(words)
         self.predicted.append(predicted)
         self.true.append(true)
@@ -56,7 +60,7 @@ class WordScores(Metric):
         } | counts
 
 
-class TokenClassifier(TransferModule):
+class TokenClassifier(TransferModule[WordScores]):
     """An encoder with a classifier on every word's first piece.
 
     Batches have labels [batch, sequence] (-100: none), word [batch, sequence] (position in the sentence, -1: none) and
@@ -70,7 +74,7 @@ class TokenClassifier(TransferModule):
 
     def __init__(self, encoder: nn.Module, *, labels: Sequence[str], metric: str, **settings: Any) -> None:
         metrics = ["entity_f1", "accuracy"] if metric == "entity_f1" else ["accuracy"]
-        head = TokenHead(encoder.config.hidden_size, len(labels))
+        head = TokenHead(config_of(encoder).hidden_size, len(labels))
         super().__init__(encoder, head, metrics=metrics, meter=WordScores(labels), **settings)
         self.label_names = tuple(labels)
 
@@ -87,7 +91,7 @@ class TokenClassifier(TransferModule):
         ).sum()
 
     def score(self, meter: WordScores, outputs: Tensor, batch: dict[str, Any], language: str) -> Columns:
-        """Take each word's prediction, at its first piece."""
+        """Score each word by the prediction at its first piece."""
         is_first = batch["labels"] != IGNORED
         words, logits, true = self.word_ids(batch)[is_first], outputs[is_first], batch["labels"][is_first]
         predicted = classes_of(logits)

@@ -12,10 +12,10 @@ from transformers import PreTrainedTokenizerBase
 
 from xling.data.collate import IGNORED
 from xling.data.examples import check_examples, row_name
-from xling.errors import XlingValueError, close_matches
+from xling.errors import XlingValueError, check_known
 from xling.tasks.entities import is_entity_tag
 from xling.tasks.heads import refuse_pooler
-from xling.tasks.labels import check_labels, given_labels, is_missing, label_text, labels_of
+from xling.tasks.labels import check_labels, fitted_labels, given_labels, is_missing, label_text, labels_of
 from xling.tasks.windows import WORD_BITS, Frame, pieces_of, window_id, windows
 from xling.tasks.word_module import METRICS, TokenClassifier
 
@@ -39,10 +39,7 @@ class TokenClassification:
     fills: Mapping[str, int] = field(default_factory=lambda: {"labels": IGNORED, "word": -1}, init=False)
 
     def __post_init__(self) -> None:
-        if self.metric not in METRICS:
-            raise XlingValueError(
-                f"unknown metric {self.metric!r}; expected {' or '.join(METRICS)}{close_matches(self.metric, METRICS)}"
-            )
+        check_known("metric", self.metric, METRICS)
         object.__setattr__(self, "labels", given_labels(self.labels))
 
     def unlabelled(self, frame: pd.DataFrame) -> list[bool]:
@@ -70,8 +67,8 @@ class TokenClassification:
                 f"{lengths[first]} words in {row_name(frame, first)}"
             )
         check_labels(frame, frame["tags"], self.labels, where, "tag")
-        tags = set(itertools.chain.from_iterable(frame["tags"]))
-        if self.metric == "entity_f1" and (other := sorted(tag for tag in tags if not is_entity_tag(tag))):
+        kinds = set(itertools.chain.from_iterable(frame["tags"]))
+        if self.metric == "entity_f1" and (other := sorted(tag for tag in kinds if not is_entity_tag(tag))):
             raise XlingValueError(
                 f"{where}: entity_f1 needs tags O, B-TYPE and I-TYPE (or those of BIOES or BILOU), found {other[0]!r}; use "
                 "accuracy"
@@ -89,7 +86,7 @@ class TokenClassification:
 
     def key(self) -> list[Any]:
         """What tokenised rows depend on beside the examples."""
-        return ["tokens", list(self.labels)]
+        return ["tokens", list(fitted_labels(self.labels))]
 
     def tokenise(self, frame: pd.DataFrame, tokenizer: PreTrainedTokenizerBase, max_length: int) -> dict[str, Sequence]:
         """Encode sentences word by word; one longer than `max_length` tokens becomes several rows, cut between words.
@@ -100,7 +97,8 @@ class TokenClassification:
             sentence_id, group_id, length.
         """
         pieces = pieces_of(list(itertools.chain.from_iterable(frame["words"])), tokenizer)
-        around, number = Frame.of(tokenizer), {label: index for index, label in enumerate(self.labels)}
+        around = Frame.of(tokenizer)
+        number = {label: index for index, label in enumerate(fitted_labels(self.labels))}
         rows, n_cut = [], 0
         for example in frame.itertuples(index=False):
             sizes = [len(pieces[word]) for word in example.words]
@@ -115,7 +113,7 @@ class TokenClassification:
             log.info(
                 "%d of %d sentences are longer than %d tokens and are cut between words", n_cut, len(frame), max_length
             )
-        columns = {name: [row[name] for row in rows] for name in rows[0]}
+        columns: dict[str, Sequence] = {name: [row[name] for row in rows] for name in rows[0]}
         if "token_type_ids" in tokenizer.model_input_names:
             columns["token_type_ids"] = [[0] * len(ids) for ids in columns["input_ids"]]
         return columns
@@ -129,7 +127,7 @@ class TokenClassification:
             XlingValueError: a pooler, which reads one token alone.
         """
         refuse_pooler(pooler)
-        return TokenClassifier(encoder, labels=self.labels, metric=self.metric, **settings)
+        return TokenClassifier(encoder, labels=fitted_labels(self.labels), metric=self.metric, **settings)
 
 
 def _row(words: list[list[int]], labels: list[int], start: int, around: Frame) -> dict[str, Any]:

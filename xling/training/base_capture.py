@@ -14,7 +14,7 @@ from xling.machine.processes import entered_on_rank_zero, on_every_rank, on_rank
 from xling.probing.base_store import BaseStore
 from xling.settings import RunSettings
 from xling.storage.atomic import write_json
-from xling.storage.cache_marks import ABOUT_FILE, hold
+from xling.storage.cache_marks import ABOUT_FILE, mark_in_use
 from xling.storage.locks import waiting_lock
 from xling.tasks.transfer_module import TransferModule
 from xling.training.trainer import build_trainer
@@ -29,7 +29,7 @@ def capture_base(
     monitor: ImpactMonitor,
     callbacks: Sequence[pl.Callback] = (),
 ) -> None:
-    """Store the representations from before training unless another run has; runs that start together wait for one.
+    """Store the representations from before training; of runs that start together one does it, and the others wait.
 
     Args:
         settings: of the run.
@@ -42,7 +42,7 @@ def capture_base(
         MissingFileError: a process does not see what process 0 stored.
     """
     store = cast(BaseStore, monitor.base)  # build_monitor gave it one
-    hold(store.folder)
+    mark_in_use(store.folder)
     if not on_rank_zero(lambda: _missing(store, datamodule)):  # perhaps in a cache that one may only read
         on_every_rank(lambda: check_base(monitor, datamodule))
         return
@@ -66,7 +66,7 @@ def _missing(store: BaseStore, datamodule: TransferDataModule) -> list[str]:
 
 
 def check_base(monitor: ImpactMonitor, datamodule: TransferDataModule) -> None:
-    """Refuse to go on where the base of a target is not to be seen.
+    """Refuse to continue if this process cannot find the base of a target.
 
     Raises:
         MissingFileError: it is not.

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from xling.data.datamodule import TransferDataModule
 from xling.errors import MissingFileError, XlingValueError
@@ -16,7 +16,7 @@ from xling.settings import RunSettings
 from xling.storage.atomic import read_json
 from xling.tasks.transfer_module import TransferModule
 from xling.training.checkpoints import load_checkpoint
-from xling.training.parts import build_data, build_module
+from xling.training.parts import build_data, build_module, make_task
 
 
 @dataclass(frozen=True)
@@ -51,24 +51,59 @@ def load_run(path: Path) -> FinishedRun:
         CorruptArtefactError: the checkpoint cannot be read.
         XlingValueError: base model or probe sets are not those of the run.
     """
-    if not (path / CONFIG_FILE).is_file():
-        raise MissingFileError(
-            f"expected a run directory with {CONFIG_FILE} at {path}, found none; name a seed_* folder"
-        )
-    settings = read_settings_to_build(path)
+    settings = _settings_of(path)
     finetuned = load_checkpoint(RunDirectory(path).checkpoint)["state_dict"]
-    spec = settings.model
-    encoder = load_encoder(spec, settings.cache_dir)
-    model = read_json(path / ENVIRONMENT_FILE)["model"]
-    _check_same(f"the base model {spec.name_or_path}", model["content_hash"], content_hash(encoder), path)
+    encoder, model = _base_encoder(settings, path)
     datamodule = build_data(settings)
     data = read_json(path / DATA_FILE)
     for language, fingerprint in datamodule.probe_fingerprints.items():
         _check_same(f"the probe set of {language}", data[f"probe.{language}"]["fingerprint"], fingerprint, path)
-    module, plan = build_module(settings, datamodule, encoder), settings.freeze
-    if plan.adapts:
-        finetuned = merge_adapters(module, finetuned, plan.options, spec.layers)
-    return FinishedRun(settings, datamodule, module, finetuned, path, model)
+    module = build_module(settings, datamodule.task, encoder)
+    return FinishedRun(settings, datamodule, module, _without_adapters(module, finetuned, settings), path, model)
+
+
+def load_finetuned(path: Path) -> tuple[RunSettings, TransferModule]:
+    """Build a run's module with its fine-tuned weights, adapters merged into them.
+
+    The data are read only where the task's labels are those of the training examples.
+
+    Args:
+        path: run directory with its checkpoint.
+
+    Raises:
+        MissingFileError: no run, or its checkpoint was not kept.
+        CorruptArtefactError: the checkpoint cannot be read.
+        XlingValueError: the base model is not that of the run.
+    """
+    settings = _settings_of(path)
+    finetuned = load_checkpoint(RunDirectory(path).checkpoint)["state_dict"]
+    encoder, _ = _base_encoder(settings, path)
+    task = make_task(settings.data.task)
+    knows_labels = getattr(task, "labels", ()) is not None
+    module = build_module(settings, task if knows_labels else build_data(settings).task, encoder)
+    module.load_state_dict(_without_adapters(module, finetuned, settings))
+    return settings, module
+
+
+def _settings_of(path: Path) -> RunSettings:
+    if not (path / CONFIG_FILE).is_file():
+        raise MissingFileError(
+            f"expected a run directory with {CONFIG_FILE} at {path}, found none; name a seed_* folder"
+        )
+    return read_settings_to_build(path)
+
+
+def _base_encoder(settings: RunSettings, path: Path) -> tuple[nn.Module, Mapping[str, Any]]:
+    """The encoder before training, and what the run's record says of it."""
+    encoder = load_encoder(settings.model, settings.cache_dir)
+    model = read_json(path / ENVIRONMENT_FILE)["model"]
+    _check_same(f"the base model {settings.model.name_or_path}", model["content_hash"], content_hash(encoder), path)
+    return encoder, model
+
+
+def _without_adapters(module: nn.Module, state: Mapping[str, Tensor], settings: RunSettings) -> Mapping[str, Tensor]:
+    plan = settings.freeze
+    return merge_adapters(module, state, plan.options, settings.model.layers) if plan.adapts else state
 
 
 def _check_same(what: str, recorded: str, found: str, path: Path) -> None:

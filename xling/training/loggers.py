@@ -121,7 +121,7 @@ class FinalFigures(pl.Callback):
 
 
 def final_figures(transfer: Sequence[Mapping[str, Any]], impact: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """Figures of the last validation.
+    """Figures of the last validation, by the name under which they are logged.
 
     Args:
         transfer: rows with target_language, step, metric (its name) and score.

@@ -1,7 +1,6 @@
 """Lightning's CSV log for runs that are interrupted: no row is lost and none comes twice."""
 
 import csv
-import hashlib
 import io
 import json
 from collections.abc import Mapping, Sequence
@@ -13,6 +12,7 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_only
 
 from xling.errors import CorruptArtefactError
 from xling.storage.atomic import write_text
+from xling.storage.hashing import sha256
 
 METRICS_FILE = "metrics.csv"
 
@@ -34,17 +34,17 @@ class MetricsFile(CSVLogger):
 
     @property
     def experiment(self) -> "MetricsFile":
-        """This object: Lightning's writer is not used."""
+        """Return this object, since Lightning's own writer is not used."""
         return self
 
     @property
     def path(self) -> Path:
-        """The file."""
+        """Path of the CSV file."""
         return Path(self.log_dir) / METRICS_FILE
 
     @rank_zero_only
     def log_metrics(self, metrics: dict[str, Any], step: int | None = None) -> None:
-        """Keep a row; every hundredth step writes the file."""
+        """Add a row; every hundredth step writes the file."""
         values = {name: value.item() if hasattr(value, "item") else value for name, value in metrics.items()}
         self._rows.append(values | {"step": step})
         if step is not None and (step + 1) % self._flush_logs_every_n_steps == 0:
@@ -52,7 +52,7 @@ class MetricsFile(CSVLogger):
 
     @rank_zero_only
     def save(self) -> None:
-        """Write the file; columns are sorted by name."""
+        """Write the whole file, its columns sorted by name."""
         if not self._rows:
             return
         text = io.StringIO(newline="")
@@ -63,16 +63,16 @@ class MetricsFile(CSVLogger):
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
-        """Write the file a last time."""
+        """Write the file when the fit ends."""
         self.save()
 
     def state_dict(self) -> dict[str, Any]:
-        """How many rows there are, and their hash."""
+        """Return the number of rows and their hash."""
         return {"n_rows": len(self._rows), "sha256": _digest(self._rows)}
 
     @rank_zero_only
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on after the first rows of the file.
+        """Read the file, keep the rows that were there when the checkpoint was written, and continue after them.
 
         Raises:
             CorruptArtefactError: it has fewer, or others.
@@ -92,4 +92,4 @@ class MetricsFile(CSVLogger):
 def _digest(rows: Sequence[Mapping[str, Any]]) -> str:
     """Hash rows as the file shows them."""
     shown = [sorted((name, str(value)) for name, value in row.items()) for row in rows]
-    return hashlib.sha256(json.dumps(shown).encode()).hexdigest()
+    return sha256(json.dumps(shown))

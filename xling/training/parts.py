@@ -7,10 +7,12 @@ from typing import Any, cast
 import pytorch_lightning as pl
 
 from xling.callbacks.alignment import AlignmentMonitor
+from xling.callbacks.budget import ImpactBudget
 from xling.callbacks.checkpoint import RunCheckpoint
 from xling.callbacks.freezing import LayerFreezing
 from xling.callbacks.gradients import GradientMonitor
 from xling.callbacks.impact import ImpactMonitor
+from xling.callbacks.linear_probes import LinearProbes
 from xling.callbacks.progress_file import ProgressFile
 from xling.callbacks.representation_writer import RepresentationWriter
 from xling.callbacks.stop_on_divergence import StopOnDivergence
@@ -80,7 +82,13 @@ class Parts:
             "noise_floor": self.monitor.noise_floor(),
             "alignment": self.facts["alignment"] or "measured",
             **self.facts["intervention"],
+            **self._budget_events(),
         }
+
+    def _budget_events(self) -> dict[str, list[dict[str, Any]]]:
+        """When layers reached their budget of impact, where there is one."""
+        budgets = [callback for callback in self.callbacks if isinstance(callback, ImpactBudget)]
+        return {"budget_events": budgets[0].events} if budgets else {}
 
 
 def data_facts(datamodule: TransferDataModule) -> dict[str, Any]:
@@ -128,7 +136,7 @@ def build_parts(settings: RunSettings, identity: dict[str, Any], run: RunDirecto
         "model": describe_encoder(spec, encoder, cache_dir),
         "precision": settings.trainer.precision,
     }
-    module = build_module(settings, datamodule, encoder)
+    module = build_module(settings, datamodule.task, encoder)
     if settings.compile:
         encoder.compile(dynamic=True)  # in place: names of parameters and modules stay
     plan = settings.freeze
@@ -139,7 +147,8 @@ def build_parts(settings: RunSettings, identity: dict[str, Any], run: RunDirecto
     facts["alignment"] = why_not_aligned(settings, datamodule)
     alignment = None if facts["alignment"] else build_alignment(settings, monitor)
     gradients = build_gradients(settings, datamodule)
-    recorder = RunRecorder(run, identity, monitor, frozen_layers, alignment, gradients=gradients)
+    probes = build_linear_probes(settings, monitor)
+    recorder = RunRecorder(run, identity, monitor, frozen_layers, alignment, gradients=gradients, linear_probes=probes)
     clock = TrainingClock()
     keeps_rows = settings.optimizer.weight_decay or plan.adapts or shards_parameters(settings.trainer)
     callbacks: list[pl.Callback | None] = [  # in the order in which Lightning calls them
@@ -152,6 +161,7 @@ def build_parts(settings: RunSettings, identity: dict[str, Any], run: RunDirecto
         alignment,
         monitor,
         gradients,  # after the monitor has read the layers of a batch, before its records are written
+        probes,
         recorder,
         clock,
         _representation_writer(settings, run),
@@ -172,7 +182,7 @@ def _representation_writer(settings: RunSettings, run: RunDirectory) -> Represen
 
 
 def _check_takes(encoder: Any, settings: RunSettings, datamodule: TransferDataModule) -> None:
-    """See that the encoder has positions and embeddings for the examples, before one of them crashes an epoch."""
+    """Refuse examples for which the encoder has no positions or embeddings, before one of them crashes an epoch."""
     check_max_length(encoder, settings.data.max_length)
     n_embeddings = encoder.get_input_embeddings().num_embeddings
     for examples in (datamodule.training_set, *datamodule.probes.values()):
@@ -180,11 +190,11 @@ def _check_takes(encoder: Any, settings: RunSettings, datamodule: TransferDataMo
 
 
 def build_data(settings: RunSettings) -> TransferDataModule:
-    """The data module, loaded: bad data speaks up before a model is loaded."""
+    """Load the data module first, so that bad data is reported before a model is loaded."""
     data = settings.data
     datamodule = TransferDataModule(
         FetchedFirst(data.source.make(), data_folder(settings.cache_dir, data.source.to_plain())),
-        _make_task(data.task),
+        make_task(data.task),
         lazy_tokenizer(settings.model, settings.cache_dir),
         source_language=settings.source_language,
         target_languages=settings.target_languages,
@@ -196,18 +206,18 @@ def build_data(settings: RunSettings) -> TransferDataModule:
     return datamodule
 
 
-def _make_task(settings: ObjectSettings) -> TaskData:
+def make_task(settings: ObjectSettings) -> TaskData:
     """Make the task of ``data.task``, whose target is a path as Hydra takes it, ``package.module:Name`` or a registered name."""
     if "." in settings.target and ":" not in settings.target:
         return settings.make()
     return TASKS.find(settings.target)(**settings.arguments)
 
 
-def build_module(settings: RunSettings, datamodule: TransferDataModule, encoder: Any) -> TransferModule:
-    """Encoder and head as one LightningModule."""
+def build_module(settings: RunSettings, task: TaskData, encoder: Any) -> TransferModule:
+    """Encoder and head as one LightningModule; `task` knows its labels."""
     spec, optimizer = settings.model, settings.optimizer
     check_pooling(spec, encoder)
-    made = datamodule.task.module(
+    made = task.module(
         encoder,
         pooling=spec.pooling,
         pooler=take_pooler(encoder) if spec.pooler else None,
@@ -247,6 +257,14 @@ def build_gradients(settings: RunSettings, datamodule: TransferDataModule) -> Gr
             "probe.gradients=0"
         )
     return GradientMonitor(source, n_examples, names=settings.model.layers)
+
+
+def build_linear_probes(settings: RunSettings, monitor: ImpactMonitor) -> LinearProbes | None:
+    """The linear classifiers, where they are asked for."""
+    if not settings.probe.linear_probes:
+        return None
+    pooling = settings.probe.pooling
+    return LinearProbes(monitor.layers, pooling, monitor.base, "labels" if pooling in WORD_POOLINGS else "label")
 
 
 def why_not_aligned(settings: RunSettings, datamodule: TransferDataModule) -> str:

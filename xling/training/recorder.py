@@ -10,6 +10,7 @@ from xling.callbacks._batches import epochs_completed
 from xling.callbacks.alignment import AlignmentMonitor
 from xling.callbacks.gradients import GradientMonitor
 from xling.callbacks.impact import ImpactMonitor
+from xling.callbacks.linear_probes import LinearProbes
 from xling.runs.directory import RunDirectory
 from xling.runs.measures import to_long
 from xling.runs.tables import (
@@ -19,6 +20,8 @@ from xling.runs.tables import (
     GRADIENTS_FILE,
     IMPACT_FILE,
     KEYS,
+    LINEAR_PROBES,
+    LINEAR_PROBES_FILE,
     PREDICTIONS,
     PREDICTIONS_FILE,
     TRANSFER,
@@ -43,6 +46,7 @@ class RunRecorder(pl.Callback):
         when: epoch and step of weights that no fit has just left, which a validation outside a fit then records; None: it records
             nothing there.
         gradients: its records become the gradients table; None: there is none.
+        linear_probes: its records become the table of linear probes; None: there is none.
     """
 
     def __init__(
@@ -54,10 +58,15 @@ class RunRecorder(pl.Callback):
         alignment: AlignmentMonitor | None = None,
         when: Mapping[str, float] | None = None,
         gradients: GradientMonitor | None = None,
+        linear_probes: LinearProbes | None = None,
     ) -> None:
-        self.gradients = gradients
+        monitors = {
+            ALIGNMENT_FILE: (alignment, ALIGNMENT),
+            GRADIENTS_FILE: (gradients, GRADIENTS),
+            LINEAR_PROBES_FILE: (linear_probes, LINEAR_PROBES),
+        }
+        self.further = {file: (own, columns) for file, (own, columns) in monitors.items() if own is not None}
         self.when = dict(when or {})
-        self.alignment = alignment
         self.directory, self.identity = directory, identity
         self.monitor, self.frozen_layers = monitor, frozenset(frozen_layers)
         self.transfer: list[dict[str, Any]] = []
@@ -86,16 +95,14 @@ class RunRecorder(pl.Callback):
             IMPACT_FILE: self.impact_frame(),
             TRANSFER_FILE: _documented_first(pd.DataFrame(self.transfer), TRANSFER),
         }
-        if self.alignment is not None:
-            tables[ALIGNMENT_FILE] = self._frame(self.alignment.records, ALIGNMENT)
-        if self.gradients is not None:
-            tables[GRADIENTS_FILE] = self._frame(self.gradients.records, GRADIENTS)
+        for file, (monitor, columns) in self.further.items():
+            tables[file] = self._frame(monitor.records, columns)
         if self.predictions is not None:
             tables[PREDICTIONS_FILE] = self.predictions
         self.directory.write_tables(tables)
 
     def _take_predictions(self, trainer: pl.Trainer, module: "TransferModule") -> None:
-        """The validation's predictions, gathered from all processes."""
+        """Gather the validation's predictions from all processes."""
         when = self._moment(trainer)
         frames = []
         for language in module.transfer:
@@ -121,11 +128,11 @@ class RunRecorder(pl.Callback):
         return _documented_first(frame, documented)
 
     def state_dict(self) -> dict[str, Any]:
-        """The transfer rows so far."""
+        """Return the rows of transfer so far."""
         return {"transfer": self.transfer}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on after the rows of an interrupted run."""
+        """Continue after the rows of an interrupted run."""
         self.transfer = list(state_dict["transfer"])
 
     def _moment(self, trainer: pl.Trainer) -> dict[str, float]:

@@ -7,8 +7,9 @@ import pytorch_lightning as pl
 from hydra.utils import instantiate
 from pytorch_lightning.callbacks import TQDMProgressBar
 
+from xling.callbacks import progress_log
 from xling.callbacks.checkpoint import RunCheckpoint
-from xling.callbacks.progress_log import ProgressLog
+from xling.machine.logs import show_on_terminal
 from xling.machine.requeue import slurm_plugins
 from xling.settings import RunSettings
 from xling.training.checkpoints import VerifiedCheckpointIO
@@ -19,13 +20,15 @@ from xling.training.metrics_file import MetricsFile
 def build_trainer(
     settings: RunSettings, callbacks: list[pl.Callback], path: Path, *, is_resumed: bool = False
 ) -> pl.Trainer:
-    """Lightning's trainer with the study's settings: a bar on a terminal, lines elsewhere."""
+    """Lightning's trainer with the study's settings: a bar on a terminal, lines elsewhere and in the run's log."""
     has_bar = settings.trainer.enable_progress_bar and sys.stderr.isatty()
+    show_on_terminal(progress_log.__name__, not has_bar)
+    bar = [TQDMProgressBar(refresh_rate=10)] if has_bar else []
     keeps_files = any(isinstance(callback, RunCheckpoint) for callback in callbacks)
     arguments = settings.to_plain()["trainer"] | {"_target_": "pytorch_lightning.Trainer"}
     return instantiate(
         arguments | {"enable_progress_bar": has_bar},
-        callbacks=[*callbacks, TQDMProgressBar(refresh_rate=10) if has_bar else ProgressLog()],
+        callbacks=[*callbacks, *bar, progress_log.ProgressLog()],
         logger=[MetricsFile(path), *build_loggers(settings.logger, settings.study, path)] if keeps_files else False,
         enable_checkpointing=False,  # RunCheckpoint writes them
         plugins=[VerifiedCheckpointIO(), *slurm_plugins()],

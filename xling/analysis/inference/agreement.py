@@ -18,6 +18,7 @@ from xling.analysis.inference.permutations import (
     has_data,
     keep_in_place,
     language_roles,
+    positions_of,
 )
 from xling.analysis.inference.qap import permutation_p
 from xling.analysis.inputs.measurements import Resampling
@@ -54,15 +55,16 @@ def compare_maps(a: PairArrays, b: PairArrays, resampling: Resampling) -> dict:
     result = {"n_cells": int(both.sum()), "pearson_r": np.nan, "p_value": np.nan, "reason": ""}
     if both.sum() < MIN_CELLS:
         return result | {"reason": f"{both.sum()} cells are known in both studies, at least {MIN_CELLS} are needed"}
-    result["pearson_r"] = float(_correlate_cells(maps[0], maps[1], both)[0])
-    if np.isnan(result["pearson_r"]):
+    observed = float(_correlate_cells(maps[0], maps[1], both)[0])
+    if np.isnan(observed):
         return result | {"reason": "a map is constant over the common cells"}
+    result["pearson_r"] = observed
     if min(_arrangements(a), _arrangements(b)) < MIN_ARRANGEMENTS:
         return result | {
             "reason": f"fewer than {MIN_ARRANGEMENTS} arrangements of the languages that the design allows"
         }
     p_values = [
-        _permute_map(fixed, arrays, both, resampling, result["pearson_r"], demeaned)
+        _permute_map(fixed, arrays, both, resampling, observed, demeaned)
         for fixed, arrays in ((maps[0], b), (maps[1], a))
     ]
     return result | {"p_value": max(p_values)}
@@ -107,14 +109,14 @@ def compare_pairs(a: np.ndarray, b: np.ndarray, resampling: Resampling) -> dict:
         n_pairs, main, pearson_r, n_pairs_permuted, p_value, reason.
     """
     known = np.isfinite(a) & np.isfinite(b) & ~np.eye(len(a), dtype=bool)
-    cells = np.nonzero(known)
+    cells = positions_of(known)
     demeaned = leaves_pairs(*cells)
     result = {"n_pairs": int(known.sum()), "main": "demeaned" if demeaned else "pearson", "pearson_r": np.nan}
     result |= {"n_pairs_permuted": 0, "p_value": np.nan, "reason": ""}
     if known.sum() < MIN_CELLS:
         return result | {"reason": f"{known.sum()} pairs are known in both studies, at least {MIN_CELLS} are needed"}
-    result["pearson_r"] = _correlate_pairs(a, b, cells, demeaned)
-    if np.isnan(result["pearson_r"]):
+    result["pearson_r"] = observed = _correlate_pairs(a, b, cells, demeaned)
+    if np.isnan(observed):
         return result | {"reason": "a study's values are constant over the common pairs"}
     return result | _permute_pairs(a, b, known, resampling)
 
@@ -127,7 +129,7 @@ def _correlate_pairs(a: np.ndarray, b: np.ndarray, cells: tuple[np.ndarray, np.n
 def _permute_pairs(a: np.ndarray, b: np.ndarray, known: np.ndarray, resampling: Resampling) -> dict:
     sources, targets = largest_complete_part(known)
     inside = np.isin(np.arange(len(a)), sources)[:, None] & np.isin(np.arange(len(a)), targets)[None]
-    cells = np.nonzero(inside & known)
+    cells = positions_of(inside & known)
     roles = language_roles(*cells, len(a))
     if count_arrangements(roles) < MIN_ARRANGEMENTS:
         return {"reason": NO_PERMUTATION}

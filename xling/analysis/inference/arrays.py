@@ -142,16 +142,16 @@ def restrict_to_complete(arrays: PairArrays) -> PairArrays | None:
         return None
     inside = np.isin(arrays.sources, sources) & np.isin(arrays.targets, targets)
     members = np.union1d(sources, targets)
-    part = np.ix_(members, members)
+    rows, columns = np.ix_(members, members)
     outside = ~(np.isin(members, sources)[:, None] & np.isin(members, targets)[None])
     return replace(
         arrays,
         languages=tuple(arrays.languages[i] for i in members),
         sources=np.searchsorted(members, arrays.sources[inside]),
         targets=np.searchsorted(members, arrays.targets[inside]),
-        predictors=np.where(outside, np.nan, arrays.predictors[(slice(None), *part)]),
+        predictors=np.where(outside, np.nan, arrays.predictors[:, rows, columns]),
         outcomes=arrays.outcomes[:, inside],
-        controls=arrays.controls[(slice(None), *part)],
+        controls=arrays.controls[:, rows, columns],
         strata=None if arrays.strata is None else arrays.strata[members],
     )
 

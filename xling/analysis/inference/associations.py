@@ -95,7 +95,8 @@ def _each(table: list[list[dict]], name: str) -> np.ndarray:
 
 
 def _count_languages(both: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    return sum(both[..., labels == label].any(axis=-1).astype(int) for label in np.unique(labels))
+    occurs = [both[..., labels == label].any(axis=-1) for label in np.unique(labels)]
+    return np.sum(occurs, axis=0, dtype=int)
 
 
 def _partial(arrays: PairArrays) -> np.ndarray:

@@ -25,8 +25,9 @@ def largest_complete_part(observed: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     """
     other = ~np.eye(len(observed), dtype=bool)
     observed = observed & other
-    best, best_size = (np.zeros(len(observed), dtype=bool),) * 2, 0
-    parts = [(observed.any(axis=1), observed.any(axis=0))]
+    nobody = np.zeros(len(observed), dtype=bool)
+    best, best_size = (nobody, nobody), 0
+    parts: list[tuple[np.ndarray, np.ndarray]] = [(np.any(observed, axis=1), np.any(observed, axis=0))]
     for _ in range(_BUDGET):
         if not parts:
             break

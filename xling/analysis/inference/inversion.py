@@ -43,7 +43,7 @@ def invert_test(
 
 
 def _ends(observed: np.ndarray, null: np.ndarray, own: np.ndarray, exact: bool, alpha: float) -> np.ndarray:
-    """Take the lower end, ``[...]``."""
+    """Find the lower end of each interval, ``[...]``."""
     with np.errstate(invalid="ignore", divide="ignore"):
         first = np.where(1 - own > _SAME, (observed - null) / (1 - own), -np.inf)
         second = np.where(1 + own > _SAME, (observed + null) / (1 + own), -np.inf)

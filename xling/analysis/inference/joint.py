@@ -124,7 +124,12 @@ def _rows(unit_x, unit_y, usable, cells, effects, arrays, resampling, shared) ->
         nulls.append(null)
         rows.append(
             shared
-            | {"beta": beta, "partial_r": seen, "se_dyadic": errors[0], "p_dyadic": t_test(beta, errors, freedom)[0]}
+            | {
+                "beta": beta,
+                "partial_r": seen,
+                "se_dyadic": errors[0],
+                "p_dyadic": t_test(np.array([beta]), errors, freedom)[0],
+            }
             | {
                 "total": alone,
                 "unique": unique,

@@ -34,6 +34,12 @@ class Permutations:
         return len(self.labels)
 
 
+def positions_of(observed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Sources and targets, int ``[n_cells]`` each, of the true cells of a square ``[n, n]``, row by row."""
+    sources, targets = np.nonzero(observed)
+    return sources, targets
+
+
 def language_roles(sources: np.ndarray, targets: np.ndarray, n: int) -> np.ndarray:
     """Number the role of every language in the observed cells: 3 = source and target, 2 = source, 1 = target, 0 = none.
 

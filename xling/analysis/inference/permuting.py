@@ -27,7 +27,7 @@ from xling.machine.progress import track
 
 @dataclass(frozen=True)
 class _Statistic:
-    """One way of correlating.
+    """One kind of correlation: what is correlated, and how.
 
     Attributes:
         name: what the columns of its results end with.

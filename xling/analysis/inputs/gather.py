@@ -8,6 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+import pandas as pd
+
 from xling.analysis.inputs.external import read_transfer
 from xling.analysis.inputs.measurements import Measurements
 from xling.analysis.inputs.pairs import LANGUAGE_PAIR
@@ -35,6 +37,7 @@ def gather_study(directory: Path | str) -> Measurements:
     gradients = None if study.gradients.empty else study.gradients
     skipped = tuple(study.skipped)  # with predictions that were left out
     own = {"alignment": alignment, "runs": study.runs, "predictions": predictions, "gradients": gradients}
+    own["linear_probes"] = None if study.linear_probes.empty else study.linear_probes
     return Measurements(study.transfer, None, study.impact, skipped=skipped, **own)
 
 
@@ -88,16 +91,21 @@ def _split(measured: Measurements) -> dict[str, Measurements]:
 
 
 def _of_study(measured: Measurements, name: str) -> Measurements:
-    tables = {
-        key: getattr(measured, key) for key in ("transfer", "impact", "alignment", "runs", "predictions", "gradients")
-    }
-    own = {
-        key: None if table is None else table[table["study"] == name].reset_index(drop=True)
-        for key, table in tables.items()
-    }
-    skipped = tuple((path, reason) for path, reason in measured.skipped if name in Path(path).parts)
-    alignment = None if own["alignment"] is None or own["alignment"].empty else own["alignment"]
-    return replace(measured, **own | {"alignment": alignment}, skipped=skipped)
+    def own(table: pd.DataFrame | None) -> pd.DataFrame | None:
+        return None if table is None else table[table["study"] == name].reset_index(drop=True)
+
+    alignment = own(measured.alignment)
+    return replace(
+        measured,
+        transfer=own(measured.transfer),
+        impact=own(measured.impact),
+        alignment=None if alignment is None or alignment.empty else alignment,
+        runs=own(measured.runs),
+        predictions=own(measured.predictions),
+        gradients=own(measured.gradients),
+        linear_probes=own(measured.linear_probes),
+        skipped=tuple((path, reason) for path, reason in measured.skipped if name in Path(path).parts),
+    )
 
 
 def gather_csv(path: Path | str, swap: bool = False) -> tuple[Measurements, list[str]]:
@@ -161,7 +169,8 @@ def add_more_distances(measured: Measurements, files: Mapping[str, Path | str]) 
     Raises:
         XlingError: a table cannot be read, has none of the languages, or has the name of a distance that is there.
     """
-    table, sentences = measured.distances, []
+    table: pd.DataFrame = measured.distances
+    sentences: list[str] = []
     for name, path in files.items():
         if name in distance_kinds(table):
             raise XlingValueError(

@@ -37,6 +37,7 @@ class Settings:
             :func:`xling.report.write.choose_sections`.
         resampling: numbers of permutations and bootstraps, and their seed.
         claims: what is to be judged, see :func:`xling.analysis.claims.read_claims`.
+        above_chance: count similarity from its chance level, see :func:`xling.analysis.inputs.measures.take_above_chance`.
     """
 
     mode: str = "both"
@@ -47,6 +48,7 @@ class Settings:
     resampling: Resampling = field(default_factory=Resampling)
     sections: tuple[str, ...] = ()
     claims: tuple[Claim, ...] = ()
+    above_chance: bool = False
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,7 @@ class Measurements:
         alignment: columns of :data:`xling.runs.tables.ALIGNMENT`, or None.
         predictions: of all runs that stored them, columns of :data:`xling.runs.tables.PREDICTIONS`, or None.
         gradients: columns of :data:`xling.runs.tables.GRADIENTS`, of all runs that compared them, or None.
+        linear_probes: columns of :data:`xling.runs.tables.LINEAR_PROBES`, of all runs that fitted them, or None.
         runs: one row per run, for training times and recipes, or None.
         strata: language -> its stratum, e.g. its family: languages of different strata never change places in the tests of
             associations; a language that is not there is a stratum by itself. None = one stratum.
@@ -78,6 +81,7 @@ class Measurements:
     runs: pd.DataFrame | None = None
     predictions: pd.DataFrame | None = None
     gradients: pd.DataFrame | None = None
+    linear_probes: pd.DataFrame | None = None
     strata: Mapping[str, str] | None = None
     skipped: tuple[tuple[str, str], ...] = ()
     mixed: tuple[str, ...] = ()

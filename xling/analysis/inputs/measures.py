@@ -61,6 +61,37 @@ def one_measure(impact: pd.DataFrame, measure: str) -> pd.DataFrame:
     return own.merge(biased, on=keys, how="left")
 
 
+def take_above_chance(impact: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """Count similarity from what the same rows give once their groups are paired anew: (value - chance) / (1 - chance).
+
+    Impact, its standard error and its interval are all divided by 1 - chance, which is taken as known.
+
+    Args:
+        impact: the long table, columns of :data:`xling.runs.tables.IMPACT`, with the column chance of ``probe.chance=true``.
+
+    Returns:
+        The table, and a sentence that says so.
+
+    Raises:
+        XlingValueError: some run has no chance level; names the runs.
+    """
+    has_none = impact["impact"].notna() & (impact["chance"].isna() if "chance" in impact else True)
+    if has_none.any():
+        recorded = impact.assign(name=has_none.map({True: "without", False: "with"})).groupby(RUN)["name"].agg(set)
+        without = ["/".join(map(str, run[1:])) for run, found in recorded.items() if "without" in found]
+        raise XlingValueError(
+            f"above_chance=true needs the chance level of every similarity, and {_phrase_runs(without)} none; train with "
+            "probe.chance=true, or leave above_chance at false"
+        )
+    scaled = [name for name in ("impact", "impact_se", "impact_low", "impact_high") if name in impact]
+    lowest, highest = impact["chance"].min(), impact["chance"].max()
+    sentence = (
+        "Impact is 1 - (similarity - chance) / (1 - chance), chance being the similarity of the same examples with their groups "
+        f"paired anew, {lowest:.3f} to {highest:.3f} here (above_chance=true)."
+    )
+    return impact.assign(**{name: impact[name] / (1 - impact["chance"]) for name in scaled}), sentence
+
+
 def _runs_without(recorded: pd.Series, measure: str) -> list[str]:
     return ["/".join(map(str, run[1:])) for run, names in recorded.items() if measure not in names]
 

@@ -212,8 +212,8 @@ def _squares(a: AnalysedStudy, b: AnalysedStudy, column: str, of_a: str, of_b: s
     """A column of both studies at a layer each, over the languages of both."""
     languages = list_languages(pd.concat([a.pairs, b.pairs]))
     chosen = (study.pairs[study.pairs["layer_label"] == label] for study, label in ((a, of_a), (b, of_b)))
-    of_a, of_b = (square(rows, column, languages) for rows in chosen)
-    return of_a, of_b
+    square_a, square_b = (square(rows, column, languages) for rows in chosen)
+    return square_a, square_b
 
 
 def _compare_maps(
@@ -222,8 +222,8 @@ def _compare_maps(
     """Compare over the distances that both know and the matched layers; the mean over layers is no further cell."""
     kinds = [kind for kind in distance_kinds(a.measured.distances) if kind in distance_kinds(b.measured.distances)]
     labels = [row for row in rows_a if row != MEAN_LABEL]
-    arrays = [_arrays(study, kinds, [own[row] for row in labels]) for study, own in ((a, rows_a), (b, rows_b))]
-    found = compare_maps(*arrays, resampling)
+    of_a, of_b = (_arrays(study, kinds, [own[row] for row in labels]) for study, own in ((a, rows_a), (b, rows_b)))
+    found = compare_maps(of_a, of_b, resampling)
     n = found.pop("n_cells")
     return {"n_pairs": n, "n_pairs_permuted": n, "main": ""} | found
 

@@ -15,6 +15,7 @@ from xling.analysis.inference.permutations import (
     has_data,
     keep_in_place,
     language_roles,
+    positions_of,
 )
 from xling.analysis.inference.power import SimulatedStudies
 from xling.errors import XlingValueError
@@ -85,7 +86,7 @@ def assess_design(
     observed = np.isin(languages, sources)[:, None] & np.isin(languages, targets) & ~np.eye(len(languages), dtype=bool)
     if not observed.any():
         raise XlingValueError("expected sources and targets with at least one pair of different languages, found none")
-    cells = np.nonzero(observed)
+    cells = positions_of(observed)
     matrices = {kind: frame.loc[languages, languages].to_numpy(float) for kind, frame in distances.items()}
     demeaned, roles = leaves_pairs(*cells), language_roles(*cells, len(languages))
     critical = _critical(matrices, cells, roles, demeaned, seed)

@@ -208,7 +208,8 @@ def _layers_by_pattern(
     impact = np.where(np.isfinite(distance) & np.isfinite(transfer), wide.to_numpy().T, np.nan)  # [n_layers, n_pairs]
     for rows, columns in missing_patterns(impact):
         languages, own = np.unique(positions[:, columns], return_inverse=True)
-        cells = Cells(*own.reshape(2, -1), impact[np.ix_(rows, columns)], transfer[columns])
+        own_sources, own_targets = own.reshape(2, -1)
+        cells = Cells(own_sources, own_targets, impact[np.ix_(rows, columns)], transfer[columns])
         yield wide.columns[rows], matrix[np.ix_(languages, languages)], cells
 
 

@@ -161,8 +161,13 @@ def complete_part(matrix: np.ndarray, cells: Cells) -> tuple[np.ndarray, Cells]:
     sources, targets = largest_complete_part(measured)
     members = np.union1d(sources, targets)
     inside = np.isin(cells.sources, sources) & np.isin(cells.targets, targets)
-    own = (np.searchsorted(members, side[inside]) for side in (cells.sources, cells.targets))
-    return matrix[np.ix_(members, members)], Cells(*own, cells.impact[:, inside], cells.outcome[inside])
+    own = Cells(
+        np.searchsorted(members, cells.sources[inside]),
+        np.searchsorted(members, cells.targets[inside]),
+        cells.impact[:, inside],
+        cells.outcome[inside],
+    )
+    return matrix[np.ix_(members, members)], own
 
 
 def demean_cells(matrix: np.ndarray, cells: Cells) -> tuple[np.ndarray, Cells] | None:

@@ -6,7 +6,7 @@ distance, the source that is best on itself, and a source at random. The referen
 alphabetically first source; choices are compared with it over the targets that both have.
 """
 
-from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -108,7 +108,7 @@ def _follow(lost: pd.DataFrame, order: pd.DataFrame) -> pd.Series:
     return pd.Series(result)
 
 
-def _summarise(values: pd.Series, against: pd.Series) -> Mapping[str, float]:
+def _summarise(values: pd.Series, against: pd.Series) -> dict[str, Any]:
     common = values.index.intersection(against.index)
     low, high = _interval(values)
     saved = against[common] - values[common]

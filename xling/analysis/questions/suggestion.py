@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 
 from xling.analysis.schema import IMPACT_VS_DISTANCE
-from xling.errors import XlingValueError, close_matches
+from xling.errors import check_known
 from xling.storage.atomic import write_json
 
 ALPHA = 0.05
@@ -69,11 +69,7 @@ def make_suggestion(correlations: pd.DataFrame, study: str, correction: str = "m
     Raises:
         XlingValueError: unknown correction.
     """
-    if correction not in CORRECTIONS:
-        raise XlingValueError(
-            f"expected a correction among {', '.join(CORRECTIONS)}, got {correction!r}"
-            f"{close_matches(correction, CORRECTIONS)}"
-        )
+    check_known("correction", correction, CORRECTIONS)
     tests = correlations[correlations["analysis"] == IMPACT_VS_DISTANCE]
     by_kind = tests.groupby("predictor", sort=False)
     distances = {kind: suggest_layers(rows, CORRECTIONS[correction], alpha) for kind, rows in by_kind}

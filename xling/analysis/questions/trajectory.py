@@ -81,7 +81,7 @@ def compute_trajectory(
     if impact is not None and len(impact):
         frames.append(impact.assign(quantity="impact", layer_label=_labels(impact), value=impact["impact"]))
     measure = None if alignment is None else next((c for c in ("cka_grouped", "cka_debiased") if c in alignment), None)
-    if measure is not None:
+    if alignment is not None and measure is not None:
         frames.append(alignment.assign(quantity="alignment", layer_label=_labels(alignment), value=alignment[measure]))
     rows = [row for frame in frames for row in _average(frame)]
     return pd.DataFrame(rows, columns=list(TRAJECTORY))

@@ -148,7 +148,7 @@ def _resolve(form: Form | None, features: list[str], gender: str | None) -> str 
 
 
 def render(meaning: Meaning, language: Language) -> str:
-    """Say a meaning in a language.
+    """Put a meaning into words of a language.
 
     Args:
         meaning: from :func:`xling.data.mini_nli.grammar.draw_meanings`.

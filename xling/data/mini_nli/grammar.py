@@ -7,14 +7,14 @@ three things to its letters, the hypotheses of every label have the same form eq
 uniform: the hypothesis alone says nothing about the label.
 """
 
-import hashlib
 import itertools
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from xling.errors import XlingValueError, close_matches
+from xling.errors import XlingValueError, check_known
+from xling.storage.hashing import sha256
 
 LABELS = ("entailment", "neutral", "contradiction")
 SPLITS = ("train", "probe")
@@ -76,7 +76,7 @@ ORDERS = tuple(itertools.permutations(SLOTS))
 
 @dataclass(frozen=True)
 class Meaning:
-    """What one sentence says.
+    """The meaning of one sentence: a subject and a value for each slot.
 
     Attributes:
         subject: one of `SUBJECTS`.
@@ -98,7 +98,7 @@ def split_of(subject: str, values: tuple[tuple[str, str], ...]) -> str:
     'train'
     """
     key = "/".join([subject, *(value for _, value in values)])
-    return SPLITS[hashlib.sha256(key.encode()).digest()[0] % 4 == 0]
+    return SPLITS[int(sha256(key)[:2], 16) % 4 == 0]
 
 
 @lru_cache(maxsize=64)
@@ -168,10 +168,7 @@ def draw_meanings(n_premises: int, *, split: str, seed: int = 0) -> list[tuple[M
     Raises:
         XlingValueError: an unknown split, or more premises than the grammar has.
     """
-    if split not in SPLITS:
-        raise XlingValueError(
-            f"mini_nli has the splits {', '.join(SPLITS)}, not {split!r}{close_matches(split, SPLITS)}"
-        )
+    check_known("mini_nli split", split, SPLITS)
     if n_premises < 1:
         raise XlingValueError(f"n_premises must be at least 1, not {n_premises}")
     rng, pools, rows = random.Random(f"{split}/{seed}"), {}, []

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from xling.data.mini_nli.pairs import available_languages, generate
-from xling.errors import XlingValueError, close_matches
+from xling.errors import check_known
 
 
 class MiniNliSource:
@@ -37,8 +37,6 @@ class MiniNliSource:
         Raises:
             XlingValueError: unknown language or split.
         """
-        if split not in self.n_premises:
-            hint = close_matches(split, self.n_premises)
-            raise XlingValueError(f"mini_nli has no split {split!r}; it has {', '.join(self.n_premises)}{hint}")
+        check_known("mini_nli split", split, self.n_premises)
         frame = generate(language, self.n_premises[split], split=split, seed=self.seed, language_dir=self.language_dir)
         return frame.rename(columns={"premise_id": "group_id", "premise": "text", "hypothesis": "text_pair"})

@@ -10,7 +10,7 @@ import pandas as pd
 from xling.data.examples import place_of
 from xling.data.sources.tables import DELIMITERS, QUOTING, NumberedRow, read_rows
 from xling.data.sources.text import check_unicode, numbered_lines
-from xling.errors import XlingValueError, close_matches
+from xling.errors import XlingValueError, check_known, close_matches
 
 Columns = Mapping[str, str | int]
 
@@ -42,11 +42,7 @@ class TableReader:
         header: Mapping[str, str] | None = None,
         quoting: str | None = None,
     ) -> None:
-        if quoting not in (None, *QUOTING):
-            raise XlingValueError(
-                f"expected data.quoting to be {', '.join(QUOTING)} or null, found {quoting!r}"
-                f"{close_matches(str(quoting), QUOTING)}"
-            )
+        check_known("data.quoting", quoting, (*QUOTING, None))
         self.columns = {ours: theirs for ours, theirs in columns.items() if theirs is not None}
         self.header, self.quoting = dict(header or {}), quoting
 

@@ -13,7 +13,7 @@ import pandas as pd
 from xling.data.examples import ROW, place_of
 from xling.data.sources.hub_sets import load_hub_frame
 from xling.data.sources.tables import read_rows
-from xling.errors import MissingFileError, XlingValueError, close_matches
+from xling.errors import MissingFileError, XlingValueError, check_known, close_matches
 
 XNLI_LANGUAGES = ("ar", "bg", "de", "el", "en", "es", "fr", "hi", "ru", "sw", "th", "tr", "ur", "vi", "zh")
 """In the order the paper lists them. Other languages need no entry here: files are enough."""
@@ -79,8 +79,7 @@ class XnliSource:
             MissingFileError: a local file is not there.
             UnreachableError: the hub does not answer.
         """
-        if split not in SPLITS:
-            raise XlingValueError(f"unknown XNLI split {split!r}; expected one of {', '.join(SPLITS)}")
+        check_known("XNLI split", split, SPLITS)
         return self._from_hub(language, split) if self.root is None else self._from_files(self.root, language, split)
 
     def _from_files(self, root: Path, language: str, split: str) -> pd.DataFrame:

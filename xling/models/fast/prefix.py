@@ -19,7 +19,7 @@ from xling.models.config import config_of
 from xling.models.fast.prefixed_examples import PrefixStates, prefix_bytes
 from xling.models.layers import ARCHITECTURES, Architecture
 from xling.storage.atomic import atomic_path
-from xling.storage.cache_marks import hold
+from xling.storage.cache_marks import mark_in_use
 from xling.storage.hashing import content_key
 from xling.storage.locks import waiting_lock
 
@@ -43,7 +43,7 @@ def prefix_layer(frozen: Iterable[int]) -> int | None:
 
 @contextmanager
 def blocks_after(encoder: nn.Module, layer: int, hidden_states: Tensor) -> Iterator[None]:
-    """Inside, the encoder ignores its tokens and runs the blocks above `layer` on `hidden_states`.
+    """Have the encoder ignore its tokens within the block, and run the blocks above `layer` on `hidden_states`.
 
     Args:
         encoder: a Hugging Face encoder of a type in `STARTS_INSIDE`.
@@ -62,7 +62,7 @@ def blocks_after(encoder: nn.Module, layer: int, hidden_states: Tensor) -> Itera
 
 @contextmanager
 def blocks_up_to(encoder: nn.Module, layer: int) -> Iterator[None]:
-    """Inside, the encoder ends after block `layer`; its output 0 is ``hidden_states[layer]``."""
+    """Have the encoder end after block `layer` within the block of code; its output 0 is ``hidden_states[layer]``."""
     with _some_blocks(encoder, 0, layer):
         yield
 
@@ -131,7 +131,7 @@ def store_prefix(
     hidden_size = config_of(encoder).hidden_size
     path = folder / f"{content_key(*key, layer)}.f32"
     folder.mkdir(parents=True, exist_ok=True)
-    hold(path)
+    mark_in_use(path)
     if path.is_file():  # perhaps in a cache that one may only read
         return PrefixStates(path, lengths, hidden_size)
     with waiting_lock(path.with_name(f"{path.name}.lock")):

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import xxhash
 from torch import Tensor
 
 from xling.data.tokenised import TokenisedExamples
 from xling.errors import CorruptArtefactError
+from xling.storage.hashing import quick_checksum
 
 
 class PrefixStates:
@@ -44,16 +44,16 @@ class PrefixStates:
         self._checksums = checksums.view(np.uint64)
 
     def put(self, index: int, hidden_states: np.ndarray) -> None:
-        """Fill in one example, [tokens, hidden] float32."""
+        """Store the states of one example, [tokens, hidden] float32."""
         self._states[self._span(index)] = hidden_states
-        self._checksums[index] = xxhash.xxh3_64_intdigest(np.ascontiguousarray(hidden_states).data)
+        self._checksums[index] = quick_checksum(np.ascontiguousarray(hidden_states).data)
 
     def flush(self) -> None:
         """Write everything to the disk."""
         self._file.flush()
 
     def rows(self, indices: Sequence[int]) -> list[Tensor]:
-        """Of every example asked for, [tokens, hidden] float32.
+        """The states of the examples asked for, each [tokens, hidden] float32.
 
         Raises:
             CorruptArtefactError: they are not what was put in.
@@ -62,7 +62,7 @@ class PrefixStates:
 
     def _row(self, index: int) -> np.ndarray:
         hidden_states = np.array(self._states[self._span(index)])
-        if xxhash.xxh3_64_intdigest(hidden_states.data) != int(self._checksums[index]):
+        if quick_checksum(hidden_states.data) != int(self._checksums[index]):
             raise CorruptArtefactError(f"{self._path} has changed since it was written; {self._advice}")
         return hidden_states
 
@@ -106,15 +106,15 @@ class PrefixedExamples(torch.utils.data.Dataset):
 
     @property
     def name(self) -> str:
-        """As the examples'."""
+        """Name of the examples' split and language, e.g. ``train.en``."""
         return self.examples.name
 
     @property
     def fingerprint(self) -> str:
-        """As the examples'."""
+        """Fingerprint of the examples, which their stored hidden states do not change."""
         return self.examples.fingerprint
 
     @property
     def pad_token_id(self) -> int:
-        """As the examples'."""
+        """Token id that pads the examples' input_ids."""
         return self.examples.pad_token_id

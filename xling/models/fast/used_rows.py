@@ -6,6 +6,7 @@ optimiser state and communication between processes changes nothing but the orde
 """
 
 from collections.abc import Callable, Iterable
+from typing import TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -62,7 +63,7 @@ class UsedRowsEmbedding(nn.Embedding):
         self.weight[self.used] = self.rows
 
     def _apply(self, fn: Callable, recurse: bool = True) -> "UsedRowsEmbedding":
-        """Move the indices with the parameters, whatever else happens to those."""
+        """Move the indices to the device of the parameters, without changing their type."""
         super()._apply(fn, recurse)
         self.used, self.position = (index.to(self.rows.device) for index in (self.used, self.position))
         return self
@@ -79,7 +80,7 @@ class UsedRowsEmbedding(nn.Embedding):
         super()._load_from_state_dict(state_dict, prefix, *arguments)
 
 
-def can_leave_out_rows(table: nn.Module) -> bool:
+def can_leave_out_rows(table: nn.Module) -> TypeGuard[nn.Embedding]:
     """Whether it is a plain embedding that trains; tables that scale or renormalise what they look up are not."""
     if type(table) is not nn.Embedding or table.max_norm is not None:
         return False

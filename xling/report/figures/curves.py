@@ -5,6 +5,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.typing import ColorType
 
 from xling.report.figures import style
 from xling.report.figures.label_places import spread
@@ -61,12 +62,14 @@ def distance_scale(rows: pd.DataFrame, distance: str) -> Normalize:
     return Normalize(float(values.min()), float(values.max())) if values.nunique() > 1 else Normalize(0, 1)
 
 
-def _draw_target(ax: Axes, line: pd.DataFrame, distance: str, scale: Normalize) -> tuple[float, str]:
+def _draw_target(ax: Axes, line: pd.DataFrame, distance: str, scale: Normalize) -> tuple[float, ColorType]:
     """Draw one target's line and ribbon; return its last value and its colour."""
     layers, impact = line["layer"].to_numpy(float), line["impact"].to_numpy(float)
     in_language = bool(line["is_in_language"].iloc[0])
     value = line[distance].iloc[0] if distance in line else np.nan
-    colour = style.INK if in_language else style.MUTED if np.isnan(value) else style.DISTANCE_MAP(scale(value))
+    colour: ColorType = style.INK if in_language else style.MUTED
+    if not in_language and not np.isnan(value):
+        colour = style.DISTANCE_MAP(scale(value))
     ax.plot(layers, impact, color=colour, linestyle="--" if in_language else "-", linewidth=1.6 if in_language else 1)
     low, high = _ribbon(line)
     if np.isfinite(low).any():
@@ -83,7 +86,7 @@ def _ribbon(line: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     return line["impact_low"].to_numpy(float), line["impact_high"].to_numpy(float)
 
 
-def _name_lines(ax: Axes, ends: dict[str, tuple[float, str]], rows: pd.DataFrame) -> None:
+def _name_lines(ax: Axes, ends: dict[str, tuple[float, ColorType]], rows: pd.DataFrame) -> None:
     """Write codes at the right end of some lines, moved apart vertically where they would overlap, within the axes."""
     last = float(rows["layer"].max())
     ax.set_xlim(-0.3, last + 0.16 * max(last, 2))
@@ -123,11 +126,11 @@ def draw_impact_curves(pairs: pd.DataFrame, distance: str = "syntactic", strateg
     for ax, source in zip(panels, sources, strict=True):
         plot_impact_curves(pairs, ax, source, distance, strategy)
         ax.set_title(f"source: {source}", fontweight="bold")
-        if not ax.get_subplotspec().is_first_col():
+        if not style.is_leftmost(ax):
             ax.set_ylabel("")
-        if not ax.get_subplotspec().is_last_row():
+        if not style.is_lowest(ax):
             ax.set_xlabel("")
     if distance in pairs and pairs[distance].notna().any():
         scale = distance_scale(frames.single_layers(frames.one_strategy(pairs, strategy)), distance)
         add_colour_bar(panels, style.DISTANCE_MAP, scale, f"{distance} distance")
-    return panels[0].figure
+    return style.figure_of(panels[0])

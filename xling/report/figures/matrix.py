@@ -40,7 +40,9 @@ def draw_cells(ax: Axes, values: np.ndarray, texts: np.ndarray, colours: Colorma
             continue
         ink = style.text_colour(colours(scale(value)))
         bold = "bold" if str(texts[row, column]).endswith("*") else "normal"
-        ax.text(column, row, texts[row, column], ha="center", va="center", color=ink, fontsize=6.5, fontweight=bold)
+        ax.text(
+            column, row, str(texts[row, column]), ha="center", va="center", color=ink, fontsize=6.5, fontweight=bold
+        )
 
 
 def label_cells(ax: Axes, rows: list[str], columns: list[str]) -> None:
@@ -126,7 +128,7 @@ def draw_correlation_heatmaps(correlations: pd.DataFrame) -> Figure:
         ax.set_title(title, loc="left", fontweight="bold")
     panels[1].set_ylabel("")
     add_colour_bar(panels, style.DIVERGING, Normalize(-1, 1), "coefficient")
-    return panels[0].figure
+    return style.figure_of(panels[0])
 
 
 @style.styled
@@ -169,6 +171,6 @@ def plot_transfer_matrix(pairs: pd.DataFrame, ax: Axes | None = None, strategy: 
 @style.styled
 def add_colour_bar(panels: list[Axes], colours: Colormap, scale: Normalize, label: str) -> None:
     """Put one slim colour bar titled `label` beside `panels`."""
-    where = {"ax": panels, "aspect": 30, "pad": 0.015, "fraction": 0.04}
-    bar = panels[0].figure.colorbar(ScalarMappable(scale, colours), label=label, **where)
+    mapped = ScalarMappable(scale, colours)
+    bar = style.figure_of(panels[0]).colorbar(mapped, ax=panels, label=label, aspect=30, pad=0.015, fraction=0.04)
     bar.outline.set_visible(False)

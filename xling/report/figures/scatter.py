@@ -59,7 +59,7 @@ def plot_pairs(
     ax.set(xlabel=axis_label(pairs, x), ylabel=axis_label(pairs, y))
     _draw_fit(ax, rows, x, y, color=style.MUTED, linewidth=1.4)
     if has_labels:
-        style.freeze_layout(ax.figure)  # positions are final only after the layout ran
+        style.freeze_layout(style.figure_of(ax))  # positions are final only after the layout ran
         label_points(ax, rows, x, y)
     return ax
 
@@ -127,13 +127,13 @@ def draw_distance_panels(pairs: pd.DataFrame, y: str, notes: dict[str, str] | No
     for ax, kind in zip(panels, kinds, strict=True):
         plot_pairs(pairs, kind, y, ax, has_labels=False)
         ax.set_title((notes or {}).get(kind, ""))
-        if not ax.get_subplotspec().is_first_col():
+        if not style.is_leftmost(ax):
             ax.set_ylabel("")
-    add_source_legend(panels[0].figure, pairs)
-    style.freeze_layout(panels[0].figure)
+    add_source_legend(style.figure_of(panels[0]), pairs)
+    style.freeze_layout(style.figure_of(panels[0]))
     for ax, kind in zip(panels, kinds, strict=True):
         label_points(ax, select_points(pairs, kind, y), kind, y)
-    return panels[0].figure
+    return style.figure_of(panels[0])
 
 
 @style.styled

@@ -5,15 +5,18 @@ coefficients use a red-blue diverging map centred on 0, scores and distances a p
 """
 
 from collections.abc import Iterable, Sequence
+from typing import Any, cast
 
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
 
 COLUMN = 3.35
 """Width of one column of a two-column paper, in inches."""
@@ -28,7 +31,7 @@ SEQUENTIAL = matplotlib.colormaps["viridis"]
 DISTANCE_MAP = LinearSegmentedColormap.from_list("distance", matplotlib.colormaps["viridis"](np.linspace(0, 0.85, 64)))
 """Viridis without its yellow end, which thin lines lose on white paper."""
 
-RC = {
+RC: dict[str, Any] = {
     "text.parse_math": False,  # a language or study may have a $ in its name
     "font.family": "DejaVu Sans",  # shipped inside matplotlib: the same letters on every machine
     "font.size": 8,
@@ -56,7 +59,7 @@ RC = {
     "svg.hashsalt": "xling",  # the same input gives the same bytes
 }
 
-styled = matplotlib.rc_context(RC)
+styled = matplotlib.rc_context(cast(Any, RC))  # matplotlib's types list every key as a literal
 """Decorator: the function draws with :data:`RC` whatever the caller's settings are, and leaves those untouched."""
 
 
@@ -67,6 +70,35 @@ def matrix_width(n_columns: int) -> float:
     (3.1, 6.9)
     """
     return min(PAGE, round(1.5 + 0.4 * n_columns, 2))
+
+
+def figure_of(ax: Axes) -> Figure:
+    """The whole figure that `ax` is in, also where it lies in a part of one."""
+    figure = ax.get_figure(root=True)
+    assert figure is not None
+    return figure
+
+
+def is_leftmost(ax: Axes) -> bool:
+    """Whether no panel of the same grid stands to the left of `ax`."""
+    place = ax.get_subplotspec()
+    return place is None or place.is_first_col()
+
+
+def is_lowest(ax: Axes) -> bool:
+    """Whether no panel of the same grid stands below `ax`."""
+    place = ax.get_subplotspec()
+    return place is None or place.is_last_row()
+
+
+def choose_ticks(axis: Axis, *, integer: bool = False, at_most: int | None = None) -> None:
+    """Have the ticks of a linear axis at whole numbers alone, or at fewer places."""
+    locator = axis.get_major_locator()
+    assert isinstance(locator, MaxNLocator)
+    if integer:
+        locator.set_params(integer=True)
+    if at_most is not None:
+        locator.set_params(nbins=at_most)
 
 
 @styled

@@ -43,7 +43,7 @@ def plot_alignment(alignment: pd.DataFrame, ax: Axes | None = None, source_langu
         over = rows.groupby("layer")[when].agg(["mean", "min", "max"])
         ax.plot(over.index, over["mean"], color=colour, linestyle=line, label=f"{when} fine-tuning")
         ax.fill_between(over.index, over["min"], over["max"], color=colour, alpha=0.15, linewidth=0)
-    ax.xaxis.get_major_locator().set_params(integer=True)
+    style.choose_ticks(ax.xaxis, integer=True)
     ax.set(xlabel="layer (0 = embeddings)", ylabel=f"similarity ({rows['measure'].iloc[0]})")
     return ax
 
@@ -58,10 +58,10 @@ def draw_alignment(alignment: pd.DataFrame) -> Figure:
     for ax, source in zip(panels, sources, strict=True):
         plot_alignment(alignment, ax, source)
         ax.set_title(f"source: {source}", fontweight="bold")
-        if not ax.get_subplotspec().is_first_col():
+        if not style.is_leftmost(ax):
             ax.set_ylabel("")
     panels[0].legend(loc="best")
-    return panels[0].figure
+    return style.figure_of(panels[0])
 
 
 def alignment_section(analysis: Analysis) -> Section | Absent:

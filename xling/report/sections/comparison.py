@@ -133,7 +133,7 @@ def draw_maps(maps: pd.DataFrame, everywhere: pd.DataFrame, studies: list[str]) 
             outline_cell(ax, kinds.index(kind), rows.index(row))
     panels[0].set_ylabel("layer")
     add_colour_bar(panels, style.DIVERGING, Normalize(-1, 1), "Pearson r")
-    return panels[0].figure
+    return style.figure_of(panels[0])
 
 
 def describe_everywhere(comparison: Analysis) -> str:

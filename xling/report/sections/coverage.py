@@ -60,7 +60,7 @@ def coverage_section(analysis: Analysis) -> Section | Absent:
         return Section("coverage", TITLE, [text, "The source of the distances records no coverage."])
     picture = Picture(
         "distance_coverage",
-        plot_distance_coverage(pairs).figure,
+        style.figure_of(plot_distance_coverage(pairs)),
         f"Matrix of feature counts, distances by languages. {text}",
         "Number of features observed for both languages, mean over the pairs S ≠ T that a language is part of; a pair "
         "without a distance counts as 0. Colour is relative to the best covered language of the row. Hatched: not "

@@ -62,7 +62,7 @@ def plot_freezing(freezing: pd.DataFrame, ax: Axes | None = None, metric: str = 
     ax.set_yticks(range(len(strategies)), strategies)
     ax.set_ylim(len(strategies) - 0.5, -0.5)
     ax.set_xlabel(f"change in {metric_name(metric)}")
-    ax.xaxis.get_major_locator().set_params(nbins=5)
+    style.choose_ticks(ax.xaxis, at_most=5)
     return ax
 
 
@@ -89,8 +89,8 @@ def draw_freezing(freezing: pd.DataFrame) -> Figure:
         Line2D([], [], marker=style.MARKERS[i], color=style.PALETTE[i], markersize=4.5, label=f"against {name}")
         for i, name in enumerate(_references(freezing))
     ]
-    panels[0].figure.legend(handles=handles, loc="outside upper left", ncols=2)
-    return panels[0].figure
+    style.figure_of(panels[0]).legend(handles=handles, loc="outside upper left", ncols=2)
+    return style.figure_of(panels[0])
 
 
 def shown_metrics(freezing: pd.DataFrame) -> list[str]:

@@ -64,7 +64,7 @@ def plot_interventions(interventions: pd.DataFrame, ax: Axes | None = None, metr
     ax.set_yticks(range(len(names)), names)
     ax.set_ylim(len(names) - 0.5, -0.5)
     ax.set_xlabel(f"change in {NAMES.get(metric, 'impact at the treated layers')}")
-    ax.xaxis.get_major_locator().set_params(nbins=4)
+    style.choose_ticks(ax.xaxis, at_most=4)
     return ax
 
 
@@ -87,7 +87,7 @@ def draw_interventions(interventions: pd.DataFrame) -> Figure:
     panels = style.new_panels(len(metrics), 2, style.PAGE, height, sharey=True)
     for ax, metric in zip(panels, metrics, strict=True):
         plot_interventions(interventions, ax, metric)
-    return panels[0].figure
+    return style.figure_of(panels[0])
 
 
 def interventions_section(analysis: Analysis) -> Section | Absent:

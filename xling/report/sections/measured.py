@@ -3,6 +3,7 @@
 import pandas as pd
 
 from xling.analysis.schema import IMPACT_VS_DISTANCE, Analysis
+from xling.report.figures import style
 from xling.report.figures.curves import draw_impact_curves
 from xling.report.figures.matrix import plot_transfer_matrix
 from xling.report.section import Absent, Picture, Section, Sheet
@@ -25,7 +26,7 @@ def transfer_section(analysis: Analysis) -> Section | Absent:
     n_sources, n_targets = cells["source_language"].nunique(), cells["target_language"].nunique()
     picture = Picture(
         "transfer_matrix",
-        plot_transfer_matrix(cells).figure,
+        style.figure_of(plot_transfer_matrix(cells)),
         f"Matrix of scores, {n_sources} source by {n_targets} target languages. {text[0]} {text[1]}",
         f"{title} (0 to 1) of the model fine-tuned on the row’s language, evaluated on the column’s language "
         f"({_sizes(cells)}). Outlined: source and target are the same language. Hatched: not measured.",

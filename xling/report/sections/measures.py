@@ -59,9 +59,9 @@ def draw_measures(correlations: pd.DataFrame) -> Figure:
     for ax, measure in zip(panels, measures, strict=True):
         plot_correlation_heatmap(tests[tests["measure"] == measure], ax, has_numbers=False)
         ax.set_title(NAMES.get(measure, measure), loc="left", fontweight="bold")
-        ax.set_ylabel("layer" if ax.get_subplotspec().is_first_col() else "")
+        ax.set_ylabel("layer" if style.is_leftmost(ax) else "")
     add_colour_bar(panels, style.DIVERGING, Normalize(-1, 1), "coefficient")
-    return panels[0].figure
+    return style.figure_of(panels[0])
 
 
 def measures_section(analysis: Analysis) -> Section | Absent:

@@ -90,7 +90,7 @@ def draw_mediation(mediation: pd.DataFrame) -> Figure:
     panels = style.new_panels(len(predictors), 2, style.PAGE, 1.75)
     for ax, predictor in zip(panels, predictors, strict=True):
         plot_mediation(mediation, ax, predictor)
-    return panels[0].figure
+    return style.figure_of(panels[0])
 
 
 def mediation_section(analysis: Analysis) -> Section | Absent:

@@ -42,8 +42,15 @@ def plot_trajectory(
             ax.fill_between(
                 line["step"].to_numpy(float), line["low"], line["high"], color=colour, alpha=0.1, linewidth=0
             )
-    ax.set(xlabel="optimiser steps", ylabel=NAMES[quantity])
+    ax.set(xlabel="optimiser steps", ylabel=NAMES[quantity], ylim=_reach(rows["mean"]))
     return ax
+
+
+def _reach(means: pd.Series) -> tuple[float, float]:
+    """Limits of the axis: the lines fill it, and intervals over few sources are cut off instead of pressing them flat."""
+    low, high = means.min(), means.max()
+    margin = 0.15 * (high - low) or 0.05
+    return low - margin, high + margin
 
 
 @style.styled
@@ -56,9 +63,9 @@ def draw_trajectory(trajectory: pd.DataFrame) -> Figure:
     layers = [int(label) for label in trajectory["layer_label"].unique() if label]
     if layers:
         places = ScalarMappable(Normalize(min(layers), max(layers) / 0.9 if max(layers) else 1), style.SEQUENTIAL)
-        bar = panels[0].figure.colorbar(places, ax=panels, label="layer", shrink=0.8, boundaries=None)
+        bar = style.figure_of(panels[0]).colorbar(places, ax=panels, label="layer", shrink=0.8, boundaries=None)
         bar.ax.set_ylim(min(layers), max(layers) or 1)
-    return panels[0].figure
+    return style.figure_of(panels[0])
 
 
 @style.styled
@@ -71,7 +78,7 @@ def plot_half_times(half_times: pd.DataFrame, ax: Axes | None = None) -> Axes:
     layers = mean["layer_label"].astype(int)
     ax.plot(layers, mean["half_time"], "o-", color=style.PALETTE[0], markersize=4, linewidth=1)
     ax.vlines(layers, mean["low"], mean["high"], color=style.PALETTE[0], linewidth=1)
-    ax.xaxis.get_major_locator().set_params(integer=True)
+    style.choose_ticks(ax.xaxis, integer=True)
     ax.set(xlabel="layer (0 = embeddings)", ylabel="half-time (steps)", ylim=(0, None))
     return ax
 
@@ -104,14 +111,17 @@ def trajectory_section(analysis: Analysis) -> Section | Absent:
     """When in training each layer moves, and what early steps foretell."""
     if not has_rows(analysis, "trajectory"):
         return Absent(TITLE, "it needs at least three validations that all runs share (trainer.val_check_interval)")
-    caption = "Mean over targets and sources; bands are 95 % t intervals over sources (over seeds, from one source)."
+    caption = (
+        "Mean over targets and sources; bands are 95 % t intervals over sources (over seeds, from one source), cut off where they "
+        "leave the axes."
+    )
     table = analysis.tables["trajectory"]
     pictures = [Picture("trajectory", draw_trajectory(table), "Curves over the steps of training.", caption)]
     sheets = [Sheet("trajectory", table[table["target_language"] == ""], caption, is_folded=True)]
     paragraphs = ["Validations that all runs share, from the first to the last."]
     if has_rows(analysis, "half_times"):
         times = analysis.tables["half_times"]
-        figure = plot_half_times(times).figure
+        figure = style.figure_of(plot_half_times(times))
         text = "Steps at which impact reaches half of its final value: mean over targets with interval over sources; dots: targets."
         pictures.append(Picture("half_times", figure, describe_half_times(times), text))
         sheets.append(Sheet("half_times", times[times["target_language"] == ""], text))
@@ -121,7 +131,7 @@ def trajectory_section(analysis: Analysis) -> Section | Absent:
         pictures.append(
             Picture(
                 "early_impact",
-                plot_over_time(over_time, EARLY, "impact").figure,
+                style.figure_of(plot_over_time(over_time, EARLY, "impact")),
                 "Curves of a correlation over the steps, one per layer.",
                 "Impact at a step against the score at the end, over pairs S != T after source and target effects are removed; "
                 "layers from dark (lowest) to light. Estimates without tests.",
