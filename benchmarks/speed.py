@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import frozen_steps, growth, probe_pass, start_up, training
+from benchmarks import frozen_steps, growth, probe_pass, start_up, study_growth, training
 from benchmarks.material import ENCODERS
 from xling.machine.precision import resolve_precision
 
@@ -113,12 +113,18 @@ def bench_growth(options: argparse.Namespace) -> str:
     return f"## Growth\n\n{tables}"
 
 
+def bench_studies(options: argparse.Namespace) -> str:
+    """Measure how reading a study grows, and give the section of the page as Markdown; the figure lies beside the page."""
+    return f"## Reading a study\n\n{study_growth.bench(options.output.parent / 'study_growth.png', options.rounds)}"
+
+
 PARTS = {
     "training": bench_training,
     "probe": bench_probe,
     "frozen": bench_frozen,
     "start": bench_start,
     "growth": bench_growth,
+    "studies": bench_studies,
 }
 
 if __name__ == "__main__":
