@@ -15,8 +15,9 @@ from faults.report import Fault
 from faults.sweeps import Forked
 from xling.distances import representation_distances, vocabulary_overlap_distances
 from xling.errors import XlingError
-from xling.runs.directory import CONFIG_FILE, MANIFEST_FILE, _digest
+from xling.runs.directory import CONFIG_FILE, MANIFEST_FILE
 from xling.runs.study import load_study
+from xling.storage.hashing import file_sha256
 
 MARK = "EXECUTED"
 
@@ -133,7 +134,7 @@ def _alter(run: Path, *, name: str, value: Any) -> None:
     node[last] = value
     (run / CONFIG_FILE).write_text(yaml.safe_dump(config))
     manifest = json.loads((run / MANIFEST_FILE).read_text())
-    manifest["files"][CONFIG_FILE] = _digest(run / CONFIG_FILE)
+    manifest["files"][CONFIG_FILE] = file_sha256(run / CONFIG_FILE)
     (run / MANIFEST_FILE).write_text(json.dumps(manifest))
 
 

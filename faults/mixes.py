@@ -11,7 +11,8 @@ from faults.outcomes import differences, read_outcome
 from faults.report import Fault
 from xling.analysis.inputs.gather import gather_studies
 from xling.errors import XlingError
-from xling.runs.directory import CONFIG_FILE, DATA_FILE, ENVIRONMENT_FILE, MANIFEST_FILE, _digest
+from xling.runs.directory import CONFIG_FILE, DATA_FILE, ENVIRONMENT_FILE, MANIFEST_FILE
+from xling.storage.hashing import file_sha256
 
 
 def _swap_word(folder: Path, name: str) -> None:
@@ -140,7 +141,7 @@ def _judge(study: Path, name: str) -> list[str]:
 def _with_version(run: Path) -> None:
     _other_version_of(run / ENVIRONMENT_FILE)
     manifest = json.loads((run / MANIFEST_FILE).read_text())
-    manifest["files"][ENVIRONMENT_FILE] = _digest(run / ENVIRONMENT_FILE)
+    manifest["files"][ENVIRONMENT_FILE] = file_sha256(run / ENVIRONMENT_FILE)
     (run / MANIFEST_FILE).write_text(json.dumps(manifest))
 
 

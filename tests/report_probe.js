@@ -18,9 +18,21 @@ window.addEventListener("load", async () => {
   const keys = () => [...table.tBodies[0].rows].map((row) => row.cells[3].dataset.key);
   const before = keys();
   table.querySelectorAll("th button")[3].click();
+  await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))); // after the unfolding was met
+  document.querySelectorAll("details").forEach((part) => part.dispatchEvent(new Event("toggle")));
+  const frames = [...document.querySelectorAll(".scroll")].map((frame) => ({
+    goesOn: frame.scrollWidth > frame.clientWidth + 1,
+    hinted: getComputedStyle(frame.nextElementSibling).display !== "none",
+    fades: getComputedStyle(frame).maskImage !== "none",
+  }));
+  const wider = [...document.querySelectorAll(".scroll")].find((frame) => frame.scrollWidth > frame.clientWidth + 1);
+  wider.scrollLeft = wider.scrollWidth;
+  wider.dispatchEvent(new Event("scroll"));
   const focusable = document.querySelectorAll("a[href], button, summary, [tabindex='0']");
   focusable[0].focus();
   parent.postMessage({
+    frames,
+    fadesAtItsEnd: getComputedStyle(wider).maskImage !== "none",
     width: page.clientWidth,
     scrollWidth: page.scrollWidth,
     images,

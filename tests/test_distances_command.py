@@ -36,7 +36,7 @@ def test_coverage_can_be_printed(capsys):
     ("words", "sentence"),
     [
         (["genetic", "de", "xxyz"], "error: expected an ISO 639-1 or ISO 639-3 code"),
-        (["kind", "de", "en"], "error: expected a distance kind"),
+        (["kind", "de", "en"], "error: unknown distance kind 'kind'"),
         (["genetic", "de", "en", "--source", "papers"], "did you mean 'paper'"),
     ],
 )

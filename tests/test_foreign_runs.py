@@ -14,9 +14,10 @@ from xling.commands.restore import main as restore
 from xling.commands.train import train
 from xling.distances import representation_distances, vocabulary_overlap_distances
 from xling.errors import CorruptArtefactError, XlingValueError
-from xling.runs.directory import CONFIG_FILE, MANIFEST_FILE, _digest, read_settings, read_settings_to_build
+from xling.runs.directory import CONFIG_FILE, MANIFEST_FILE, read_settings, read_settings_to_build
 from xling.runs.targets import OWN, TRUSTED, check_targets, is_known
 from xling.settings import RunSettings
+from xling.storage.hashing import file_sha256
 
 ROOT = Path(__file__).parents[1]
 
@@ -64,7 +65,7 @@ def alter(run: Path, setting: str, value) -> None:
     node[name] = value
     (run / CONFIG_FILE).write_text(yaml.safe_dump(config))
     manifest = json.loads((run / MANIFEST_FILE).read_text())
-    manifest["files"][CONFIG_FILE] = _digest(run / CONFIG_FILE)
+    manifest["files"][CONFIG_FILE] = file_sha256(run / CONFIG_FILE)
     (run / MANIFEST_FILE).write_text(json.dumps(manifest))
 
 

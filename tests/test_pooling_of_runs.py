@@ -11,9 +11,10 @@ from xling.analysis.inputs.gather import gather_studies
 from xling.commands.train import train
 from xling.errors import CorruptArtefactError, MissingFileError, XlingValueError
 from xling.runs.cache_users import find_users
-from xling.runs.directory import ENVIRONMENT_FILE, MANIFEST_FILE, RunDirectory, _digest
+from xling.runs.directory import ENVIRONMENT_FILE, MANIFEST_FILE, RunDirectory
 from xling.runs.pooling import check_pooled, design_of, find_mixed
 from xling.runs.tables import IMPACT_FILE, TRANSFER_FILE
+from xling.storage.hashing import file_sha256
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +40,9 @@ def run_of(study, source="en"):
 def rewrite_manifest(run, **changes):
     """Make the manifest fit the files again, as somebody does who alters a run on purpose."""
     manifest = json.loads((run.path / MANIFEST_FILE).read_text())
-    manifest["files"] = {name: _digest(run.path / name) for name in manifest["files"] if (run.path / name).is_file()}
+    manifest["files"] = {
+        name: file_sha256(run.path / name) for name in manifest["files"] if (run.path / name).is_file()
+    }
     (run.path / MANIFEST_FILE).write_text(json.dumps(manifest | changes))
 
 

@@ -263,6 +263,13 @@ def test_page_does_not_scroll_sideways_with_everything_unfolded(seen):
 
 
 @needs_browser
+def test_what_goes_on_sideways_says_so_and_fades_until_its_end(seen):
+    assert any(frame["goesOn"] for frame in seen["frames"])
+    assert all(frame["goesOn"] == frame["hinted"] == frame["fades"] for frame in seen["frames"])
+    assert not seen["fadesAtItsEnd"]
+
+
+@needs_browser
 def test_nothing_is_fetched(seen):
     assert seen["external"] == []
 

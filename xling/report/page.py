@@ -1,5 +1,6 @@
 """The page: sections, drawings and tables put into one HTML file that needs nothing else."""
 
+from collections.abc import Callable
 from importlib.resources import files
 
 from jinja2 import Environment, StrictUndefined
@@ -7,7 +8,8 @@ from matplotlib.figure import Figure
 
 from xling.analysis.schema import Analysis
 from xling.report.explorer import as_json, explorer_data
-from xling.report.section import Absent, Section
+from xling.report.latex import name_sheets
+from xling.report.section import Absent, Section, Sheet
 from xling.report.sections.findings import list_findings
 from xling.report.svg import data_uri
 from xling.report.words import describe
@@ -48,6 +50,7 @@ def render_page(
         "classes": column_classes,
         "rows": table_rows,
         "size": pixel_size,
+        "latex_file": _latex_files(sections),
     }
     keys = [key for section in sections for key in section.references]
     template = environment.from_string((folder / "report.html.j2").read_text(encoding="utf-8"))
@@ -64,6 +67,16 @@ def render_page(
         script="\n".join((folder / name).read_text(encoding="utf-8") for name in SCRIPTS),
         explorer=as_json(explorer_data(analysis)),
     )
+
+
+def _latex_files(sections: list[Section]) -> Callable[[Sheet], str]:
+    """How the page names the LaTeX file of a table, which may be one of several of that name."""
+    names = {id(sheet): name for name, sheet in name_sheets(sections).items()}
+
+    def latex_file(sheet: Sheet) -> str:
+        return ".tex" if names[id(sheet)] == sheet.name else f"{names[id(sheet)]}.tex"
+
+    return latex_file
 
 
 def pixel_size(figure: Figure) -> tuple[int, int]:

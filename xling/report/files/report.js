@@ -20,3 +20,16 @@ for (const table of document.querySelectorAll("table")) {
     });
   });
 }
+
+// What is wider than the page says that it goes on, and fades where it does, until one has scrolled to its end.
+const boxes = [...document.querySelectorAll(".scroll")];
+const mark = (box) => {
+  const rest = box.scrollWidth - box.clientWidth;
+  box.classList.toggle("fits", rest <= 1);
+  box.classList.toggle("more", rest > 1 && box.scrollLeft < rest - 1);
+  box.classList.toggle("end", rest > 1 && box.scrollLeft >= rest - 1);
+};
+const markAll = () => boxes.forEach(mark);
+boxes.forEach((box) => box.addEventListener("scroll", () => mark(box), { passive: true }));
+document.querySelectorAll("details").forEach((part) => part.addEventListener("toggle", markAll));
+for (const event of ["load", "resize"]) addEventListener(event, markAll);
