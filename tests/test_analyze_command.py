@@ -141,6 +141,7 @@ def test_every_table_is_listed():
     settings = Settings("both", resampling=Resampling(20, 20), claims=read_claims("paper"))
     not_recorded = {"concentration"}  # needs probe.uncertainty=[concentration], see test_concentration.py
     not_recorded |= {"gradients"}  # needs probe.gradients, see test_gradients.py
+    not_recorded |= {"linear_probes"}  # needs probe.linear_probes, see test_linear_probes.py
     not_recorded |= {"interventions", "cause"}  # needs runs of an intervention, see test_interventions_comparison.py
     not_recorded |= {
         "trajectory",

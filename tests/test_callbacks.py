@@ -18,6 +18,7 @@ OBSERVERS = {
     "AlignmentMonitor": lambda layers: AlignmentMonitor("0", layers),
     "ImpactMonitor": lambda layers: ImpactMonitor(layers),
     "GradientMonitor": lambda layers: xling.callbacks.GradientMonitor("0", 3, names=layers),
+    "LinearProbes": lambda layers: xling.callbacks.LinearProbes(layers),
     "RepresentationWriter": lambda layers: RepresentationWriter(layers=layers),
     "TrainingClock": lambda layers: xling.callbacks.TrainingClock(),
     "ProgressFile": lambda layers: xling.callbacks.ProgressFile(every_seconds=0.01),
