@@ -5,11 +5,11 @@ to config.yaml. A recorded configuration that lacks a setting is older than it, 
 """
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from xling.checks import check_bounds, check_choice, check_folder_name, language_name
 from xling.errors import XlingError, XlingValueError, close_matches
@@ -251,7 +251,7 @@ def _make(kind: type[T], values: Mapping[str, Any], group: str) -> T:
     for name in required:
         if name not in given:
             raise XlingValueError(f"expected the setting {_dotted(group, name)}, found none")
-    hints = _hints_of(kind)
+    hints = _hints_of(cast(Hashable, kind))
     return kind(**{name: _typed(value, hints[name], _dotted(group, name)) for name, value in given.items()})
 
 
