@@ -109,7 +109,7 @@ def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch):
 @pytest.mark.parametrize("page", sorted(STORIES))
 def test_a_story_prints_what_it_says(page):
     blocks = executed.code_blocks((ROOT / page).read_text(encoding="utf-8"))
-    assert len(blocks) > 10
+    assert len(blocks) >= 10
     with executed.scratch_folder() as folder:
         printed = executed.run_blocks([code for code, _ in blocks], where=page)
         drawn = {path.name for path in (folder / Path(page).stem).glob("*.png")}
