@@ -43,5 +43,6 @@ def _output(output: dict) -> str:
         return f'<img alt="Figure drawn by the code above" src="data:image/png;base64,{data["image/png"].strip()}">'
     if "text/html" in data:
         table = re.sub(r"<style.*?</style>", "", data["text/html"], flags=re.S)
-        return "\n".join(line.strip() for line in table.splitlines() if line.strip())
+        lines = "\n".join(line.strip() for line in table.splitlines() if line.strip())
+        return f'<div style="overflow-x: auto">\n{lines}\n</div>'
     return "```text\n" + (data.get("text/plain") or "".join(output.get("text", ""))) + "\n```"

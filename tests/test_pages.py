@@ -109,7 +109,7 @@ def test_the_code_of_a_page_runs(page, tmp_path, monkeypatch):
 @pytest.mark.parametrize("page", sorted(STORIES))
 def test_a_story_prints_what_it_says(page):
     blocks = executed.code_blocks((ROOT / page).read_text(encoding="utf-8"))
-    assert len(blocks) > 10
+    assert len(blocks) >= 10
     with executed.scratch_folder() as folder:
         printed = executed.run_blocks([code for code, _ in blocks], where=page)
         drawn = {path.name for path in (folder / Path(page).stem).glob("*.png")}
@@ -154,5 +154,5 @@ def test_the_notebook_becomes_a_page_with_its_pictures_and_tables():
     page = hooks.notebook_page(executed.NOTEBOOK)
     assert page.startswith("# A tour of a study")
     assert page.count("data:image/png;base64,") == 2
-    assert page.count("<table") >= 4
+    assert page.count("<table") == page.count('<div style="overflow-x: auto">\n') >= 4  # wide ones scroll by themselves
     assert page.count("```python") == len(executed.code_cells(executed.NOTEBOOK))
