@@ -45,7 +45,7 @@ def _phrase_weights(n: int) -> str:
 def phrase_languages(languages: Sequence[str]) -> str:
     """List languages, of many the first ones.
 
-    >>> phrase_languages(["ar", "de"]), phrase_languages([f"l{i}" for i in range(40)])[-16:]
+    >>> phrase_languages(["ar", "de"]), phrase_languages([f"l{i}" for i in range(40)])[-17:]
     ('ar, de (2 targets)', 'more (40 targets)')
     """
     named = ", ".join(languages[:_MOST_NAMED])
