@@ -28,6 +28,8 @@ const found = {
 };
 document.querySelector("#explorer circle").dispatchEvent(new Event("mouseenter"));
 found.told = document.querySelector("[data-told]").textContent;
+const plot = document.querySelector("#explorer svg");
+found.scale = plot.getBoundingClientRect().width / plot.getAttribute("viewBox").split(" ")[2];
 const holder = document.createElement("pre");
 holder.id = "found";
 holder.textContent = JSON.stringify(found);
@@ -41,19 +43,30 @@ def analysis():
 
 
 @needs_browser
-def test_every_choice_changes_what_is_drawn(analysis, tmp_path):
+@pytest.mark.parametrize("width", [1300, 400])
+def test_every_choice_changes_what_is_drawn(analysis, tmp_path, width):
     page = write_report(analysis, tmp_path)
     page.write_text(page.read_text().replace("</body>", f"{CHOOSE}</body>"))
     shown = subprocess.run(
-        [CHROMIUM, *OPTIONS, page.as_uri()], capture_output=True, text=True, timeout=120, check=True
+        [CHROMIUM, *OPTIONS, f"--window-size={width},1000", page.as_uri()],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
     ).stdout
     found = json.loads(
-        re.search(r'<pre id="found">(.*?)</pre>', shown, re.S).group(1).replace("&gt;", ">").replace("&amp;", "&")
+        re.search(r'<pre id="found">(.*?)</pre>', shown, re.S)
+        .group(1)
+        .replace("&gt;", ">")
+        .replace("&lt;", "<")
+        .replace("&amp;", "&")
     )
     assert len(found["start"]["circles"]) == 15  # 3 sources x 6 targets without S = T
     steps = ["start", "layer", "distance", "freed", "source", "outcome"]
     drawn = [found[step]["circles"] for step in steps]
     assert all(one != other for one, other in pairwise(drawn))
+    assert found["scale"] == pytest.approx(1, abs=0.1)  # letters are shown in their size
+    assert not any(re.search(r"p = \.000", found[step]["said"]) for step in steps)
     assert "source and target effects removed" in found["freed"]["said"]
     assert "over 5 pairs from English (en)" in found["source"]["said"]
     assert re.match(r"English \(en\) → Arabic \(ar\): geographic distance .*accuracy \.\d{3}", found["told"])

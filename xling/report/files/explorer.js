@@ -74,7 +74,9 @@
     plot.replaceChildren();
     const said = root.querySelector("[data-said]");
     if (points.length < 3) { said.textContent = `${points.length} pairs: nothing to draw.`; return; }
-    const [width, height, edge] = [640, 400, { left: 62, right: 14, top: 12, bottom: 46 }];
+    const width = Math.min(800, Math.max(300, plot.clientWidth || 640));  // as wide as it is shown: letters keep their size
+    const [height, edge] = [width < 500 ? 300 : 400, { left: 62, right: 14, top: 12, bottom: 46 }];
+    plot.setAttribute("viewBox", `0 0 ${width} ${height}`);
     const range = (key) => { const all = points.map((point) => point[key]); const [low, high] = [Math.min(...all), Math.max(...all)]; const pad = (high - low || 1) * 0.05; return [low - pad, high + pad]; };
     const [[x0, x1], [y0, y1]] = [range(px), range(py)];
     const sx = (value) => edge.left + (value - x0) / (x1 - x0) * (width - edge.left - edge.right);
@@ -97,11 +99,12 @@
       plot.append(circle);
     }
     const test = data.tests[`${x}|${y}|${y === "impact" || x === "impact" ? layer : ""}`];
-    const tested = test && !source && test[0] !== null ? ` The report's main coefficient: ${number(test[0])}${test[1] === null ? "" : ` (95 % interval ${number(test[1])} to ${number(test[2])})`}${test[3] === null ? "" : `, family-wise p ${number(test[3])}`}.` : "";
+    const tested = test && !source && test[0] !== null ? ` The report's main coefficient: ${number(test[0])}${test[1] === null ? "" : ` (95 % interval ${number(test[1])} to ${number(test[2])})`}${test[3] === null ? "" : `, family-wise p ${test[3] < 0.001 ? "< .001" : `= ${number(test[3])}`}`}.` : "";
     said.textContent = `r = ${number(r)} over ${points.length} pairs${source ? ` from ${language(source)}` : ""}${isFreed ? ", source and target effects removed" : ""}.${tested}`;
     told.textContent = "Point at a pair to read its values.";
   };
   root.hidden = false;
   root.addEventListener("change", draw);
+  addEventListener("resize", draw);
   draw();
 })();
