@@ -60,12 +60,12 @@ class _Side:
 
     @cached_property
     def of_rows(self) -> Tensor:
-        """``[n, n]``."""
+        """Products of what is left of every two rows once their group's mean is taken off, ``[n, n]``."""
         return self.rows.left @ self.rows.left.mT
 
     @cached_property
     def of_means(self) -> Tensor:
-        """``[G, n]``."""
+        """Products of every group's mean with what is left of every row, ``[G, n]``."""
         return self.rows.means @ self.rows.left.mT
 
 
