@@ -21,6 +21,8 @@ from xling.probing.select import LayerChoice
 LabelChoice = str | Callable[[Any], Tensor | None]
 """Where the labels are: a key of the batch, or a function of it; [batch], or [batch, sequence] where words are pooled."""
 
+_NO_BASE = "the representations before training are not stored"
+
 
 class LinearProbes(RepresentationProbe):
     """Accuracy of linear classifiers on every layer, fitted on other groups of the same rows, before and after training.
@@ -160,11 +162,12 @@ class LinearProbes(RepresentationProbe):
                 "label_majority": majority(rows.labels),
             }
             for layer, (name, now) in enumerate(zip(rows.layers, after[loader], strict=True)):
-                before = self._before[loader][layer] if self._before else Readable(math.nan, math.nan, "")
+                before = self._before[loader][layer] if self._before else Readable(math.nan, math.nan, _NO_BASE)
                 place = {"loader": loader, "label": name, "layer": layer}
                 labels = {"label_before": before.label, "label_after": now.label}
                 languages = {"language_before": before.language, "language_after": now.language}
-                self.records.append({**place, **when, **counts, **labels, **languages, "reason": now.reason})
+                reason = "; ".join(dict.fromkeys(filter(None, [before.reason, now.reason])))
+                self.records.append({**place, **when, **counts, **labels, **languages, "reason": reason})
 
     def _rows_before(self, base: BaseStore, loader: str) -> LabelledRows:
         """The same rows before training, as they are stored."""
