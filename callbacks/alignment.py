@@ -10,6 +10,7 @@ from torch import Tensor
 
 from xling.callbacks._batches import GroupChoice, in_known_groups, moment
 from xling.callbacks._probe import ProbedBatch, RepresentationProbe
+from xling.callbacks._records import KeepsRecords
 from xling.errors import XlingValueError
 from xling.probing.axes import FeatureAxis
 from xling.probing.base_store import BaseStore
@@ -24,7 +25,7 @@ log = logging.getLogger(__name__)
 GROUPED = "cka_grouped"
 
 
-class AlignmentMonitor(RepresentationProbe):
+class AlignmentMonitor(KeepsRecords, RepresentationProbe):
     """Similarity between the reference loader and every other one, per layer, at every validation: does alignment break?
 
     The loaders must be parallel: the same example ids, one content in several languages (or views). Where ids do not
@@ -66,18 +67,14 @@ class AlignmentMonitor(RepresentationProbe):
         self.reference, self.base = reference, base
         self.measures = {name: get_measure(name) for name in similarity}
         self.records: list[dict[str, Any]] = []
-        self._is_resumed = False
         self._collected: RowCollector | None = None
         self._rows: Representations | None = None
         self._comparison: Comparison | None = None
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Record the alignment before training, where the base is stored."""
-        is_resumed, self._is_resumed = self._is_resumed, False
-        if trainer.global_step == 0 and not is_resumed:
-            self.records = []
-            if self.base is not None and self.base.has(self.reference):
-                self._record_base(trainer, pl_module, self.base)
+        if self.begins_anew(trainer) and self.base is not None and self.base.has(self.reference):
+            self._record_base(trainer, pl_module, self.base)
 
     def loader_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loader: str) -> None:
         """Collect the reference, or begin to compare with it."""
@@ -118,14 +115,6 @@ class AlignmentMonitor(RepresentationProbe):
         """Drop the representations of the reference."""
         super().on_validation_end(trainer, pl_module)
         self._rows = None
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the records so far, with which a resumed fit continues."""
-        return {"records": self.records}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Continue with the records of an interrupted fit."""
-        self.records, self._is_resumed = list(state_dict["records"]), True
 
     def _measures(self, pl_module: pl.LightningModule) -> dict[str, Measure]:
         """The measures asked for; where groups are known, `cka_grouped` is put before `cka_debiased`."""

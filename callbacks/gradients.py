@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from xling.callbacks._batches import is_fit, loader_names, moment
+from xling.callbacks._records import KeepsRecords
 from xling.errors import XlingValueError
 from xling.interventions.parameters import LayerNames, parameters_by_layer
 from xling.probing.gradients import GradientSums, example_gradients
@@ -15,7 +16,7 @@ from xling.probing.gradients import GradientSums, example_gradients
 Loss = Callable[[pl.LightningModule, Any], Tensor]
 
 
-class GradientMonitor(pl.Callback):
+class GradientMonitor(KeepsRecords):
     """Gradients of the first examples of every validation loader, against those of the source's.
 
     The task's loss needs labels, so that target labels are read here: a diagnosis, not zero-shot knowledge. Examples go through
@@ -48,13 +49,10 @@ class GradientMonitor(pl.Callback):
         self.loss, self.names = loss or _own_loss, names
         self.records: list[dict[str, Any]] = []
         self._sums: dict[str, GradientSums] = {}
-        self._is_resumed = False
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start without records, unless the fit is resumed."""
-        if not self._is_resumed:
-            self.records = []
-        self._is_resumed = False
+        self.begins_anew(trainer)
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Drop the sums of an earlier validation."""
@@ -97,14 +95,6 @@ class GradientMonitor(pl.Callback):
             for (layer, _), row in zip(self._layers(pl_module), sums.measures(reference), strict=True):
                 self.records.append({"loader": loader, "layer": layer} | moment(trainer) | {"n_examples": sums.n} | row)
         self._sums = {}
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the records so far."""
-        return {"records": self.records}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Continue with the records of an interrupted fit."""
-        self.records, self._is_resumed = list(state_dict["records"]), True
 
     def _layers(self, pl_module: pl.LightningModule) -> list[tuple[int, list]]:
         """Number and parameters of the layers in which something trains."""

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from xling.callbacks._batches import GroupChoice, moment
 from xling.callbacks._probe import ProbedBatch, RepresentationProbe
+from xling.callbacks._records import KeepsRecords
 from xling.errors import XlingValueError
 from xling.models.pooling import first_piece
 from xling.probing.axes import FeatureAxis
@@ -24,7 +25,7 @@ LabelChoice = str | Callable[[Any], Tensor | None]
 _NO_BASE = "the representations before training are not stored"
 
 
-class LinearProbes(RepresentationProbe):
+class LinearProbes(KeepsRecords, RepresentationProbe):
     """Accuracy of linear classifiers on every layer, fitted on other groups of the same rows, before and after training.
 
     Two questions: can the label be read within a loader's language, and can the language be read, over all loaders at once? The
@@ -69,7 +70,6 @@ class LinearProbes(RepresentationProbe):
             raise XlingValueError(f"expected at least 10 rows per loader for a classifier, got n_examples={n_examples}")
         self.base, self.label_choice, self.n_examples = base, labels, n_examples
         self.records: list[dict[str, Any]] = []
-        self._is_resumed = False
         self._collected: RowCollector | None = None
         self._collected_labels: RowCollector | None = None
         self._rows: dict[str, LabelledRows] = {}
@@ -78,9 +78,8 @@ class LinearProbes(RepresentationProbe):
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Begin with no record, unless the fit goes on."""
-        if not self._is_resumed:
-            self.records = []
-        self._is_resumed, self._before = False, {}
+        self.begins_anew(trainer)
+        self._before = {}
 
     def row_labels(self, batch: Any, words: Tensor | None) -> Tensor | None:
         """Labels of the examples, or of the words by their first piece.
@@ -141,14 +140,6 @@ class LinearProbes(RepresentationProbe):
         if self._rows and trainer.is_global_zero:
             self._record(moment(trainer), pl_module.device)
         self._rows, self._ids = {}, {}
-
-    def state_dict(self) -> dict[str, Any]:
-        """The records so far."""
-        return {"records": self.records}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on after an interrupted fit."""
-        self.records, self._is_resumed = list(state_dict["records"]), True
 
     def _record(self, when: dict[str, float], device: torch.device) -> None:
         if not self._before and self.base is not None and all(self.base.has(loader) for loader in self._rows):
