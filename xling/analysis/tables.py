@@ -19,7 +19,7 @@ from xling.analysis.inference.demeaned import variance_shares
 from xling.analysis.inference.joint import JOINT, infer_joint
 from xling.analysis.inference.mixed_models import fit_mixed_model
 from xling.analysis.inputs.measurements import Measurements, Resampling, Settings
-from xling.analysis.inputs.pairs import LANGUAGE_PAIR, impact_reasons, select_validation
+from xling.analysis.inputs.pairs import LANGUAGE_PAIR, compute_pairs, impact_reasons, select_validation
 from xling.analysis.questions.alignment import compute_alignment
 from xling.analysis.questions.concentration import compute_concentration
 from xling.analysis.questions.freezing import compute_freezing
@@ -88,7 +88,7 @@ def compute_default_tables(
         "source_choice": compute_source_choice(pairs),
         "held_out": compute_held_out(main),
     }
-    tables["reliability"] = compute_reliability(main)
+    tables["reliability"] = compute_reliability(main, _pairs_of_seeds(measured, settings, main["strategy"].iloc[0]))
     tables["disattenuated"] = disattenuate(tables["correlations"], tables["reliability"])
     between = main[~main["is_in_language"]]
     if between[["impact", "score"]].notna().all(axis=1).any() and kinds:
@@ -112,6 +112,26 @@ def compute_default_tables(
         own, transfer = (table[table["strategy"] == strategy] for table in (gradients, measured.transfer))
         tables["gradients"] = compute_gradients(own, transfer, settings.resampling)
     return tables | _over_time(measured, main["strategy"].iloc[0], kinds)
+
+
+def _pairs_of_seeds(measured: Measurements, settings: Settings, strategy: str) -> list[pd.DataFrame]:
+    """The pair table of every seed by itself; none of a single seed."""
+    transfer, impact = measured.transfer, measured.impact
+    transfer = transfer[transfer["strategy"] == strategy]
+    if impact is not None:
+        impact = impact[impact["strategy"] == strategy]
+    seeds = sorted(transfer["seed"].unique())
+    return [
+        compute_pairs(
+            transfer[transfer["seed"] == seed],
+            None if impact is None else impact[impact["seed"] == seed],
+            measured.distances,
+            settings.epoch,
+            settings.step,
+        )
+        for seed in seeds
+        if len(seeds) > 1
+    ]
 
 
 def _intervene(
