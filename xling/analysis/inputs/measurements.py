@@ -71,6 +71,8 @@ class Measurements:
         skipped: (path, reason) of runs that were left out.
         mixed: sentences on what the runs differ in beside source, strategy and seed.
         distances_name: name of the distance source, for the report.
+        kind_sources: kind of distance -> the source, or the name of the table, that it is from.
+        other_distances: name of another distance source -> its table, as `distances`; they enter the specification curve alone.
     """
 
     transfer: pd.DataFrame
@@ -86,3 +88,5 @@ class Measurements:
     skipped: tuple[tuple[str, str], ...] = ()
     mixed: tuple[str, ...] = ()
     distances_name: str = ""
+    kind_sources: Mapping[str, str] = field(default_factory=dict)
+    other_distances: Mapping[str, pd.DataFrame] = field(default_factory=dict)
