@@ -311,11 +311,15 @@ def test_mixed_model_says_why_there_is_none(cells, constant, reason):
     assert reason in found["reason"]
 
 
-def test_mixed_model_with_a_singular_likelihood_is_a_reason_not_a_crash():
-    """Two sources, four targets each: rows of a real freezing study at which statsmodels meets a singular matrix."""
+def test_mixed_model_of_which_nothing_is_left_is_a_reason_not_a_crash():
+    """Two sources, four targets each: rows of a real freezing study at which statsmodels met a singular matrix."""
     x = np.array([-0.2658, -0.9506, -1.0490, 1.1717, -0.1848, -0.9506, 0.8590, 1.3700])
     y = np.array([1.9791, 0.1993, -0.5898, -0.5028, 0.8328, -0.6545, -1.1428, -0.1213])
     sources, targets = np.array([1, 1, 1, 1, 2, 2, 2, 2]), np.array([0, 2, 3, 4, 0, 1, 3, 4])
-    singular = fit_mixed_model(x, y, sources, targets)
-    assert np.isnan(singular["slope"])
-    assert "singular likelihood: 8 pairs" in singular["reason"]
+    found = fit_mixed_model(x, y, sources, targets)
+    assert found["converged"]
+    assert found["sd_source"] == 0
+    for outcome in (0.3 * x, 0.3 * x + np.array([0, 1.0, -1])[sources] + np.arange(5.0)[targets] ** 2):
+        nothing = fit_mixed_model(x, outcome, sources, targets)
+        assert np.isnan(nothing["slope"])
+        assert "leave no residual variance of 8 pairs" in nothing["reason"]

@@ -20,7 +20,7 @@ from xling.storage.hashing import content_key, file_sha256
 RECORD_FILE = ".analysis.json"
 """In the folder of an analysis: its key, and a hash of every file that it wrote."""
 
-_PACKAGES = ("numpy", "pandas", "pyarrow", "scipy", "statsmodels", "matplotlib", "jinja2", "lang2vec", "urielplus")
+_PACKAGES = ("numpy", "pandas", "pyarrow", "scipy", "matplotlib", "jinja2", "lang2vec", "urielplus")
 _OWN_DISTANCES = ("xling.distances.compute_distances", "xling.distances.load_distances")
 _OWN_SOURCES = ("repaired", "individual", "average", "knn", "paper", "urielplus")
 """Those of :data:`xling.distances.SOURCES`, without importing all that computes them."""
