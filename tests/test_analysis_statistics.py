@@ -16,7 +16,7 @@ from xling.analysis.inference.inversion import invert_test
 from xling.analysis.inference.mixed_models import control_design, fit_mixed_model, remove_controls
 from xling.analysis.inference.null_correlations import null_correlations
 from xling.analysis.inference.permutations import draw_permutations, language_roles
-from xling.analysis.inference.power import SimulatedStudies
+from xling.analysis.inference.power import SimulatedStudies, simulate_studies
 from xling.analysis.inference.qap import permutation_p
 
 N = 8
@@ -323,3 +323,16 @@ def test_mixed_model_of_which_nothing_is_left_is_a_reason_not_a_crash():
         nothing = fit_mixed_model(x, outcome, sources, targets)
         assert np.isnan(nothing["slope"])
         assert "leave no residual variance of 8 pairs" in nothing["reason"]
+
+
+def test_studies_simulated_once_are_those_simulated_anew():
+    cells = np.nonzero(~np.eye(7, dtype=bool)[:4])
+    roles = language_roles(*cells, 7)
+    for matrix in (make_places(7), make_places(7, seed=1)):
+        for demeaned in (True, False):
+            for seed in (0, 1):
+                anew = SimulatedStudies(matrix, cells, roles, demeaned, seed)
+                kept = [simulate_studies(matrix, cells, roles, demeaned, seed) for _ in range(2)]
+                assert kept[0] is kept[1]
+                np.testing.assert_array_equal(kept[0].chance, anew.chance)
+                assert kept[0].detectable() == anew.detectable()

@@ -192,7 +192,7 @@ def _write(study: AnalysedStudy, output_dir: Path, settings: Settings) -> None:
 
 def analyze_config(config: DictConfig, key: str | None = None) -> Analysis:
     """Analyse what a composed configuration (``conf/analyze.yaml``) asks for; see :func:`analyze`, also for `key`."""
-    resampling = Resampling(config.permutations, config.bootstraps, config.seed)
+    resampling = Resampling(config.permutations, config.bootstraps, config.seed, config.workers)
     return analyze(
         hydra.utils.instantiate(config.distances, _convert_="all"),
         config.output_dir,

@@ -24,7 +24,7 @@ _PACKAGES = ("numpy", "pandas", "pyarrow", "scipy", "matplotlib", "jinja2", "lan
 _OWN_DISTANCES = ("xling.distances.compute_distances", "xling.distances.load_distances")
 _OWN_SOURCES = ("repaired", "individual", "average", "knn", "paper", "urielplus")
 """Those of :data:`xling.distances.SOURCES`, without importing all that computes them."""
-_NOT_CONTENT = ("output_dir", "anew")
+_NOT_CONTENT = ("output_dir", "anew", "workers")
 _GROUPS = "xling."
 
 

@@ -21,7 +21,7 @@ _CHUNK_ENTRIES = 300_000
 """Permuted values held at once: 2.4 MB, which a processor's cache holds, and a handful of temporary arrays of that size."""
 
 _FEW_CELLS = 700
-"""Up to so many cells of a draw one index for many draws is faster (3.6 times for 15 x 15 languages), above it rows are (40 x 40)."""
+"""Up to so many cells one index for many draws is faster (3.6 times for 15 x 15 languages), beyond it rows are (40 x 40)."""
 
 _NEARLY_NOTHING = 1e-6
 """Share of the sum of squares that must be left for the shortcut by sums to keep ten digits."""

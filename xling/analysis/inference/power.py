@@ -6,6 +6,8 @@ as it is made. Source and target effects need no place in it: they are removed b
 source, whose targets are the pairs.
 """
 
+import functools
+
 import numpy as np
 
 from xling.analysis.inference.demeaned import remove_effects
@@ -89,6 +91,27 @@ class SimulatedStudies:
             middle = (low + high) / 2
             low, high = (low, middle) if self.power(middle, critical) >= power else (middle, high)
         return round(high, 3)
+
+
+_REMEMBERED = 24
+"""Simulated studies kept: a design's distances, asked for again by each analysis of the design; 4 MB each."""
+
+
+def simulate_studies(
+    matrix: np.ndarray, cells: tuple[np.ndarray, np.ndarray], roles: np.ndarray, demeaned: bool, seed: int = 0
+) -> SimulatedStudies:
+    """Give the studies of :class:`SimulatedStudies`, those of a predictor and design met before without simulating them again."""
+    arrays = (np.asarray(matrix, dtype=float), *(np.asarray(own, dtype=np.int64) for own in (*cells, roles)))
+    return _simulated(*(own.tobytes() for own in arrays), demeaned, seed)
+
+
+@functools.lru_cache(maxsize=_REMEMBERED)
+def _simulated(
+    matrix: bytes, sources: bytes, targets: bytes, roles: bytes, demeaned: bool, seed: int
+) -> SimulatedStudies:
+    of_sources, of_targets, of_roles = (np.frombuffer(own, dtype=np.int64) for own in (sources, targets, roles))
+    square = np.frombuffer(matrix).reshape(len(of_roles), len(of_roles))
+    return SimulatedStudies(square, (of_sources, of_targets), of_roles, demeaned, seed)
 
 
 def _free(values: np.ndarray, cells: tuple[np.ndarray, np.ndarray], demeaned: bool) -> np.ndarray:

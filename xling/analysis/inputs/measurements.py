@@ -16,11 +16,13 @@ class Resampling:
         permutations: QAP draws; all n! are enumerated where that is no more.
         bootstraps: replicates of the language-level bootstrap.
         seed: of both generators.
+        workers: threads that permute predictors side by side; None: as many as processors; no number depends on it.
     """
 
     permutations: int = 10_000
     bootstraps: int = 2_000
     seed: int = 0
+    workers: int | None = None
 
 
 @dataclass(frozen=True)
