@@ -12,7 +12,7 @@ from torch import Tensor
 
 from xling.registry import Registry
 from xling.similarity import Jackknife, shuffled_null
-from xling.similarity.concentration import concentration_of_pair
+from xling.similarity.concentration import NO_SHARES, concentration_of_pair
 from xling.similarity.paired import PairedRows
 from xling.similarity.result import UndefinedSimilarityError
 from xling.similarity.shapes import Ids, RowsX, RowsY
@@ -76,7 +76,7 @@ def _influence(rows: ComparedRows) -> Columns:
 
 def _concentrated(rows: ComparedRows) -> Columns:
     """What carries the impact: share_component_1, share_component_3 and share_top_groups, see :class:`Concentration`."""
-    found = concentration_of_pair(rows, rows.jackknife)
+    found = NO_SHARES if rows.is_identical else concentration_of_pair(rows, rows.jackknife)
     return {
         "share_component_1": found.component_1,
         "share_component_3": found.component_3,

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from xling.similarity.centred import CONSTANT
-from xling.similarity.grams import GroupGrams, layer_of_grams, without_directions
+from xling.similarity.grams import GroupGrams, layer_of_grams
 from xling.similarity.grouped import GroupedLayer, grouped_cka, grouped_pair
 from xling.similarity.grouping import Grouping
 from xling.similarity.paired import PairedRows
@@ -49,6 +49,10 @@ class Concentration:
     top_groups: float
 
 
+NO_SHARES = Concentration(0.0, math.nan, math.nan, math.nan)
+"""Of rows that have not changed."""
+
+
 def concentration(x: RowsX, y: RowsY, groups: Ids) -> Concentration:
     """Say what carries the change from x to y.
 
@@ -74,8 +78,8 @@ def concentration_of_pair(pair: PairedRows, jackknife: Jackknife) -> Concentrati
     if impact <= NO_CHANGE:
         return Concentration(impact, math.nan, math.nan, math.nan)
     n_top = max(1, round(TOP_GROUPS * len(jackknife.groups)))
-    top = torch.tensor([group for group, _ in jackknife.most_influential(n_top)], device=pair.groups.device)
-    stays = ~torch.isin(pair.groups, top)
+    top = torch.tensor([group for group, _ in jackknife.most_influential(n_top)], device=jackknife.groups.device)
+    stays = ~torch.isin(jackknife.groups, top)
     with similarity_precision(pair.x.device.type):
         left = (_left_of_grams if pair.are_few else _left_of_rows)(pair, stays)
         rests = [float(collect(partial(_cka, rest), (1,)).value) for rest in left]
@@ -90,29 +94,30 @@ def _cka(rest: _Rest, _: int) -> Tensor:
     return grouped_cka(rest())
 
 
-def _left_of_grams(pair: PairedRows, stays: Annotated[Tensor, "[n] bool"]) -> list[_Rest]:
-    grams = [side.gram for side in pair.grams]
-    both = sum((gram / gram.trace() for gram in grams), torch.zeros_like(grams[0]))
-    components = leading_eigenvectors(both, 3)
+def _left_of_grams(pair: PairedRows, stays: Annotated[Tensor, "[G] bool"]) -> list[_Rest]:
+    rows, grouping, sides = [side.gram for side in pair.grams], pair.grouping, pair.grams_in_groups
+    components = leading_eigenvectors(sum((gram / gram.trace() for gram in rows), torch.zeros_like(rows[0])), 3)
 
     def without_components(k: int) -> GroupedLayer:
-        rests = [without_directions(gram, components[:, :k]) for gram in grams]
-        for name, rest, gram in zip("xy", rests, grams, strict=True):
-            check_left(name, rest.trace(), gram.trace())
-        return layer_of_grams(*(GroupGrams.of(rest, pair.grouping) for rest in rests), pair.grouping)
+        scores = components[:, :k]
+        rests = [side.without_directions(gram, scores, grouping) for side, gram in zip(sides, rows, strict=True)]
+        return rest_of(rests, grouping)
 
     def without_groups() -> GroupedLayer:
-        rows, grouping = stays.nonzero().flatten(), Grouping.of(pair.groups[stays])
-        rests = [gram.index_select(0, rows).index_select(1, rows) for gram in grams]
-        sides = [GroupGrams.of(rest, grouping) for rest in rests]
-        for name, side, gram in zip("xy", sides, grams, strict=True):
-            check_left(name, side.means.trace() + side.left.trace(), gram.trace())
-        return layer_of_grams(*sides, grouping)
+        groups, of_rest = stays.nonzero().flatten(), stays[grouping.which]
+        left_rows = of_rest.nonzero().flatten()
+        rests = [side.of_groups(groups, left_rows) for side in sides]
+        return rest_of(rests, Grouping.of(grouping.which[of_rest]))
+
+    def rest_of(rests: list[GroupGrams], grouping: Grouping) -> GroupedLayer:
+        for name, rest, side in zip("xy", rests, sides, strict=True):
+            check_left(name, rest.spread, side.spread)
+        return layer_of_grams(*rests, grouping)
 
     return [partial(without_components, 1), partial(without_components, 3), without_groups]
 
 
-def _left_of_rows(pair: PairedRows, stays: Annotated[Tensor, "[n] bool"]) -> list[_Rest]:
+def _left_of_rows(pair: PairedRows, stays: Annotated[Tensor, "[G] bool"]) -> list[_Rest]:
     sides = centred_rows(pair.x, "x"), centred_rows(pair.y, "y")
     components = joint_components(*sides, 3)
 
@@ -124,7 +129,8 @@ def _left_of_rows(pair: PairedRows, stays: Annotated[Tensor, "[n] bool"]) -> lis
         return grouped_pair(*rests, pair.grouping)
 
     def without_groups() -> GroupedLayer:
-        return grouped_pair(pair.x[stays], pair.y[stays], Grouping.of(pair.groups[stays]))
+        rows = stays[pair.grouping.which]
+        return grouped_pair(pair.x[rows], pair.y[rows], Grouping.of(pair.grouping.which[rows]))
 
     return [partial(without_components, 1), partial(without_components, 3), without_groups]
 

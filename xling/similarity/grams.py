@@ -15,7 +15,7 @@ from torch import Tensor
 from xling.similarity.grouped import GroupedLayer, GroupedTerms
 from xling.similarity.grouping import Grouping
 from xling.similarity.hsic import HsicTerms
-from xling.similarity.shapes import PerGroup, PerRow
+from xling.similarity.shapes import PerGroup, PerRow, Scalar
 
 GRAMS_BELOW = 2
 """Fewer rows than this many times the width are compared by n x n Gram matrices, which then cost less than d x d ones."""
@@ -46,15 +46,47 @@ class GroupGrams:
     def of(cls, gram: Gram, grouping: Grouping) -> GroupGrams:
         """From the products of every two rows, whatever constant row has been taken off them."""
         which, sizes = grouping.which, grouping.sizes.to(gram.dtype)
+        roots = torch.where(sizes == 1, 0.0, sizes.rsqrt())[which]  # nothing is left of a row that is a group by itself
         rows = grouping.sums(gram) / sizes[:, None]  # every group's mean with every row, [G, n]
         means = grouping.sums(rows.mT) / sizes[:, None]
-        roots = torch.where(sizes == 1, 0.0, sizes.rsqrt())[which]  # nothing is left of a row that is a group by itself
-        of_own = rows.index_select(0, which)
-        left = gram - of_own
-        left.sub_(of_own.mT).add_(means.index_select(0, which).index_select(1, which)).mul_(roots).mul_(roots[:, None])
-        mixed = (rows - means.index_select(1, which)) * roots
+        of_own = means.index_select(1, which)
+        half = (rows - of_own / 2).index_select(0, which)
+        left = (gram - half).sub_(half.mT).mul_(roots).mul_(roots[:, None])
+        mixed = (rows - of_own) * roots
         means = means - means.mean(0)
         return cls(means - means.mean(1, keepdim=True), mixed - mixed.mean(0), left)
+
+    def without_directions(
+        self, gram: Gram, scores: Annotated[Tensor, "[n, k] float64"], grouping: Grouping
+    ) -> GroupGrams:
+        """What stays once the rows' parts along orthonormal, centred `scores` ``[n, k]`` are taken off.
+
+        ``(I - U U') K (I - U U') = K - U V' - V U'`` with ``V = K U - U (U' K U) / 2``, U and V being taken apart as rows are.
+        """
+        along = gram @ scores
+        half = along - scores @ (scores.mT @ along) / 2
+        (u, of_u), (v, of_v) = grouping.split(scores), grouping.split(half)
+        u, v = u - u.mean(0), v - v.mean(0)
+        means, of_means = torch.cat([u, v], 1), torch.cat([v, u], 1)
+        left, of_left = torch.cat([of_u, of_v], 1), torch.cat([of_v, of_u], 1)
+        return GroupGrams(
+            self.means.addmm(means, of_means.mT, alpha=-1),
+            self.mixed.addmm(means, of_left.mT, alpha=-1),
+            self.left.addmm(left, of_left.mT, alpha=-1),
+        )
+
+    def of_groups(self, groups: Annotated[Tensor, "[g] int64"], rows: Annotated[Tensor, "[m] int64"]) -> GroupGrams:
+        """The same of some groups alone, given by their numbers, and of their rows."""
+        means = self.means.index_select(0, groups).index_select(1, groups)
+        mixed = self.mixed.index_select(0, groups).index_select(1, rows)
+        left = self.left.index_select(0, rows).index_select(1, rows)
+        means = means - means.mean(0)
+        return GroupGrams(means - means.mean(1, keepdim=True), mixed - mixed.mean(0), left)
+
+    @property
+    def spread(self) -> Scalar:
+        """Sum of squares of the group means and of what is left of the rows."""
+        return self.means.trace() + self.left.trace()
 
     def along_own_mean(self, grouping: Grouping) -> PerRow:
         """Products of what is left of each row with its own group's mean, ``[n]``."""
@@ -87,12 +119,3 @@ def layer_of_grams(x: GroupGrams, y: GroupGrams, grouping: Grouping, *, is_ident
     of_x, of_y, of_both = (terms_of_grams(*pair, grouping) for pair in ((x, x), (y, y), (x, y)))
     return GroupedLayer(of_x, of_y, of_both, is_identical=is_identical)
 
-
-def without_directions(gram: Gram, scores: Annotated[Tensor, "[n, k] float64"]) -> Gram:
-    """Products of the rows once their parts along orthonormal `scores` ``[n, k]`` are taken off, ``[n, n]``.
-
-    ``(I - U U') K (I - U U') = K - U V' - V U'`` with ``V = K U - U (U' K U) / 2``.
-    """
-    along = gram @ scores
-    half = along - scores @ (scores.mT @ along) / 2
-    return gram.addmm(torch.cat([scores, half], 1), torch.cat([half, scores], 1).mT, alpha=-1)

@@ -50,8 +50,7 @@ class GramSide:
     def in_groups(self, name: str, grouping: Grouping) -> GroupGrams:
         """What the measures that know groups need of it."""
         grams = GroupGrams.of(self.gram, grouping)
-        spread = grams.means.trace() + grams.left.trace()
-        check_defined(name, grouping.n, spread, self.mean, of="groups")
+        check_defined(name, grouping.n, grams.spread, self.mean, of="groups")
         return grams
 
 
@@ -125,7 +124,7 @@ class PairedRows:
         """
         with similarity_precision(self.x.device.type):
             if self.are_few:
-                return layer_of_grams(*self._grams_in_groups, self.grouping, is_identical=self.is_identical)
+                return layer_of_grams(*self.grams_in_groups, self.grouping, is_identical=self.is_identical)
             return grouped_layer(*self._rows_in_groups, self.grouping, is_identical=self.is_identical)
 
     @cached_property
@@ -141,14 +140,19 @@ class PairedRows:
         whole = [layer.xx, layer.yy, layer.xy]
         with similarity_precision(self.x.device.type):
             if self.are_few:
-                terms = without_each_group_of_grams(whole, *self._grams_in_groups, self.grouping)
+                terms = without_each_group_of_grams(whole, *self.grams_in_groups, self.grouping)
             else:
                 terms = without_each_group(whole, *self._rows_in_groups, self.grouping)
         xx, yy, xy = map(grouped_hsic, terms)
         return xx, yy, xy
 
     @cached_property
-    def _grams_in_groups(self) -> tuple[GroupGrams, GroupGrams]:
+    def grams_in_groups(self) -> tuple[GroupGrams, GroupGrams]:
+        """Both sides in groups, where the rows are few.
+
+        Raises:
+            UndefinedSimilarityError: fewer than 4 groups, non-finite values or constant features.
+        """
         x, y = self.grams
         return x.in_groups("x", self.grouping), y.in_groups("y", self.grouping)
 
