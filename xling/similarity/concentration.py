@@ -151,9 +151,7 @@ def joint_components(x: RowsX, y: RowsY, k: int) -> Annotated[Tensor, "[n, _] fl
     return torch.linalg.qr(both @ leading_eigenvectors(both.mT @ both, k))[0]
 
 
-def leading_eigenvectors(
-    matrix: Annotated[Tensor, "[m, m] float"], k: int
-) -> Annotated[Tensor, "[m, _] float"]:
+def leading_eigenvectors(matrix: Annotated[Tensor, "[m, m] float"], k: int) -> Annotated[Tensor, "[m, _] float"]:
     """Unit eigenvectors ``[m, k]`` of the k largest eigenvalues of a symmetric matrix, the largest first.
 
     LAPACK finds these alone in a fraction of the time that all of them take; computed in float64 on the CPU.

@@ -11,6 +11,7 @@ from xling.similarity.hsic import HsicTerms
 from xling.similarity.recentre import dot
 from xling.similarity.shapes import PerGroup, RowsX, RowsY
 
+
 def deleted_pairs(
     x: RowsX, y: RowsY, which: Annotated[Tensor, "[n] int64"], sizes: Annotated[Tensor, "[G] int64"]
 ) -> list["Deleted"]:

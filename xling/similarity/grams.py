@@ -118,4 +118,3 @@ def layer_of_grams(x: GroupGrams, y: GroupGrams, grouping: Grouping, *, is_ident
     """One layer's sides; equals :func:`xling.similarity.grouped.grouped_layer`."""
     of_x, of_y, of_both = (terms_of_grams(*pair, grouping) for pair in ((x, x), (y, y), (x, y)))
     return GroupedLayer(of_x, of_y, of_both, is_identical=is_identical)
-
