@@ -79,7 +79,7 @@ def _fit(rows: Tensor, norms: Tensor, index: Tensor, sizes: list[int], n_classes
     Returns:
         Weights ``[folds, d, classes]`` and offsets ``[folds, classes]`` of the discriminant scores.
     """
-    n, d = rows.shape
+    _n, d = rows.shape
     fold = torch.arange(len(sizes), device=rows.device).repeat_interleave(torch.tensor(sizes, device=rows.device))
     cell = fold * n_classes + index
     totals = rows.new_zeros(len(sizes) * n_classes, d).index_add_(0, cell, rows).unflatten(0, (-1, n_classes))

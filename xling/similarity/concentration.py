@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Annotated
 
-import scipy.linalg
 import torch
 from torch import Tensor
 
@@ -23,6 +22,7 @@ from xling.similarity.precision import similarity_precision
 from xling.similarity.result import UndefinedSimilarityError, collect
 from xling.similarity.rows import centred_rows
 from xling.similarity.shapes import Ids, RowsX, RowsY, Scalar
+from xling.similarity.spectrum import leading_eigenvectors
 from xling.similarity.uncertainty import Jackknife, grouped_jackknife
 
 NO_CHANGE = 1e-5
@@ -100,19 +100,19 @@ def _left_of_grams(pair: PairedRows, stays: Annotated[Tensor, "[G] bool"]) -> li
 
     def without_components(k: int) -> GroupedLayer:
         scores = components[:, :k]
-        rests = [side.without_directions(gram, scores, grouping) for side, gram in zip(sides, rows, strict=True)]
-        return rest_of(rests, grouping)
+        x, y = (side.without_directions(gram, scores, grouping) for side, gram in zip(sides, rows, strict=True))
+        return rest_of(x, y, grouping)
 
     def without_groups() -> GroupedLayer:
         groups, of_rest = stays.nonzero().flatten(), stays[grouping.which]
         left_rows = of_rest.nonzero().flatten()
-        rests = [side.of_groups(groups, left_rows) for side in sides]
-        return rest_of(rests, Grouping.of(grouping.which[of_rest]))
+        x, y = (side.of_groups(groups, left_rows) for side in sides)
+        return rest_of(x, y, Grouping.of(grouping.which[of_rest]))
 
-    def rest_of(rests: list[GroupGrams], grouping: Grouping) -> GroupedLayer:
-        for name, rest, side in zip("xy", rests, sides, strict=True):
+    def rest_of(x: GroupGrams, y: GroupGrams, grouping: Grouping) -> GroupedLayer:
+        for name, rest, side in zip("xy", (x, y), sides, strict=True):
             check_left(name, rest.spread, side.spread)
-        return layer_of_grams(*rests, grouping)
+        return layer_of_grams(x, y, grouping)
 
     return [partial(without_components, 1), partial(without_components, 3), without_groups]
 
@@ -123,10 +123,10 @@ def _left_of_rows(pair: PairedRows, stays: Annotated[Tensor, "[G] bool"]) -> lis
 
     def without_components(k: int) -> GroupedLayer:
         u = components[:, :k]
-        rests = [side - u @ (u.mT @ side) for side in sides]
-        for name, rest, side in zip("xy", rests, sides, strict=True):
+        x, y = (side - u @ (u.mT @ side) for side in sides)
+        for name, rest, side in zip("xy", (x, y), sides, strict=True):
             check_left(name, frobenius_sq(rest), frobenius_sq(side))
-        return grouped_pair(*rests, pair.grouping)
+        return grouped_pair(x, y, pair.grouping)
 
     def without_groups() -> GroupedLayer:
         rows = stays[pair.grouping.which]
@@ -149,18 +149,6 @@ def joint_components(x: RowsX, y: RowsY, k: int) -> Annotated[Tensor, "[n, _] fl
     if len(both) <= both.shape[1]:
         return leading_eigenvectors(both @ both.mT, k)
     return torch.linalg.qr(both @ leading_eigenvectors(both.mT @ both, k))[0]
-
-
-def leading_eigenvectors(matrix: Annotated[Tensor, "[m, m] float"], k: int) -> Annotated[Tensor, "[m, _] float"]:
-    """Unit eigenvectors ``[m, k]`` of the k largest eigenvalues of a symmetric matrix, the largest first.
-
-    LAPACK finds these alone in a fraction of the time that all of them take; computed in float64 on the CPU.
-    """
-    m = len(matrix)
-    found = scipy.linalg.eigh(
-        matrix.double().cpu().numpy(), subset_by_index=(max(0, m - k), m - 1), check_finite=False
-    )[1]
-    return torch.from_numpy(found[:, ::-1].copy()).to(matrix)
 
 
 def check_left(name: str, sq: Scalar, before: Scalar) -> None:

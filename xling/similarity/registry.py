@@ -17,8 +17,8 @@ from xling.similarity.grouped_moments import GroupedMarginal, GroupedMoments, gr
 from xling.similarity.grouping import Grouping
 from xling.similarity.marginal import Marginal, flatten_layers
 from xling.similarity.moments import Moments, check_rows
-from xling.similarity.pairwise import mutual_knn, rbf_cka, rsa
 from xling.similarity.paired import PairedRows
+from xling.similarity.pairwise import mutual_knn, rbf_cka, rsa
 from xling.similarity.precision import similarity_precision
 from xling.similarity.result import Result, collect
 from xling.similarity.rows import centred_pair
