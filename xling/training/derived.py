@@ -24,7 +24,8 @@ from xling.runs.tables import ALIGNMENT_FILE, IMPACT_FILE, TRANSFER_FILE
 from xling.settings import RunSettings
 from xling.training.base_capture import capture_base
 from xling.training.finished import FinishedRun
-from xling.training.parts import build_alignment, build_monitor, data_facts, why_not_aligned
+from xling.training.observers import build_alignment, build_monitor, why_not_aligned
+from xling.training.parts import data_facts
 from xling.training.recorder import RunRecorder
 from xling.training.trainer import build_trainer
 
