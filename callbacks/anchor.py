@@ -9,12 +9,12 @@ from torch import Tensor, nn
 from torch import distributed as dist
 
 from xling.callbacks._batches import GroupChoice, group_ids
-from xling.callbacks._from_base import KeepsBase, own_of
 from xling.callbacks._masks import Masks, decoder_layers
+from xling.callbacks._treated_layers import KeepsBase, own_of
 from xling.checks import check_strength
 from xling.errors import XlingValueError, check_known
-from xling.interventions.names import FORMS
-from xling.interventions.training import anchor_distance
+from xling.interventions.during_training import anchor_distance
+from xling.interventions.kinds import FORMS
 from xling.machine.distributed import is_distributed
 from xling.models.pooling import Pooling
 from xling.probing.axes import FeatureAxis
@@ -29,7 +29,7 @@ class Anchor(KeepsBase):
     """A penalty ``strength x mean over layers of distance(now, base)`` on pooled representations of chosen layers.
 
     Kin of REPINA (arXiv:2205.11603: L2) and TRepLiNa (arXiv:2510.06249: CKA). The distance is
-    :func:`xling.interventions.training.anchor_distance`. Before every optimiser step one batch is encoded twice more, in
+    :func:`xling.interventions.during_training.anchor_distance`. Before every optimiser step one batch is encoded twice more, in
     evaluation mode and float32: by the base without gradients and by the module as it is, with them. The gradient is added to
     the task's before gradients are clipped; the logged loss is the task's alone. With strength 0 nothing is done, to the bit.
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
-from xling.callbacks._from_base import TreatsLayers, own_of
+from xling.callbacks._treated_layers import TreatsLayers, own_of
 from xling.callbacks.impact import ImpactMonitor
 from xling.checks import check_strength
 from xling.errors import XlingValueError

@@ -6,10 +6,10 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
-from xling.callbacks._from_base import KeepsBase, own_of
+from xling.callbacks._treated_layers import KeepsBase, own_of
 from xling.checks import check_strength
+from xling.interventions.during_training import add_pull
 from xling.interventions.parameters import LayerNames
-from xling.interventions.training import add_pull
 
 
 class PullToBase(KeepsBase):

@@ -4,10 +4,10 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
-from xling.callbacks._from_base import TreatsLayers, own_of
+from xling.callbacks._treated_layers import TreatsLayers, own_of
 from xling.errors import XlingValueError
+from xling.interventions.during_training import rate_factor, shorten_steps
 from xling.interventions.parameters import LayerNames, copies_of
-from xling.interventions.training import rate_factor, shorten_steps
 
 
 class LayerwiseRates(TreatsLayers):

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from xling.errors import XlingValueError
 from xling.interventions.layer_shares import layers_in, parse_shares
 from xling.models.layers import find_layers
-from xling.models.names import modules_named
+from xling.models.named_modules import modules_named
 
 LayerNames = str | Sequence[str] | Mapping[str, str | None] | None
 """Patterns of module names, lowest layer first in the model; a mapping or None: an encoder's layers."""

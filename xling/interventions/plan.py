@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from xling.errors import XlingValueError
-from xling.interventions import names
+from xling.interventions import kinds
 from xling.interventions.layer_shares import layers_in, parse_shares
 from xling.registry import Registry
 
@@ -30,7 +30,7 @@ class Intervention:
 
     name: Callable[..., str]
     callback: str | None = None
-    dose: Callable[..., float] = names.whole
+    dose: Callable[..., float] = kinds.whole
 
     def complete(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """Fill in the settings that `options` leaves at their usual value.
@@ -47,15 +47,15 @@ INTERVENTIONS: Registry[Intervention] = Registry(
     "intervention",
     "xling.interventions",
     {
-        "none": Intervention(names.none, dose=names.nothing),
-        "anchor": Intervention(names.anchor, "xling.callbacks:Anchor", names.strength_of),
-        "l2_sp": Intervention(names.l2_sp, "xling.callbacks:PullToBase", names.strength_of),
-        "layerwise_lr": Intervention(names.layerwise_lr, "xling.callbacks:LayerwiseRates", names.slowing),
-        "gradual": Intervention(names.gradual, "xling.callbacks:GradualUnfreezing", names.delay),
-        "budget": Intervention(names.budget, "xling.callbacks:ImpactBudget", names.tightness),
-        "revert": Intervention(names.revert, dose=names.mean_share),
-        "swap": Intervention(names.swap, dose=names.mean_share),
-        "average": Intervention(names.average),
+        "none": Intervention(kinds.none, dose=kinds.nothing),
+        "anchor": Intervention(kinds.anchor, "xling.callbacks:Anchor", kinds.strength_of),
+        "l2_sp": Intervention(kinds.l2_sp, "xling.callbacks:PullToBase", kinds.strength_of),
+        "layerwise_lr": Intervention(kinds.layerwise_lr, "xling.callbacks:LayerwiseRates", kinds.slowing),
+        "gradual": Intervention(kinds.gradual, "xling.callbacks:GradualUnfreezing", kinds.delay),
+        "budget": Intervention(kinds.budget, "xling.callbacks:ImpactBudget", kinds.tightness),
+        "revert": Intervention(kinds.revert, dose=kinds.mean_share),
+        "swap": Intervention(kinds.swap, dose=kinds.mean_share),
+        "average": Intervention(kinds.average),
     },
     lambda found: isinstance(found, Intervention),
     "a xling.interventions.Intervention",

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from xling.errors import XlingValueError
-from xling.interventions.names import FORMS
+from xling.interventions.kinds import FORMS
 from xling.similarity.differentiable import differentiable_cka
 
 
