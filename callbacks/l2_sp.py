@@ -1,4 +1,4 @@
-"""Pulls weights back to where they were before training."""
+"""Pulls weights towards their values from before training."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -21,13 +21,13 @@ class PullToBase(KeepsBase):
     TrainUsedRows.
 
     Args:
-        strength: at least 0; per step, a weight is pulled by learning rate x strength x its distance (with AdamW scaled as all
-            gradients are).
+        strength: factor of the penalty, at least 0; per step, a weight is pulled by learning rate x strength x its distance
+            (which AdamW scales as it scales every gradient).
         layers: see :class:`TreatsLayers`.
-        names: see there.
+        names: see :class:`TreatsLayers`.
 
     Raises:
-        XlingValueError: a negative strength.
+        XlingValueError: `strength` is negative.
     """
 
     def __init__(self, strength: float, layers: str | Iterable[int] | None = None, names: LayerNames = None) -> None:

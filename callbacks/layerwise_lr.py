@@ -1,4 +1,4 @@
-"""Slower learning rates for lower layers."""
+"""Gives lower layers smaller learning rates."""
 
 import pytorch_lightning as pl
 import torch
@@ -11,7 +11,7 @@ from xling.interventions.parameters import LayerNames, copies_of
 
 
 class LayerwiseRates(TreatsLayers):
-    """Multiplies layer i's learning rate by ``decay ** (n - i)``, n being the top layer; what is in no layer keeps its own.
+    """Multiplies layer i's learning rate by ``decay ** (n - i)``, n being the top layer; parameters in no layer keep their rate.
 
     The optimiser's step is shortened after it was made, which is the same for SGD and Adam(W) and works under any schedule.
     With decay 1 nothing is done, to the bit. Costs a copy of the treated weights per step. Runs on ``setup``,
