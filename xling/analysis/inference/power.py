@@ -70,7 +70,9 @@ class SimulatedStudies:
         effect = np.sqrt(self.squares.mean()) * rho / np.sqrt(1 - rho**2)
         observed = np.abs(effect + self.observed_chance)
         count = np.zeros(len(observed), dtype=np.intp)
-        for start in range(0, len(self.own), _BLOCK):  # what a processor's cache holds: seven times faster than all at once
+        for start in range(
+            0, len(self.own), _BLOCK
+        ):  # what a processor's cache holds: seven times faster than all at once
             some = slice(start, start + _BLOCK)
             relabelled = self.chance[some] + effect * self.own[some, None]
             count += np.add.reduce(np.abs(relabelled, out=relabelled) >= observed - _TIE, axis=0, dtype=np.int32)
