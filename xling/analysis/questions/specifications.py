@@ -98,7 +98,9 @@ def compute_specifications(
         found = [
             (name, distance_arrays(cells, ["impact"], distances, list(choices), None)) for name, cells in frames.items()
         ]
-        rows = list(_curve([(name, arrays) for name, arrays in found if len(arrays.sources) > 2], resampling))
+        rows = list(
+            specification_curve([(name, arrays) for name, arrays in found if len(arrays.sources) > 2], resampling)
+        )
         tables.append(
             pd.DataFrame(rows).assign(question=question, layer_label=MEAN_LABEL if question == "impact" else "")
         )
@@ -154,8 +156,16 @@ def _impact_outcomes(
     return outcomes
 
 
-def _curve(outcomes: list[tuple[str, PairArrays]], resampling: Resampling) -> Iterator[dict]:
-    """Test every outcome, distance and form, and all of them as one family."""
+def specification_curve(outcomes: list[tuple[str, PairArrays]], resampling: Resampling) -> Iterator[dict]:
+    """Test every outcome, distance and form, and all of them as one family.
+
+    Args:
+        outcomes: name and arrays of each, with one row of outcomes and the same predictors.
+        resampling: permutations (at most 2,000 are drawn) and the seed.
+
+    Yields:
+        The columns of `SPECIFICATIONS` that do not depend on the question; `predictor` is the label of the predictor.
+    """
     if not outcomes:
         return
     first = max((arrays for _, arrays in outcomes), key=lambda arrays: (len(arrays.languages), len(arrays.sources)))
