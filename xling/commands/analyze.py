@@ -75,7 +75,7 @@ def analyze(
         permute_within: see :func:`xling.analysis.inputs.gather.add_strata`.
         min_coverage: fewest features behind a typological distance; a pair with fewer has none.
         allow_mixed: what the runs of one study may differ in beside source, strategy and seed, e.g. ``versions.torch`` or
-            ``optimizer``; see :func:`xling.runs.pooling.check_pooled`.
+            ``optimizer``; see :func:`xling.runs.comparable.check_pooled`.
         swap_languages: read the source's column of `transfer_csv` as the target's and the reverse.
         key: what all of this is made from (:func:`xling.commands.unchanged.analysis_key`), to be recorded beside the files; None:
             it is not known, and nothing is recorded.

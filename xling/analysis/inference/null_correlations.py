@@ -162,9 +162,8 @@ def _moved(
 def _by_sums(
     matrix: np.ndarray, y: np.ndarray, cells: tuple[np.ndarray, np.ndarray], labels: np.ndarray, columns: np.ndarray
 ) -> np.ndarray:
+    """Incomplete designs: a draw's gaps lie elsewhere, and :func:`_correlate_rows` decides whether enough of it is left."""
     basis = orthonormal_basis(columns)
-    if basis.shape[0] - basis.shape[1] < 2:
-        return np.full((len(labels), len(y)), np.nan)
     return _correlate_draws(matrix, unit_residuals(y, basis), cells, labels, basis)
 
 

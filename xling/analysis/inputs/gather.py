@@ -19,7 +19,7 @@ from xling.analysis.schema import distance_kinds
 from xling.distances import Distances, DistanceWarning, MacrolanguageWarning, find_distances, load_distances
 from xling.distances.controls import controls_table, language_facts
 from xling.errors import XlingValueError, close_matches
-from xling.runs.pooling import check_pooled
+from xling.runs.comparable import check_pooled
 from xling.runs.study import load_study
 
 log = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ def gather_studies(
     Args:
         directories: the folders.
         allow_mixed: what runs of one study may differ in beside source, strategy and seed, see
-            :func:`xling.runs.pooling.check_pooled`.
+            :func:`xling.runs.comparable.check_pooled`.
 
     Returns:
         name -> measurements, in the order of the folders, then by name; and a sentence per run that was left out and belongs
