@@ -129,6 +129,7 @@ class ProbeSettings:
     """How representations are read and compared (``conf/probe``)."""
 
     pooling: str = "mean"
+    further_poolings: tuple[str, ...] = ()
     similarity: tuple[str, ...] = ("cka_debiased", "cka_biased")
     uncertainty: tuple[str, ...] = ("jackknife",)
     alignment: tuple[str, ...] = ("cka_debiased",)
