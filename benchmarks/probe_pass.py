@@ -73,7 +73,7 @@ class Passes:
         self.languages = list(self.data.target_languages)[:n_languages]
         self.data.probes = {language: self.data.probes[language] for language in self.languages}
         self.module = as_a_run(classifier_of(encoder_of(name, cache_dir)))
-        base = BaseStore(folder, self.data.probe_fingerprints)
+        base = BaseStore(folder, self.data.probe_fingerprints, is_keyed_by_weights=True)  # as runs have it
         if not all(base.has(language) for language in self.languages):
             monitor = ImpactMonitor(base=base)
             with monitor.capturing():
