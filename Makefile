@@ -19,7 +19,7 @@ test: $(INSTALLED)  ## fast tests, offline
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 test-all: $(INSTALLED)  ## all that this machine can run, with the extras; a real Slurm where it is installed
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[joblib,slurm,lora,tensorboard,wandb,mlflow]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[joblib,slurm,lora,tensorboard,wandb,mlflow,notebook]'
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -m ""
 
 lint: $(INSTALLED)
@@ -46,7 +46,7 @@ results: $(INSTALLED)  ## docs/results.md, its figures and the whole report, fro
 	$(BIN)/python studies/results.py
 
 pages: $(INSTALLED)  ## run the code of tutorial, gallery and notebook, and write their outputs anew; five minutes
-	$(BIN)/python -m pip install --quiet --editable '.[notebook]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[notebook]'
 	$(BIN)/python docs/executed.py
 
 faults: $(INSTALLED)  ## real faults injected into a real sweep; 12 minutes; disk faults as root only

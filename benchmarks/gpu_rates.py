@@ -60,7 +60,7 @@ def cka(device: str, n: int, d: int) -> dict[str, float]:
     y = (x.cpu() + torch.randn(LAYERS, n, d, generator=generator)).to(device)
     ways = {
         "plain": lambda: [float(plain(a, b)) for a, b in zip(x, y, strict=True)],
-        "one_shot": lambda: [float(linear_cka(a, b)) for a, b in zip(x, y, strict=True)],
+        "one_shot": lambda: [float(linear_cka(a, b, debiased=True)) for a, b in zip(x, y, strict=True)],
         "streamed_64": lambda: streamed(x, y, 64),
     }
     rate = product_rate(device, min(4096, 4 * d), torch.float32)

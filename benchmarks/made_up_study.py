@@ -133,7 +133,7 @@ def _impact(
     layer = np.tile(layers.repeat(len(MEASURES)), len(keys))
     value = moved.repeat(len(MEASURES), axis=1).ravel()
     is_main = np.tile(np.arange(len(MEASURES)) == 0, len(keys) * len(layers))
-    spread = {"impact_se": 0.01, "impact_low": value - 0.02, "impact_high": value + 0.02}
+    spread: dict[str, Any] = {"impact_se": 0.01, "impact_low": value - 0.02, "impact_high": value + 0.02}
     of_main = {name: np.where(is_main, column, np.nan) for name, column in spread.items()}
     return table.assign(
         epoch=step / N_STEPS, step=step, layer=layer, is_frozen=np.isin(layer, frozen),

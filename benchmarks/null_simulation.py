@@ -157,10 +157,12 @@ def _indirect_rates(distance, impacts, outcomes, cells, args) -> dict[str, float
     n = len(impacts) // 2
     for impact, outcome in zip(impacts[:n], outcomes[:n], strict=True):
         moved = impact - 1.0 * impact.std() * (x - x.mean()) / x.std()
-        given = Cells(*cells, moved[None], outcome)
+        sources, targets = cells
+        given = Cells(sources, targets, moved[None], outcome)
         for name, form in (("raw", (distance, given)), ("demeaned", demean_cells(distance, given))):
             if form is not None:
-                p_values[name].append(mediate(*form, args.draws // 2, 2, args.seed)[0]["p_qap_indirect"])
+                matrix, pairs = form
+                p_values[name].append(mediate(matrix, pairs, args.draws // 2, 2, args.seed)[0]["p_qap_indirect"])
     return {name: _rate(np.array(found)) for name, found in p_values.items() if found}
 
 

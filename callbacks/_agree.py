@@ -1,4 +1,4 @@
-"""One decision for all processes."""
+"""Lets all processes take the same decision, since one that stops or writes alone would leave the others waiting."""
 
 import pytorch_lightning as pl
 
@@ -6,14 +6,18 @@ from xling.machine.distributed import is_distributed
 
 
 def agree(trainer: pl.Trainer, decision: bool, check_every: int = 1) -> bool:
-    """Whether any process decided so; every process gets the same answer.
+    """Ask whether any process has decided to act; every process gets the same answer.
 
-    Clocks and signals differ between processes, and a checkpoint is written by all or by none.
+    Clocks and signals differ between processes, but a checkpoint has to be written by all of them or by none.
 
     Args:
-        trainer: in a fit.
-        decision: of this process.
-        check_every: several processes ask each other only at multiples of this many optimiser steps; in between: no.
+        trainer: trainer in a fit.
+        decision: whether this process would act.
+        check_every: processes ask each other only at multiples of this many optimiser steps, because each time costs a
+            synchronisation; in between the answer is no. A single process always gets its own decision.
+
+    Returns:
+        Whether to act.
     """
     if not is_distributed():
         return decision

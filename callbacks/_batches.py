@@ -1,4 +1,4 @@
-"""What a callback must know of a trainer and a module it has never seen: how far training is, names, words and groups."""
+"""What callbacks ask of a trainer and a module of any kind: how far training is, loaders' names, and a batch's words and groups."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -15,8 +15,11 @@ from xling.probing.representations import Representations
 
 
 def named_loaders(trainer: pl.Trainer) -> dict[str, Any]:
-    """The validation loaders in Lightning's order, by name: keys of a dict, else positions ``"0"``, ``"1"``, ...; within one
-    another ``"key.0"``."""
+    """The validation loaders in Lightning's order, by name.
+
+    A loader's name is its key where the loaders are a dict, and otherwise its position, ``"0"``, ``"1"``, ...; in nested
+    collections the names are joined by a dot, e.g. ``"de.0"``. A trainer without loaders has one that is None.
+    """
     return dict(_flattened(trainer.val_dataloaders, "")) or {"0": None}
 
 
@@ -35,15 +38,15 @@ def _flattened(loaders: Any, name: str) -> Iterator[tuple[str, Any]]:
 
 
 def is_fit(trainer: pl.Trainer) -> bool:
-    """Whether this is within ``Trainer.fit``, its sanity check and validations included."""
+    """Whether the trainer is within ``Trainer.fit``, the fit's sanity check and validations included."""
     return trainer.state.fn == TrainerFn.FITTING
 
 
 def epochs_completed(trainer: pl.Trainer) -> float:
     """Epochs of training completed by Lightning's own count, e.g. 1.5 in the middle of the second; 0 before training.
 
-    Batches are counted, so that it holds however a module optimises. NaN outside a fit, whose weights may come from anywhere,
-    and within an epoch over a data set that does not know its length.
+    Batches are counted and not optimiser steps, so that the number is right however a module optimises. It is NaN outside a fit,
+    where the weights may come from anywhere, and within an epoch over a data set that does not know its length.
     """
     if not is_fit(trainer):
         return math.nan
@@ -58,25 +61,31 @@ def epochs_completed(trainer: pl.Trainer) -> float:
 
 
 def moment(trainer: pl.Trainer) -> dict[str, float]:
-    """When something is measured: epoch and step (optimiser steps completed); both NaN outside a fit."""
+    """The keys that say when something was measured: epoch, and step (optimiser steps completed); both NaN outside a fit."""
     return {"epoch": epochs_completed(trainer), "step": trainer.global_step if is_fit(trainer) else math.nan}
 
 
 def is_sanity_check_on_resume(trainer: pl.Trainer) -> bool:
-    """Whether Lightning tries the validation of a fit that goes on after a checkpoint: nothing is to be recorded there."""
+    """Whether this is the sanity check of a fit that goes on from a checkpoint.
+
+    Nothing is to be recorded in it.
+    """
     return trainer.sanity_checking and (trainer.global_step > 0 or training_progress(trainer).epochs_started > 0)
 
 
 def probe_fingerprints(trainer: pl.Trainer) -> dict[str, str]:
-    """What the data module says of its probe sets (loader name -> fingerprint), or nothing."""
+    """The fingerprints of the data module's probe sets, by loader name; empty where the data module has none."""
     return dict(getattr(data_module_of(trainer), "probe_fingerprints", None) or {})
 
 
 def word_ids(pl_module: pl.LightningModule, batch: Any) -> Tensor:
-    """Each token's word [batch, sequence] int64, unique over a loader, as the module's ``word_ids(batch)`` says; -1 = none.
+    """Ask the module's method ``word_ids(batch)`` which word each token belongs to.
+
+    Returns:
+        Integers [batch, sequence], unique over a loader; -1 where a token belongs to no word.
 
     Raises:
-        XlingValueError: the module has no such method, or it gives something else.
+        XlingValueError: the module has no such method, or the method returns something else.
     """
     own = getattr(pl_module, "word_ids", None)
     if not callable(own):
@@ -98,15 +107,24 @@ GroupChoice = str | Callable[[Any], Tensor] | None
 
 
 def has_groups(pl_module: pl.LightningModule, choice: GroupChoice = None) -> bool:
-    """Whether the caller or the module says which rows of a batch are not independent."""
+    """Whether the caller (by `choice`) or the module says which rows of a batch are not independent."""
     return choice is not None or callable(getattr(pl_module, "group_ids", None))
 
 
 def group_ids(pl_module: pl.LightningModule, batch: Any, n: int, choice: GroupChoice = None) -> Tensor | None:
-    """Ids [n] of groups of dependent rows; None if neither the caller nor the module gives any.
+    """Find the groups of dependent rows in a batch.
+
+    Args:
+        pl_module: module whose method ``group_ids(batch)`` is asked where `choice` is None.
+        batch: batch of the module's own kind.
+        n: number of rows of the batch.
+        choice: where the groups come from, see :data:`GroupChoice`.
+
+    Returns:
+        Ids of groups, int64 [n]; None where neither the caller nor the module gives any.
 
     Raises:
-        XlingValueError: not one integer per row of the batch, or no such key in it.
+        XlingValueError: the groups are not one integer per row, or the batch has no such key.
     """
     if not has_groups(pl_module, choice):
         return None
@@ -133,7 +151,10 @@ def _entry(batch: Any, key: str) -> Any:
 
 
 def in_known_groups(rows: Representations, trainer: pl.Trainer, loader: str) -> Representations:
-    """Stored representations with their groups: those of the file, else what the data module's ``probe_groups(loader)`` says."""
+    """Add groups to stored representations that have none, where the data module's ``probe_groups(loader)`` knows them.
+
+    A data module that has no fingerprint of the loader's probe set is not asked, since its groups could be those of other rows.
+    """
     say = getattr(data_module_of(trainer), "probe_groups", None)
     if rows.group_ids is not None or not callable(say) or loader not in probe_fingerprints(trainer):
         return rows

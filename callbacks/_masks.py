@@ -1,4 +1,4 @@
-"""Which positions of a layer's output count: the module says, or the batch's attention mask does where it can be trusted."""
+"""Finds which positions of a layer's output count: the module says so, or else the batch's attention mask, which is checked."""
 
 from typing import Any
 
@@ -11,15 +11,15 @@ _REMEDY = "give the module a padding_mask(batch, layer) method that returns [bat
 
 
 class Masks:
-    """Padding masks of one batch's layers, checked.
+    """The padding masks of one batch, layer by layer, checked before they are used.
 
-    A module with a method ``padding_mask(batch, layer)`` says itself, layer by layer. Otherwise it is the batch's
-    ``attention_mask``, for the decoder of an encoder-decoder its ``decoder_attention_mask``; without one, all positions count.
+    A module with a method ``padding_mask(batch, layer)`` gives them itself. Otherwise the mask is the batch's ``attention_mask``
+    or, for the decoder of an encoder-decoder, its ``decoder_attention_mask``. Without any mask all positions count.
 
     Args:
-        pl_module: the module validated.
-        batch: the batch.
-        decoder: labels of the layers that lie in the decoder beside an encoder.
+        pl_module: the module that is validated.
+        batch: batch of the module's own kind.
+        decoder: labels of the layers in the decoder of an encoder-decoder; empty for other models.
     """
 
     def __init__(self, pl_module: pl.LightningModule, batch: Any, decoder: frozenset[str] = frozenset()) -> None:
@@ -30,8 +30,8 @@ class Masks:
         """The mask [batch, sequence] of `layer`, or None where all positions count.
 
         Raises:
-            XlingValueError: it is no mask of 0 and 1 with a position that counts in every row, or it is inverted; or a
-                decoder's is not known.
+            XlingValueError: the mask has other values than 0 and 1, counts no position of a row, or is inverted; or the batch has
+                a mask for the encoder and none for the decoder.
         """
         own = getattr(self.pl_module, "padding_mask", None)
         if callable(own):
@@ -59,7 +59,7 @@ class Masks:
 
 
 def entry(batch: Any, name: str) -> Any:
-    """What a dict-like batch, or one with attributes, has under `name`; None where there is nothing."""
+    """Read an entry of a batch, by key or as an attribute; None where the batch has no such entry."""
     try:
         return batch[name]
     except (KeyError, TypeError, IndexError, ValueError):
@@ -67,10 +67,15 @@ def entry(batch: Any, name: str) -> Any:
 
 
 def check_mask(mask: Any, origin: str) -> None:
-    """Refuse what is no padding mask.
+    """Refuse a tensor that cannot be a padding mask.
+
+    Args:
+        mask: the supposed mask, [batch, sequence] of 0 and 1.
+        origin: where it comes from, for the message.
 
     Raises:
-        XlingValueError: not [batch, sequence], other values than 0 and 1 (an additive mask), or a row without any 1.
+        XlingValueError: it has another number of axes, other values than 0 and 1 (as an additive mask has), or a row without
+            any 1.
     """
     if not isinstance(mask, Tensor) or mask.dim() != 2:
         found = list(mask.shape) if isinstance(mask, Tensor) else type(mask).__name__

@@ -1,4 +1,4 @@
-"""The part that all observing callbacks share: layers are read inside the validation forward pass that runs anyway."""
+"""Base class of the callbacks that measure representations: it reads layers inside the validation forward pass that runs anyway."""
 
 import sys
 from contextlib import ExitStack
@@ -24,12 +24,12 @@ from xling.probing.uncompiled import uncompiled
 
 @dataclass(frozen=True)
 class ProbedBatch:
-    """Which examples, or which words, the rows of a batch's representations are.
+    """Says which examples, or which words, the rows of a batch's representations stand for.
 
     Attributes:
-        example_ids: [b] int64 on the CPU, each example (or word) once over all processes.
-        group_ids: [b] int64, rows that share one are not independent; None where the module does not say.
-        labels: [b] int64 on the CPU, what :meth:`RepresentationProbe.row_labels` says of the rows; None where it says nothing.
+        example_ids: ids of examples (or words), int64 [b] on the CPU; each occurs once over all processes.
+        group_ids: ids of groups, int64 [b]; rows of one group are not independent. None where the module does not say.
+        labels: labels of the rows, int64 [b] on the CPU, from :meth:`RepresentationProbe.row_labels`; None where there are none.
     """
 
     example_ids: Tensor
@@ -80,10 +80,23 @@ class RepresentationProbe(pl.Callback):
     def observe(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, loader: str, rows: ProbedBatch, layers: list[Tensor]
     ) -> None:
-        """Called with every batch: the ids of its rows and, per layer, their representations [b, hidden] on the device."""
+        """Receive a batch; for subclasses.
+
+        Args:
+            trainer: the trainer that validates.
+            pl_module: the module that is validated.
+            loader: name of the validation loader.
+            rows: which examples or words the rows are, [b].
+            layers: representations of the rows, one tensor [b, hidden] per layer, on the module's device.
+        """
 
     def row_labels(self, batch: Any, words: Tensor | None) -> Tensor | None:
-        """Labels of a batch's rows, one integer each, for the subclass that wants them; `words` as ``word_ids(batch)`` says."""
+        """Give the labels of a batch's rows, one integer each; for subclasses that need labels.
+
+        Args:
+            batch: batch of the module's own kind.
+            words: word of each token, int64 [batch, sequence], where words are pooled; else None.
+        """
         return None
 
     def loader_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loader: str) -> None:
@@ -94,7 +107,7 @@ class RepresentationProbe(pl.Callback):
 
     @property
     def pooling_name(self) -> str:
-        """The pooling in words, for files: its name, or module and name of a function."""
+        """The pooling as files record it: its name, or module and name of a function."""
         return (
             self.pooling if isinstance(self.pooling, str) else f"{self.pooling.__module__}:{self.pooling.__qualname__}"
         )
@@ -230,7 +243,13 @@ class RepresentationProbe(pl.Callback):
 
 
 def _of_words(words: Tensor, ids: Tensor, groups: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Ids and groups of a batch's words [batch, sequence], from those of its examples; repeated examples stay -1."""
+    """Turn ids and groups of a batch's examples into those of its words.
+
+    Args:
+        words: word of each token, int64 [batch, sequence]; -1 where a token belongs to none.
+        ids: ids of the examples, [batch]; -1 for an example that a distributed sampler repeats, whose words get -1 as well.
+        groups: groups of the examples, [batch]; None: the words of one example are one group.
+    """
     example = torch.arange(len(words), device=words.device)[:, None].expand_as(words)
     owner = first_piece(example, words).cpu()
     groups = (ids if groups is None else groups).cpu()

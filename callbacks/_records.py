@@ -1,4 +1,4 @@
-"""Records of a fit that go into its checkpoints, so that an interrupted fit loses and doubles none."""
+"""Base class of callbacks whose records go into checkpoints, so that an interrupted fit loses none and has none twice."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import pytorch_lightning as pl
 
 
 class KeepsRecords(pl.Callback):
-    """Base class: keeps `records` in checkpoints, and empties them when a fit begins that goes on from none.
+    """Base class: keeps `records` in checkpoints, and empties them when a fit starts from the beginning.
 
     Attributes:
         records: one dict per measurement.
@@ -16,7 +16,11 @@ class KeepsRecords(pl.Callback):
     _is_resumed = False
 
     def begins_anew(self, trainer: pl.Trainer) -> bool:
-        """Empty the records unless the fit goes on; for ``on_fit_start``. Whether it did."""
+        """Empty the records unless the fit is resumed; to be called in ``on_fit_start``.
+
+        Returns:
+            Whether the fit starts from the beginning.
+        """
         is_resumed, self._is_resumed = self._is_resumed, False
         if trainer.global_step > 0 or is_resumed:
             return False

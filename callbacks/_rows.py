@@ -1,4 +1,4 @@
-"""Which examples the rows of a validation batch are, the same at every validation; refuses where that is not known."""
+"""Finds which examples the rows of a validation batch are, and refuses loaders where that may change between validations."""
 
 from collections.abc import Sized
 from typing import Any, cast
@@ -19,21 +19,24 @@ _REMEDY = "give the module an example_ids(batch) method"
 def row_ids(
     trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, first_row: int, loader_index: int
 ) -> Tensor:
-    """Ids of a batch's rows, [batch] int64, the same at every validation.
+    """Find the ids of a batch's rows, which are the same at every validation.
 
-    A module with a method ``example_ids(batch)`` says itself; otherwise a row's id is its position in the loader's data
-    set, which needs a plain ``DataLoader`` that goes through it in order. Rows that a distributed sampler repeats to fill up
-    come out as -1.
+    A module with a method ``example_ids(batch)`` gives them itself. Otherwise a row's id is its position in the loader's data
+    set, which needs a plain ``DataLoader`` that goes through it in order.
 
     Args:
-        trainer: in a validation loop.
-        pl_module: the module validated.
-        batch: the batch.
-        first_row: rows of this loader that this process has seen before the batch.
-        loader_index: position of the loader.
+        trainer: trainer in a validation loop.
+        pl_module: the module that is validated.
+        batch: batch of the module's own kind.
+        first_row: number of rows of this loader that this process has seen before the batch.
+        loader_index: position of the loader among the validation loaders.
+
+    Returns:
+        Ids, int64 [batch]; -1 for a row that a distributed sampler repeats so that all processes have equally many.
 
     Raises:
-        XlingValueError: positions are wanted, and they do not identify rows; or ids that are no [batch] of whole numbers.
+        XlingValueError: the loader shuffles or samples, so that positions do not identify rows; or the module's ids are not one
+            integer per row.
     """
     name, loader = list(named_loaders(trainer).items())[loader_index]
     own = getattr(pl_module, "example_ids", None)
@@ -121,7 +124,7 @@ def batch_size(batch: Any) -> int:
     """Rows of the first tensor found in a dict, tuple, list or tensor batch.
 
     Raises:
-        XlingValueError: there is no tensor in it.
+        XlingValueError: the batch holds no tensor.
     """
     if isinstance(batch, Tensor) and batch.dim() > 0:
         return len(batch)

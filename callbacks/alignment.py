@@ -26,12 +26,12 @@ GROUPED = "cka_grouped"
 
 
 class AlignmentMonitor(KeepsRecords, RepresentationProbe):
-    """Similarity between the reference loader and every other one, per layer, at every validation: does alignment break?
+    """Measures how alike a reference loader and every other one are, per layer, at every validation.
 
-    The loaders must be parallel: the same example ids, one content in several languages (or views). Where ids do not
-    match, the rows say so and hold NaN. Where the module or `groups` says which rows are not independent, ``cka_debiased`` has
-    ``cka_grouped`` before it, which is debiased over groups, those of the reference. With a `base`, the alignment before
-    training is recorded too, from what is stored.
+    It answers whether training breaks the alignment of languages. The loaders must be parallel: the same example ids stand for
+    the same content in several languages (or views). Where ids do not match, the records say so and hold NaN. Where the module or
+    `groups` says which rows are not independent, ``cka_grouped`` is recorded before ``cka_debiased``; it is debiased over the
+    groups of the reference. With a `base`, the alignment before training is recorded too, from the stored representations.
 
     Runs on ``on_fit_start`` and on the hooks of :class:`RepresentationProbe`. Logs ``alignment/<loader>/<layer>`` (the first
     measure). Writes nothing. Holds the reference loader's pooled rows; adds no forward pass.
@@ -39,7 +39,7 @@ class AlignmentMonitor(KeepsRecords, RepresentationProbe):
     Args:
         reference: name of the loader compared with; it must come first in validation.
         layers: see :func:`xling.probing.select.select_layers`.
-        pooling: ``mean``, ``cls`` or ``flatten``; not words, whose numbers mean nothing in another language.
+        pooling: ``mean``, ``cls`` or ``flatten``. Words cannot be pooled: word 3 of a sentence is not word 3 of its translation.
         similarity: names in :data:`xling.similarity.registry.MEASURES`.
         base: store of an :class:`~xling.callbacks.ImpactMonitor` with the same layers and pooling.
         groups: see :class:`RepresentationProbe`.

@@ -1,4 +1,4 @@
-"""Holds representations near those of the base."""
+"""Holds representations near those from before training, by a penalty on their distance."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -9,12 +9,12 @@ from torch import Tensor, nn
 from torch import distributed as dist
 
 from xling.callbacks._batches import GroupChoice, group_ids
-from xling.callbacks._from_base import KeepsBase, own_of
 from xling.callbacks._masks import Masks, decoder_layers
+from xling.callbacks._treated_layers import KeepsBase, own_of
 from xling.checks import check_strength
 from xling.errors import XlingValueError, check_known
-from xling.interventions.names import FORMS
-from xling.interventions.training import anchor_distance
+from xling.interventions.during_training import anchor_distance
+from xling.interventions.kinds import FORMS
 from xling.machine.distributed import is_distributed
 from xling.models.pooling import Pooling
 from xling.probing.axes import FeatureAxis
@@ -29,7 +29,7 @@ class Anchor(KeepsBase):
     """A penalty ``strength x mean over layers of distance(now, base)`` on pooled representations of chosen layers.
 
     Kin of REPINA (arXiv:2205.11603: L2) and TRepLiNa (arXiv:2510.06249: CKA). The distance is
-    :func:`xling.interventions.training.anchor_distance`. Before every optimiser step one batch is encoded twice more, in
+    :func:`xling.interventions.during_training.anchor_distance`. Before every optimiser step one batch is encoded twice more, in
     evaluation mode and float32: by the base without gradients and by the module as it is, with them. The gradient is added to
     the task's before gradients are clipped; the logged loss is the task's alone. With strength 0 nothing is done, to the bit.
 
@@ -38,20 +38,20 @@ class Anchor(KeepsBase):
     TrainUsedRows.
 
     Args:
-        strength: at least 0.
-        layers: which layers, see :class:`TreatsLayers`; with `names`, which of the modules they match.
+        strength: factor of the penalty, at least 0.
+        layers: which layers are held, see :class:`TreatsLayers`; with `names`, which of the modules they match.
         form: ``l2`` or ``cka``.
-        every_n_steps: apply it at every so many optimiser steps.
-        batches: what is encoded, batch ``step % len(batches)`` at a step, e.g. text of other languages, the same on every
-            process; None: the training batch (with accumulated gradients the last one).
-        pooling: of a layer's output, see :class:`xling.callbacks._probe.RepresentationProbe`.
-        groups: which rows are not independent, for ``cka``; see there.
+        every_n_steps: optimiser steps from one penalty to the next.
+        batches: batches that are encoded in turn, one per penalty, e.g. text of other languages, the same on every process;
+            None: the training batch (with accumulated gradients the last one).
+        pooling: how a layer's output becomes one vector per example, see :class:`xling.callbacks._probe.RepresentationProbe`.
+        groups: which rows are not independent, for ``cka``; see :class:`xling.callbacks._probe.RepresentationProbe`.
         forward: encodes a batch, ``forward(module, batch)``; None: ``module(batch)``.
         names: patterns of module names in a module of any kind; None: an encoder's layers.
         feature_axis: see :class:`xling.callbacks._probe.RepresentationProbe`.
 
     Raises:
-        XlingValueError: a negative strength, an unknown form, no batches, or fewer than 1 step between two.
+        XlingValueError: `strength` is negative, `form` is unknown, `batches` is empty, or `every_n_steps` is less than 1.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class Anchor(KeepsBase):
         """Find the layers, and copy the weights.
 
         Raises:
-            XlingValueError: several processes share the rows that CKA needs together.
+            XlingValueError: `form` is ``cka`` and the training batch is spread over several processes.
         """
         super().setup(trainer, pl_module, stage)
         if stage != "fit" or self.strength == 0:
@@ -120,7 +120,11 @@ class Anchor(KeepsBase):
                 parameter.grad = gradient.to(parameter.dtype) if parameter.grad is None else parameter.grad + gradient
 
     def distance(self, module: pl.LightningModule, batch: Any) -> tuple[Tensor, int]:
-        """The mean distance over the treated layers, with its graph, and over how many rows that count."""
+        """Compute the penalty's distance for a batch, in evaluation mode.
+
+        Returns:
+            The mean distance over the treated layers, a scalar with its graph, and the number of rows that count.
+        """
         training = {part: part.training for part in module.modules()}
         module.eval()
         try:
@@ -160,7 +164,10 @@ def _count_rows(module: pl.LightningModule, batch: Any, n: int) -> int:
 def _over_processes(
     gradients: Sequence[Tensor | None], own: Sequence[nn.Parameter], n_rows: int
 ) -> list[Tensor | None]:
-    """Gradients of the mean over all processes' rows, from those of each process's mean."""
+    """Combine the processes' gradients into those of the mean over all rows.
+
+    Each process has the gradients of the mean over its own rows, so that they are weighted by its number of rows.
+    """
     total = torch.tensor(float(n_rows), device=own[0].device)
     dist.all_reduce(total)
     found: list[Tensor | None] = []

@@ -1,4 +1,4 @@
-"""Holds layers whose impact has used up its budget."""
+"""Stops the training of layers whose impact has reached a bound."""
 
 import logging
 import math
@@ -8,7 +8,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
-from xling.callbacks._from_base import TreatsLayers, own_of
+from xling.callbacks._treated_layers import TreatsLayers, own_of
 from xling.callbacks.impact import ImpactMonitor
 from xling.checks import check_strength
 from xling.errors import XlingValueError
@@ -28,17 +28,17 @@ class ImpactBudget(TreatsLayers):
     ``on_before_optimizer_step``, ``teardown``.
 
     Args:
-        bound: of impact, at least 0; impact is at most about 1.
-        layers: whose impact is bounded, see :class:`TreatsLayers`.
+        bound: impact at which a layer is held, at least 0; impact is at most about 1.
+        layers: layers whose impact is bounded, see :class:`TreatsLayers`.
         targets: validation loaders whose impact counts; None: all.
-        names: see :class:`TreatsLayers`; give the patterns that the monitor has.
+        names: see :class:`TreatsLayers`; give the same patterns as to the monitor, so that both number the layers alike.
 
     Attributes:
-        held: the layers 0..held get no gradient; -1: none is held.
-        events: one dict per reached bound: layer, target, step, impact.
+        held: index of the highest layer that is held, with all layers below it; -1: none is held.
+        events: one dict per bound that was reached: layer, target, step, impact.
 
     Raises:
-        XlingValueError: a negative bound.
+        XlingValueError: `bound` is negative.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class ImpactBudget(TreatsLayers):
         """Hold no layer yet, unless the fit is resumed.
 
         Raises:
-            XlingValueError: nobody measures impact.
+            XlingValueError: no callback of the trainer measures impact.
         """
         self._monitor(trainer)
         if not self._is_resumed:
@@ -69,7 +69,7 @@ class ImpactBudget(TreatsLayers):
         """Hold the layers whose impact has reached the bound.
 
         Raises:
-            XlingValueError: a target that is no validation loader.
+            XlingValueError: one of the targets is no validation loader.
         """
         if trainer.sanity_checking or trainer.state.fn != "fit":
             return

@@ -25,24 +25,27 @@ _CHECK_EVERY = 10  # steps between two agreements of several processes: each cos
 class RunCheckpoint(pl.Callback):
     """Keeps one checkpoint, from which weights, tables and logs come out bit for bit as in an undisturbed run.
 
-    Lightning's checkpoints hold no random state, and after a stop before or within a validation it skips that validation.
-    This one is written only where nothing is half done: before a batch (after whole optimiser steps, with all that they
-    log written out) or before a validation, which then is run again from its start; and when training has ended. What
-    Lightning stores of its loops is set back to that point. The data module positions its loader (``state_dict``).
+    Lightning's own checkpoints hold no random state, and Lightning skips a validation before or in which it was stopped. This
+    checkpoint is written only where nothing is half done: before a batch (after whole optimiser steps, with all that they
+    log written out), before a validation, which then is run again from its start, and when training has ended. The counters
+    that Lightning stores of its loops are set back to that point. The data module has its loader go on at the right batch, by
+    its ``state_dict``.
 
-    Where the trainer has a :class:`~xling.callbacks.StopOnSignal` whose signal has come, it writes and stops.
+    Where the trainer has a :class:`~xling.callbacks.StopOnSignal` whose signal has come, this callback writes the checkpoint and
+    stops the run.
 
     Runs on ``on_train_start``, ``on_train_batch_start``, ``on_validation_start`` and ``on_train_end``; must be the last
     of the callbacks that draw random numbers or keep a state. Draws none, logs nothing, writes `path` (model and
     optimiser, three times the trained parameters) and flushes the loggers.
 
     Args:
-        path: the file; None: ``last.ckpt`` in the trainer's ``default_root_dir``.
-        every_seconds: write when the last one is older, by a clock that does not jump; None: not by time.
-        every_n_steps: write when this many optimiser steps lie between; None: not by steps. The last one is always written.
+        path: file of the checkpoint; None: ``last.ckpt`` in the trainer's ``default_root_dir``.
+        every_seconds: seconds after which a new checkpoint is written, by a clock that does not jump; None: time plays no role.
+        every_n_steps: optimiser steps after which a new checkpoint is written; None: steps play no role. The checkpoint at the
+            end of training is always written.
 
     Raises:
-        XlingValueError: an interval that is not positive.
+        XlingValueError: an interval is not positive.
     """
 
     def __init__(
@@ -89,8 +92,8 @@ class RunCheckpoint(pl.Callback):
     def can_save(self, trainer: pl.Trainer) -> bool:
         """Whether a run could be resumed exactly from the point before this batch.
 
-        It is not within accumulated gradients, before the first batch of an epoch, or after a validation in mid-epoch:
-        the checkpoint before the validation and the one a batch later serve for those.
+        It could not within accumulated gradients, before the first batch of an epoch, or right after a validation in mid-epoch.
+        The checkpoint before the validation, or the one a batch later, serves instead.
         """
         done = trainer.fit_loop.epoch_loop.batch_progress.current.completed
         return done > 0 and done % trainer.accumulate_grad_batches == 0 and not self._has_validated

@@ -1,4 +1,4 @@
-"""The callback that intervenes: it freezes layers, or adapts them, before the optimiser exists."""
+"""Freezes layers, or puts adapters into them, before the optimiser is built."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -47,7 +47,7 @@ class LayerFreezing(pl.Callback):
         """Freeze when a fit begins.
 
         Raises:
-            XlingValueError: nothing would be left to train, the plan does not fit the encoder, or there is none yet.
+            XlingValueError: nothing would be left to train, the plan does not fit the encoder, or the module has no encoder yet.
         """
         if stage != "fit":
             return
@@ -73,7 +73,7 @@ class LayerFreezing(pl.Callback):
         """Check after the first batch that the buffers have not changed.
 
         Raises:
-            XlingValueError: one has changed, so that a layer called frozen moves.
+            XlingValueError: a buffer has changed, so that what a supposedly frozen layer computes has changed too.
         """
         now = self._buffers() if self._before else {}
         for name, value in (self._before or {}).items():

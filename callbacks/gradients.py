@@ -1,4 +1,4 @@
-"""How alike the gradients of source and target are, layer by layer."""
+"""Measures how alike the gradients of source and target are, layer by layer."""
 
 from collections.abc import Callable
 from typing import Any, cast
@@ -17,19 +17,21 @@ Loss = Callable[[pl.LightningModule, Any], Tensor]
 
 
 class GradientMonitor(KeepsRecords):
-    """Gradients of the first examples of every validation loader, against those of the source's.
+    """Compares the gradients of every validation loader's first examples with the gradients of the source's.
 
-    The task's loss needs labels, so that target labels are read here: a diagnosis, not zero-shot knowledge. Examples go through
-    the module one by one, in evaluation mode, at every validation within a fit; their gradients never touch ``.grad``. Weights
-    come out as without it, to the bit. Costs a forward and a backward pass per example. Layers whose parameters are all frozen
-    have no row. In several processes each reads its own share; process 0's is recorded.
+    The task's loss needs labels, so that labels of targets are read here. That makes it a diagnosis, and its results must not
+    guide a zero-shot decision. Examples go through the module one by one, in evaluation mode, at every validation within a fit.
+    Their gradients never touch ``.grad``, and weights come out as without this callback, to the bit. It costs a forward and a
+    backward pass per example. Layers whose parameters are all frozen have no record. Of several processes each reads its own
+    part of the examples, and only process 0's is recorded.
 
     Runs on ``on_validation_start``, ``on_validation_batch_end``, ``on_validation_end``.
 
     Args:
         reference: name of the source's loader; it must come first.
-        n_examples: per loader.
-        loss: of a batch, ``loss(module, batch)``, a scalar; None: ``module.loss(batch)``, or its first part over its second.
+        n_examples: number of examples per loader, at least 1.
+        loss: function ``loss(module, batch)`` that returns a batch's loss, a scalar; None: ``module.loss(batch)``, where a method
+            that returns a pair gives the sum of losses and what to divide it by.
         names: where the layers are, see :func:`xling.interventions.parameters.parameters_by_layer`.
 
     Attributes:
@@ -37,7 +39,7 @@ class GradientMonitor(KeepsRecords):
             source's; 1 for the source itself), gradient_norm, fisher_trace.
 
     Raises:
-        XlingValueError: `n_examples` below 1.
+        XlingValueError: `n_examples` is less than 1.
     """
 
     def __init__(
@@ -97,7 +99,7 @@ class GradientMonitor(KeepsRecords):
         self._sums = {}
 
     def _layers(self, pl_module: pl.LightningModule) -> list[tuple[int, list]]:
-        """Number and parameters of the layers in which something trains."""
+        """List index and parameters of every layer in which something trains."""
         every = enumerate(parameters_by_layer(pl_module, self.names))
         return [(layer, own) for layer, own in every if any(parameter.requires_grad for parameter in own)]
 

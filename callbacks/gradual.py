@@ -3,10 +3,10 @@
 import pytorch_lightning as pl
 import torch
 
-from xling.callbacks._from_base import TreatsLayers, own_of
+from xling.callbacks._treated_layers import TreatsLayers, own_of
 from xling.errors import XlingValueError
+from xling.interventions.during_training import first_trained_layer
 from xling.interventions.parameters import LayerNames, drop_gradients
-from xling.interventions.training import first_trained_layer
 
 
 class GradualUnfreezing(TreatsLayers):

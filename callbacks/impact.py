@@ -1,4 +1,4 @@
-"""How far training has moved each layer's representations of each validation loader."""
+"""Measures how far training has moved each layer's representations of each validation loader."""
 
 import logging
 import math
@@ -31,17 +31,19 @@ GROUPED = "cka_grouped"
 
 
 class ImpactMonitor(RepresentationProbe):
-    """Impact = 1 - CKA(base, now), per layer and validation loader, at every validation.
+    """Measures impact = 1 - CKA(base, now), per layer and validation loader, at every validation.
 
-    CKA is debiased over groups of rows that are not independent (three hypotheses on one premise, the words of a sentence),
-    where the module or `groups` says which; else over single rows, which is right where they are independent.
+    CKA is debiased over groups of rows that are not independent (three hypotheses on one premise, the words of a sentence)
+    where the module or `groups` says which rows these are. Otherwise it is debiased over single rows, which is right where the
+    rows are independent.
 
-    The base is what the layers gave before the first optimiser step: read from `base` where it is stored, otherwise
-    captured before training in Lightning's sanity check, which this callback then extends to all batches. On resuming,
-    the base stays the stored one. A base says which weights it is of (those of the watched layers), and another's is refused.
-    In a ``Trainer.validate`` outside a fit nothing is captured, and epoch and step of what is measured are NaN.
+    The base is what the layers gave before the first optimiser step. It is read from `base` where it is stored there, and
+    otherwise captured before training in Lightning's sanity check, which this callback then extends to all batches. A resumed
+    fit keeps the stored base. The file of a base names the weights it was made with (those of the watched layers), and the base
+    of other weights is refused. In a ``Trainer.validate`` outside a fit nothing is captured, and epoch and step of what is
+    measured are NaN.
 
-    Statistics stream: memory does not grow with the number of examples beyond the base.
+    Batches are added to sums of products, so that no more rows than those of the base are held in memory.
 
     Runs on ``on_fit_start`` and on the hooks of :class:`RepresentationProbe`. Logs ``cka/<loader>/<layer>`` (1 - impact).
     Writes the base, one safetensors file per loader. Costs no forward pass; per batch one product of [b, hidden] with
@@ -52,21 +54,22 @@ class ImpactMonitor(RepresentationProbe):
         pooling: ``mean``, ``cls``, ``flatten``, ``word`` or ``word_mean``, see :class:`RepresentationProbe`.
         similarity: names in :data:`xling.similarity.MEASURES`; debiased and biased CKA are always computed.
         uncertainty: names in :data:`xling.probing.uncertainty.UNCERTAINTY`, e.g. ``jackknife``; holds one loader's rows.
-        base: where the base is kept; None: below the trainer's ``default_root_dir``, for this fit alone.
+        base: store of the base; None: one below the trainer's ``default_root_dir``, for this fit alone.
         groups: see :class:`RepresentationProbe`.
-        chance: also record every measure of the same rows with their groups paired anew; holds one loader's rows.
+        chance: also record the level of chance: every measure of the same rows after the pairing of their groups is shuffled;
+            holds one loader's rows.
         feature_axis: see :class:`RepresentationProbe`.
 
     Attributes:
         records: one dict per validation, loader and layer: loader, label, layer (index), epoch, step, n_examples,
-            n_groups (as many where nobody said any), impact, estimator (of impact: ``cka_grouped`` or ``cka_debiased``),
-            impact_debiased (over single rows), impact_biased, further measures by name, chance_<measure> where
-            asked for, reason (why NaN, else empty).
+            n_groups (n_examples where no groups are known), impact, estimator (the CKA behind impact: ``cka_grouped`` or
+            ``cka_debiased``), impact_debiased (over single rows), impact_biased, further measures by name, chance_<measure>
+            where asked for, reason (why a number is NaN, else empty).
 
     Raises:
-        XlingValueError: an unknown measure.
+        XlingValueError: a measure is unknown.
         MissingFileError: a resumed fit finds no base.
-        CorruptArtefactError: the stored base is of other weights or another probe set, or damaged.
+        CorruptArtefactError: the stored base belongs to other weights or another probe set, or it is damaged.
     """
 
     def __init__(
@@ -94,7 +97,7 @@ class ImpactMonitor(RepresentationProbe):
         self._comparison: Comparison | None = None
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Have the base captured before the first step unless it is stored."""
+        """Empty the records of an earlier fit, and have the base captured before the first step unless it is stored."""
         is_fresh = trainer.global_step == 0 and not self._is_resumed
         self._is_resumed = False
         if is_fresh:
@@ -149,7 +152,7 @@ class ImpactMonitor(RepresentationProbe):
         self._captured, self._comparison, self._before = None, None, None
 
     def on_sanity_check_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """From now on the base that this fit has captured is valid."""
+        """Use from now on the base that this fit has captured in its sanity check."""
         self._own_base_is_valid = True
 
     def state_dict(self) -> dict[str, Any]:
@@ -163,7 +166,7 @@ class ImpactMonitor(RepresentationProbe):
 
     @contextmanager
     def capturing(self) -> Iterator[None]:
-        """Let a ``Trainer.validate`` within the block capture the base; the caller makes sure that training has not begun."""
+        """Let a ``Trainer.validate`` within the block capture the base; the caller must make sure that nothing was trained yet."""
         self._captures_outside = True
         try:
             yield
@@ -171,7 +174,10 @@ class ImpactMonitor(RepresentationProbe):
             self._captures_outside = False
 
     def noise_floor(self) -> float:
-        """Largest ``|impact|`` measured before the first step, over single rows where these are too few groups; NaN if none."""
+        """Find the largest ``|impact|`` measured before the first step, where the true value is 0.
+
+        Where there were too few groups for an impact over groups, the one over single rows counts. NaN if nothing was measured.
+        """
         before = [record for record in self.records if record["step"] == 0]
         values = [r["impact_debiased"] if math.isnan(r["impact"]) else r["impact"] for r in before]
         return max((abs(value) for value in values if not math.isnan(value)), default=math.nan)
@@ -197,12 +203,16 @@ class ImpactMonitor(RepresentationProbe):
         return store.has(loader) and (self.base is not None or self._own_base_is_valid)
 
     def _facts(self) -> dict[str, str]:
-        """How the base is computed, and from which weights if that is known."""
+        """Facts that a base's file records: how the base is computed, and from which weights if that is known."""
         facts = {"pooling": self.pooling_name, "weights": self._weights, "feature_axis": self.feature_axis}
         return {name: str(value) for name, value in facts.items() if value is not None}
 
     def _weights_before(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> str | None:
-        """Fingerprint of the watched layers' weights, from process 0; None where the store is known by it, or a fit goes on."""
+        """Fingerprint of the watched layers' weights, computed by process 0.
+
+        None where the store's folder is named after the weights already, and in a resumed fit, whose checkpoint holds the
+        fingerprint.
+        """
         if trainer.ckpt_path is not None or self._store(trainer).is_keyed_by_weights:
             return None
         hashes = [[label, content_hash(part)] for label, part in select_layers(pl_module, self.layers).items()]

@@ -1,4 +1,4 @@
-"""Pulls weights back to where they were before training."""
+"""Pulls weights towards their values from before training."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -6,10 +6,10 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
-from xling.callbacks._from_base import KeepsBase, own_of
+from xling.callbacks._treated_layers import KeepsBase, own_of
 from xling.checks import check_strength
+from xling.interventions.during_training import add_pull
 from xling.interventions.parameters import LayerNames
-from xling.interventions.training import add_pull
 
 
 class PullToBase(KeepsBase):
@@ -21,13 +21,13 @@ class PullToBase(KeepsBase):
     TrainUsedRows.
 
     Args:
-        strength: at least 0; per step, a weight is pulled by learning rate x strength x its distance (with AdamW scaled as all
-            gradients are).
+        strength: factor of the penalty, at least 0; per step, a weight is pulled by learning rate x strength x its distance
+            (which AdamW scales as it scales every gradient).
         layers: see :class:`TreatsLayers`.
-        names: see there.
+        names: see :class:`TreatsLayers`.
 
     Raises:
-        XlingValueError: a negative strength.
+        XlingValueError: `strength` is negative.
     """
 
     def __init__(self, strength: float, layers: str | Iterable[int] | None = None, names: LayerNames = None) -> None:

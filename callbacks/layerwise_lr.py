@@ -1,17 +1,17 @@
-"""Slower learning rates for lower layers."""
+"""Gives lower layers smaller learning rates."""
 
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
-from xling.callbacks._from_base import TreatsLayers, own_of
+from xling.callbacks._treated_layers import TreatsLayers, own_of
 from xling.errors import XlingValueError
+from xling.interventions.during_training import rate_factor, shorten_steps
 from xling.interventions.parameters import LayerNames, copies_of
-from xling.interventions.training import rate_factor, shorten_steps
 
 
 class LayerwiseRates(TreatsLayers):
-    """Multiplies layer i's learning rate by ``decay ** (n - i)``, n being the top layer; what is in no layer keeps its own.
+    """Multiplies layer i's learning rate by ``decay ** (n - i)``, n being the top layer; parameters in no layer keep their rate.
 
     The optimiser's step is shortened after it was made, which is the same for SGD and Adam(W) and works under any schedule.
     With decay 1 nothing is done, to the bit. Costs a copy of the treated weights per step. Runs on ``setup``,

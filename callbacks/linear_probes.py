@@ -1,4 +1,4 @@
-"""What a linear classifier reads from each layer before and after training: the task's labels, and which language it is."""
+"""Measures what a linear classifier can read from each layer before and after training: the task's labels, and the language."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -28,13 +28,14 @@ _NO_BASE = "the representations before training are not stored"
 
 
 class LinearProbes(KeepsRecords, RepresentationProbe):
-    """Accuracy of linear classifiers on every layer, fitted on other groups of the same rows, before and after training.
+    """Measures the accuracy of linear classifiers on every layer, before and after training.
 
-    Two questions: can the label be read within a loader's language, and can the language be read, over all loaders at once? The
-    classifier is :func:`xling.probing.discriminant.held_out_predictions`; five folds over groups. Labels below 0 do not count. It
-    reads labels of every loader: a diagnosis, no zero-shot knowledge.
+    It asks two questions: can the label be read from a layer within one loader's language, and can the language be read, over all
+    loaders at once? The classifier is :func:`xling.probing.discriminant.held_out_predictions`, with five folds over groups of
+    dependent rows, so that it is never scored on rows that depend on those it was fitted on. Rows with a label below 0 do not
+    count. Labels of every loader are read. That makes it a diagnosis, and its results must not guide a zero-shot decision.
 
-    In a ``Trainer.validate`` outside a fit epoch and step are NaN.
+    In a ``Trainer.validate`` outside a fit, epoch and step are NaN.
 
     Runs on the hooks of :class:`RepresentationProbe`, ``on_fit_start`` and ``on_validation_end``. Keeps what is read from before
     training beside it in `base`, where that store's folder stands for the weights, as that of runs does. Adds no forward pass;
@@ -43,9 +44,10 @@ class LinearProbes(KeepsRecords, RepresentationProbe):
     Args:
         layers: see :func:`xling.probing.select.select_layers`.
         pooling: see :class:`RepresentationProbe`.
-        base: store of an :class:`~xling.callbacks.ImpactMonitor` with the same layers and pooling; None: nothing is said of before.
+        base: store of an :class:`~xling.callbacks.ImpactMonitor` with the same layers and pooling; None: the columns about before
+            training are NaN.
         labels: where a batch has its labels; a batch without that key has none.
-        n_examples: at most so many rows per loader, those of the lowest ids.
+        n_examples: largest number of rows per loader, those with the lowest ids; at least 10.
         groups: see :class:`RepresentationProbe`.
         feature_axis: see :class:`RepresentationProbe`.
 
@@ -55,7 +57,7 @@ class LinearProbes(KeepsRecords, RepresentationProbe):
             language_after (share of this loader's rows whose language is recognised), n_languages, reason (why NaN, else empty).
 
     Raises:
-        XlingValueError: fewer than 10 rows per loader.
+        XlingValueError: `n_examples` is less than 10.
     """
 
     def __init__(
@@ -88,7 +90,7 @@ class LinearProbes(KeepsRecords, RepresentationProbe):
         """Labels of the examples, or of the words by their first piece.
 
         Raises:
-            XlingValueError: not one integer per row.
+            XlingValueError: the labels are not one integer per row.
         """
         choice = self.label_choice
         if callable(choice):
@@ -168,7 +170,7 @@ class LinearProbes(KeepsRecords, RepresentationProbe):
         return read_layers({loader: self._rows_before(base, loader) for loader in sorted(self._rows)}, device)
 
     def _rows_before(self, base: BaseStore, loader: str) -> LabelledRows:
-        """The same rows before training, as they are stored."""
+        """Read the stored representations of the same rows from before training."""
         stored = base.load(loader, torch.device("cpu"))
         places = stored.rows(self._ids[loader])
         return self._rows[loader].with_layers({label: layer[places] for label, layer in stored.layers.items()})

@@ -1,4 +1,4 @@
-"""Says in a file how far a run is, for whoever looks from outside."""
+"""Writes into a file how far a run is, for ``xling-status`` and whoever else looks from another process."""
 
 import math
 import time
@@ -17,8 +17,8 @@ class ProgressFile(pl.Callback):
     Logs nothing; costs one small file per interval (process 0).
 
     Args:
-        dirpath: folder; None: the trainer's ``default_root_dir``.
-        every_seconds: least time between two writings; by a clock that does not jump.
+        dirpath: folder of the file; None: the trainer's ``default_root_dir``.
+        every_seconds: least number of seconds between two writings, by a clock that does not jump.
     """
 
     def __init__(self, dirpath: Path | str | None = None, every_seconds: float = 5.0) -> None:

@@ -1,4 +1,4 @@
-"""Progress where there is no terminal: a line now and then, with the time left."""
+"""Shows progress where there is no terminal, as a line in the log now and then."""
 
 import logging
 import time
@@ -17,7 +17,7 @@ class ProgressLog(pl.Callback):
     For logs in files and on clusters, where a bar would print thousands of lines. Writes nothing else, costs nothing.
 
     Args:
-        every_seconds: least time between two lines.
+        every_seconds: least number of seconds between two lines.
     """
 
     def __init__(self, every_seconds: float = 20.0) -> None:

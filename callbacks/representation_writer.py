@@ -1,4 +1,4 @@
-"""Writes the representations themselves."""
+"""Writes the pooled representations of every layer to files."""
 
 from pathlib import Path
 
@@ -23,11 +23,11 @@ class RepresentationWriter(RepresentationProbe):
     validation. Logs nothing.
 
     Args:
-        dirpath: folder; None: ``representations`` in the trainer's ``default_root_dir``.
+        dirpath: folder of the files; None: ``representations`` in the trainer's ``default_root_dir``.
         layers: see :class:`RepresentationProbe`.
         pooling: see :class:`RepresentationProbe`.
-        dtype: of the stored numbers, ``float16`` or ``float32``. A layer whose numbers float16 does not hold (above 65,504, or
-            none above 6e-5) is stored in float32, which a line in the log says.
+        dtype: type of the stored numbers, ``float16`` or ``float32``. A layer that float16 cannot hold (a number above 65,504, or
+            none above 6e-5) is stored in float32, and the log says so.
         feature_axis: see :class:`RepresentationProbe`.
     """
 

@@ -1,4 +1,4 @@
-"""Ends a run whose loss is no number any more."""
+"""Ends a run whose training loss has become NaN or infinite."""
 
 from typing import Any
 
@@ -13,14 +13,14 @@ from xling.errors import DivergedError
 class StopOnDivergence(pl.Callback):
     """Raises when the training loss was NaN or infinite in any step so far, before anything wrong is kept.
 
-    Losses are added up on their device, where a NaN or an infinity stays. The sum is looked at on every step on a CPU and
-    on every `every_n_steps` batches elsewhere (looking makes the GPU's queue run dry), before every validation and before a
-    checkpoint is written, so that neither a table nor a checkpoint holds what comes after.
+    Losses are added up on their device, and a sum that was NaN or infinite once remains so. It is checked at every step on a CPU
+    and at every `every_n_steps` batches on a GPU, where each check waits for all queued work. It is also checked before every
+    validation and before a checkpoint is written, so that neither a table nor a checkpoint comes from weights of that kind.
 
     Runs on ``on_train_batch_end``, ``on_validation_start`` and ``on_save_checkpoint``. Logs and writes nothing.
 
     Args:
-        every_n_steps: batches between two looks on a GPU.
+        every_n_steps: batches between two checks on a GPU.
 
     Raises:
         DivergedError: the loss is not finite.

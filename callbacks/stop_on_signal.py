@@ -27,25 +27,27 @@ class Preempted(SystemExit):
 
 
 class StopOnSignal(pl.Callback):
-    """Turns a signal into "stop at the next point to go on from": Slurm, Kubernetes and spot machines send one first.
+    """Stops a run, when a signal comes, at the next point from which it can be resumed.
 
-    In training, the trainer's :class:`~xling.callbacks.RunCheckpoint` writes a checkpoint after whole optimiser steps and
-    stops; in a validation, which may outlast what is left of the machine, the run stops at the next batch and goes on
-    from the checkpoint before. Lightning's own handler of SIGTERM ends a run within accumulated gradients, saves nothing,
-    and waits for other processes inside the handler; this one only notes the signal, and replaces it as long as a trainer
-    runs. Whoever queues the job again (Slurm, submitit) does so after the exit status, never Lightning.
+    Slurm, Kubernetes and spot machines send a signal some time before they take a machine away. In training, the trainer's
+    :class:`~xling.callbacks.RunCheckpoint` then writes a checkpoint after whole optimiser steps and stops. In a validation,
+    which may take longer than the machine is left, the run stops at the next batch and is resumed from the checkpoint before.
+
+    Lightning's own handler of SIGTERM ends a run within accumulated gradients, saves nothing, and waits for other processes
+    inside the handler. This one only notes the signal, and it replaces Lightning's as long as a trainer runs. A job is queued
+    again by Slurm or submitit, which look at the exit status, and never by Lightning.
 
     Runs on ``on_sanity_check_start``, ``on_train_start``, ``on_validation_start`` (the handler) and
     ``on_validation_batch_start``. Draws no random number, logs and writes nothing.
 
     Args:
-        signals: names, e.g. ``SIGTERM`` (the default) or ``SIGUSR1``, which Slurm's ``--signal`` sends.
+        signals: names of signals, e.g. ``SIGTERM`` (the default) or ``SIGUSR1``, which Slurm's ``--signal`` sends.
 
     Attributes:
-        received: name of the signal that came, else None.
+        received: name of the signal that came; None as long as none has.
 
     Raises:
-        XlingValueError: a signal of no such name, or one that cannot be caught.
+        XlingValueError: there is no signal of a name, or it cannot be caught.
         Preempted: the run has stopped.
     """
 
@@ -58,7 +60,10 @@ class StopOnSignal(pl.Callback):
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Note signals as long as the block runs, in a fit or not; only a process's main thread can."""
+        """Note signals as long as the block runs, in a fit or not.
+
+        Python lets only the main thread of a process handle signals; elsewhere this does nothing.
+        """
         if threading.current_thread() is not threading.main_thread():
             yield
             return

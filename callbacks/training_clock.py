@@ -1,4 +1,4 @@
-"""How long training itself takes, without validation."""
+"""Measures how long training itself takes, without validation."""
 
 import collections
 import time
@@ -11,10 +11,10 @@ Moment = float | torch.cuda.Event
 
 
 class TrainingClock(pl.Callback):
-    """Adds up the seconds from each training batch's start to its end, on a GPU by its own clock; survives resuming.
+    """Adds up the seconds from each training batch's start to its end, on a GPU by the GPU's clock.
 
-    Waiting for data and validating are not counted, so freezing strategies can be compared. Logs and writes nothing, and lets
-    nothing wait but whoever asks for :attr:`seconds`.
+    Waiting for data and validating are not counted, so that freezing strategies can be compared. A resumed fit goes on counting.
+    Logs and writes nothing. Training never waits for the clock; only reading :attr:`seconds` waits for the GPU.
     """
 
     def __init__(self) -> None:
@@ -66,7 +66,7 @@ class TrainingClock(pl.Callback):
 
 
 def _now(device: torch.device) -> Moment:
-    """The present moment; on a GPU an event behind the work queued so far, since the processor runs several steps ahead."""
+    """Note the present moment. On a GPU it is an event behind the work queued so far, since the CPU runs several steps ahead."""
     if device.type != "cuda":
         return time.monotonic()
     event = torch.cuda.Event(enable_timing=True)

@@ -1,4 +1,4 @@
-"""Leaves word pieces that training never meets out of gradients and optimiser state."""
+"""Saves time and memory: word pieces that do not occur in the training data have no gradient and no optimiser state."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -15,10 +15,11 @@ from xling.models.layers import find_layers, looking_in_setup
 class TrainUsedRows(pl.Callback):
     """Trains the rows of the word-piece table that the training examples use; the others' gradient is always 0.
 
-    Weights come out as without it, up to the rounding of the gradient's norm, in less time and memory, and with smaller
-    checkpoints, whose weights look as ever. Only for optimisers that leave a parameter with gradient 0 alone, such as AdamW
-    without weight decay. Does nothing to a frozen table, one that scales or renormalises its rows, or one that a head shares,
-    which trains every row. Embeddings that share one table share the rows. Not for a module that reads the table's weight itself.
+    Weights come out as without it, up to the rounding of the gradient's norm, in less time and memory. Checkpoints are smaller,
+    because of the optimiser's state, and hold the same weights under the same names. It is only for optimisers that leave a
+    parameter with gradient 0 alone, such as AdamW without weight decay, and not for a module that reads the table's weight
+    itself. It does nothing to a frozen table, to one that scales or renormalises its rows, or to one that a head shares, since the
+    head trains every row. Embeddings that share one table share the rows.
 
     Runs on ``setup`` (after what freezes, before ``configure_optimizers``), ``on_fit_start`` (check) and ``teardown`` or
     ``on_exception`` (the plain table is put back). Not for FSDP, which shards parameters.
@@ -26,12 +27,12 @@ class TrainUsedRows(pl.Callback):
     Callbacks that average weights (EMA, SWA) must come after it: they copy the module in their ``setup``.
 
     Args:
-        used: gives the ids of all pieces in the training examples, once they are loaded.
-        path: of the table in the module, empty where there is none; None: that of :func:`xling.models.layers.find_layers`.
+        used: function that gives the ids of all word pieces in the training examples; called in ``setup``, when they are loaded.
+        path: path of the table in the module, empty where there is none; None: see :func:`xling.models.layers.find_layers`.
 
     Raises:
         XlingValueError: the optimiser decays weights; another callback holds a copy of the module with the plain table; or there
-            is no table at `path`, perhaps since the module is not built yet.
+            is no table at `path`, perhaps because the module is not built yet.
     """
 
     def __init__(self, used: Callable[[], Iterable[int]], path: str | None = None) -> None:
@@ -94,10 +95,10 @@ class TrainUsedRows(pl.Callback):
 
 
 def _refuse_copies(trainer: pl.Trainer | None, callback: pl.Callback, table: nn.Embedding) -> None:
-    """Refuse a callback that has copied the module before the rows were taken out: its copy has other parameters.
+    """Refuse a callback that has copied the module before the rows were taken out, since its copy has other parameters.
 
     Raises:
-        XlingValueError: there is one.
+        XlingValueError: a callback holds a copy of the table.
     """
     for other in callbacks_of(trainer, pl.Callback) if trainer is not None else ():
         copies = (tensor for value in vars(other).values() for tensor in _tensors(value))
@@ -109,7 +110,7 @@ def _refuse_copies(trainer: pl.Trainer | None, callback: pl.Callback, table: nn.
 
 
 def _tensors(value: Any) -> Iterable[Tensor]:
-    """The tensors of a module, or of a dict or list of tensors: the ways in which weights are kept."""
+    """List the tensors of a module, or of a dict or list of tensors, which are the ways in which callbacks keep weights."""
     if isinstance(value, nn.Module):
         return value.parameters()
     parts = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
@@ -117,7 +118,7 @@ def _tensors(value: Any) -> Iterable[Tensor]:
 
 
 def _owners(module: nn.Module, weight: Tensor) -> dict[str, nn.Module]:
-    """Every path to a module that holds `weight` itself: tied modules, and one module under several names."""
+    """Find every path to a module that holds `weight` itself; tied modules, or one module under several names, give several."""
     parts = module.named_modules(remove_duplicate=False)
     return {path: part for path, part in parts if any(own is weight for own in part.parameters(recurse=False))}
 

@@ -14,7 +14,6 @@ from faults.machine import _mounted
 from faults.report import Fault
 from faults.sweeps import Forked
 from xling.analysis.inputs.measurements import Resampling, Settings
-from xling.commands.fetch import fetch_data
 from xling.distances import compute_distances
 from xling.errors import MissingFileError, XlingError
 from xling.runs.study import load_study
@@ -22,6 +21,7 @@ from xling.settings import ObjectSettings
 from xling.storage.cache import list_entries, remove_entry
 from xling.storage.fetched import check_files, data_folder, read_record
 from xling.storage.hashing import file_sha256
+from xling.sweeps.fetching import fetch_data
 
 LANGUAGES = ("en", "de", "fr", "ru", "sw", "zh")
 

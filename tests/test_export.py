@@ -30,7 +30,7 @@ from xling.interventions import parse_shares
 from xling.models import EncoderSpec, load_encoder, take_pooler
 from xling.models.tiny import TINY
 from xling.runs.directory import RunDirectory
-from xling.runs.packing import pack_folder, write_pack
+from xling.runs.packs import pack_folder, write_pack
 from xling.tasks import QuestionAnswering, SentenceClassification, TokenClassification
 from xling.training.finished import load_finetuned, load_run
 from xling.training.restoring import Restoration, restore_run

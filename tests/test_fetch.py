@@ -8,7 +8,6 @@ import pandas as pd
 import pytest
 from hub_imitation import serve_model
 
-from xling.commands.fetch import fetch, fetch_data, fetch_model
 from xling.commands.train import train
 from xling.data.mini_nli.source import MiniNliSource
 from xling.errors import CorruptArtefactError
@@ -18,6 +17,7 @@ from xling.models.tiny import tiny_tokenizer
 from xling.runs.directory import RunDirectory
 from xling.settings import ObjectSettings
 from xling.storage.fetched import FetchedFirst, data_folder, find_fetched_model, read_record
+from xling.sweeps.fetching import fetch, fetch_data, fetch_model
 
 COMMIT = "b" * 40
 REPO = "someone/tiny"
@@ -75,7 +75,7 @@ def test_a_model_is_downloaded_recorded_and_used_without_the_hub(checkpoint, tmp
 
 
 def test_a_fetched_file_that_changed_is_refused(checkpoint, tmp_path, monkeypatch):
-    monkeypatch.setattr("xling.commands.fetch.checkpoint_folder", lambda *args, **options: (checkpoint, COMMIT))
+    monkeypatch.setattr("xling.sweeps.fetching.checkpoint_folder", lambda *args, **options: (checkpoint, COMMIT))
     spec = EncoderSpec("tiny", "someone/other")
     assert fetch_model(spec, tmp_path).state == "fetched, verified"
     folder, _ = find_fetched_model(tmp_path, "someone/other", None)
@@ -92,7 +92,7 @@ def test_a_download_that_is_not_what_the_hub_said_is_refused(checkpoint, tmp_pat
     blob = tmp_path / ("0" * 64)
     (checkpoint / "config.json").rename(blob)
     (checkpoint / "config.json").symlink_to(blob)
-    monkeypatch.setattr("xling.commands.fetch.checkpoint_folder", lambda *args, **options: (checkpoint, COMMIT))
+    monkeypatch.setattr("xling.sweeps.fetching.checkpoint_folder", lambda *args, **options: (checkpoint, COMMIT))
     with pytest.raises(CorruptArtefactError, match=r"config\.json is not what the hub sent"):
         fetch_model(EncoderSpec("tiny", REPO), tmp_path / "dest")
     assert find_fetched_model(tmp_path / "dest", REPO, None) is None

@@ -19,7 +19,13 @@ from xling.callbacks import (
     TrainUsedRows,
 )
 from xling.errors import XlingValueError
-from xling.interventions.training import add_pull, anchor_distance, first_trained_layer, rate_factor, shorten_steps
+from xling.interventions.during_training import (
+    add_pull,
+    anchor_distance,
+    first_trained_layer,
+    rate_factor,
+    shorten_steps,
+)
 from xling.similarity import linear_cka
 
 FORWARD = {"forward": lambda module, batch: module.loss(batch)}

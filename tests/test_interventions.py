@@ -14,9 +14,9 @@ from xling.commands.train import train
 from xling.errors import XlingValueError
 from xling.interventions import INTERVENTIONS, average_states, blend_layers, parse_shares, plan_intervention
 from xling.interventions.layer_shares import format_shares, layers_in, name_shares, scaled
+from xling.runs.comparable import design_of, find_mixed
 from xling.runs.directory import read_settings
 from xling.runs.plan import identity_of, run_key
-from xling.runs.pooling import design_of, find_mixed
 from xling.runs.study import load_study
 from xling.storage.atomic import read_json
 from xling.training.intervening import build_intervention

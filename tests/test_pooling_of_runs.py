@@ -11,8 +11,8 @@ from xling.analysis.inputs.gather import gather_studies
 from xling.commands.train import train
 from xling.errors import CorruptArtefactError, MissingFileError, XlingValueError
 from xling.runs.cache_users import find_users
+from xling.runs.comparable import check_pooled, design_of, find_mixed
 from xling.runs.directory import ENVIRONMENT_FILE, MANIFEST_FILE, RunDirectory
-from xling.runs.pooling import check_pooled, design_of, find_mixed
 from xling.runs.tables import IMPACT_FILE, TRANSFER_FILE
 from xling.storage.hashing import file_sha256
 

@@ -62,5 +62,9 @@ def test_the_page_begins_with_the_interaction(tables):
     page = (tables / "report.html").read_text(encoding="utf-8")
     short = page[page.index("In short") : page.index("Read with care")]
     assert "1.7\xa0% is left to single pairs and noise" in short
-    assert "5 differ from 0 family-wise" in short
-    assert "geographic distance: r\xa0=\xa0−.42" in short
+    assert (
+        "shown for genetic, geographic, syntactic, featural and lexical distance. Not shown for inventory distance"
+        in short
+    )
+    assert "Strongest: geographic distance, r\xa0=\xa0−.42" in short
+    assert "5 differ from 0 family-wise" in page[page.index("<main") :]

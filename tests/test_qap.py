@@ -112,6 +112,16 @@ def test_chunks_do_not_change_the_null(monkeypatch):
     np.testing.assert_allclose(null_correlations(matrix, outcomes, cells, permutations, ranked=True), whole)
 
 
+@pytest.mark.parametrize("n_sources", [3, 9])
+def test_rows_and_single_cells_are_taken_alike(n_sources, monkeypatch):
+    matrix, outcomes, cells = make_case(9, n_sources)
+    permutations = draw_permutations(language_roles(*cells, 9), 50, seed=0)
+    by_cells = null_correlations(matrix, outcomes, cells, permutations, two_way_basis(*cells), follows_labels=True)
+    monkeypatch.setattr(nulls, "_FEW_CELLS", 0)
+    by_rows = null_correlations(matrix, outcomes, cells, permutations, two_way_basis(*cells), follows_labels=True)
+    np.testing.assert_array_equal(by_cells, by_rows)
+
+
 def test_p_value_ignores_units_and_names_but_not_direction():
     matrix, outcomes, cells = make_case(5, 5)
     permutations = draw_permutations(5, 1_000, 0)
@@ -274,3 +284,18 @@ def test_nothing_is_correlated_where_effects_leave_a_single_degree_of_freedom(n,
         matrix, matrix.T[cells][None], cells, permutations, two_way_basis(*cells), follows_labels=True
     )
     assert np.isfinite(null).any() == is_defined
+
+
+@pytest.mark.parametrize(("n_controls", "is_defined"), [(8, True), (9, False), (10, False)])
+def test_a_draw_is_correlated_where_design_and_gap_leave_two_dimensions(n_controls, is_defined):
+    """Of 4 languages' 12 pairs a draw loses one to the gap, and the design takes one more than it has controls."""
+    matrix, outcomes, cells = make_case(4, 4)
+    matrix[0, 2] = np.nan
+    design = np.column_stack([np.ones(12), np.random.default_rng(6).normal(size=(12, n_controls))])
+    permutations = draw_permutations(4, 100, seed=0)
+    null = null_correlations(matrix, outcomes, cells, permutations, design)
+    assert np.isfinite(null).all() == is_defined
+    assert np.isfinite(null).any() == is_defined
+    for labels, row in zip(permutations.labels, null, strict=True):
+        plain = correlate(matrix[labels][:, labels][cells][None], outcomes, design)[0]
+        np.testing.assert_allclose(row, plain, rtol=0, atol=1e-9)

@@ -35,6 +35,7 @@ def run_in_a_process(module, function, *arguments, **environment):
         (("start", "analyze"), ["--help"], "Correlate impact, transfer and linguistic distance"),
         (("start", "analyze"), ["--version"], "xling-analyze "),
         (("status", "main"), ["--help"], "How far a study is"),
+        (("fetch", "main"), ["--help"], "Download model, tokenizer and data of a study"),
     ],
     ids=lambda value: "-".join(value).strip("-") if isinstance(value, tuple | list) else "",
 )
@@ -42,6 +43,27 @@ def test_text_is_printed_without_torch(command, arguments, printed):
     done = run_in_a_process(*command, *arguments)
     assert printed in done.stdout, done.stderr
     assert done.stderr.splitlines()[-1] == "HEAVY []"
+
+
+@pytest.mark.parametrize(
+    ("module", "function"), [("start", "train"), ("start", "analyze"), ("fetch", "main"), ("restore", "main")]
+)
+def test_help_that_nobody_reads_ends_without_a_traceback(module, function):
+    reading, writing = os.pipe()
+    os.close(reading)
+    code = f"import sys\nfrom xling.commands.{module} import {function}\n{function}()"
+    done = subprocess.run([sys.executable, "-c", code, "--help"], stdout=writing, stderr=subprocess.PIPE, text=True)
+    os.close(writing)
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("module", ["cache", "design", "distances", "export", "restore"])
+def test_help_of_the_other_commands_needs_no_model(module):
+    done = run_in_a_process(module, "main", "--help")
+    assert done.stdout.startswith("usage: xling-")
+    heavy = done.stderr.splitlines()[-1]
+    assert "torch" not in heavy
+    assert "transformers" not in heavy
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from xling.commands.pack import unpack_command
 from xling.commands.status import main as status_command
 from xling.errors import CorruptArtefactError, MissingFileError, XlingValueError
 from xling.runs.directory import RunDirectory
-from xling.runs.packing import Pack, merge_packs, pack_folder, read_pack, unpack, write_pack
+from xling.runs.packs import Pack, merge_packs, pack_folder, read_pack, unpack, write_pack
 
 RECORDED = Path(__file__).parent / "recorded_0_1_0" / "complete" / "recorded"
 GIVEN = "en/none/seed_42"

@@ -27,7 +27,7 @@ MOVED = {
     "xling.data.word_files": "xling.data.sources.word_files",
     "xling.data.xnli": "xling.data.sources.xnli",
     "xling.failures": "xling.sweeps.failures",
-    "xling.fetch": "xling.commands.fetch",
+    "xling.fetch": "xling.sweeps.fetching",
     "xling.launchers": "xling.machine.launchers",
     "xling.layers": "xling.models.layers",
     "xling.lora": "xling.freezing.lora",

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from xling.commands.parser import command_parser
 from xling.errors import XlingError
-from xling.runs.packing import NOTE, PACK_SUFFIX, is_pack, merge_packs, pack_folder, read_pack, unpack, write_pack
+from xling.runs.packs import NOTE, PACK_SUFFIX, is_pack, merge_packs, pack_folder, read_pack, unpack, write_pack
 
 
 def pack(arguments: list[str] | None = None) -> int:

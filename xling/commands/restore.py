@@ -12,24 +12,14 @@ reverting many layers also takes away what the head relies on, so that the chang
 """
 
 import argparse
-import itertools
 import logging
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
-from xling.analysis.questions.restoration import compute_trend
 from xling.commands.console import run_and_tell
 from xling.commands.parser import command_parser
-from xling.distances import KINDS, SOURCES, distance_table
-from xling.errors import XlingValueError
-from xling.interventions.layer_shares import Shares, check_share, layers_in, parse_shares, scaled
+from xling.distances import SOURCES
 from xling.machine.logs import configure_logging
-from xling.machine.plain_text import without_formulas
-from xling.models.layers import find_layers
-from xling.storage.atomic import write_text
-from xling.training.finished import FinishedRun, load_run
-from xling.training.restoring import Restoration, average_runs, base_state, name_run, restore_run, swap_run
 
 log = logging.getLogger("xling.restore")
 
@@ -52,61 +42,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _act(options: argparse.Namespace) -> None:
-    if options.swap_with is not None and options.average:
-        raise XlingValueError("expected --swap-with or --average, got both; run the command twice")
-    given = [parse_shares(text) for text in options.layers or ()]
-    run = load_run(options.run)
-    n_layers = find_layers(run.module, run.settings.model.layers).n_layers
-    for shares in given:  # before the first evaluation, which takes a while
-        layers_in(shares, n_layers)
-    for weight in options.weights:
-        check_share(weight)
-    output_dir = options.output_dir or _output_dir_of(run)
-    if options.average:
-        average_runs(run, base_state(run), options.average, output_dir)
-    elif options.swap_with is not None:
-        if not given:
-            raise XlingValueError("expected --layers with --swap-with: which layers come from the other run")
-        sets = [scaled(shares, weight) for shares, weight in itertools.product(given, options.weights)]
-        swap_run(run, base_state(run), load_run(options.swap_with), sets, output_dir)
-    else:
-        sets = given or [{layer: 1.0} for layer in range(n_layers + 1)]
-        _revert(run, sets, options, output_dir)
+    from xling.commands.restoring import carry_out  # torch and transformers, slow to import
 
-
-def _output_dir_of(run: FinishedRun) -> Path:
-    """The folder in which the run's study lies: records then stand beside the run.
-
-    Raises:
-        XlingValueError: the run lies elsewhere than where training put it.
-    """
-    folder = run.path.resolve()
-    if "/".join(folder.parts[-4:]) != name_run(run):
-        raise XlingValueError(
-            f"expected the run in a folder {name_run(run)}, so that records can stand beside it, found {folder}; "
-            "set --output-dir"
-        )
-    return folder.parents[3]
-
-
-def _revert(run: FinishedRun, sets: Sequence[Shares], options: argparse.Namespace, output_dir: Path) -> None:
-    restorations = [Restoration(shares, weight) for shares, weight in itertools.product(sets, options.weights)]
-    table = restore_run(run, restorations, output_dir)
-    languages = list(dict.fromkeys([run.settings.source_language, *run.settings.target_languages]))
-    distances = distance_table(languages, source=options.distances)[["source_language", "target_language", *KINDS]]
-    table = table.merge(distances, on=["source_language", "target_language"], how="left")
-    trend = compute_trend(table, KINDS)
-    folder = run.path if options.output_dir is None else _beside(run, output_dir)
-    for name, frame in ((RESTORED_FILE, table), (TREND_FILE, trend)):
-        write_text(folder / name, without_formulas(frame).to_csv(index=False))
-        log.info("wrote %s", folder / name)
-
-
-def _beside(run: FinishedRun, output_dir: Path) -> Path:
-    """The run's place below another folder, where the run itself is only read."""
-    folder = output_dir / name_run(run)
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    carry_out(options)
 
 
 def _parser() -> argparse.ArgumentParser:

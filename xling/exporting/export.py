@@ -10,7 +10,7 @@ from xling.exporting.modeling_xling import XlingConfig
 from xling.exporting.models import as_transformers_model
 from xling.models.encoders import load_tokenizer, quiet_transformers
 from xling.runs.directory import CONFIG_FILE, DATA_FILE, ENVIRONMENT_FILE, RunDirectory, read_settings
-from xling.runs.packing import is_pack
+from xling.runs.packs import is_pack
 from xling.runs.tables import TRANSFER_FILE
 from xling.storage.atomic import atomic_path
 from xling.training.finished import load_finetuned

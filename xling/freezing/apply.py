@@ -8,7 +8,7 @@ from xling.freezing.lora import add_adapters
 from xling.freezing.plan import FreezePlan
 from xling.machine.private_torch import NormBase, SpectralNorm, forward_pre_hooks
 from xling.models.layers import find_layers
-from xling.models.names import modules_named
+from xling.models.named_modules import modules_named
 
 _BEFORE = "was_training"
 """Attribute of a module that keeps the mode it had before its forward pass."""
@@ -25,7 +25,7 @@ def freeze_layers(
     Args:
         module: an encoder or anything around one.
         plan: what to freeze of an encoder; or patterns of module names in a model of any kind, e.g. ``"features.0"``, see
-            :func:`xling.models.names.modules_named`.
+            :func:`xling.models.named_modules.modules_named`.
         override: module paths of an unknown architecture, see :func:`xling.models.layers.find_layers`.
 
     Returns:

@@ -20,5 +20,5 @@ __all__ = [
     "plan_intervention",
 ]
 
-# plans need no torch, and what blends weights does
+# imported on first use: they need torch, which takes seconds to import, and plans do not
 __getattr__ = lazy_names(__name__, dict.fromkeys(("average_states", "blend_layers"), "xling.interventions.weights"))

@@ -1,4 +1,4 @@
-"""Which layers an intervention treats, each by what share: ``1-4,5:0.5`` is layers 1 to 4 whole and layer 5 by half."""
+"""Notation for the layers that an intervention treats: ``1-4,5:0.5`` means layers 1 to 4 wholly and layer 5 by half."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -7,7 +7,7 @@ from xling.checks import check_layer
 from xling.errors import XlingValueError
 
 HEAD = "head"
-"""What belongs to no layer: the task's head."""
+"""Stands for all parameters that belong to no layer: the task's head."""
 
 Shares = Mapping[int | str, float]
 """Layer (0 = embeddings), or ``head``, -> share, 0..1."""
@@ -19,13 +19,13 @@ def parse_shares(text: str | int | Iterable[int]) -> dict[int | str, float]:
     """Read layers with their shares.
 
     Args:
-        text: ``1-4,5:0.5,head``; or one layer, or layers, each whole.
+        text: text such as ``1-4,5:0.5,head``, where a layer without a share has share 1; or one layer's index, or several.
 
     Returns:
-        Part -> share, layers ascending, the head last.
+        Layer (or ``head``) -> share, 0..1; layers ascending, the head last.
 
     Raises:
-        XlingValueError: it cannot be read, a layer stands there twice, or a share is outside 0..1.
+        XlingValueError: `text` cannot be read, names a layer twice, or has a share outside 0..1.
 
     >>> parse_shares("1-2,4:0.5,head")
     {1: 1.0, 2: 1.0, 4: 0.5, 'head': 1.0}
@@ -61,7 +61,7 @@ def check_share(share: float) -> None:
     """Refuse a share outside 0..1, NaN included.
 
     Raises:
-        XlingValueError: it is.
+        XlingValueError: `share` is less than 0, more than 1, or NaN.
     """
     if not 0 <= share <= 1:
         raise XlingValueError(f"expected a share between 0 and 1, got {share}")
@@ -78,7 +78,7 @@ def scaled(shares: Shares, weight: float) -> dict[int | str, float]:
 
 
 def format_shares(shares: Shares) -> str:
-    """Write shares as :func:`parse_shares` reads them, runs of layers together.
+    """Write shares in the notation of :func:`parse_shares`; consecutive layers of one share become a range.
 
     >>> format_shares({1: 1.0, 2: 1.0, 3: 1.0, 5: 0.5})
     '1-3,5:0.5'
@@ -97,7 +97,7 @@ def format_shares(shares: Shares) -> str:
 
 
 def name_shares(shares: Shares) -> str:
-    """The same for the name of a folder.
+    """Write shares so that they can be part of a folder's name, which may hold neither commas nor colons.
 
     >>> name_shares({1: 1.0, 2: 1.0, 5: 0.5})
     '1-2_5x0.5'
@@ -106,7 +106,7 @@ def name_shares(shares: Shares) -> str:
 
 
 def layers_in(shares: Shares, n_layers: int) -> tuple[int, ...]:
-    """The layers among the parts, those with a share of 0 left out.
+    """List the layers among the parts of `shares`, without the head and without layers whose share is 0.
 
     Raises:
         XlingValueError: an encoder of `n_layers` blocks has no such layer.

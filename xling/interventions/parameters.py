@@ -7,10 +7,11 @@ from torch import Tensor, nn
 from xling.errors import XlingValueError
 from xling.interventions.layer_shares import layers_in, parse_shares
 from xling.models.layers import find_layers
-from xling.models.names import modules_named
+from xling.models.named_modules import modules_named
 
 LayerNames = str | Sequence[str] | Mapping[str, str | None] | None
-"""Patterns of module names, lowest layer first in the model; a mapping or None: an encoder's layers."""
+"""Where a module's layers are: patterns of module names, each match one layer; or the module paths of an encoder of an unknown
+architecture; None: the layers of a known encoder."""
 
 
 def parameters_by_layer(module: nn.Module, names: LayerNames = None) -> list[list[nn.Parameter]]:
@@ -38,10 +39,17 @@ def parameters_by_layer(module: nn.Module, names: LayerNames = None) -> list[lis
 
 
 def choose_layers(layers: str | int | Iterable[int] | None, n_layers: int) -> tuple[int, ...]:
-    """The layers an intervention treats: as :func:`parse_shares` reads them; None: all of 0..`n_layers`.
+    """Choose the layers an intervention treats.
+
+    Args:
+        layers: layers in the notation of :func:`~xling.interventions.layer_shares.parse_shares`; None: all.
+        n_layers: index of the top layer; 0 are the embeddings.
+
+    Returns:
+        Indices of layers, ascending.
 
     Raises:
-        XlingValueError: there is no such layer.
+        XlingValueError: `layers` names a layer that does not exist.
     """
     return tuple(range(n_layers + 1)) if layers is None else layers_in(parse_shares(layers), n_layers)
 
@@ -53,16 +61,24 @@ def names_of(module: nn.Module, parameters: Iterable[nn.Parameter]) -> list[str]
 
 
 def drop_gradients(parameters: Iterable[nn.Parameter]) -> None:
-    """Have the next optimiser step leave parameters and their optimiser states alone, as if they were frozen."""
+    """Have the next optimiser step leave parameters and their optimiser states alone, as if they were frozen.
+
+    Optimisers skip a parameter whose gradient is None. A gradient of zeros would not do, since momentum and weight decay would
+    still move the parameter.
+    """
     for parameter in parameters:
         parameter.grad = None
 
 
 def trainable(parameters: Iterable[nn.Parameter], what: str) -> list[nn.Parameter]:
-    """Those with a gradient.
+    """Pick the parameters that require a gradient.
+
+    Args:
+        parameters: parameters of the treated layers.
+        what: name of the intervention, for the message.
 
     Raises:
-        XlingValueError: there is none, so that the intervention would do nothing.
+        XlingValueError: no parameter requires a gradient, so that the intervention would do nothing.
     """
     found = [parameter for parameter in parameters if parameter.requires_grad]
     if not found:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from xling.errors import XlingValueError
-from xling.interventions import names
+from xling.interventions import kinds
 from xling.interventions.layer_shares import layers_in, parse_shares
 from xling.registry import Registry
 
@@ -21,22 +21,24 @@ class Intervention:
     """One kind of intervention.
 
     Attributes:
-        name: function of its settings that checks them and names it with them, e.g. ``anchor_1-4_0.1``; its signature is what the
-            intervention takes, ``intervention.<setting>``.
-        callback: ``package.module:Name`` of the Lightning callback that takes the same settings (for `languages` it takes
-            `batches`), `names` where the encoder's layers are and, if it wants them, `pooling`; None: it acts after training.
-        dose: function of the same settings: how strong it is, 0 = nothing is done. Doses compare within one kind alone.
+        name: function that takes the intervention's settings, checks them and returns a name made of them, e.g.
+            ``anchor_1-4_0.1``. Its parameters define which settings ``intervention.<setting>`` exist.
+        callback: ``package.module:Name`` of the Lightning callback that acts in training; None: the intervention acts on trained
+            weights. The callback takes the same settings (`batches` in place of `languages`), besides `names`, which says where
+            the encoder's layers are, and `pooling` if its signature has it.
+        dose: function of the same settings that returns how strong the intervention is; 0 = nothing is done. Doses can be
+            compared within one kind only.
     """
 
     name: Callable[..., str]
     callback: str | None = None
-    dose: Callable[..., float] = names.whole
+    dose: Callable[..., float] = kinds.whole
 
     def complete(self, options: Mapping[str, Any]) -> dict[str, Any]:
-        """Fill in the settings that `options` leaves at their usual value.
+        """Add the default values of the settings that `options` does not name.
 
         Raises:
-            TypeError: a setting that it does not take, or one that is missing.
+            TypeError: `options` has a setting that the intervention does not take, or lacks one that it needs.
         """
         bound = inspect.signature(self.name).bind(**options)
         bound.apply_defaults()
@@ -47,15 +49,15 @@ INTERVENTIONS: Registry[Intervention] = Registry(
     "intervention",
     "xling.interventions",
     {
-        "none": Intervention(names.none, dose=names.nothing),
-        "anchor": Intervention(names.anchor, "xling.callbacks:Anchor", names.strength_of),
-        "l2_sp": Intervention(names.l2_sp, "xling.callbacks:PullToBase", names.strength_of),
-        "layerwise_lr": Intervention(names.layerwise_lr, "xling.callbacks:LayerwiseRates", names.slowing),
-        "gradual": Intervention(names.gradual, "xling.callbacks:GradualUnfreezing", names.delay),
-        "budget": Intervention(names.budget, "xling.callbacks:ImpactBudget", names.tightness),
-        "revert": Intervention(names.revert, dose=names.mean_share),
-        "swap": Intervention(names.swap, dose=names.mean_share),
-        "average": Intervention(names.average),
+        "none": Intervention(kinds.none, dose=kinds.nothing),
+        "anchor": Intervention(kinds.anchor, "xling.callbacks:Anchor", kinds.strength_of),
+        "l2_sp": Intervention(kinds.l2_sp, "xling.callbacks:PullToBase", kinds.strength_of),
+        "layerwise_lr": Intervention(kinds.layerwise_lr, "xling.callbacks:LayerwiseRates", kinds.slowing),
+        "gradual": Intervention(kinds.gradual, "xling.callbacks:GradualUnfreezing", kinds.delay),
+        "budget": Intervention(kinds.budget, "xling.callbacks:ImpactBudget", kinds.tightness),
+        "revert": Intervention(kinds.revert, dose=kinds.mean_share),
+        "swap": Intervention(kinds.swap, dose=kinds.mean_share),
+        "average": Intervention(kinds.average),
     },
     lambda found: isinstance(found, Intervention),
     "a xling.interventions.Intervention",
@@ -68,9 +70,9 @@ class InterventionPlan:
     """An intervention with its settings; made by :func:`plan_intervention`.
 
     Attributes:
-        name: for run directories, e.g. ``revert_1-4``; empty: nothing is done.
+        name: name in run directories, e.g. ``revert_1-4``; empty: nothing is done.
         kind: a name in ``INTERVENTIONS``, or ``package.module:name``.
-        options: what the intervention takes.
+        options: settings that were given; the others have their default values.
     """
 
     name: str = ""
@@ -85,11 +87,11 @@ class InterventionPlan:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What the intervention takes, those left at their usual value too."""
+        """All settings of the intervention, default values included."""
         return INTERVENTIONS.find(self.kind).complete(self.options)
 
     def layers_of(self, n_layers: int) -> tuple[int, ...]:
-        """The layers it treats: those of its setting `layers`, or all where it has no such setting.
+        """The layers it treats: those of its setting `layers`, or all layers where it has no such setting.
 
         Raises:
             XlingValueError: an encoder of `n_layers` blocks has no such layer.
@@ -100,12 +102,14 @@ class InterventionPlan:
         return tuple(range(n_layers + 1)) if layers is None else layers_in(parse_shares(layers), n_layers)
 
     def facts(self, n_layers: int) -> dict[str, Any]:
-        """What a run's manifest says of it: kind, treated layers, dose."""
+        """Give what a run's manifest records of the intervention: its kind, the treated layers and its dose."""
         dose = INTERVENTIONS.find(self.kind).dose(**self.settings)
         return {"intervention": self.kind, "treated_layers": list(self.layers_of(n_layers)), "dose": float(dose)}
 
     def strategy(self, freezing: str) -> str:
-        """The name of the run's strategy, in which a freezing strategy that freezes nothing is left out.
+        """Join the names of freezing strategy and intervention to the name of the run's strategy.
+
+        A freezing strategy that freezes nothing is left out of it.
 
         >>> plan_intervention("revert", layers="1-4").strategy("word_embeddings")
         'word_embeddings_revert_1-4'
@@ -118,10 +122,10 @@ def plan_intervention(kind: str = "none", **options: Any) -> InterventionPlan:
 
     Args:
         kind: a name in ``INTERVENTIONS``, or ``package.module:name``.
-        options: what the intervention takes.
+        options: settings of the intervention.
 
     Raises:
-        XlingValueError: no such intervention, or settings that it does not take or that are missing.
+        XlingValueError: there is no such intervention, it does not take one of the settings, or it lacks one.
 
     >>> plan_intervention("revert", layers="0-2").name
     'revert_0-2'

@@ -1,4 +1,4 @@
-"""What can be done to weights after training: blend layers with another model's, average models. Pure functions of state dicts."""
+"""Interventions on weights after training, as pure functions of state dicts: blending two models' layers, averaging models."""
 
 from collections.abc import Mapping, Sequence
 
@@ -28,11 +28,11 @@ def blend_layers(
         whose: the other model, in words, for messages.
 
     Returns:
-        A new state dict with the keys of `own`; what is not blended are the same tensors.
+        A new state dict with the keys of `own`, whose tensors are shared where nothing is blended.
 
     Raises:
-        XlingValueError: a share outside 0..1, a layer that does not exist or has no weights, or a tensor that `other` lacks
-            or has in another shape.
+        XlingValueError: a share is outside 0..1, a layer does not exist or has no weights, or `other` lacks a tensor or has it
+            in another shape.
 
     >>> own, base = {"a.w": torch.tensor([4.0])}, {"a.w": torch.tensor([0.0])}
     >>> blend_layers(own, base, [["a"]], {0: 0.25})["a.w"].item()
@@ -84,18 +84,19 @@ def check_same_shape(name: str, own: Tensor, other: State, whose: str) -> None:
 
 
 def average_states(states: Sequence[State]) -> dict[str, Tensor]:
-    """Mean of several models' weights (of seeds: Wortsman et al. 2022, arXiv:2203.05482; of checkpoints: arXiv:2305.16834).
+    """Average several models' weights (of seeds: Wortsman et al. 2022, arXiv:2203.05482; of checkpoints: arXiv:2305.16834).
 
-    Computed in float64 as the first plus the mean difference from it, so that the mean of equal models is that model to the bit.
+    The mean is computed in float64 as the first model plus the mean difference from it, so that the mean of equal models is that
+    model to the bit.
 
     Args:
         states: state dicts of one architecture, at least one.
 
     Returns:
-        A new state dict in the first one's types; whole numbers are the first one's.
+        A new state dict with the dtypes of the first; integer tensors, which have no mean, are those of the first.
 
     Raises:
-        XlingValueError: none, or they do not have the same tensors.
+        XlingValueError: `states` is empty, or its models do not have the same tensors.
     """
     if not states:
         raise XlingValueError("expected at least one model to average, got none")

@@ -1,6 +1,5 @@
 """Similarity of representations as torchmetrics metrics: CKA, and any measure of the registry."""
 
-from abc import abstractmethod
 from typing import Any
 
 import torch
@@ -65,6 +64,10 @@ class SimilarityMetric(Metric):
         self.measure = get_measure(measure).name
         self.reason = [""]
 
+    def update(self, *args: Any, **kwargs: Any) -> None:
+        """Take a batch of paired rows ``[..., b, d_x]`` and ``[..., b, d_y]``; of grouped measures also the groups' ids ``[b]``."""
+        raise NotImplementedError  # here for type checkers, which do not see that __new__ chooses a subclass
+
     def compute(self) -> PerLayer:
         """Similarity of every layer, float64 ``[...]``; NaN where undefined, see `reason`."""
         result = self._evaluate()
@@ -75,9 +78,9 @@ class SimilarityMetric(Metric):
         """The similarity of every layer together with the reasons for each NaN."""
         return Result(self.compute(), self.reason)
 
-    @abstractmethod
     def _evaluate(self) -> Result:
         """Values and reasons from the states."""
+        raise NotImplementedError  # as above
 
 
 class _MomentsSimilarity(MomentsMetric, SimilarityMetric):

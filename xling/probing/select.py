@@ -7,7 +7,7 @@ from transformers import PreTrainedModel
 
 from xling.errors import XlingValueError
 from xling.models.layers import layer_modules
-from xling.models.names import modules_named
+from xling.models.named_modules import modules_named
 
 
 def find_encoder(module: nn.Module) -> nn.Module | None:

@@ -10,7 +10,7 @@ from xling.analysis.schema import Analysis
 from xling.report.explorer import as_json, explorer_data
 from xling.report.latex import name_sheets
 from xling.report.section import Absent, Section, Sheet
-from xling.report.sections.findings import list_findings
+from xling.report.sections.findings import explain_findings, list_findings
 from xling.report.svg import data_uri
 from xling.report.words import describe
 from xling.report.words.cells import column_classes, heading, table_rows
@@ -58,6 +58,7 @@ def render_page(
         title=analysis.facts.get("title") or describe.page_title(analysis) or title,
         subject=describe.subject(analysis),
         findings=list_findings(analysis) if findings is None else findings,
+        how_to_read=explain_findings(analysis),
         warnings=analysis.warnings,
         sections=sections,
         absent=absent,

@@ -6,7 +6,7 @@ import tempfile
 from functools import lru_cache
 from pathlib import Path
 
-from xling.runs.packing import is_pack, read_pack, unpack
+from xling.runs.packs import is_pack, read_pack, unpack
 
 
 def open_study(path: Path | str) -> Path:

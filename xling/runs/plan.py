@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from xling.errors import CorruptArtefactError
-from xling.runs.names import check_folder_name
+from xling.runs.folder_names import check_folder_name
 from xling.settings import RunSettings
 from xling.storage.atomic import read_json, write_json
 from xling.storage.locks import waiting_lock
@@ -54,7 +54,7 @@ def check_names(settings: RunSettings) -> None:
     """Refuse names of study, source language or strategy that would put a run elsewhere than below output_dir.
 
     Raises:
-        XlingValueError: see :func:`xling.runs.names.check_folder_name`.
+        XlingValueError: see :func:`xling.runs.folder_names.check_folder_name`.
     """
     check_folder_name(settings.study, "study")
     check_folder_name(settings.source_language, "source_language")

@@ -14,12 +14,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from xling.errors import CorruptArtefactError, MissingFileError, XlingError
+from xling.machine.progress import track
 from xling.runs.below import Table, as_frame, concat_categories, concat_tables
+from xling.runs.comparable import design_of
 from xling.runs.directory import DATA_FILE, ENVIRONMENT_FILE, RunDirectory, read_settings, read_verified
 from xling.runs.finding import find_runs
 from xling.runs.measures import to_long
 from xling.runs.opening import open_study
-from xling.runs.pooling import design_of
 from xling.runs.recipe import describe_recipe
 from xling.runs.subject import describe_subject
 from xling.runs.tables import (
@@ -47,7 +48,7 @@ class Study:
         alignment: rows of the runs that measured it, columns of :data:`xling.runs.tables.ALIGNMENT`; may be empty.
         runs: one row per complete run: path, the manifest's facts, recipe, its settings in words, subject, its
             data set, task and encoder, and design, what it shares
-            with all runs of its study (:func:`xling.runs.pooling.design_of`).
+            with all runs of its study (:func:`xling.runs.comparable.design_of`).
         skipped: (directory, reason) of what was left out.
     """
 
@@ -130,7 +131,7 @@ def load_study(directory: Path | str) -> Study:
     A run that is not complete, damaged, deleted while it is read, or the same as another one is skipped with its reason.
 
     Args:
-        directory: a study's folder, or any folder above or below; or its pack (:mod:`xling.runs.packing`).
+        directory: a study's folder, or any folder above or below; or its pack (:mod:`xling.runs.packs`).
 
     Raises:
         MissingFileError: there is no such folder, or no complete run in it.
@@ -141,7 +142,7 @@ def load_study(directory: Path | str) -> Study:
     paths, skipped = find_runs(directory)
     tables: list[list[Table]] = []
     runs: dict[tuple, dict[str, Any]] = {}
-    for path in paths:
+    for path in track(paths, "Runs"):
         try:
             facts, frames = _load_run(RunDirectory(path))
             key = tuple(facts[name] for name in _IDENTITY)

@@ -2,6 +2,7 @@
 
 import functools
 import logging
+import os
 import sys
 from collections.abc import Callable
 from importlib.resources import files
@@ -68,6 +69,9 @@ def run_command(task: Callable[[], Any], config_name: str) -> None:
         if stop.code == 1:  # Hydra's own; a run that was told to stop ends with another
             _suggest_keys(config_name, [argument for argument in sys.argv[1:] if "=" in argument])
         raise
+    except BrokenPipeError:  # of "| head": who read the output has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nor does the interpreter's end complain
+        sys.exit(1)
     finally:
         report_failures()
 

@@ -29,14 +29,17 @@ def capture_base(
     monitor: ImpactMonitor,
     callbacks: Sequence[pl.Callback] = (),
 ) -> None:
-    """Store the representations from before training; of runs that start together one does it, and the others wait.
+    """Store the representations from before training.
+
+    Every run of a study compares with the same base, so that of several runs that start together one computes it, and the
+    others wait for that one.
 
     Args:
-        settings: of the run.
-        module: with the base's weights.
-        datamodule: with the probe sets.
-        monitor: its store receives them.
-        callbacks: run meanwhile, e.g. one that heeds signals.
+        settings: settings of the run.
+        module: encoder and head, with the weights from before training.
+        datamodule: data module that has the probe sets.
+        monitor: impact monitor whose store receives the representations.
+        callbacks: further callbacks that run meanwhile, e.g. one that stops on a signal.
 
     Raises:
         MissingFileError: a process does not see what process 0 stored.
@@ -66,10 +69,10 @@ def _missing(store: BaseStore, datamodule: TransferDataModule) -> list[str]:
 
 
 def check_base(monitor: ImpactMonitor, datamodule: TransferDataModule) -> None:
-    """Refuse to continue if this process cannot find the base of a target.
+    """Refuse to continue if this process cannot find the base of a target, e.g. because nodes do not share a disk.
 
     Raises:
-        MissingFileError: it is not.
+        MissingFileError: the base of a target is not where process 0 stored it.
     """
     store = cast(BaseStore, monitor.base)
     for loader in datamodule.target_languages:

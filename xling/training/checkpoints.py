@@ -15,10 +15,10 @@ _BROKEN = (RuntimeError, EOFError, KeyError, ValueError, OSError, pickle.Unpickl
 
 
 def save_checkpoint(checkpoint: dict[str, Any], path: Path | str) -> None:
-    """Write under a temporary name beside `path`, flush to the disk, rename.
+    """Write a checkpoint under a temporary name beside `path`, flush it to the disk, and rename it.
 
-    Lightning's own writing goes through the system's temporary folder, from where a rename is a copy that can be cut
-    short, and never flushes.
+    Lightning's own writing never flushes, and it goes through the system's temporary folder. Where that is another disk,
+    renaming means copying, and a copy can be cut short.
 
     Raises:
         UnreachableError: no space is left, or the folder cannot be written.
@@ -40,8 +40,8 @@ def load_checkpoint(path: Path | str) -> dict[str, Any]:
     Torch itself checks none: a flipped bit would silently become another weight. Costs a second for 1 GB.
 
     Raises:
-        MissingFileError: there is no file.
-        CorruptArtefactError: it is truncated or altered, or holds more than tensors and plain values.
+        MissingFileError: there is no file at `path`.
+        CorruptArtefactError: the file is truncated or altered, or holds more than tensors and plain values.
     """
     path = Path(path)
     if not path.is_file():
@@ -60,7 +60,7 @@ def load_checkpoint(path: Path | str) -> dict[str, Any]:
 
 
 class VerifiedCheckpointIO(TorchCheckpointIO):
-    """Lightning's plugin for the two functions of this module."""
+    """Lightning's plugin through which a trainer uses the two functions of this module."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Path | str, storage_options: Any = None) -> None:
         """See :func:`save_checkpoint`."""

@@ -24,7 +24,8 @@ from xling.runs.tables import ALIGNMENT_FILE, IMPACT_FILE, TRANSFER_FILE
 from xling.settings import RunSettings
 from xling.training.base_capture import capture_base
 from xling.training.finished import FinishedRun
-from xling.training.parts import build_alignment, build_monitor, data_facts, why_not_aligned
+from xling.training.observers import build_alignment, build_monitor, why_not_aligned
+from xling.training.parts import data_facts
 from xling.training.recorder import RunRecorder
 from xling.training.trainer import build_trainer
 
@@ -41,10 +42,10 @@ def score_state(
     """Measure weights in a run's model on all its targets.
 
     Args:
-        run: from :func:`xling.training.finished.load_run`; its module holds `state` afterwards.
-        state: state dict of its module.
-        settings: of the measurement; None: the run's.
-        callbacks: observe it.
+        run: finished run, from :func:`xling.training.finished.load_run`; its module holds `state` afterwards.
+        state: state dict of the run's module.
+        settings: settings of the measurement; None: those of the run.
+        callbacks: callbacks that observe the measurement.
 
     Returns:
         Target language -> the task's transfer metric.
@@ -69,10 +70,10 @@ def derive_run(
     Args:
         run: the run whose weights are changed.
         base: state dict of its module before training.
-        plan: what is done.
-        make_state: gives the changed weights.
+        plan: the intervention, as it is recorded.
+        make_state: function that computes the changed weights; it is called only if the record is not complete yet.
         output_dir: the record's folder is ``study/source/strategy/seed_n`` in it.
-        train_seconds: of all training that the weights needed; None: of `run`.
+        train_seconds: seconds of all training that the weights needed; None: those of `run`.
 
     Returns:
         The record's directory, complete.
@@ -132,11 +133,11 @@ def _record(
 
 
 def read_parent(path: Path) -> dict[str, Any]:
-    """The manifest of the run that something is derived from.
+    """Read the manifest of the run that something is derived from.
 
     Raises:
-        MissingFileError: it is not complete.
-        CorruptArtefactError: a file of it has changed.
+        MissingFileError: the run is not complete.
+        CorruptArtefactError: a file of the run has changed since it ended.
     """
     directory = RunDirectory(path)
     if not directory.is_complete:
@@ -145,7 +146,10 @@ def read_parent(path: Path) -> dict[str, Any]:
 
 
 def _add_before_training(directory: RunDirectory, parent: Path, identity: dict[str, Any]) -> None:
-    """Put the rows that the parent measured before its first step in front."""
+    """Put the rows that the parent measured before its first step in front of the record's own.
+
+    Both runs have the same weights before training, so that the record need not measure them again.
+    """
     for name in (IMPACT_FILE, TRANSFER_FILE, ALIGNMENT_FILE):
         own, theirs = directory.path / name, parent / name
         if not (own.is_file() and theirs.is_file()):

@@ -24,12 +24,12 @@ class FinishedRun:
     """A run's parts as they were before training, and its fine-tuned weights.
 
     Attributes:
-        settings: the run's.
-        datamodule: with the probe sets.
-        module: encoder with base weights, under a fresh head.
+        settings: settings of the run.
+        datamodule: data module that has the probe sets.
+        module: encoder with the weights from before training, under a newly made head.
         finetuned: state dict of the checkpoint, adapters merged into the weights.
-        path: its directory.
-        model: what its record says of the encoder before training, see :func:`xling.models.encoders.describe_encoder`.
+        path: directory of the run.
+        model: recorded facts about the encoder before training, see :func:`xling.models.encoders.describe_encoder`.
     """
 
     settings: RunSettings
@@ -44,12 +44,12 @@ def load_run(path: Path) -> FinishedRun:
     """Build the parts of a run again from what its directory records.
 
     Args:
-        path: run directory with its checkpoint.
+        path: run directory that holds a checkpoint.
 
     Raises:
-        MissingFileError: no run, or its checkpoint was not kept.
+        MissingFileError: there is no run at `path`, or its checkpoint was not kept.
         CorruptArtefactError: the checkpoint cannot be read.
-        XlingValueError: base model or probe sets are not those of the run.
+        XlingValueError: the base model or a probe set has changed since the run.
     """
     settings = _settings_of(path)
     finetuned = load_checkpoint(RunDirectory(path).checkpoint)["state_dict"]
@@ -68,12 +68,12 @@ def load_finetuned(path: Path) -> tuple[RunSettings, TransferModule]:
     The data are read only where the task's labels are those of the training examples.
 
     Args:
-        path: run directory with its checkpoint.
+        path: run directory that holds a checkpoint.
 
     Raises:
-        MissingFileError: no run, or its checkpoint was not kept.
+        MissingFileError: there is no run at `path`, or its checkpoint was not kept.
         CorruptArtefactError: the checkpoint cannot be read.
-        XlingValueError: the base model is not that of the run.
+        XlingValueError: the base model has changed since the run.
     """
     settings = _settings_of(path)
     finetuned = load_checkpoint(RunDirectory(path).checkpoint)["state_dict"]
@@ -94,7 +94,7 @@ def _settings_of(path: Path) -> RunSettings:
 
 
 def _base_encoder(settings: RunSettings, path: Path) -> tuple[nn.Module, Mapping[str, Any]]:
-    """The encoder before training, and what the run's record says of it."""
+    """Load the encoder as it was before training, and the recorded facts about it."""
     encoder = load_encoder(settings.model, settings.cache_dir)
     model = read_json(path / ENVIRONMENT_FILE)["model"]
     _check_same(f"the base model {settings.model.name_or_path}", model["content_hash"], content_hash(encoder), path)

@@ -1,4 +1,4 @@
-"""Training after the stored output of frozen layers: what ``cache_frozen=true`` does to the parts of a run."""
+"""What ``cache_frozen=true`` does to the parts of a run: training starts from the stored output of the frozen layers."""
 
 from typing import cast
 
@@ -17,7 +17,13 @@ from xling.training.parts import Parts
 def start_after_frozen_layers(settings: RunSettings, parts: Parts, trainer: pl.Trainer) -> None:
     """Have training start from the stored output of the frozen lowest layers (``cache_frozen=true``).
 
-    It is computed in the precision of the weights, without autocast.
+    Frozen layers without dropout give the same output in every epoch, so that it suffices to compute it once per training
+    example. It is computed in the precision of the weights, without autocast.
+
+    Args:
+        settings: settings of the run.
+        parts: parts of the run; its training examples and its module are changed in place.
+        trainer: the trainer that is about to fit them.
 
     Raises:
         XlingValueError: the lowest layers are not frozen, draw dropout or are sharded.

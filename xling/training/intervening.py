@@ -1,4 +1,4 @@
-"""From a plan to the callback that intervenes in a run's training."""
+"""Makes the callback that intervenes in a run's training, from the plan in its settings."""
 
 import importlib
 import inspect
@@ -16,7 +16,7 @@ def check_intervention(settings: RunSettings) -> None:
     """Refuse an intervention that training cannot do.
 
     Raises:
-        XlingValueError: it acts on trained weights, or reads layers that are not computed in training.
+        XlingValueError: the intervention acts on trained weights, or it reads layers that are not computed in training.
     """
     plan = settings.intervention
     if plan.name and not plan.trains:
@@ -32,11 +32,11 @@ def check_intervention(settings: RunSettings) -> None:
 
 
 def build_intervention(settings: RunSettings, datamodule: TransferDataModule) -> pl.Callback:
-    """The callback of ``conf/intervention``.
+    """Make the callback that ``conf/intervention`` asks for.
 
     Args:
-        settings: of the run; its plan acts in training.
-        datamodule: gives the text of other languages.
+        settings: settings of the run, whose intervention acts in training.
+        datamodule: data module that gives text of other languages to an intervention that has the setting `languages`.
     """
     plan = settings.intervention
     module, _, name = str(INTERVENTIONS.find(plan.kind).callback).partition(":")

@@ -1,6 +1,7 @@
-"""What ``logger=`` adds to a run's CSV file: loggers grouped by study and named by run.
+"""The loggers that ``logger=`` adds to a run's CSV file; in them runs are grouped by study.
 
-The final figures are logged under ``final/``: ``final/<metric>/<target>`` and ``final/impact/layer_07``, the mean over targets.
+At the end the last figures are logged under ``final/``: ``final/<metric>/<target>`` and ``final/impact/layer_07``, the mean over
+targets.
 """
 
 import importlib.util
@@ -25,7 +26,7 @@ def build_loggers(settings: Mapping[str, Mapping[str, Any]], study: str, run: Pa
     """Make the loggers of one run beside its CSV file.
 
     Args:
-        settings: name of each -> its settings, see ``conf/logger``.
+        settings: name of each logger -> its settings, see ``conf/logger``.
         study: name of the study.
         run: the run's directory, ``.../<source_language>/<strategy>/seed_<seed>``, which gives the name.
 
@@ -37,7 +38,10 @@ def build_loggers(settings: Mapping[str, Mapping[str, Any]], study: str, run: Pa
 
 
 def check_packages(names: Sequence[str] | Mapping[str, Any]) -> None:
-    """See that what the loggers `names` need is installed; call it before anything is loaded.
+    """Refuse loggers whose package is not installed; call this before anything slow is loaded.
+
+    Args:
+        names: names of loggers, keys of :data:`PACKAGES`.
 
     Raises:
         UnreachableError: a package is missing.
@@ -60,7 +64,7 @@ def _wandb(study: str, name: str, project: str, entity: str | None, offline: boo
     from pytorch_lightning.loggers import WandbLogger
 
     class OneRun(WandbLogger):
-        """Ends with its fit: the next run of a sweep in this process is another one."""
+        """A logger whose wandb run ends when its fit ends, because a sweep trains further runs in the same process."""
 
         def finalize(self, status: str) -> None:
             super().finalize(status)
@@ -97,13 +101,13 @@ BUILDERS: dict[str, Callable[..., Logger]] = {"tensorboard": _tensorboard, "wand
 
 
 class FinalFigures(pl.Callback):
-    """Gives the loggers beside CSV what a run is and what came out of it.
+    """Logs the run's settings and its final figures to every logger beside the CSV file.
 
     Runs on ``on_fit_start`` (settings as hyper-parameters) and ``on_fit_end`` (keys ``final/...``). Writes no file itself.
 
     Args:
-        settings: the composed configuration.
-        figures: called at the end for the figures by name.
+        settings: the run's settings as a plain dictionary.
+        figures: function that gives the final figures by name; it is called when the fit ends.
     """
 
     def __init__(self, settings: Mapping[str, Any], figures: Callable[[], Mapping[str, float]]) -> None:

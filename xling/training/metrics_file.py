@@ -1,4 +1,4 @@
-"""Lightning's CSV log for runs that are interrupted: no row is lost and none comes twice."""
+"""A CSV log in the format of Lightning's that survives interruptions: no row is lost, and none is written twice."""
 
 import csv
 import io
@@ -18,14 +18,15 @@ METRICS_FILE = "metrics.csv"
 
 
 class MetricsFile(CSVLogger):
-    """Writes ``<save_dir>/<name>/metrics.csv`` as Lightning's logger does, but always whole, under a temporary name.
+    """Writes ``<save_dir>/<name>/metrics.csv`` as Lightning's logger does, but always the whole file, under a temporary name.
 
-    Its state is the number and hash of the rows written; a run that goes on keeps that many of the file's rows and writes the
-    others again. (Lightning's logger deletes an existing file, and can be killed between a file's header and its rows.)
+    Lightning's logger deletes an existing file, and a process that is killed may leave a header without its rows. This one
+    puts the number and the hash of its rows into each checkpoint. A run that goes on keeps that many rows of the file, and
+    writes the later ones again.
 
     Args:
-        save_dir: folder.
-        name: folder in it.
+        save_dir: folder in which the log's folder is made.
+        name: name of the log's folder.
     """
 
     def __init__(self, save_dir: Path | str, name: str = "logs") -> None:
@@ -34,7 +35,7 @@ class MetricsFile(CSVLogger):
 
     @property
     def experiment(self) -> "MetricsFile":
-        """Return this object, since Lightning's own writer is not used."""
+        """Return this object where Lightning expects its own writer, which is not used."""
         return self
 
     @property
@@ -75,7 +76,7 @@ class MetricsFile(CSVLogger):
         """Read the file, keep the rows that were there when the checkpoint was written, and continue after them.
 
         Raises:
-            CorruptArtefactError: it has fewer, or others.
+            CorruptArtefactError: the file has fewer rows than the checkpoint says, or other ones.
         """
         n_rows, rows = state_dict["n_rows"], []
         if self.path.is_file():
@@ -90,6 +91,6 @@ class MetricsFile(CSVLogger):
 
 
 def _digest(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Hash rows as the file shows them."""
+    """Hash rows as the file shows them, as text: rows read back from it and rows still in memory must agree."""
     shown = [sorted((name, str(value)) for name, value in row.items()) for row in rows]
     return sha256(json.dumps(shown))

@@ -1,18 +1,15 @@
-"""From plain settings to the parts of one run: data, module, callbacks, trainer."""
+"""Builds the parts of one run from its settings: the data, the module and the callbacks, for Lightning's trainer."""
 
-import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
 import pytorch_lightning as pl
 
-from xling.callbacks.alignment import AlignmentMonitor
 from xling.callbacks.budget import ImpactBudget
 from xling.callbacks.checkpoint import RunCheckpoint
 from xling.callbacks.freezing import LayerFreezing
-from xling.callbacks.gradients import GradientMonitor
 from xling.callbacks.impact import ImpactMonitor
-from xling.callbacks.linear_probes import LinearProbes
 from xling.callbacks.progress_file import ProgressFile
 from xling.callbacks.representation_writer import RepresentationWriter
 from xling.callbacks.stop_on_divergence import StopOnDivergence
@@ -36,10 +33,8 @@ from xling.models.encoders import (
 )
 from xling.models.fast.attention import use_processor_attention
 from xling.models.fast.dropout import use_processor_dropout
-from xling.models.layers import find_layers
+from xling.models.layers import Layers, find_layers
 from xling.models.limits import check_max_length, check_pieces
-from xling.models.pooling import WORD_POOLINGS
-from xling.probing.base_store import shared_store
 from xling.runs.directory import RunDirectory
 from xling.settings import ObjectSettings, RunSettings
 from xling.storage.fetched import FetchedFirst, data_folder
@@ -47,10 +42,9 @@ from xling.tasks import TASKS
 from xling.tasks.transfer_module import TransferModule
 from xling.training.intervening import build_intervention, check_intervention
 from xling.training.loggers import FinalFigures, check_packages, final_figures
+from xling.training.observers import Observers, build_observers, why_not_aligned
 from xling.training.recorder import RunRecorder
 from xling.training.validations import check_validates
-
-log = logging.getLogger(__name__)
 
 _DATA_ARGUMENTS = ("train_split", "probe_split", "train_limit", "probe_limit", "limit_seed", "max_length", "batch_size",
                    "eval_batch_size", "eval_tokens", "num_workers", "drop_unlabelled")  # fmt: skip
@@ -58,7 +52,18 @@ _DATA_ARGUMENTS = ("train_split", "probe_split", "train_limit", "probe_limit", "
 
 @dataclass(frozen=True)
 class Parts:
-    """The parts of one run."""
+    """The parts of one run.
+
+    Attributes:
+        datamodule: training and probe sets, tokenised.
+        module: encoder and head, before training.
+        monitor: measures impact; it is also among `callbacks`.
+        recorder: writes the run's tables; it is also among `callbacks`.
+        clock: counts the seconds of training; it is also among `callbacks`.
+        callbacks: all callbacks of the run, in the order in which Lightning calls them.
+        facts: what ``environment.json`` records beside package versions: ``model``, ``precision``, ``intervention`` and
+            ``alignment`` (why it is not measured; empty where it is).
+    """
 
     datamodule: TransferDataModule
     module: TransferModule
@@ -120,65 +125,109 @@ def _languages_of(source: ExampleSource) -> tuple[str, ...]:
 
 
 def build_parts(settings: RunSettings, identity: dict[str, Any], run: RunDirectory) -> Parts:
-    """Load data and model and put the callbacks together."""
-    if settings.compile and settings.packed:
-        raise XlingValueError(
-            "compile=true needs padded batches, and packed=true, which has none, compiles anew for every pattern of equal "
-            "lengths; set compile=false or packed=false"
-        )
+    """Load a run's data and model, and put its callbacks together.
+
+    Args:
+        settings: settings of the run, resolved by :func:`resolve_settings`.
+        identity: values of study, source_language, strategy and seed, which every row of the run's tables repeats.
+        run: directory that the callbacks write into.
+
+    Returns:
+        The parts; nothing is trained or measured yet.
+
+    Raises:
+        XlingValueError: two settings exclude each other, or the encoder cannot take the data.
+    """
+    _check_compiles(settings)
     check_intervention(settings)
-    spec, cache_dir = settings.model, settings.cache_dir
-    datamodule = build_data(settings)
+    datamodule = build_data(settings)  # before the model, so that bad data is reported without loading one
     check_validates(settings, len(datamodule.training_set))
-    encoder = load_encoder(spec, cache_dir)
+    encoder = load_encoder(settings.model, settings.cache_dir)
     _check_takes(encoder, settings, datamodule)
     facts: dict[str, Any] = {
-        "model": describe_encoder(spec, encoder, cache_dir),
+        "model": describe_encoder(settings.model, encoder, settings.cache_dir),
         "precision": settings.trainer.precision,
     }
     module = build_module(settings, datamodule.task, encoder)
     if settings.compile:
         encoder.compile(dynamic=True)  # in place: names of parameters and modules stay
-    plan = settings.freeze
-    monitor = build_monitor(settings, datamodule, facts["model"]["content_hash"])
-    layers = find_layers(module, spec.layers)
-    frozen_layers = plan.layers_of(layers.n_layers)
+    layers = find_layers(module, settings.model.layers)
     facts["intervention"] = settings.intervention.facts(layers.n_layers)
     facts["alignment"] = why_not_aligned(settings, datamodule)
-    alignment = None if facts["alignment"] else build_alignment(settings, monitor)
-    gradients = build_gradients(settings, datamodule)
-    probes = build_linear_probes(settings, monitor)
-    recorder = RunRecorder(run, identity, monitor, frozen_layers, alignment, gradients=gradients, linear_probes=probes)
+    observers = build_observers(settings, datamodule, facts["model"]["content_hash"], not facts["alignment"])
+    recorder = _build_recorder(run, identity, observers, settings.freeze.layers_of(layers.n_layers))
     clock = TrainingClock()
-    keeps_rows = settings.optimizer.weight_decay or plan.adapts or shards_parameters(settings.trainer)
-    callbacks: list[pl.Callback | None] = [  # in the order in which Lightning calls them
-        LayerFreezing(plan, spec.layers),
-        None
-        if keeps_rows
-        else TrainUsedRows(lambda: cast(TokenisedExamples, datamodule.train).pieces, layers.word_embeddings),
-        # copies weights: after the rows are taken out
-        build_intervention(settings, datamodule) if settings.intervention.trains else None,
-        alignment,
-        monitor,
-        gradients,  # after the monitor has read the layers of a batch, before its records are written
-        probes,
-        recorder,
-        clock,
-        _representation_writer(settings, run),
+    callbacks = [
+        *_build_interveners(settings, datamodule, layers),
+        *observers.in_order(),
+        *_build_recorders(settings, run, recorder, clock, observers.monitor),
+    ]
+    return Parts(datamodule, module, observers.monitor, recorder, clock, callbacks, facts)
+
+
+def _check_compiles(settings: RunSettings) -> None:
+    if settings.compile and settings.packed:
+        raise XlingValueError(
+            "compile=true needs padded batches, and packed=true, which has none, compiles anew for every pattern of equal "
+            "lengths; set compile=false or packed=false"
+        )
+
+
+def _build_interveners(settings: RunSettings, datamodule: TransferDataModule, layers: Layers) -> list[pl.Callback]:
+    """Make the callbacks that change how the model is trained, in the order in which Lightning calls them."""
+    callbacks: list[pl.Callback] = [LayerFreezing(settings.freeze, settings.model.layers)]
+    if _trains_used_rows(settings):
+        callbacks.append(
+            TrainUsedRows(lambda: cast(TokenisedExamples, datamodule.train).pieces, layers.word_embeddings)
+        )
+    if settings.intervention.trains:
+        # an anchor copies weights when it is set up, so that the rows of unused tokens must be gone by then
+        callbacks.append(build_intervention(settings, datamodule))
+    return callbacks
+
+
+def _trains_used_rows(settings: RunSettings) -> bool:
+    """Whether only those rows of the word-piece table are trained that the training examples use.
+
+    Weight decay would move the other rows as well; under adapters the table is frozen; FSDP shards the table, so that no
+    rows can be taken out of it.
+    """
+    keeps_all_rows = settings.optimizer.weight_decay or settings.freeze.adapts or shards_parameters(settings.trainer)
+    return not keeps_all_rows
+
+
+def _build_recorder(
+    run: RunDirectory, identity: dict[str, Any], observers: Observers, frozen_layers: Sequence[int]
+) -> RunRecorder:
+    return RunRecorder(
+        run,
+        identity,
+        observers.monitor,
+        frozen_layers,
+        observers.alignment,
+        gradients=observers.gradients,
+        linear_probes=observers.linear_probes,
+    )
+
+
+def _build_recorders(
+    settings: RunSettings, run: RunDirectory, recorder: RunRecorder, clock: TrainingClock, monitor: ImpactMonitor
+) -> list[pl.Callback]:
+    """Make the callbacks that write down what the observers measured and what the training did.
+
+    They come after the observers. The checkpoint comes last of all, because it holds the state of every other callback.
+    """
+    callbacks: list[pl.Callback] = [recorder, clock]
+    if settings.probe.write_representations:
+        folder = run.path / "representations"
+        callbacks.append(RepresentationWriter(folder, settings.model.layers, settings.probe.pooling))
+    return [
+        *callbacks,
         FinalFigures(settings.to_plain(), lambda: final_figures(recorder.transfer, monitor.records)),
         StopOnDivergence(),
         ProgressFile(run.path),
-        # last: it records what the others did
         RunCheckpoint(run.checkpoint, settings.checkpoint.every_seconds, settings.checkpoint.every_n_steps),
     ]
-    wanted = [callback for callback in callbacks if callback is not None]
-    return Parts(datamodule, module, monitor, recorder, clock, wanted, facts)
-
-
-def _representation_writer(settings: RunSettings, run: RunDirectory) -> RepresentationWriter | None:
-    if not settings.probe.write_representations:
-        return None
-    return RepresentationWriter(run.path / "representations", settings.model.layers, settings.probe.pooling)
 
 
 def _check_takes(encoder: Any, settings: RunSettings, datamodule: TransferDataModule) -> None:
@@ -233,62 +282,3 @@ def build_module(settings: RunSettings, task: TaskData, encoder: Any) -> Transfe
     use_processor_dropout(module)
     use_processor_attention(encoder)
     return module
-
-
-def build_monitor(settings: RunSettings, datamodule: TransferDataModule, model_hash: str) -> ImpactMonitor:
-    """The impact monitor with the base store that all runs share."""
-    probe, layers = settings.probe, settings.representation_layers
-    base = shared_store(settings, model_hash, datamodule.probe_fingerprints)
-    return ImpactMonitor(layers, probe.pooling, probe.similarity, probe.uncertainty, base, chance=probe.chance)
-
-
-def build_gradients(settings: RunSettings, datamodule: TransferDataModule) -> GradientMonitor | None:
-    """The monitor of gradients, where it is asked for.
-
-    Raises:
-        XlingValueError: the source is not among the targets.
-    """
-    n_examples, source = settings.probe.gradients, settings.source_language
-    if not n_examples:
-        return None
-    if source not in datamodule.probes:
-        raise XlingValueError(
-            f"probe.gradients compares targets with the source {source}, which is not among the target languages; add it, or set "
-            "probe.gradients=0"
-        )
-    return GradientMonitor(source, n_examples, names=settings.model.layers)
-
-
-def build_linear_probes(settings: RunSettings, monitor: ImpactMonitor) -> LinearProbes | None:
-    """The linear classifiers, where they are asked for."""
-    if not settings.probe.linear_probes:
-        return None
-    pooling = settings.probe.pooling
-    return LinearProbes(monitor.layers, pooling, monitor.base, "labels" if pooling in WORD_POOLINGS else "label")
-
-
-def why_not_aligned(settings: RunSettings, datamodule: TransferDataModule) -> str:
-    """Say why source and targets are not compared example by example; empty where they are."""
-    probe, source = settings.probe, settings.source_language
-    if not probe.alignment:
-        return "not asked for (probe.alignment)"
-    if source not in datamodule.probes:
-        return f"the source {source} is not among the targets"
-    if probe.pooling in WORD_POOLINGS:
-        reason = "words have no counterparts in another language; probe.pooling=mean compares sentences"
-    else:
-        others = [language for language in datamodule.probes if language != source]
-        unmatched = [language for language in others if not datamodule.is_parallel(source, language)]
-        for language in unmatched:
-            log.warning("no alignment of %s with %s: their probe sets have different example ids", source, language)
-        if not others or len(unmatched) < len(others):
-            return ""
-        reason = "no target's probe set has the source's example ids: the data are not parallel"
-    log.warning("alignment of source and targets is not measured: %s", reason)
-    return reason
-
-
-def build_alignment(settings: RunSettings, monitor: ImpactMonitor) -> AlignmentMonitor:
-    """The monitor of source against target."""
-    probe = settings.probe
-    return AlignmentMonitor(settings.source_language, monitor.layers, probe.pooling, probe.alignment, monitor.base)

@@ -33,20 +33,21 @@ if TYPE_CHECKING:
 
 
 class RunRecorder(pl.Callback):
-    """Writes the tables of :mod:`xling.runs.tables` after every validation (process 0); predictions are those of the last one.
+    """Writes the tables of :mod:`xling.runs.tables` after every validation. Only the last validation's predictions are kept.
 
-    Runs on ``on_validation_end``; keeps its rows in checkpoints, so that a resumed run loses and doubles none.
+    Runs on ``on_validation_end``. Process 0 writes. The rows go into checkpoints, so that a resumed run loses none and has none
+    twice.
 
     Args:
         directory: the run's directory.
         identity: values of study, source_language, strategy and seed.
-        monitor: its records become the impact table.
-        frozen_layers: layers without gradient.
-        alignment: its records become the alignment table; None: there is none.
-        when: epoch and step of weights that no fit has just left, which a validation outside a fit then records; None: it records
-            nothing there.
-        gradients: its records become the gradients table; None: there is none.
-        linear_probes: its records become the table of linear probes; None: there is none.
+        monitor: monitor whose records become the impact table.
+        frozen_layers: indices of the layers without gradient, 0 = embeddings.
+        alignment: monitor whose records become the alignment table; None: the run has no such table.
+        when: epoch and step to record for a ``Trainer.validate`` outside a fit, e.g. of changed weights; None: nothing is
+            recorded outside a fit.
+        gradients: monitor whose records become the gradients table; None: the run has no such table.
+        linear_probes: callback whose records become the table of linear probes; None: the run has no such table.
     """
 
     def __init__(
@@ -114,7 +115,7 @@ class RunRecorder(pl.Callback):
             self.predictions = _compact(pd.concat(frames, ignore_index=True))
 
     def impact_frame(self) -> pd.DataFrame:
-        """The monitor's records with this run's keys, long; columns of :data:`xling.runs.tables.IMPACT` first."""
+        """The monitor's records under this run's keys, one row per measure, columns of :data:`xling.runs.tables.IMPACT` first."""
         rows = [self._keys(record["loader"]) | record | self.when for record in self.monitor.records]
         frame = pd.DataFrame(rows).drop(columns=["loader", "label"], errors="ignore")
         if not frame.empty:
@@ -122,7 +123,7 @@ class RunRecorder(pl.Callback):
         return to_long(frame, tuple(name for name in self.monitor.measures if not name.startswith("cka_")))
 
     def _frame(self, records: list[dict[str, Any]], documented: dict[str, str]) -> pd.DataFrame:
-        """Records under this run's keys: documented columns first, then measures by name."""
+        """Records under this run's keys, the documented columns first, then the measures by name."""
         rows = [self._keys(record["loader"]) | record | self.when for record in records]
         frame = pd.DataFrame(rows).drop(columns=["loader", "label", "reference"], errors="ignore")
         return _documented_first(frame, documented)
@@ -151,7 +152,7 @@ def _reason(scores: dict[str, float]) -> str:
 
 
 def _compact(predictions: pd.DataFrame) -> pd.DataFrame:
-    """Names of runs and languages as categories, which parquet keeps once."""
+    """Turn the repeated names of runs and languages into categories, of which parquet stores each value once."""
     names = [name for name in KEYS if isinstance(predictions[name].iloc[0], str)]
     return predictions.astype(dict.fromkeys(names, "category"))
 

@@ -1,4 +1,4 @@
-"""Revert layers of a finished run, swap them with another run's, average runs: each recorded as a run of its own."""
+"""Reverts layers of finished runs, swaps them between runs, and averages runs; every result is recorded as a run of its own."""
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
@@ -26,33 +26,33 @@ log = logging.getLogger(__name__)
 
 
 class Restoration(NamedTuple):
-    """Layers to put back, each by its share times `weight`."""
+    """Layers to put back to the weights from before training, each by its share (0..1) times `weight` (0..1)."""
 
     shares: Shares
     weight: float = 1.0
 
 
 def base_state(run: FinishedRun) -> dict[str, Tensor]:
-    """A copy of the run's weights before training; take it before anything else is loaded into its module."""
+    """Copy the run's weights from before training; call this before anything else is loaded into the run's module."""
     return {name: tensor.clone() for name, tensor in run.module.state_dict().items()}
 
 
 def revert_run(
     run: FinishedRun, base: State, restorations: Sequence[Restoration], output_dir: Path
 ) -> list[RunDirectory]:
-    """Put base weights back into a run's model, in every way of `restorations`.
+    """Put the weights from before training back into a run's model, once for each of `restorations`.
 
     Args:
-        run: from :func:`xling.training.finished.load_run`.
-        base: from `base_state`.
-        restorations: what to put back.
+        run: finished run, from :func:`xling.training.finished.load_run`.
+        base: state dict from before training, from :func:`base_state`.
+        restorations: which layers to put back, and by how much.
         output_dir: see :func:`xling.training.derived.derive_run`.
 
     Returns:
-        The record of each.
+        The record of each restoration, in their order.
 
     Raises:
-        XlingValueError: a layer that does not exist.
+        XlingValueError: a restoration names a layer that does not exist.
     """
     owners = find_layers(run.module, run.settings.model.layers).owners
     records = []
@@ -69,17 +69,17 @@ def revert_run(
 def swap_run(
     run: FinishedRun, base: State, donor: FinishedRun, layer_sets: Sequence[Shares], output_dir: Path
 ) -> list[RunDirectory]:
-    """Put another run's layers into a run's model: the languages' bottom and top, say, of two sources.
+    """Put layers of another run's model into a run's model, e.g. the lowest layers of a run on another source language.
 
     Args:
-        run: receives them; its head stays unless ``head`` is among the parts.
-        base: from `base_state`.
-        donor: of the same base and probe sets.
-        layer_sets: which layers, each by what share of the donor.
+        run: run that receives the layers; its head stays unless ``head`` is among the parts.
+        base: state dict from before training, from :func:`base_state`.
+        donor: run that gives the layers, of the same base and measured on the same probe sets.
+        layer_sets: one set of layers per swap; each layer has the donor's share of its new weights, 0..1.
         output_dir: see :func:`xling.training.derived.derive_run`.
 
     Returns:
-        The record of each, under the run's source language and seed.
+        The record of each set, under the run's source language and seed.
 
     Raises:
         XlingValueError: the two runs are not of one base, or were not probed on the same examples.
@@ -104,13 +104,13 @@ def average_runs(run: FinishedRun, base: State, others: Sequence[Path], output_d
     """Average a run's weights, head included, with those of other runs or of checkpoint files.
 
     Args:
-        run: the first of them; the record stands under its source language and seed.
-        base: from `base_state`.
-        others: run directories, or checkpoint files of this run, e.g. copies of ``last.ckpt`` taken on the way.
+        run: the first of the runs; the record stands under its source language and seed.
+        base: state dict from before training, from :func:`base_state`.
+        others: run directories, or checkpoint files of this run, e.g. copies of ``last.ckpt`` made during its training.
         output_dir: see :func:`xling.training.derived.derive_run`.
 
     Raises:
-        XlingValueError: a run of another base, or other probe sets.
+        XlingValueError: a run was fine-tuned from another base, or measured on other probe sets.
     """
     states, names, words, paths = [run.finetuned], [name_run(run)], [_words_of(run)], [run.path]
     for path in others:
@@ -130,10 +130,10 @@ def average_runs(run: FinishedRun, base: State, others: Sequence[Path], output_d
 
 
 def check_of_one_base(run: FinishedRun, other: FinishedRun) -> None:
-    """Refuse two runs whose weights or scores mean different things.
+    """Refuse two runs whose weights cannot be mixed or whose scores cannot be compared.
 
     Raises:
-        XlingValueError: another base model, or other probe sets.
+        XlingValueError: the runs have different base models or different probe sets.
     """
     pair = f"{name_run(run)} and {name_run(other)}"
     if run.model["content_hash"] != other.model["content_hash"]:
@@ -153,7 +153,10 @@ def name_run(run: FinishedRun) -> str:
 
 
 def differing(run: FinishedRun, other: FinishedRun) -> str:
-    """What tells another run from this one, for a name: ``sw`` or ``seed_2``, so that all pairs of one design share it."""
+    """What tells another run from this one, e.g. ``sw`` or ``seed_2``; it becomes a part of the record's name.
+
+    Nothing that the runs have in common is in it, so that the same swap has the same name in all pairs of a study.
+    """
     own, theirs = _words_of(run), _words_of(other)
     return "_".join(word for key, word in theirs.items() if word != own[key]) or "itself"
 
@@ -169,7 +172,7 @@ def _words_of(run: FinishedRun) -> dict[str, str]:
 
 
 def _tell_apart(words: Sequence[Mapping[str, str]]) -> str:
-    """E.g. ``seeds_1_2_3`` or ``en_ru``: the values of whatever differs."""
+    """Name several runs by the values of whatever differs between them, e.g. ``seeds_1_2_3`` or ``en_ru``."""
     keys = list(dict.fromkeys(key for each in words for key in each))
     parts = []
     for key in keys:
@@ -189,7 +192,7 @@ def _train_seconds(paths: Iterable[Path]) -> float | None:
 
 
 def measured_scores(record: RunDirectory) -> dict[str, float]:
-    """Target language -> transfer metric at the end, from a run's directory."""
+    """Read the last scores of a run: target language -> value of the task's transfer metric."""
     transfer = pd.read_parquet(record.path / TRANSFER_FILE)
     last = transfer[transfer["step"] == transfer["step"].max()]
     return last.set_index("target_language")["score"].to_dict()
@@ -203,9 +206,9 @@ def tabulate_restorations(
     """Set scores with restored layers beside those of the fine-tuned model.
 
     Args:
-        finetuned: target language -> score of the model as it is.
-        restored: what was restored, and the same scores then.
-        source_language: language fine-tuned on.
+        finetuned: target language -> score of the fine-tuned model as it is.
+        restored: each restoration with the scores after it, target language -> score.
+        source_language: language the model was fine-tuned on.
 
     Returns:
         One row per restoration and target, columns of :data:`xling.runs.tables.RESTORED`; the first rows are the fine-tuned
@@ -219,7 +222,7 @@ def tabulate_restorations(
 
 
 def _join(shares: Shares) -> str:
-    """Layers joined by '+', as the table has them."""
+    """Write layers as the column `restored_layers` has them, joined by ``+``, each with its share where that is not 1."""
     return "+".join(
         part if part == HEAD else str(part) if share == 1 else f"{part}:{share:g}" for part, share in shares.items()
     )
@@ -237,9 +240,9 @@ def restore_run(run: FinishedRun, restorations: Sequence[Restoration], output_di
     """Measure a run's model with every restoration on all its targets, beside what the run itself recorded.
 
     Args:
-        run: from :func:`xling.training.finished.load_run`.
-        restorations: what to put back.
-        output_dir: receives the records, see :func:`xling.training.derived.derive_run`.
+        run: finished run, from :func:`xling.training.finished.load_run`.
+        restorations: which layers to put back, and by how much.
+        output_dir: folder that receives the records, see :func:`xling.training.derived.derive_run`.
 
     Returns:
         Columns of :data:`xling.runs.tables.RESTORED`.

@@ -20,7 +20,17 @@ from xling.training.metrics_file import MetricsFile
 def build_trainer(
     settings: RunSettings, callbacks: list[pl.Callback], path: Path, *, is_resumed: bool = False
 ) -> pl.Trainer:
-    """Lightning's trainer with the study's settings: a bar on a terminal, lines elsewhere and in the run's log."""
+    """Make Lightning's trainer with the settings of a run.
+
+    Progress is shown as a bar on a terminal, and as lines elsewhere and in the run's log.
+
+    Args:
+        settings: settings of the run.
+        callbacks: callbacks in the order in which Lightning shall call them. Logs and files are written only where a
+            :class:`~xling.callbacks.RunCheckpoint` is among them, so that a mere measurement leaves no traces.
+        path: directory of the run.
+        is_resumed: whether the fit goes on from a checkpoint, whose sanity check would measure trained weights.
+    """
     has_bar = settings.trainer.enable_progress_bar and sys.stderr.isatty()
     show_on_terminal(progress_log.__name__, not has_bar)
     bar = [TQDMProgressBar(refresh_rate=10)] if has_bar else []

@@ -1,4 +1,4 @@
-"""Whether a run will ever be validated: one that never is would end without a single number."""
+"""Checks that a run will be validated at all, since a run without any validation would end without a single number."""
 
 import math
 
@@ -10,11 +10,11 @@ def check_validates(settings: RunSettings, n_train: int) -> None:
     """Refuse settings under which training ends before its first validation.
 
     Args:
-        settings: of the run.
-        n_train: training examples.
+        settings: settings of the run.
+        n_train: number of training examples.
 
     Raises:
-        XlingValueError: a size that is not positive, or no validation within the steps of the run.
+        XlingValueError: a batch size or limit is not positive, or no validation falls within the steps of the run.
     """
     for name in ("batch_size", "eval_batch_size"):
         if (size := getattr(settings.data, name)) < 1:
@@ -37,10 +37,16 @@ def check_validates(settings: RunSettings, n_train: int) -> None:
 
 
 def check_validated(n_rows: int, step: int) -> None:
-    """Refuse to complete a run without a row, whatever ended it before its first validation (``trainer.max_time``, say).
+    """Refuse to complete a run that recorded nothing, because something ended it before its first validation.
+
+    ``trainer.max_time`` can do so, for instance, which :func:`check_validates` cannot foresee.
+
+    Args:
+        n_rows: number of rows in the run's transfer table.
+        step: optimiser steps completed, for the message.
 
     Raises:
-        XlingValueError: `n_rows` of the transfer table is 0.
+        XlingValueError: `n_rows` is 0.
     """
     if not n_rows:
         raise XlingValueError(
@@ -50,14 +56,14 @@ def check_validated(n_rows: int, step: int) -> None:
 
 
 def _steps(trainer: TrainerSettings, per_epoch: int) -> float:
-    """Optimiser steps of the whole run."""
+    """Count the optimiser steps of the whole run; infinite where the settings name no end."""
     by_epochs = math.inf if trainer.max_epochs in (None, -1) else trainer.max_epochs * per_epoch
     by_steps = math.inf if trainer.max_steps == -1 else trainer.max_steps
     return min(by_epochs, by_steps)
 
 
 def _first_validation(trainer: TrainerSettings, per_epoch: int) -> float:
-    """Optimiser steps until the first validation; at least 1."""
+    """Count the optimiser steps until the first validation; at least 1."""
     interval, every = trainer.val_check_interval, trainer.check_val_every_n_epoch
     if isinstance(interval, float):
         within = max(1, math.floor(per_epoch * interval))

@@ -140,7 +140,7 @@ def describe_family(tests: pd.DataFrame) -> list[str]:
     elif family == rate == 0:
         verdict = (
             f"{_none_of(n_tested)} significant after correction{_form(tests)}, neither family-wise (max-T) nor at a false "
-            "discovery rate of 5 % (Benjamini–Hochberg): these data do not show an association."
+            "discovery rate of 5 % (Benjamini–Hochberg)."
         )
     else:
         verdict = (

@@ -1,4 +1,8 @@
-"""What each intervention takes, and the name it gives a run: functions that check the settings which need no encoder."""
+"""One function per kind of intervention, which takes its settings, checks them and names the run after them.
+
+What is checked here needs no encoder, so that a mistake is reported before anything is loaded. Below them stand the functions
+for the dose: how strongly an intervention acts, as one number that can be drawn against its effect.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,12 +16,16 @@ FORMS = ("l2", "cka")
 
 
 def none() -> str:
-    """Nothing is done."""
+    """No intervention: the name is empty, and nothing is done."""
     return ""
 
 
 def revert(layers: str | Sequence[int]) -> str:
-    """Layers are put back to the base after training."""
+    """After training, layers are put back to their weights from before it.
+
+    Args:
+        layers: which layers, each by what share of the old weights, see :func:`~xling.interventions.layer_shares.parse_shares`.
+    """
     return f"revert_{name_shares(parse_shares(layers))}"
 
 
@@ -25,7 +33,7 @@ def swap(layers: str | Sequence[int], donor: str, whose: str) -> str:
     """Layers are taken from another run of the same base.
 
     Args:
-        layers: with shares of the donor.
+        layers: which layers, each by what share of the donor's weights.
         donor: ``study/source/strategy/seed_n`` of the run they come from, for the record.
         whose: what of the donor differs from the run itself, e.g. its source language; it is part of the name.
     """
@@ -54,11 +62,11 @@ def anchor(
     """Representations are held near the base's, see :class:`xling.callbacks.Anchor`.
 
     Args:
-        strength: at least 0.
-        layers: None: all.
-        form: ``l2`` or ``cka``.
+        strength: factor of the penalty, at least 0.
+        layers: which layers are held; None: all.
+        form: distance to the base, ``l2`` or ``cka``.
         every_n_steps: optimiser steps between two penalties.
-        languages: whose training text, without its labels, is encoded; empty: the training batch itself.
+        languages: languages whose training text, without its labels, is encoded; empty: the training batch itself.
     """
     check_strength("intervention.strength", strength)
     if form not in FORMS:
@@ -94,17 +102,17 @@ def _of_layers(layers: str | Sequence[int] | None) -> str:
 
 
 def strength_of(strength: float, **_: Any) -> float:
-    """Dose of a penalty."""
+    """Dose of a penalty: its strength."""
     return strength
 
 
 def slowing(decay: float, **_: Any) -> float:
-    """Dose of slower rates: 0 where all layers learn alike, 1 where the lower ones do not."""
+    """Dose of slower rates: 0 where all layers learn at one rate, 1 where only the top one learns at all."""
     return 1 - decay
 
 
 def delay(every_n_steps: int, **_: Any) -> float:
-    """Dose of gradual unfreezing."""
+    """Dose of gradual unfreezing: the optimiser steps between two layers."""
     return float(every_n_steps)
 
 

@@ -1,4 +1,4 @@
-"""What the interventions share: the parameters they treat, and those parameters as they were before training."""
+"""Base classes of the callbacks that intervene: they find the parameters to treat, and keep them as they were before training."""
 
 from collections.abc import Iterable
 from contextlib import contextmanager
@@ -19,8 +19,13 @@ class TreatsLayers(pl.Callback):
     """Base class: finds the parameters of chosen layers in ``setup``, which runs before ``configure_optimizers``.
 
     Args:
-        layers: which of the module's layers, e.g. ``"1-4"`` or ``[1, 2]``; None: all.
-        names: where its layers are, see :func:`xling.interventions.parameters.parameters_by_layer`; None: an encoder's.
+        layers: which of the module's layers are treated, e.g. ``"1-4"`` or ``[1, 2]``, 0 = embeddings; None: all.
+        names: where the module's layers are, see :func:`xling.interventions.parameters.parameters_by_layer`; None: those of the
+            encoder inside it.
+
+    Attributes:
+        by_layer: parameters of every layer, lowest first; empty outside a fit.
+        treated: indices of the treated layers.
     """
 
     def __init__(self, layers: str | Iterable[int] | None = None, names: LayerNames = None) -> None:
@@ -32,7 +37,8 @@ class TreatsLayers(pl.Callback):
         """Find the layers when a fit begins.
 
         Raises:
-            XlingValueError: there is no such layer, nothing in them trains, or the strategy shards parameters.
+            XlingValueError: a layer does not exist, no parameter of the treated layers trains, or the trainer's strategy shards
+                parameters.
         """
         if stage != "fit":
             return
@@ -47,7 +53,7 @@ class TreatsLayers(pl.Callback):
         trainable([parameter for layer in self.treated for parameter in self.by_layer[layer]], who)
 
     def parameters(self, layers: Iterable[int] | None = None) -> list[nn.Parameter]:
-        """Trainable parameters of some layers, or of the treated ones."""
+        """Trainable parameters of `layers`; None: of the treated layers."""
         chosen = self.treated if layers is None else layers
         return [parameter for layer in chosen for parameter in self.by_layer[layer] if parameter.requires_grad]
 
@@ -57,10 +63,10 @@ class TreatsLayers(pl.Callback):
 
 
 class KeepsBase(TreatsLayers):
-    """Base class: also keeps copies of parameters as they were before training, and knows a resumed fit's for the same.
+    """Base class: also keeps copies of parameters as they were before training.
 
-    A checkpoint holds the copies' fingerprint, not the copies: a fit that goes on is given the module as it was before training,
-    as every fit is.
+    A checkpoint holds only the copies' fingerprint, because a resumed fit builds the module anew, with the weights from before
+    training, before Lightning loads the checkpoint into it. The fingerprint shows whether they are the same weights.
     """
 
     def __init__(self, layers: str | Iterable[int] | None = None, names: LayerNames = None) -> None:
@@ -70,7 +76,7 @@ class KeepsBase(TreatsLayers):
         self._fingerprint = ""
 
     def keep(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Copy parameters, in ``setup``: before a checkpoint is loaded."""
+        """Copy parameters; to be called in ``setup``, which runs before a checkpoint is loaded."""
         self.kept = list(parameters)
         self.origins = copies_of(self.kept)
         self._fingerprint = content_hash(nn.ParameterList(self.origins))
@@ -82,7 +88,10 @@ class KeepsBase(TreatsLayers):
 
     @contextmanager
     def as_before_training(self):
-        """Have the module compute with the copies within the block; not for a pass with gradients."""
+        """Have the module compute with the copies within the block, in a pass without gradients.
+
+        The data of the parameters are exchanged in place, so that a graph built inside would refer to the wrong weights outside.
+        """
         now = [parameter.data for parameter in self.kept]
         try:
             for parameter, origin in zip(self.kept, self.origins, strict=True):

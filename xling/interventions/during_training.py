@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from xling.errors import XlingValueError
-from xling.interventions.names import FORMS
+from xling.interventions.kinds import FORMS
 from xling.similarity.differentiable import differentiable_cka
 
 
@@ -15,9 +15,9 @@ def add_pull(parameters: Sequence[Tensor], origins: Sequence[Tensor], strength: 
     """Add the gradient of ``strength / 2 * |w - w_0|^2`` to the parameters' gradients (L2-SP, Li et al. 2018, arXiv:1802.01483).
 
     Args:
-        parameters: with gradients; one without is left alone, as an optimiser leaves it.
-        origins: their values before training, of the same shapes.
-        strength: at least 0; 0 changes nothing.
+        parameters: parameters after the backward pass; one without a gradient is left alone, as an optimiser leaves it.
+        origins: values of the parameters before training, of the same shapes.
+        strength: factor of the penalty, at least 0; 0 changes nothing.
     """
     if strength == 0:
         return
@@ -30,13 +30,13 @@ def add_pull(parameters: Sequence[Tensor], origins: Sequence[Tensor], strength: 
 def shorten_steps(parameters: Sequence[Tensor], before: Sequence[Tensor], factors: Sequence[float]) -> None:
     """Shorten the step that an optimiser has just made: ``w <- w_before + factor * (w - w_before)``.
 
-    For SGD and Adam(W) that is a learning rate multiplied by the factor, whatever the schedule: their state does not depend on
-    the rate.
+    For SGD and Adam(W) this equals a learning rate multiplied by the factor, under any schedule, because the optimiser's state
+    does not depend on the rate.
 
     Args:
-        parameters: after the step.
-        before: copies from before it.
-        factors: one per parameter, 0..1; 1 leaves the parameter as it is, to the bit.
+        parameters: parameters after the step.
+        before: copies of the parameters from before the step.
+        factors: one factor per parameter, 0..1; 1 leaves the parameter as it is, to the bit.
     """
     for parameter, old, factor in zip(parameters, before, factors, strict=True):
         if factor != 1:
@@ -53,9 +53,9 @@ def rate_factor(layer: int, n_layers: int, decay: float) -> float:
 
 
 def first_trained_layer(step: int, n_layers: int, every: int) -> int:
-    """The lowest layer that trains at a step where every `every` steps one more layer from the top is unfrozen.
+    """Find the lowest layer that trains at a step, when one more layer from the top is unfrozen every `every` steps.
 
-    At step 0 the top layer trains (and what is above all layers); from step ``every * n_layers`` on all do
+    At step 0 only the top layer and the head train; from step ``every * n_layers`` on, all layers do
     (Howard & Ruder 2018, arXiv:1801.06146).
 
     >>> [first_trained_layer(step, 3, 10) for step in (0, 9, 10, 25, 30, 99)]
@@ -65,11 +65,11 @@ def first_trained_layer(step: int, n_layers: int, every: int) -> int:
 
 
 def anchor_distance(now: Tensor, base: Tensor, form: str, groups: Tensor | None = None) -> Tensor:
-    """How far representations are from the base's, in a form that has a gradient.
+    """Measure how far representations are from the base's, in a form that has a gradient.
 
     Args:
-        now: ``[n, d]``.
-        base: ``[n, d]``, of the same examples.
+        now: representations during training, float ``[n, d]``.
+        base: representations of the same examples before training, float ``[n, d]``.
         form: ``l2``: the mean over rows of ``|now - base|^2 / |base|^2``; ``cka``: 1 - debiased CKA, over groups where they are
             given. Both are 0 where the two are equal.
         groups: ``[n]`` ids of rows that are not independent; read by ``cka`` alone.
@@ -78,8 +78,8 @@ def anchor_distance(now: Tensor, base: Tensor, form: str, groups: Tensor | None 
         Scalar, float32 or wider.
 
     Raises:
-        XlingValueError: another form.
-        UndefinedSimilarityError: ``cka`` of fewer than 4 examples or groups, or of constant rows.
+        XlingValueError: `form` is neither ``l2`` nor ``cka``.
+        UndefinedSimilarityError: ``cka`` is asked of fewer than 4 examples or groups, or of constant rows.
 
     >>> anchor_distance(torch.tensor([[2.0, 0.0]]), torch.tensor([[1.0, 0.0]]), "l2").item()
     1.0
