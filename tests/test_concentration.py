@@ -140,8 +140,10 @@ def test_a_run_without_shares_beside_one_with_them_is_not_told_to_be_without_cha
 
 
 def test_a_run_records_the_shares_and_the_report_tells_them(make_config):
-    run = train(make_config("probe.uncertainty=[jackknife,concentration]", "source_language=de"))
+    run = train(make_config("probe=warranty", "source_language=de"))
+    assert (run.path / "linear_probes.parquet").is_file()
     impact = pd.read_parquet(run.path / "impact.parquet")
+    assert {"cka_grouped", "procrustes"} <= set(impact["measure"])
     main = impact[(impact["measure"] == "cka_grouped") & (impact["step"] > 0)]
     assert main[["share_component_1", "share_component_3", "share_top_groups"]].le(1).all(axis=None)
     table = compute_concentration(main)
