@@ -1,4 +1,4 @@
-"""Readers of tagged words: CoNLL-U, and columns with a BIO tag."""
+"""Reads tagged words, from CoNLL-U files and from files with one word and its tag per line."""
 
 import collections
 import re
@@ -25,14 +25,14 @@ _HEADERS = (
 class ConlluReader:
     """Reads a CoNLL-U file: words and their tags, one row per sentence, named by its ``sent_id`` where it has one.
 
-    The words are the syntactic ones: of a multi-word token (line ``3-4``) its parts count, an empty node (``8.1``) does not.
-    A tag ``_`` is none.
+    The words are the syntactic words: the parts of a multi-word token (line ``3-4``) are read and not the token, and an empty node
+    (line ``8.1``) is left out. A tag ``_`` means that a word has no tag.
 
     Args:
-        column: which of the columns is the tag: ``upos`` or ``xpos``.
+        column: column that holds the tag, ``upos`` or ``xpos``.
 
     Raises:
-        XlingValueError: another column.
+        XlingValueError: `column` is neither of these.
 
     References:
         https://universaldependencies.org/format.html
@@ -45,10 +45,10 @@ class ConlluReader:
         self.column = columns[column]
 
     def __call__(self, path: Path, language: str) -> pd.DataFrame:
-        """Columns words and tags (lists of text), id where sentences have one, and line.
+        """Read one file; gives the columns words and tags (lists of text), id where sentences have one, and line.
 
         Raises:
-            XlingValueError: names the file and the line that is malformed; or the treebank comes without its words.
+            XlingValueError: a line is malformed, which the message names, or the treebank comes without its words.
         """
         rows = []
         for lines in _blocks(path):

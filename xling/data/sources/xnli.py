@@ -11,8 +11,8 @@ from typing import Any
 import pandas as pd
 
 from xling.data.examples import ROW, place_of
+from xling.data.sources.delimited_lines import read_rows
 from xling.data.sources.hub_sets import load_hub_frame
-from xling.data.sources.tables import read_rows
 from xling.errors import MissingFileError, XlingValueError, check_known, close_matches
 
 XNLI_LANGUAGES = ("ar", "bg", "de", "el", "en", "es", "fr", "hi", "ru", "sw", "th", "tr", "ur", "vi", "zh")
