@@ -1,9 +1,9 @@
 """Faster dropout on a CPU, where drawing torch's masks takes a fifth to a quarter of a training step.
 
 For each element torch draws 64 random bits from one Mersenne twister. Here an element takes 16 bits, from a generator that is four
-times as fast and is seeded by torch's own. The draws differ from torch's. Their distribution is the same, except that the probability
-is rounded to a multiple of 2^-16, and they are reproducible from torch's random state. On a GPU, and in compiled code, torch's own
-dropout runs.
+times as fast and is seeded by torch's own. The draws differ from torch's. Their distribution is the same, except that the
+probability is rounded to a multiple of 2^-16, and they are reproducible from torch's random state. On a GPU, and in compiled code,
+torch's own dropout runs.
 """
 
 import numpy as np
