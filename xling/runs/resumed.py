@@ -27,8 +27,8 @@ class Difference:
 
     Attributes:
         name: dotted name of the fact, e.g. ``packages.torch``.
-        recorded: value when the run began.
-        now: value now.
+        recorded: the recorded value.
+        now: the value now.
     """
 
     name: str

@@ -1,7 +1,7 @@
 """Decides which code a recorded configuration may name, since a run directory from somebody else must not execute code here.
 
-What a user types is the user's choice. A recorded ``config.yaml`` is read without importing anything. Before something is built from
-it (a model to measure again, probe sets to compute distances on), every class and function that it names must be one of this
+What a user types is the user's choice. A recorded ``config.yaml`` is read without importing anything. Before something is built
+from it (a model to measure again, probe sets to compute distances on), every class and function that it names must be one of this
 package, one that an installed package registers as an entry point (:data:`GROUPS`), or one that the user trusts by name in the
 environment variable ``XLING_TRUSTED``.
 """
@@ -94,7 +94,7 @@ def is_known(target: str) -> bool:
 
 
 def _registered() -> Iterator[tuple[str, str]]:
-    """Yield names and paths of entry points, after the names of this package's own tasks, which have no path."""
+    """Yield names and paths of entry points, since a task may be named by its name alone; this package's own tasks come first."""
     yield from (("sentences", ""), ("words", ""), ("questions", ""))
     for group in GROUPS:
         for point in entry_points(group=group):
