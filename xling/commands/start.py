@@ -1,6 +1,6 @@
-"""The two long commands: whatever Hydra answers by itself (help, TAB, ``--cfg``, a sweep's dry run) needs no torch.
+"""Starts the two long commands without torch, so that what Hydra answers by itself (help, TAB, ``--cfg``) comes quickly.
 
-What a run or an analysis needs is imported by the first job: a million objects, none of them garbage.
+What a run or an analysis needs is imported by the first job.
 """
 
 import atexit

@@ -1,8 +1,8 @@
 """Gathers what this project uses of Hydra's private parts, in one place.
 
-Those of torch are in :mod:`xling.machine.private_torch` and those of Lightning in :mod:`xling.machine.lightning`, because a sweep is
-composed without importing these two. A new version may move or change private parts. tests/test_private.py checks everything that
-is relied on, so that an upgrade fails there and not in the middle of somebody's run.
+Those of torch are in :mod:`xling.machine.private_torch` and those of Lightning in :mod:`xling.machine.lightning`, because a sweep
+is composed without importing these two. A new version may move or change private parts. tests/test_private.py checks everything
+that is relied on, so that an upgrade fails there and not in the middle of somebody's run.
 """
 
 from typing import Any

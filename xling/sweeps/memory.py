@@ -1,8 +1,8 @@
 """Estimates how much memory training will need, by following one step of the encoder without computing it.
 
-The encoder is built on torch's meta device, which knows shapes and types but no numbers. It is frozen as the run will freeze it, and
-given one batch of the longest examples allowed. The tensors that autograd then keeps for the backward pass are those that training
-will keep.
+The encoder is built on torch's meta device, which knows shapes and types but no numbers. It is frozen as the run will freeze it,
+and given one batch of the longest examples allowed. The tensors that autograd then keeps for the backward pass are those that
+training will keep.
 """
 
 import copy
