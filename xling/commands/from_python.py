@@ -1,4 +1,4 @@
-"""Gives the two long commands to Python and notebooks: ``xling.train([...])`` and ``xling.analyze([...])`` take the same settings."""
+"""Gives the two long commands to Python and notebooks, as ``xling.train([...])`` and ``xling.analyze([...])``."""
 
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, ExitStack

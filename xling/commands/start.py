@@ -59,9 +59,9 @@ def analyze() -> None:
 
 @contextmanager
 def nothing_collected() -> Iterator[None]:
-    """Import without the garbage collector, which takes an eighth of the time; later it leaves these objects alone.
+    """Import without the garbage collector, which would take an eighth of the time, and exempt the imported objects from it.
 
-    Once in a process: what a sweep's first job leaves behind is garbage, and must not be kept by its second.
+    This is done once per process. A second job must not do it, because it would also exempt what the first job has left behind.
     """
     global _is_first_import
     if not _is_first_import:
@@ -73,7 +73,5 @@ def nothing_collected() -> Iterator[None]:
         yield
     finally:
         gc.freeze()
-        atexit.register(
-            gc.unfreeze
-        )  # objects that stay frozen at the end are reported as leaks by torch's own bindings
+        atexit.register(gc.unfreeze)  # torch's bindings report objects that stay frozen at the end as leaks
         gc.enable()
