@@ -1,3 +1,5 @@
+"""The specification curve: one specification per choice, the main table's coefficients, and how often noise passes."""
+
 import numpy as np
 import pytest
 from analysis_factory import LANGUAGES, make_distances, make_measurements
