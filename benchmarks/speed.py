@@ -66,15 +66,14 @@ def bench_training(options: argparse.Namespace) -> str:
         where = (name, options.xnli, options.cache, options.train_pairs, options.steps)
         settings = training.Settings(*where, options.precision, options.freeze, options.threads)
         rows.append(training.bench(settings, rounds(options, name)))
+    table = "## Training\n\n" + "\n".join(rows)
+    if not training.has_trainer():
+        return f"{table}\n\ntransformers' Trainer was not measured: accelerate is not installed."
     alike = replace(settings, encoder="e5_small", precision="32-true")
     difference = training.in_a_process_of_its_own(training.largest_difference, alike)
     return (
-        "## Training\n\n"
-        + "\n".join(rows)
-        + (
-            f"\n\nGiven the same batches, without dropout, in float32, e5_small: the losses of transformers' Trainer and of xling "
-            f"differ by at most {difference:.1g} in any of {training.WARM_UP + options.steps} steps."
-        )
+        f"{table}\n\nGiven the same batches, without dropout, in float32, e5_small: the losses of transformers' Trainer and of "
+        f"xling differ by at most {difference:.1g} in any of {training.WARM_UP + options.steps} steps."
     )
 
 

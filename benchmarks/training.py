@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from statistics import mean, median
 from typing import Any
@@ -214,18 +215,31 @@ CONTESTANTS = {
 }
 
 
+def has_trainer() -> bool:
+    """Whether transformers' Trainer can be made here: it needs accelerate, which the extra `bench` installs."""
+    return find_spec("accelerate") is not None
+
+
+def contestants() -> list[str]:
+    """Those that can run here: without accelerate only ours, so that a machine without it still measures something."""
+    if has_trainer():
+        return list(CONTESTANTS)
+    print("accelerate is not installed (pip install 'xling[bench]'): transformers' Trainer is left out", flush=True)
+    return [contestant for contestant in CONTESTANTS if not contestant.startswith("transformers")]
+
+
 def bench(settings: Settings, rounds: int) -> str:
     """Every contestant once per round, from the same weights, each in a process of its own; rows of the table."""
-    found: dict[str, list[Course]] = {contestant: [] for contestant in CONTESTANTS}
+    found: dict[str, list[Course]] = {contestant: [] for contestant in contestants()}
     rates = []
     for seed in range(rounds):
         rates.append(matrix_rate(settings.precision))
-        for contestant in CONTESTANTS:
+        for contestant in found:
             found[contestant].append(in_a_process_of_its_own(course_of, contestant, settings, seed))
             print(f"{settings.encoder}: {contestant}: {found[contestant][-1].rate:.0f} tokens/s", flush=True)
     length = float(settings.data().train.lengths.mean())
     share = operations_per_token(settings) / median(rates)
-    return "\n".join(_row(settings.encoder, contestant, found, length, share) for contestant in CONTESTANTS)
+    return "\n".join(_row(settings.encoder, contestant, found, length, share) for contestant in found)
 
 
 def in_a_process_of_its_own(call, *arguments) -> Any:
@@ -313,11 +327,13 @@ def _row(encoder: str, contestant: str, found: dict[str, list[Course]], length: 
     courses = found[contestant]
     rates = [course.rate / length for course in courses]
     against = [
-        median([one.rate / other.rate for one, other in zip(courses, found[name], strict=True)])
+        f"{median([one.rate / other.rate for one, other in zip(courses, found[name], strict=True)]):.2f}"
+        if name in found
+        else "—"
         for name in list(CONTESTANTS)[:2]
     ]
     spread = f"{median(rates):.1f} ({min(rates):.1f} to {max(rates):.1f})"
-    ratios = f"{against[0]:.2f} | {against[1]:.2f} | {median(course.rate for course in courses) * share:.0%}"
+    ratios = f"{against[0]} | {against[1]} | {median(course.rate for course in courses) * share:.0%}"
     padding = 0.0 if contestant.endswith("packed") else mean(course.padding for course in courses)
     peaks = [course.megabytes for course in courses if course.megabytes is not None]
     memory = f"{median(peaks):.0f}" if peaks else "—"

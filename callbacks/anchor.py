@@ -10,7 +10,7 @@ from torch import distributed as dist
 
 from xling.callbacks._batches import GroupChoice, group_ids
 from xling.callbacks._masks import Masks, decoder_layers
-from xling.callbacks._treated_layers import KeepsBase, own_of
+from xling.callbacks._treated_layers import KeepsBase, updated_by
 from xling.checks import check_strength
 from xling.errors import XlingValueError, check_known
 from xling.interventions.during_training import anchor_distance
@@ -104,7 +104,7 @@ class Anchor(KeepsBase):
     ) -> None:
         """Add the penalty's gradient."""
         step = trainer.global_step
-        own = own_of(optimizer, self.kept)
+        own = updated_by(optimizer, self.kept)
         if self.strength == 0 or step % self.every_n_steps or not own:
             return
         batch = self._batch

@@ -8,7 +8,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
-from xling.callbacks._treated_layers import TreatsLayers, own_of
+from xling.callbacks._treated_layers import TreatsLayers, updated_by
 from xling.callbacks.impact import ImpactMonitor
 from xling.checks import check_strength
 from xling.errors import XlingValueError
@@ -91,7 +91,7 @@ class ImpactBudget(TreatsLayers):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: torch.optim.Optimizer
     ) -> None:
         """Drop the gradients of the layers held."""
-        drop_gradients(own_of(optimizer, self.parameters(range(self.held + 1))))
+        drop_gradients(updated_by(optimizer, self.parameters(range(self.held + 1))))
 
     def state_dict(self) -> dict[str, Any]:
         """Return the highest layer that is held, and when each bound was reached."""

@@ -10,15 +10,17 @@ from functools import partial
 from pathlib import Path
 
 import jinja2
+import numpy as np
 import pandas as pd
 import yaml
 
 from xling.analysis.claims import LEVEL, judge_claims, read_claims
+from xling.analysis.inference.demeaned import correlate_demeaned
 from xling.analysis.inputs.gather import add_distances, gather_csv, gather_study
 from xling.analysis.inputs.measurements import Measurements, Resampling, Settings
 from xling.analysis.inputs.measures import one_measure
-from xling.analysis.inputs.pairs import compute_pairs
-from xling.analysis.schema import distance_kinds
+from xling.analysis.inputs.pairs import LANGUAGE_PAIR, compute_pairs
+from xling.analysis.schema import MEAN_LABEL, distance_kinds
 from xling.analysis.tables import infer_correlations
 from xling.commands.analyze import analyze
 from xling.distances import KINDS, compute_distances
@@ -41,6 +43,8 @@ STUDY, CONTROLS = (
 PLANNED = 45
 CONTROL_SOURCES = ("en", "ru", "sw")
 RESAMPLING = Resampling()
+SUMMARIES = ("summary", "seeds_summary", "controls_summary")
+"""Entries of results.yaml that are words around computed numbers."""
 
 
 @dataclass(frozen=True)
@@ -70,9 +74,15 @@ VARIANTS = (
     Variant("biased CKA, as in the paper", measure="cka_biased"),
     Variant("raw correlation", raw=True),
     Variant("lang2vec's stored distances, with their placeholders", distances="paper"),
-    Variant("seed 1 alone", seeds=(1,)),
-    Variant("the four together", "cka_biased", raw=True, distances="paper", seeds=(1,)),
 )
+ALL_AT_ONCE = Variant(
+    "biased CKA, raw, stored distances and one seed together", "cka_biased", raw=True, distances="paper", seeds=(1,)
+)
+
+
+def list_variants(seeds: Sequence[int]) -> list[Variant]:
+    """One choice changed at a time, each seed by itself, and last all choices of the paper at once."""
+    return [*VARIANTS, *(Variant(f"seed {seed} alone", seeds=(seed,)) for seed in seeds), ALL_AT_ONCE]
 
 
 def correlate(measured: Measurements, variant: Variant) -> pd.DataFrame:
@@ -81,16 +91,22 @@ def correlate(measured: Measurements, variant: Variant) -> pd.DataFrame:
 
 
 def _correlate(measured: Measurements, variant: Variant) -> tuple[pd.DataFrame, pd.DataFrame]:
+    measured, pairs = _pair_up(measured, variant)
+    tests = infer_correlations(measured, pairs, distance_kinds(pairs), RESAMPLING)
+    if not variant.raw:
+        return tests, pairs
+    raw = {name: tests[f"{name}_pearson"] for name in ("p_qap", "p_max_t", "ci_low", "ci_high")}
+    return tests.assign(r=tests["pearson_r"], **raw), pairs
+
+
+def _pair_up(measured: Measurements, variant: Variant) -> tuple[Measurements, pd.DataFrame]:
+    """Choose runs, measure and distances; what is left, and its pairs."""
     chosen = {key: _select(getattr(measured, key), variant) for key in ("transfer", "impact")}
     measured = replace(measured, **chosen)
     measured, _ = add_distances(measured, partial(compute_distances, KINDS, source=variant.distances))
     impact = None if measured.impact is None else one_measure(measured.impact, variant.measure)
     pairs = compute_pairs(measured.transfer, impact, measured.distances)
-    tests = infer_correlations(replace(measured, impact=impact), pairs, distance_kinds(pairs), RESAMPLING)
-    if not variant.raw:
-        return tests, pairs
-    raw = {name: tests[f"{name}_pearson"] for name in ("p_qap", "p_max_t", "ci_low", "ci_high")}
-    return tests.assign(r=tests["pearson_r"], **raw), pairs
+    return replace(measured, impact=impact), pairs
 
 
 def _select(table: pd.DataFrame | None, variant: Variant) -> pd.DataFrame | None:
@@ -113,7 +129,7 @@ def verdict(row: pd.Series) -> str:
     return f"**{row['verdict']}**; {row['n_bearing_out']} of {row['n_tests']}; {figures}"
 
 
-def judge_variants(measured: Measurements, variants: Sequence[Variant] = VARIANTS) -> list[dict]:
+def judge_variants(measured: Measurements, variants: Sequence[Variant]) -> list[dict]:
     """One row per variant: the verdict on each claim."""
     claims = read_claims("paper")
     rows = []
@@ -123,6 +139,7 @@ def judge_variants(measured: Measurements, variants: Sequence[Variant] = VARIANT
     return rows
 
 
+SHOWN_LAYERS = ("01", "04", "08", "12", MEAN_LABEL)
 ESTIMATORS = ("cka_grouped", "cka_debiased", "cka_biased")
 
 
@@ -139,6 +156,33 @@ def compare_estimators(impact: pd.DataFrame) -> list[dict]:
     )
     means["share"] = share
     return [{"layer": layer} | row for layer, row in means.to_dict("index").items()]
+
+
+def compare_seeds(measured: Measurements, reliability: pd.DataFrame, seeds: Sequence[int]) -> list[dict]:
+    """What of impact and accuracy is noise between seeds, and how well two seeds agree; empty with one seed."""
+    if len(seeds) < 2:
+        return []
+    by_seed = {seed: _pair_up(measured, Variant(f"seed {seed} alone", seeds=(seed,)))[1] for seed in seeds}
+    rows = []
+    for row in reliability.dropna(subset="reliability").to_dict("records"):
+        is_score = row["outcome"] == "score"
+        if is_score or row["layer_label"] in SHOWN_LAYERS:
+            label = MEAN_LABEL if is_score else row["layer_label"]
+            rows.append(row | {"agreement": _agreement(by_seed, "score" if is_score else "impact", label)})
+    return rows
+
+
+def _agreement(by_seed: dict[int, pd.DataFrame], column: str, label: str) -> float:
+    """Mean correlation of two seeds over pairs S != T, source and target effects removed."""
+    values = pd.DataFrame(
+        {
+            seed: pairs[(pairs["layer_label"] == label) & ~pairs["is_in_language"]].set_index(LANGUAGE_PAIR)[column]
+            for seed, pairs in by_seed.items()
+        }
+    )
+    sources, targets = (values.index.get_level_values(name).factorize()[0] for name in LANGUAGE_PAIR)
+    matrix = correlate_demeaned(values.to_numpy().T, values.to_numpy().T, sources, targets)
+    return float(matrix[np.triu_indices(len(matrix), 1)].mean())
 
 
 def compare_controls(measured: Measurements) -> list[dict]:
@@ -214,7 +258,8 @@ def gather_context(output_dir: Path) -> dict:
         "claims": tables["claims"],
         "tests": tests,
         "shares": tables["variance_shares"],
-        "variants": judge_variants(measured),
+        "seeds": compare_seeds(measured, tables["reliability"], analysis.facts["seeds"]),
+        "variants": judge_variants(measured, list_variants(sorted(known["seed"].unique()))),
         "estimators": (estimators := compare_estimators(measured.impact)),
         "largest_correction": max(abs(row[end]) for row in estimators for end in ("min", "max")),
         "most_corrected": max(estimators, key=lambda row: 0.0 if pd.isna(row["share"]) else row["share"]),
@@ -223,6 +268,7 @@ def gather_context(output_dir: Path) -> dict:
             *public_matrices(),
             {"name": "multilingual-e5-small, accuracy, this study", "tests": _of_transfer(tests)},
         ],
+        "shown_layers": SHOWN_LAYERS,
         "strongest": strongest,
         "coefficient": numbers.coefficient,
         "p_value": numbers.p_value,
@@ -269,7 +315,7 @@ def render(context: dict) -> str:
     """Fill the page's template."""
     loader = jinja2.FileSystemLoader(HERE)
     words = jinja2.Environment(undefined=jinja2.StrictUndefined)
-    summaries = {name: words.from_string(context[name]).render(context) for name in ("summary", "controls_summary")}
+    summaries = {name: words.from_string(context[name]).render(context) for name in SUMMARIES}
     context = context | summaries
     environment = jinja2.Environment(
         loader=loader, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True

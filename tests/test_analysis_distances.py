@@ -9,7 +9,13 @@ import pytest
 from analysis_factory import LANGUAGES, make_distances, make_measurements
 from small_studies import DEFAULT, planted, rows, small
 
-from xling.analysis.inputs.gather import add_controls, add_distances, add_more_distances, add_strata
+from xling.analysis.inputs.gather import (
+    add_controls,
+    add_distances,
+    add_more_distances,
+    add_other_distances,
+    add_strata,
+)
 from xling.analysis.inputs.measurements import Measurements, Resampling, Settings
 from xling.analysis.pipeline import analyse
 from xling.distances import compute_distances
@@ -115,10 +121,43 @@ def test_further_distances_come_from_tables_of_their_own(tmp_path):
     assert np.isnan(table.loc[("en", "ru"), "lexical"])
     assert any(text.startswith("No lexical distances for ru") for text in sentences)
     assert found.distances_name == "simulated, lexical, script"
+    assert found.kind_sources == {"lexical": "any_name", "script": "long"}
     with pytest.raises(XlingValueError, match="a name of its own for .*, found 'genetic'"):
         add_more_distances(measured, {"genetic": square})
     with pytest.raises(XlingValueError, match="expected a column 'lexical'"):
         add_more_distances(measured, {"lexical": long})
+
+
+@pytest.fixture
+def repaired():
+    measured = make_measurements(make_distances(("de", "en", "ru")), sources=("en",), n_layers=1)
+    return add_distances(measured, functools.partial(compute_distances, ["genetic", "syntactic"]))[0]
+
+
+def test_other_sources_are_computed_for_the_specification_curve_alone(repaired):
+    found = add_other_distances(repaired, ["repaired", "individual", "knn", "individual"])
+    assert list(found.other_distances) == ["individual", "knn"]  # that of the analysis itself is there already
+    assert len(found.other_distances["knn"]) == 9
+    assert found.distances.equals(repaired.distances)
+    thin = add_other_distances(repaired, ["knn"], min_coverage=1_000).other_distances["knn"]
+    assert thin.query("source_language != target_language")["syntactic"].isna().all()
+    assert thin["genetic"].notna().all()
+
+
+def test_other_sources_that_do_not_exist_or_need_a_study_are_refused(repaired):
+    with pytest.raises(XlingValueError, match="unknown distance 'individul'; did you mean 'individual'"):
+        add_other_distances(repaired, ["individul"])
+    with pytest.raises(XlingValueError, match="distances measured on probe sets need a study"):
+        add_other_distances(repaired, ["vocabulary_overlap"])
+
+
+def test_other_sources_leave_out_languages_and_themselves_where_they_know_none():
+    languages = ("de", "en", "elvish")
+    some = make_measurements(make_distances(languages), sources=("en",), n_layers=1)
+    found = add_other_distances(some, ["individual"]).other_distances["individual"]
+    assert set(found["source_language"]) == {"de", "en"}
+    none = make_measurements(make_distances(("elvish", "entish")), sources=("elvish",), n_layers=1)
+    assert add_other_distances(none, ["individual", "knn"]).other_distances == {}
 
 
 def test_languages_change_places_within_their_family_alone():

@@ -18,7 +18,7 @@ from xling.analysis.inference.inversion import invert_test
 from xling.analysis.inference.mixed_models import control_design, fit_mixed_model, remove_controls
 from xling.analysis.inference.null_correlations import null_correlations
 from xling.analysis.inference.permutations import draw_permutations, language_roles
-from xling.analysis.inference.power import SimulatedStudies
+from xling.analysis.inference.power import SimulatedStudies, simulate_studies
 from xling.analysis.inference.qap import permutation_p
 
 N = 8
@@ -313,11 +313,28 @@ def test_mixed_model_says_why_there_is_none(cells, constant, reason):
     assert reason in found["reason"]
 
 
-def test_mixed_model_with_a_singular_likelihood_is_a_reason_not_a_crash():
-    """Two sources, four targets each: rows of a real freezing study at which statsmodels meets a singular matrix."""
+def test_mixed_model_of_which_nothing_is_left_is_a_reason_not_a_crash():
+    """Two sources, four targets each: rows of a real freezing study at which statsmodels met a singular matrix."""
     x = np.array([-0.2658, -0.9506, -1.0490, 1.1717, -0.1848, -0.9506, 0.8590, 1.3700])
     y = np.array([1.9791, 0.1993, -0.5898, -0.5028, 0.8328, -0.6545, -1.1428, -0.1213])
     sources, targets = np.array([1, 1, 1, 1, 2, 2, 2, 2]), np.array([0, 2, 3, 4, 0, 1, 3, 4])
-    singular = fit_mixed_model(x, y, sources, targets)
-    assert np.isnan(singular["slope"])
-    assert "singular likelihood: 8 pairs" in singular["reason"]
+    found = fit_mixed_model(x, y, sources, targets)
+    assert found["converged"]
+    assert found["sd_source"] == 0
+    for outcome in (0.3 * x, 0.3 * x + np.array([0, 1.0, -1])[sources] + np.arange(5.0)[targets] ** 2):
+        nothing = fit_mixed_model(x, outcome, sources, targets)
+        assert np.isnan(nothing["slope"])
+        assert "leave no residual variance of 8 pairs" in nothing["reason"]
+
+
+def test_studies_simulated_once_are_those_simulated_anew():
+    cells = np.nonzero(~np.eye(7, dtype=bool)[:4])
+    roles = language_roles(*cells, 7)
+    for matrix in (make_places(7), make_places(7, seed=1)):
+        for demeaned in (True, False):
+            for seed in (0, 1):
+                anew = SimulatedStudies(matrix, cells, roles, demeaned, seed)
+                kept = [simulate_studies(matrix, cells, roles, demeaned, seed) for _ in range(2)]
+                assert kept[0] is kept[1]
+                np.testing.assert_array_equal(kept[0].chance, anew.chance)
+                assert kept[0].detectable() == anew.detectable()

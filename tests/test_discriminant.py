@@ -45,10 +45,20 @@ def test_predictions_are_those_of_the_formulas_written_out(d):
     assert (found.numpy() == plain_predictions(rows.numpy(), labels.numpy(), folds.numpy())).all()
 
 
+@pytest.mark.parametrize("constant", [0.0, 1.0])
+def test_features_that_say_nothing_new_change_no_prediction(constant):
+    """A covariance without Cholesky's factors, or nearly so, as with more rows than it takes and a feature twice."""
+    rows, labels = make_rows(300, 4)
+    folds = deal_groups(torch.arange(300))
+    doubled = torch.cat([rows, rows[:, :1] * constant], 1).float()
+    plain = held_out_predictions(rows, labels, folds)
+    assert (held_out_predictions(doubled, labels, folds) == plain).double().mean() > 0.97
+
+
 def test_a_covariance_is_shrunk_as_ledoit_and_wolf_say():
     rows = make_rows(30, 20)[0]
     centred = rows - rows.mean(0)
-    found = shrunk(centred.mT @ centred / 30, centred.square().sum(1), 30)
+    found = shrunk(centred.mT @ centred / 30, centred.square().sum(1).square().sum(), 30)
     assert np.allclose(found.numpy(), ledoit_wolf(centred.numpy()), atol=1e-12)
 
 
@@ -106,8 +116,9 @@ def test_a_label_that_one_fold_alone_has_is_not_recognised_and_spoils_no_other()
     assert ((found == rare) | (rare == 9)).double().mean() > 0.95
 
 
-def test_rows_that_are_not_finite_are_refused():
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e200])
+def test_rows_that_are_not_finite_are_refused(value):
     rows, labels = make_rows()
-    rows[3, 1] = float("nan")
+    rows[3, 1] = value
     with pytest.raises(XlingValueError, match="not finite"):
         held_out_predictions(rows, labels, deal_groups(torch.arange(len(rows))))

@@ -178,6 +178,42 @@ def test_coverage_counts_the_features_observed_for_both():
     assert distances.coverage["geographic"].loc["de", "ur"] == 299
 
 
+FILES_OF_SOURCES = {"average": ("S_", "feature_averages.npz"), "knn": ("S_", "feature_predictions.npz")}
+
+
+def angle_from_file(name, prefix, a, b):
+    """lang2vec's angle, computed pair by pair from one of its files as it is, but for what its own distances leave out."""
+    with np.load(io.BytesIO(uriel.read_lang2vec_file(name))) as file:
+        left_out = set(uriel.rules()["syntactic_features_left_out"])
+        columns = [i for i, f in enumerate(file["feats"]) if f.startswith(prefix) and f not in left_out]
+        u, v = (np.clip(file["data"][list(file["langs"]).index(code), columns, 0], 0, None) for code in (a, b))
+    return 2 / np.pi * np.arccos(u @ v / np.sqrt(u @ u) / np.sqrt(v @ v))
+
+
+@pytest.mark.parametrize("source", FILES_OF_SOURCES)
+@pytest.mark.parametrize(("a", "b"), [("deu", "eng"), ("fra", "urd"), ("tha", "tur")])
+def test_averages_and_predictions_give_the_angle_between_their_own_files_rows(source, a, b):
+    prefix, name = FILES_OF_SOURCES[source]
+    distance = compute_distances("syntactic", [a, b], source).values["syntactic"].loc[a, b]
+    assert distance == pytest.approx(angle_from_file(name, prefix, a, b), abs=6e-5)
+    assert distance != compute_distances("syntactic", [a, b]).values["syntactic"].loc[a, b]
+
+
+def test_predictions_fill_what_nobody_observed_and_averages_do_not():
+    predicted, averaged = (compute_distances("phonological", ["de", "ur"], source) for source in ("knn", "average"))
+    assert predicted.values["phonological"].loc["de", "ur"] > 0
+    assert predicted.coverage["phonological"].loc["de", "ur"] == 0
+    assert np.isnan(averaged.values["phonological"].loc["de", "ur"])
+
+
+@pytest.mark.parametrize("source", ["average", "knn"])
+def test_fillings_change_typological_distances_alone(source):
+    kinds = ["genetic", "geographic"]
+    own, union = (compute_distances(kinds, ["de", "fr", "ur"], name).values for name in (source, "repaired"))
+    for kind in kinds:
+        pd.testing.assert_frame_equal(own[kind], union[kind])
+
+
 def test_a_language_without_family_nodes_has_no_genetic_distance():
     distances = compute_distances("genetic", ["bsk", "de"])  # Burushaski: URIEL does not tell isolate from unclassified
     assert np.isnan(distances.values["genetic"].loc["bsk", "de"])
@@ -258,7 +294,7 @@ def test_no_or_repeated_languages_are_refused(languages):
 def test_unknown_kinds_and_sources_name_what_exists():
     with pytest.raises(XlingValueError, match="kind 'gentic'; did you mean 'genetic'"):
         compute_distances("gentic", ["de", "en"])
-    with pytest.raises(XlingValueError, match="repaired, individual, paper"):
+    with pytest.raises(XlingValueError, match="repaired, individual, average, knn, paper"):
         compute_distances("genetic", ["de", "en"], source="fixed")
     with pytest.raises(XlingValueError, match="unknown distance kind"):
         compute_distances([], ["de", "en"])

@@ -1,5 +1,7 @@
 """Gradients of source and targets, per layer."""
 
+import itertools
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,12 +9,17 @@ import torch
 from scipy import stats
 from strangers import Tagger, fit
 
-from xling.analysis.questions.gradients import GRADIENTS, compute_gradients
+from xling.analysis.inputs.measurements import Resampling
+from xling.analysis.inputs.pairs import compute_pairs
+from xling.analysis.questions.gradients import GRADIENTS, compute_gradients, with_first_cosine
+from xling.analysis.questions.ranking import compute_ranking
+from xling.analysis.schema import Analysis
 from xling.callbacks import GradientMonitor
 from xling.commands.train import train
 from xling.errors import XlingValueError
 from xling.models.layers import layer_parameters
 from xling.probing.gradients import GradientSums, example_gradients, one_example
+from xling.report.sections.gradients import gradients_section
 from xling.runs.study import load_study
 from xling.training.finished import load_run
 
@@ -100,19 +107,62 @@ def test_what_does_not_fit_is_refused(make_config, tmp_path):
         fit("tagger", tmp_path, [GradientMonitor("1")], n_val_loaders=2)
 
 
-def test_gradients_are_set_beside_the_final_score():
+@pytest.fixture(scope="module")
+def made_up():
+    """Five languages, all pairs, two seeds, two steps, two layers; the cosine at layer 1 and step 5 is the score itself."""
     rng = np.random.default_rng(0)
     rows, scores = [], []
-    for source in ("en", "ru", "sw"):
-        for target in ("en", "ru", "sw", "zh"):
-            key = {"study": "s", "source_language": source, "target_language": target, "strategy": "none", "seed": 1}
-            key |= {"epoch": 1.0, "step": 5, "is_in_language": source == target}
-            scores.append(key | {"score": rng.uniform()})
+    for source, target, seed in itertools.product("abcde", "abcde", (1, 2)):
+        key = {"study": "s", "source_language": source, "target_language": target, "strategy": "none", "seed": seed}
+        key |= {"epoch": 1.0, "is_in_language": source == target}
+        scores.append(key | {"step": 9, "metric": "accuracy", "score": rng.uniform(), "n_examples": 4})
+        for step, layer in itertools.product((5, 9), (1, 2)):
             values = {name: rng.uniform() for name in ("gradient_cosine", "gradient_norm", "fisher_trace")}
-            rows.append(key | {"layer": 1, "n_examples": 4} | values)
-    table = compute_gradients(pd.DataFrame(rows), pd.DataFrame(scores))
+            if (step, layer) == (5, 1):
+                values["gradient_cosine"] = scores[-1]["score"]
+            rows.append(key | {"step": step, "layer": layer, "n_examples": 4} | values)
+    return pd.DataFrame(rows), pd.DataFrame(scores)
+
+
+RESAMPLING = Resampling(permutations=200, bootstraps=50)
+
+
+def test_gradients_are_set_beside_the_final_score(made_up):
+    gradients, transfer = made_up
+    table = compute_gradients(gradients, transfer, RESAMPLING)
     assert list(table.columns) == list(GRADIENTS)
-    own = pd.DataFrame(rows).merge(pd.DataFrame(scores)).query("not is_in_language")
-    row = table.set_index("measure").loc["gradient_cosine"]
-    assert row["pearson_r"] == pytest.approx(stats.pearsonr(own["gradient_cosine"], own["score"]).statistic)
-    assert (row["n_pairs"], row["step"], row["layer_label"]) == (9, 5, "01")
+    rows = table.set_index(["measure", "step", "layer_label"])
+    assert len(rows) == 3 * 2 * 3  # measures, steps, two layers and their mean
+    keys = ["source_language", "target_language"]
+    own = gradients.query("step == 9 and layer == 2 and not is_in_language").groupby(keys)["gradient_norm"].mean()
+    score = transfer.groupby(keys)["score"].mean()[own.index]
+    row = rows.loc[("gradient_norm", 9, "02")]
+    assert row["pearson_r"] == pytest.approx(stats.pearsonr(own, score).statistic)
+    assert (row["n_pairs"], row["mean"]) == (20, pytest.approx(own.mean()))
+    exact = rows.loc[("gradient_cosine", 5, "01")]
+    assert (exact["r"], exact["pearson_r"]) == (pytest.approx(1), pytest.approx(1))
+    assert exact["p_max_t"] == rows["p_max_t"].min() <= 0.05
+    assert rows["p_max_t"].ge(rows["p_qap"]).all()
+
+
+def test_gradients_of_one_source_are_raw_and_say_so(made_up):
+    one = [table.query("source_language == 'a'") for table in made_up]
+    assert set(compute_gradients(*one, RESAMPLING)["main"]) == {"pearson"}
+
+
+def test_gradients_choose_a_source_beside_distance_and_impact(made_up):
+    gradients, transfer = made_up
+    pairs = compute_pairs(transfer, None, pd.DataFrame(columns=["source_language", "target_language"]))
+    layers = pd.concat([pairs, *(pairs.assign(layer_label=label, layer=int(label)) for label in ("01", "02"))])
+    ranking = compute_ranking(with_first_cosine(layers, gradients)).set_index(["predictor", "layer_label"])
+    assert ranking.loc[("gradient_cosine", "01"), "ndcg_at_3"] == pytest.approx(1)
+    assert ranking.loc[("gradient_cosine", "01"), "regret"] == pytest.approx(0)
+    assert ranking.loc[("gradient_cosine", "02"), "regret"] > 0
+
+
+def test_the_report_says_what_gradients_show(made_up):
+    table = compute_gradients(*made_up, RESAMPLING)
+    section = gradients_section(Analysis(tables={"gradients": table}, warnings=[], facts={}))
+    cosine = next(text for text in section.paragraphs if text.startswith("Cosine"))
+    assert "at step 5: 2 of 3 coefficients differ from 0 family-wise; strongest layer 1, r\xa0=\xa01.00" in cosine
+    assert "no gradients were taken" in gradients_section(Analysis(tables={}, warnings=[], facts={})).reason

@@ -114,6 +114,16 @@ def test_chunks_do_not_change_the_null(monkeypatch):
     np.testing.assert_allclose(null_correlations(matrix, outcomes, cells, permutations, ranked=True), whole)
 
 
+@pytest.mark.parametrize("n_sources", [3, 9])
+def test_rows_and_single_cells_are_taken_alike(n_sources, monkeypatch):
+    matrix, outcomes, cells = make_case(9, n_sources)
+    permutations = draw_permutations(language_roles(*cells, 9), 50, seed=0)
+    by_cells = null_correlations(matrix, outcomes, cells, permutations, two_way_basis(*cells), follows_labels=True)
+    monkeypatch.setattr(nulls, "_FEW_CELLS", 0)
+    by_rows = null_correlations(matrix, outcomes, cells, permutations, two_way_basis(*cells), follows_labels=True)
+    np.testing.assert_array_equal(by_cells, by_rows)
+
+
 def test_p_value_ignores_units_and_names_but_not_direction():
     matrix, outcomes, cells = make_case(5, 5)
     permutations = draw_permutations(5, 1_000, 0)

@@ -13,22 +13,32 @@ LANGUAGES = tuple("abcdefghijklmn")
 NONE = pd.DataFrame(columns=["source_language", "target_language", "near", "near_coverage"])
 
 
-def make_main(seeds=(1, 2, 3), noise=0.02, effects=0.0, impact=True, metric="accuracy", n_examples=400):
-    """True values with sd .03 over pairs, effects of source and target besides, and independent noise per seed."""
+def make_tables(seeds=(1, 2, 3), noise=0.02, effects=0.0, impact=True, metric="accuracy", n_examples=400, shared=0.0):
+    """True values with sd .03 over pairs, effects of source and target besides, independent noise, and noise of a whole run."""
     rng = np.random.default_rng(0)
     true = 0.5 + 0.03 * rng.normal(size=(len(LANGUAGES),) * 2)
     true += effects * (rng.normal(size=(len(LANGUAGES), 1)) + rng.normal(size=len(LANGUAGES)))
+    of_run = shared * rng.normal(size=(len(LANGUAGES), max(seeds) + 1))
     rows, layers = [], []
     for i, source in enumerate(LANGUAGES):
         for j, target in enumerate(LANGUAGES):
             for seed in seeds:
                 keys = {"study": "s", "strategy": "none", "seed": seed, "epoch": 1, "step": 1, "is_in_language": i == j}
                 keys |= {"source_language": source, "target_language": target, "n_examples": n_examples}
-                rows.append(keys | {"metric": metric, "score": true[i, j] + noise * rng.normal()})
-                value = true[i, j] + noise * rng.normal()
+                rows.append(keys | {"metric": metric, "score": true[i, j] + of_run[i, seed] + noise * rng.normal()})
+                value = true[i, j] + of_run[i, seed] + noise * rng.normal()
                 measured = {"layer": 1, "impact": value, "impact_biased": value, "is_frozen": False, "reason": ""}
                 layers.append(keys | measured)
-    return compute_pairs(pd.DataFrame(rows), pd.DataFrame(layers) if impact else None, NONE)
+    return pd.DataFrame(rows), pd.DataFrame(layers) if impact else None
+
+
+def make_main(**options):
+    return compute_pairs(*make_tables(**options), NONE)
+
+
+def of_seeds(transfer, impact):
+    seeds = transfer["seed"].unique()
+    return [compute_pairs(*(table[table["seed"] == seed] for table in (transfer, impact)), NONE) for seed in seeds]
 
 
 @pytest.mark.parametrize("effects", [0.0, 0.2])
@@ -41,6 +51,28 @@ def test_reliability_is_the_share_that_is_not_noise(effects):
         assert table.loc[key, "noise_from"] == "seeds"
     assert (table.loc[("score", ""), "reliability"] > 0.95) == (effects > 0)
     assert list(table.reset_index().columns.sort_values()) == sorted(RELIABILITY)
+
+
+@pytest.mark.parametrize("seeds", [(1, 2), (1, 2, 3)])
+@pytest.mark.parametrize("shared", [0.0, 0.2])
+def test_noise_that_all_targets_of_a_run_share_is_not_left_beyond_source_and_target(shared, seeds):
+    tables = make_tables(seeds=seeds, shared=shared)
+    found = compute_reliability(compute_pairs(*tables, NONE), of_seeds(*tables)).set_index(["outcome", "layer_label"])
+    expected = 0.03**2 / (0.03**2 + 0.02**2 / len(seeds))
+    for key in (("impact", "01"), ("impact", "mean"), ("score", "")):
+        assert found.loc[key, "reliability_demeaned"] == pytest.approx(expected, abs=0.06)
+    if shared:  # the noise of single cells is far larger than what their pairs differ by
+        assert found.loc[("score", ""), "noise_sd"] > found.loc[("score", ""), "sd_demeaned"]
+
+
+def test_seeds_that_measured_other_targets_are_compared_over_those_they_share():
+    transfer, impact = make_tables(seeds=(1, 2), shared=0.2)
+    lacking = (transfer["seed"] == 2) & transfer["target_language"].isin(["a", "b"])
+    tables = transfer[~lacking], impact[~lacking.to_numpy()]
+    found = compute_reliability(compute_pairs(*tables, NONE), of_seeds(*tables)).set_index(["outcome", "layer_label"])
+    assert found.loc[("score", ""), "reliability_demeaned"] == pytest.approx(
+        0.03**2 / (0.03**2 + 0.02**2 / 2), abs=0.08
+    )
 
 
 def test_a_single_seed_takes_the_examples_and_the_jackknife():

@@ -6,7 +6,7 @@ import torch
 from scipy import stats
 from similarity_reference import cka, related
 
-from xling.similarity import UndefinedSimilarityError, deletion, jackknife_cka, linear_cka, shuffled_null
+from xling.similarity import UndefinedSimilarityError, deletion, grams, jackknife_cka, linear_cka, shuffled_null
 
 EQUAL = torch.arange(120) // 3
 UNEQUAL = torch.cat([torch.arange(100) // 3, torch.full((20,), 77)])[torch.randperm(120)]
@@ -33,8 +33,8 @@ def test_influence_equals_recomputation_without_each_group(debiased, groups, row
 def test_few_rows_of_many_features_take_the_gram_route_with_the_same_result(monkeypatch):
     x, y = (side[0].double() for side in related(layers=1, d_x=90, d_y=70, mean=3.0))
     few = jackknife_cka(x, y, UNEQUAL, debiased=True)
-    monkeypatch.setattr(deletion, "_by_grams", lambda *_: pytest.fail("took the Gram route"))
-    monkeypatch.setattr(deletion, "GRAMS_BELOW", 1)
+    monkeypatch.setattr(deletion, "deleted_by_grams", lambda *_: pytest.fail("took the Gram route"))
+    monkeypatch.setattr(grams, "GRAMS_BELOW", 1)
     many = jackknife_cka(x, y, UNEQUAL, debiased=True)
     np.testing.assert_allclose(few.influence, many.influence, atol=1e-12)
 

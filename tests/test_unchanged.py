@@ -9,6 +9,7 @@ import pytest
 from benchmarks.made_up_study import write_study
 from xling.commands import unchanged
 from xling.commands.unchanged import RECORD_FILE, analysis_key, is_unchanged
+from xling.distances import SOURCES
 from xling.runs.directory import MANIFEST_FILE
 from xling.runs.finding import find_runs
 from xling.runs.tables import TRANSFER_FILE
@@ -174,3 +175,10 @@ def test_the_command_says_that_nothing_has_changed(tmp_path):
     assert again.stdout == "PANDAS False\n"
     assert "Report: " in analyse("anew=true").stderr
     assert "Report: " in analyse("seed=1").stderr
+
+
+def test_sources_of_the_specification_curve_that_are_measured_or_of_others_give_no_key(settings):
+    assert set(unchanged._OWN_SOURCES) == set(SOURCES)
+    assert analysis_key(settings | {"specification_distances": ["individual", "knn"]}) is not None
+    for source in ("vocabulary_overlap", "somebody.else:distances"):
+        assert analysis_key(settings | {"specification_distances": [source]}) is None

@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 MODES = ("default", "paper", "both")
 BASELINES = ("none", "word_embeddings")
-_PACKAGES = ("xling", "numpy", "scipy", "pandas", "statsmodels", "matplotlib", "torch", "transformers", "lang2vec")
+_PACKAGES = ("xling", "numpy", "scipy", "pandas", "matplotlib", "torch", "transformers", "lang2vec")
 
 
 def analyse(measured: Measurements, settings: Settings | None = None) -> Analysis:

@@ -19,11 +19,11 @@ from xling.analysis.inference.demeaned import variance_shares
 from xling.analysis.inference.joint import JOINT, infer_joint
 from xling.analysis.inference.mixed_models import fit_mixed_model
 from xling.analysis.inputs.measurements import Measurements, Resampling, Settings
-from xling.analysis.inputs.pairs import LANGUAGE_PAIR, impact_reasons, select_validation
+from xling.analysis.inputs.pairs import LANGUAGE_PAIR, compute_pairs, impact_reasons, select_validation
 from xling.analysis.questions.alignment import compute_alignment
 from xling.analysis.questions.concentration import compute_concentration
 from xling.analysis.questions.freezing import compute_freezing
-from xling.analysis.questions.gradients import compute_gradients
+from xling.analysis.questions.gradients import compute_gradients, with_first_cosine
 from xling.analysis.questions.heldout import compute_held_out
 from xling.analysis.questions.interventions import compute_causes, compute_interventions
 from xling.analysis.questions.linear_probes import compute_linear_probes
@@ -76,7 +76,7 @@ def compute_default_tables(
     log.info("Testing associations (%s permutations)", f"{settings.resampling.permutations:,}")
     tests = _explain_layers(_test(analyses, settings.resampling), impact_reasons(measured.impact))
     tests["measure"] = np.where(tests["analysis"] == TRANSFER_VS_DISTANCE, "", main["measure"].iloc[0])
-    outcomes = tests["outcome"].isin(OUTCOMES[1:])
+    outcomes, gradients = tests["outcome"].isin(OUTCOMES[1:]), measured.gradients
     log.info("Fitting crossed random effects")
     tables = {
         "correlations": tests.loc[~outcomes, list(CORRELATIONS)].reset_index(drop=True),
@@ -84,11 +84,11 @@ def compute_default_tables(
         "variance_shares": _share_variance(main),
         "joint_models": _fit_joint(analyses, settings.resampling),
         "mixed_models": _fit_models(analyses),
-        "ranking": compute_ranking(pairs),
+        "ranking": compute_ranking(pairs if gradients is None else with_first_cosine(pairs, gradients)),
         "source_choice": compute_source_choice(pairs),
         "held_out": compute_held_out(main),
     }
-    tables["reliability"] = compute_reliability(main)
+    tables["reliability"] = compute_reliability(main, _pairs_of_seeds(measured, settings, main["strategy"].iloc[0]))
     tables["disattenuated"] = disattenuate(tables["correlations"], tables["reliability"])
     between = main[~main["is_in_language"]]
     if between[["impact", "score"]].notna().all(axis=1).any() and kinds:
@@ -107,11 +107,31 @@ def compute_default_tables(
             transfer, measured.impact, measured.distances, measured.runs, baseline, measured.predictions
         )
         tables |= _intervene(measured, settings, transfer, baseline, kinds)
-    if measured.gradients is not None:
+    if gradients is not None:
         strategy = main["strategy"].iloc[0]
-        own = measured.gradients[measured.gradients["strategy"] == strategy]
-        tables["gradients"] = compute_gradients(own, measured.transfer[measured.transfer["strategy"] == strategy])
+        own, transfer = (table[table["strategy"] == strategy] for table in (gradients, measured.transfer))
+        tables["gradients"] = compute_gradients(own, transfer, settings.resampling)
     return tables | _over_time(measured, main["strategy"].iloc[0], kinds)
+
+
+def _pairs_of_seeds(measured: Measurements, settings: Settings, strategy: str) -> list[pd.DataFrame]:
+    """The pair table of every seed by itself; none of a single seed."""
+    transfer, impact = measured.transfer, measured.impact
+    transfer = transfer[transfer["strategy"] == strategy]
+    if impact is not None:
+        impact = impact[impact["strategy"] == strategy]
+    seeds = sorted(transfer["seed"].unique())
+    return [
+        compute_pairs(
+            transfer[transfer["seed"] == seed],
+            None if impact is None else impact[impact["seed"] == seed],
+            measured.distances,
+            settings.epoch,
+            settings.step,
+        )
+        for seed in seeds
+        if len(seeds) > 1
+    ]
 
 
 def _intervene(

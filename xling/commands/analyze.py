@@ -13,6 +13,7 @@ from xling.analysis.inputs.gather import (
     add_controls,
     add_distances,
     add_more_distances,
+    add_other_distances,
     add_strata,
     gather_csv,
     gather_csvs,
@@ -54,6 +55,7 @@ def analyze(
     min_coverage: int = 0,
     allow_mixed: Collection[str] = (),
     key: str | None = None,
+    specification_distances: Collection[str] = (),
 ) -> Analysis:
     """Analyse a study, several side by side, or accuracies from elsewhere; write tables, suggestion, figures and report.
 
@@ -73,10 +75,12 @@ def analyze(
         permute_within: see :func:`xling.analysis.inputs.gather.add_strata`.
         min_coverage: fewest features behind a typological distance; a pair with fewer has none.
         allow_mixed: settings and facts in which the runs of one study may differ besides source, strategy and seed, e.g.
-            ``versions.torch`` or ``optimizer``; see :func:`xling.runs.comparable.check_pooled`.
+            ``versions.torch`` or ``optimizer``; see :func:`xling.runs.comparable.check_comparable`.
         swap_languages: read the source's column of `transfer_csv` as the target's and the reverse.
         key: what all of this is made from (:func:`xling.commands.unchanged.analysis_key`), to be recorded beside the files; None:
             it is not known, and nothing is recorded.
+        specification_distances: sources that the specification curve sets beside `distances`, see
+            :func:`xling.analysis.inputs.gather.add_other_distances`.
         more_distances: name -> table, see :func:`xling.analysis.inputs.gather.add_more_distances`.
 
     Returns:
@@ -89,7 +93,8 @@ def analyze(
         found = "neither" if runs is None else "both"
         raise XlingValueError(f"expected runs=DIR (a study) or transfer_csv=FILE, found {found}; give one of them")
     settings = settings or Settings()
-    options = (distances, min_coverage, more_distances or {}, controls, pretraining_size, settings)
+    of_distances = (distances, min_coverage, more_distances or {}, specification_distances)
+    options = (*of_distances, controls, pretraining_size, settings)
     if transfer_csv is not None and isinstance(transfer_csv, Path | str):
         measured, sentences = gather_csv(transfer_csv, swap_languages)
         studies = {"": measured}
@@ -134,12 +139,14 @@ def _analyse(
     distances: Callable[..., Distances],
     min_coverage: int,
     more_distances: Mapping[str, Path | str],
+    specification_distances: Collection[str],
     controls: Collection[str],
     pretraining_size: Path | str | None,
     settings: Settings,
 ) -> AnalysedStudy:
     first_run = None if measured.runs is None else measured.runs["path"].iloc[0]
     measured, of_distances = add_distances(measured, supply_probes(distances, first_run), min_coverage)
+    measured = add_other_distances(measured, specification_distances, first_run, min_coverage)
     measured, of_more = add_more_distances(measured, more_distances)
     measured, of_controls = add_controls(measured, controls, pretraining_size)
     analysis = analyse(measured, settings)
@@ -185,7 +192,7 @@ def _write(study: AnalysedStudy, output_dir: Path, settings: Settings) -> None:
 
 def analyze_config(config: DictConfig, key: str | None = None) -> Analysis:
     """Analyse what a composed configuration (``conf/analyze.yaml``) asks for; see :func:`analyze`, also for `key`."""
-    resampling = Resampling(config.permutations, config.bootstraps, config.seed)
+    resampling = Resampling(config.permutations, config.bootstraps, config.seed, config.workers)
     return analyze(
         hydra.utils.instantiate(config.distances, _convert_="all"),
         config.output_dir,
@@ -210,6 +217,7 @@ def analyze_config(config: DictConfig, key: str | None = None) -> Analysis:
         config.min_coverage,
         list(config.allow_mixed),
         key,
+        list(config.specification_distances),
     )
 
 

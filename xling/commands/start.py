@@ -26,7 +26,7 @@ _is_first_import = True
 @hydra.main(version_base="1.3", config_path="pkg://xling.conf", config_name="train")
 @as_task
 def _train(config: DictConfig) -> None:
-    with nothing_collected():
+    with without_garbage_collection():
         from xling.commands.train import train_config
     train_config(config)
 
@@ -40,7 +40,7 @@ def _analyze(config: DictConfig) -> None:
     if key is not None and not settings["anew"] and is_unchanged(folder, key):
         log.info("%s holds this analysis, and nothing has changed since; anew=true makes it again", folder)
         return
-    with nothing_collected():
+    with without_garbage_collection():
         from xling.commands.analyze import analyze_config
     analyze_config(config, key)
 
@@ -58,7 +58,7 @@ def analyze() -> None:
 
 
 @contextmanager
-def nothing_collected() -> Iterator[None]:
+def without_garbage_collection() -> Iterator[None]:
     """Import without the garbage collector, which would take an eighth of the time, and exempt the imported objects from it.
 
     This is done once per process. A second job must not do it, because it would also exempt what the first job has left behind.

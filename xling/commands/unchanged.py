@@ -20,9 +20,11 @@ from xling.storage.hashing import content_key, file_sha256
 RECORD_FILE = ".analysis.json"
 """File in the folder of an analysis that holds its key, and a hash of every file that it wrote."""
 
-_PACKAGES = ("numpy", "pandas", "pyarrow", "scipy", "statsmodels", "matplotlib", "jinja2", "lang2vec", "urielplus")
+_PACKAGES = ("numpy", "pandas", "pyarrow", "scipy", "matplotlib", "jinja2", "lang2vec", "urielplus")
 _OWN_DISTANCES = ("xling.distances.compute_distances", "xling.distances.load_distances")
-_NOT_CONTENT = ("output_dir", "anew")
+_OWN_SOURCES = ("repaired", "individual", "average", "knn", "paper", "urielplus")
+"""Those of :data:`xling.distances.SOURCES`, without importing all that computes them."""
+_NOT_CONTENT = ("output_dir", "anew", "workers")
 _GROUPS = "xling."
 
 
@@ -48,7 +50,8 @@ def analysis_key(settings: Mapping[str, Any]) -> str | None:
 def _is_all_ours(settings: Mapping[str, Any]) -> bool:
     """Whether the settings name only code of this package; what installed packages add counts by their version."""
     distances = settings.get("distances") or {}
-    return distances.get("_target_") in _OWN_DISTANCES and not settings.get("sections")
+    further = set(settings.get("specification_distances") or ()) - set(_OWN_SOURCES)
+    return distances.get("_target_") in _OWN_DISTANCES and not further and not settings.get("sections")
 
 
 def _paths_in(value: Any) -> Iterator[Path]:

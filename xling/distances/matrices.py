@@ -11,30 +11,33 @@ from xling.distances.result import Matrix
 KINDS = ("genetic", "geographic", "syntactic", "inventory", "phonological", "featural")
 
 
-def compute_matrix(kind: str, codes: list[str], empty_rows: frozenset[str] = frozenset()) -> Matrix:
+def compute_matrix(
+    kind: str, codes: list[str], empty_rows: frozenset[str] = frozenset(), filling: str = "union"
+) -> Matrix:
     """Compute one kind of distance between all pairs of languages.
 
     Args:
         kind: one of KINDS.
         codes: ISO 639-3 codes of URIEL.
         empty_rows: codes treated as if URIEL had no data for them.
+        filling: of typological features, see :func:`xling.distances.uriel.kind_vectors`.
 
     Returns:
         Values (not rounded), coverage (the number of features observed for both languages) and placeholders (an empty
-        row, or no common feature); a language's distance to itself is 0.
+        row, or no common feature unless features are predicted); a language's distance to itself is 0.
     """
     is_empty = np.isin(codes, list(empty_rows))
     compute = {"genetic": _genetic, "geographic": _geographic}.get(kind)
-    matrix = compute(codes, is_empty) if compute else _typological(kind, codes, is_empty)
+    matrix = compute(codes, is_empty) if compute else _typological(kind, codes, is_empty, filling)
     is_same = np.asarray(codes)[:, None] == np.asarray(codes)[None, :]
     matrix.values[is_same] = 0
     matrix.placeholders[is_same] = False
     return matrix
 
 
-def _typological(kind: str, codes: list[str], is_empty: np.ndarray) -> Matrix:
+def _typological(kind: str, codes: list[str], is_empty: np.ndarray, filling: str) -> Matrix:
     observed = (uriel.kind_values(kind, codes) >= 0) & ~is_empty[:, None]
-    vectors = uriel.kind_vectors(kind, codes)
+    vectors = uriel.kind_vectors(kind, codes, filling)
     vectors[is_empty] = 0
     is_blank = ~np.asarray(vectors.any(axis=1))
     vectors[is_blank] = 1  # lang2vec's placeholder
@@ -42,7 +45,8 @@ def _typological(kind: str, codes: list[str], is_empty: np.ndarray) -> Matrix:
     if kind == "phonological":  # rounding noise in lang2vec's arccos
         values[np.outer(is_blank, is_blank)] = uriel.rules()["phonological_distance_of_two_empty_rows"]
     coverage = observed.astype(np.int64) @ observed.T.astype(np.int64)
-    return Matrix(values, coverage, _either(is_blank) | (coverage == 0))
+    is_unobserved = (coverage == 0) & (filling != "knn")
+    return Matrix(values, coverage, _either(is_blank) | is_unobserved)
 
 
 def _genetic(codes: list[str], is_empty: np.ndarray) -> Matrix:

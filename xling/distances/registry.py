@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from xling.distances.matrices import KINDS
 from xling.distances.measured import representation_distances, vocabulary_overlap_distances
 from xling.distances.result import Distances
-from xling.distances.sources import compute_distances
+from xling.distances.sources import SOURCES, compute_distances
 from xling.errors import check_known
 from xling.registry import Registry
 
@@ -48,10 +48,7 @@ computed_from(REPRESENTATIONS)(representation_distances)
 DISTANCES: Registry[Callable[..., Distances]] = Registry(
     "distance",
     "xling.distances",
-    {
-        source: partial(compute_distances, KINDS, source=source)
-        for source in ("repaired", "individual", "paper", "urielplus")
-    }
+    {source: partial(compute_distances, KINDS, source=source) for source in SOURCES}
     | {"vocabulary_overlap": vocabulary_overlap_distances, "representation": representation_distances},
 )
 """By name; other packages add theirs as entry points of the group ``xling.distances``."""

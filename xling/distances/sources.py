@@ -1,8 +1,10 @@
-"""Distances from URIEL in three readings, `repaired` (default), `individual` and `paper`, and from URIEL+.
+"""Distances from URIEL in five readings, `repaired` being the default, and from URIEL+.
 
 ==========  ====================================================================================================
 repaired    lang2vec's formulas on URIEL's features for the codes as given; missing = NaN
 individual  the same with an individual language in place of each macrolanguage (arb/arz for ara, swh, cmn, ...)
+average     repaired, a typological feature being the mean over URIEL's sources instead of 1 where any says so
+knn         repaired, with URIEL's predictions of the typological features that no source observed
 paper       what lang2vec's pre-computed file returns, placeholders and rounding included, with a warning
 urielplus   URIEL+, where its package is installed; see xling.distances.urielplus
 ==========  ====================================================================================================
@@ -28,7 +30,8 @@ from xling.errors import check_known
 
 log = logging.getLogger(__name__)
 
-SOURCES = ("repaired", "individual", "paper", "urielplus")
+SOURCES = ("repaired", "individual", "average", "knn", "paper", "urielplus")
+_FILLINGS = ("average", "knn")
 _URIELPLUS_KINDS = (*KINDS, "morphological", "script")
 
 
@@ -36,7 +39,8 @@ def compute_distances(kinds: str | Iterable[str], languages: Iterable[str], sour
     """Compute distances between languages.
 
     Values have 4 decimals (those of `paper` their stored precision: syntactic 2, geographic and featural 1, others 4).
-    Outside `paper` a pair is NaN where a language has no data of that kind or no feature was observed for both.
+    Outside `paper` a pair is NaN where a language has no data of that kind or no feature was observed for both (`knn` predicts
+    features, so that it has every typological distance).
 
     Args:
         kinds: one or more of KINDS; URIEL+ has morphological and script besides.
@@ -105,7 +109,7 @@ def _fill(kind: str, resolved: list[str], source: str) -> Matrix:
     if source == "individual":
         role = "language" if kind in ("genetic", "geographic") else "typology"
         resolved = [getattr(own, role) for own in codes.individuals_of(resolved)]
-    matrix = compute_matrix(kind, resolved)
+    matrix = compute_matrix(kind, resolved, filling=source if source in _FILLINGS else "union")
     values = np.where(matrix.placeholders, np.nan, np.round(matrix.values, 4))
     return Matrix(values, matrix.coverage, np.zeros_like(matrix.placeholders))
 

@@ -20,6 +20,8 @@ from xling.errors import CorruptArtefactError, MissingFileError
 TYPOLOGICAL_KINDS = ("syntactic", "phonological", "inventory", "featural")
 PREFIXES = {"syntactic": ("S_",), "phonological": ("P_",), "inventory": ("INV_",), "featural": ("S_", "P_", "INV_")}
 
+_FILLINGS = {"average": "feature_averages.npz", "knn": "feature_predictions.npz"}
+
 
 class Typology(NamedTuple):
     """Typological features of all languages of URIEL."""
@@ -64,6 +66,20 @@ def typology() -> Typology:
 
 
 @functools.cache
+def filled_features(filling: str) -> np.ndarray:
+    """Read URIEL's features as one table without its sources.
+
+    Args:
+        filling: ``average``: the mean over the sources that observed a feature; ``knn``: 0 or 1, observed or, where no source did,
+            predicted from the language's nearest neighbours in genealogy, geography and typology (Littell et al. 2017).
+
+    Returns:
+        float, [n_languages, n_features], rows and columns of :func:`typology`; below 0 = missing (``average`` only).
+    """
+    return _read(_FILLINGS[filling])["data"][:, :, 0]
+
+
+@functools.cache
 def families() -> Families:
     """Read the family tree (about half a second, once)."""
     arrays = _read("family_features.npz")
@@ -100,13 +116,23 @@ def kind_values(kind: str, codes: list[str]) -> np.ndarray:
     return table.values[np.ix_(rows, kind_columns(kind))]
 
 
-def kind_vectors(kind: str, codes: list[str]) -> np.ndarray:
+def kind_vectors(kind: str, codes: list[str], filling: str = "union") -> np.ndarray:
     """The vectors lang2vec computes with: missing = 0, and its three overrides applied.
 
+    Args:
+        kind: one of TYPOLOGICAL_KINDS.
+        codes: ISO 639-3 codes of URIEL.
+        filling: ``union``, 1 where any source says so, or one of :func:`filled_features`.
+
     Returns:
-        int8, [n, n_features], 0 or 1; a language without any 1 has a row of zeros.
+        [n, n_features], in 0..1; a language without anything above 0 has a row of zeros.
     """
-    vectors = np.maximum(kind_values(kind, codes), 0)
+    if filling == "union":
+        values = kind_values(kind, codes)
+    else:
+        rows = np.array([typology().rows[code] for code in codes], dtype=np.intp)
+        values = filled_features(filling)[np.ix_(rows, kind_columns(kind))]
+    vectors = np.maximum(values, 0)
     names = typology().names[kind_columns(kind)]
     vectors[:, np.isin(names, rules()["features_set_to_zero"])] = 0
     for name, languages in rules()["features_set_to_one"].items():

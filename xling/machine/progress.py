@@ -19,3 +19,9 @@ def track(jobs: Sequence[Job], what: str) -> Iterable[Job]:
     """
     console = Console(stderr=True)
     return rich_track(jobs, what, console=console, transient=True, disable=not sys.stderr.isatty())
+
+
+def track_results(results: Iterable[Job], n: int, what: str) -> Iterable[Job]:
+    """Pass on `n` results as they come, with the bar of :func:`track`."""
+    console = Console(stderr=True)
+    return rich_track(results, what, total=n, console=console, transient=True, disable=not sys.stderr.isatty())

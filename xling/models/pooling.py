@@ -118,9 +118,10 @@ def get_probe_pooling(name: str | Pooling) -> Pooling:
     Raises:
         XlingValueError: there is no pooling of that name.
     """
-    if name in WORD_POOLINGS:
+    both = Registry(POOLINGS.kind, POOLINGS.group, POOLINGS.own | WORD_POOLINGS.own)
+    if name not in both.own and name in WORD_POOLINGS:  # looking up what other packages bring takes a while
         return WORD_POOLINGS.find(name)
-    return Registry(POOLINGS.kind, POOLINGS.group, POOLINGS.own | WORD_POOLINGS.own).find(name)
+    return both.find(name)
 
 
 def get_pooling(name: str | Pooling) -> Pooling:

@@ -13,9 +13,9 @@ from xling.errors import XlingValueError
 from xling.machine.distributed import gather_objects, is_distributed
 from xling.probing.open_groups import OpenGroups
 from xling.probing.stack_sums import StackSums
-from xling.probing.uncertainty import evaluate_uncertainty
+from xling.probing.uncertainty import ComparedRows, evaluate_uncertainty
 from xling.similarity import GroupedMoments, Moments, Result, chance_levels, merged, merged_groups
-from xling.similarity.registry import Measure, similarities_of_rows
+from xling.similarity.registry import Measure, similarities_of_pair
 from xling.similarity.shapes import Ids, RowsX, RowsY
 
 _Sums = TypeVar("_Sums", Moments, GroupedMoments)
@@ -152,9 +152,10 @@ class Comparison:
         seen, groups = seen[order], groups[order]
         for place, index in enumerate(self._held_layers):
             before, now = self._base[index][seen], torch.cat([layers[place] for layers in held])[order]
-            for name, found in similarities_of_rows(self._measures, before, now, groups).items():
+            rows = ComparedRows(before, now, groups)
+            for name, found in similarities_of_pair(self._measures, rows).items():
                 _enter(results, [index], name, found)
-            results[index] |= evaluate_uncertainty(self._uncertainty, before, now, groups)
+            results[index] |= evaluate_uncertainty(self._uncertainty, rows)
             if self._has_chance:
                 results[index] |= self._chance(before, now, groups)
 

@@ -46,52 +46,93 @@ def held_out_predictions(rows: Tensor, labels: Tensor, folds: Tensor) -> Tensor:
         XlingValueError: fewer than two folds or classes, or rows that are not finite.
     """
     classes, index = labels.unique(return_inverse=True)
-    _check(rows, classes, folds)
-    rows = rows - rows.mean(0)
-    rows = rows / rows.square().mean().sqrt().clamp_min(torch.finfo(rows.dtype).tiny)
-    predicted = torch.empty_like(labels)
-    product = rows.mT @ rows
-    for fold in folds.unique():
-        held = folds == fold
-        train = product - rows[held].mT @ rows[held]  # the sum over the other folds
-        weights, offsets = _fit(rows[~held], index[~held], len(classes), train)
-        predicted[held] = classes[(rows[held] @ weights + offsets).argmax(1)]
-    return predicted
+    sizes = folds.unique(return_counts=True)[1].tolist()
+    _check(classes, sizes)
+    order = folds.argsort(stable=True)  # so that a fold's rows are one slice
+    rows, index = rows[order], index[order]
+    rows, norms = _scaled(rows.sub_(rows.mean(0)))
+    weights, offsets = _fit(rows, norms, index, sizes, len(classes))
+    parts = zip(rows.split(sizes), weights, offsets, strict=True)
+    predicted = torch.cat([torch.addmm(offset, part, weight).argmax(1) for part, weight, offset in parts])
+    return torch.empty_like(labels).index_copy_(0, order, classes[predicted])
 
 
-def _fit(rows: Tensor, index: Tensor, n_classes: int, product: Tensor) -> tuple[Tensor, Tensor]:
-    """Weights ``[d, classes]`` and offsets ``[classes]`` of the discriminant scores; `product` is ``rows.T @ rows``."""
-    counts = torch.bincount(index, minlength=n_classes).to(rows.dtype)
-    means = rows.new_zeros(n_classes, rows.shape[1]).index_add_(0, index, rows) / counts.clamp_min(1)[:, None]
-    n = len(rows)
-    within = (product - (means * counts[:, None]).mT @ means) / n
-    covariance = shrunk(within, (rows - means[index]).square().sum(1), n)
-    weights = torch.linalg.solve(covariance, means.mT)
-    return weights, (counts / n).log() - (means * weights.mT).sum(1) / 2  # -inf for a class without rows
+def _scaled(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """The rows with a mean square of 1, and their squared norms ``[n]``."""
+    norms = rows.square().sum(1)
+    if not norms.isfinite().all():
+        raise XlingValueError("some rows are not finite, or too large to be squared")
+    scale = (norms.sum() / rows.numel()).sqrt().clamp_min(torch.finfo(rows.dtype).tiny)
+    return rows.div_(scale), norms / scale / scale
 
 
-def shrunk(covariance: Tensor, squared_norms: Tensor, n: int) -> Tensor:
-    """Shrink a covariance towards a multiple of the identity by as much as Ledoit & Wolf (2004) estimate to be best.
+def _fit(rows: Tensor, norms: Tensor, index: Tensor, sizes: list[int], n_classes: int) -> tuple[Tensor, Tensor]:
+    """Discriminants, each fitted on the rows of all folds but one, from sums that are additive over folds.
 
     Args:
-        covariance: of centred rows, divided by their number, ``[d, d]``.
-        squared_norms: of the centred rows, ``[n]``.
-        n: number of rows.
+        rows: centred, fold by fold, ``[n, d]``.
+        norms: their squared norms, ``[n]``.
+        index: class of each, ``[n]``.
+        sizes: rows of each fold.
+        n_classes: number of classes.
 
     Returns:
-        ``(1 - s) covariance + s (trace / d) I``, ``[d, d]``.
+        Weights ``[folds, d, classes]`` and offsets ``[folds, classes]`` of the discriminant scores.
     """
-    d = len(covariance)
-    level, square = covariance.trace() / d, covariance.square().sum()
+    _n, d = rows.shape
+    fold = torch.arange(len(sizes), device=rows.device).repeat_interleave(torch.tensor(sizes, device=rows.device))
+    cell = fold * n_classes + index
+    totals = rows.new_zeros(len(sizes) * n_classes, d).index_add_(0, cell, rows).unflatten(0, (-1, n_classes))
+    counts = torch.bincount(cell, minlength=len(sizes) * n_classes).to(rows.dtype).unflatten(0, (-1, n_classes))
+    products = torch.stack([part.mT @ part for part in rows.split(sizes)])
+    totals, counts, products = (whole.sum(0) - whole for whole in (totals, counts, products))  # of the other folds
+    means = totals / counts.clamp_min(1).unsqueeze(-1)
+    n_train = counts.sum(1)
+    within = torch.baddbmm(products, totals.mT, means, alpha=-1) / n_train[:, None, None]
+    covariance = shrunk(within, _fourth_powers(rows, norms, index, means, fold), n_train)
+    weights = _solved(covariance, means.mT)
+    return weights, (counts / n_train[:, None]).log() - (means * weights.mT).sum(
+        -1
+    ) / 2  # -inf for a class without rows
+
+
+def _fourth_powers(rows: Tensor, norms: Tensor, index: Tensor, means: Tensor, fold: Tensor) -> Tensor:
+    """Sum of the fourth powers of the rows' distances from their classes' `means`, ``[folds]``, each without the fold's rows."""
+    n, (n_folds, n_classes, _) = len(rows), means.shape
+    products = (rows @ means.flatten(0, 1).mT).unflatten(1, (n_folds, n_classes))
+    on_own = products.gather(2, index[:, None, None].expand(n, n_folds, 1)).squeeze(2)
+    squares = norms[:, None] - 2 * on_own + means.square().sum(-1).mT[index]
+    is_train = fold[:, None] != torch.arange(n_folds, device=rows.device)
+    return (squares.square() * is_train).sum(0)
+
+
+def _solved(covariances: Tensor, right: Tensor) -> Tensor:
+    """``C^-1 right``, by Cholesky's factors, which are half the work; matrices without them are solved as any others."""
+    factors, failed = torch.linalg.cholesky_ex(covariances)
+    return torch.linalg.solve(covariances, right) if failed.any() else torch.cholesky_solve(right, factors)
+
+
+def shrunk(covariance: Tensor, fourth_powers: Tensor, n: Tensor | int) -> Tensor:
+    """Shrink covariances towards multiples of the identity by as much as Ledoit & Wolf (2004) estimate to be best.
+
+    Args:
+        covariance: of centred rows, divided by their number, ``[..., d, d]``.
+        fourth_powers: sum of the fourth powers of the centred rows' norms, ``[...]``.
+        n: number of rows, ``[...]``.
+
+    Returns:
+        ``(1 - s) covariance + s (trace / d) I``, ``[..., d, d]``.
+    """
+    d = covariance.shape[-1]
+    level, square = covariance.diagonal(dim1=-2, dim2=-1).sum(-1) / d, covariance.square().sum((-2, -1))
     spread = square - d * level**2
-    noise = (squared_norms.square().sum() / n - square) / n
-    share = (noise / spread).clamp(0, 1) if spread > 0 else torch.ones_like(spread)
-    return (1 - share) * covariance + share * level * torch.eye(d, dtype=covariance.dtype, device=covariance.device)
+    noise = (fourth_powers / n - square) / n
+    share = torch.where(spread > 0, (noise / spread).clamp(0, 1), 1.0)
+    found = covariance * (1 - share)[..., None, None]
+    found.diagonal(dim1=-2, dim2=-1).add_((share * level)[..., None])
+    return found
 
 
-def _check(rows: Tensor, classes: Tensor, folds: Tensor) -> None:
-    n_folds = len(folds.unique())
-    if n_folds < 2 or len(classes) < 2:
-        raise XlingValueError(f"expected at least two folds and two classes, got {n_folds} and {len(classes)}")
-    if not rows.isfinite().all():
-        raise XlingValueError("some rows are not finite")
+def _check(classes: Tensor, sizes: list[int]) -> None:
+    if len(sizes) < 2 or len(classes) < 2:
+        raise XlingValueError(f"expected at least two folds and two classes, got {len(sizes)} and {len(classes)}")

@@ -4,25 +4,58 @@ The impact is 1 - CKA debiased over groups; where every row is a group by itself
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from xling.registry import Registry
-from xling.similarity import jackknife_cka, shuffled_null
-from xling.similarity.concentration import concentration
+from xling.similarity import Jackknife, shuffled_null
+from xling.similarity.concentration import NO_SHARES, concentration_of_pair
+from xling.similarity.paired import PairedRows
 from xling.similarity.result import UndefinedSimilarityError
 from xling.similarity.shapes import Ids, RowsX, RowsY
+from xling.similarity.uncertainty import grouped_jackknife
 
 Columns = dict[str, float | int]
 
+Uncertainty = Callable[[Tensor, Tensor, Tensor], Columns]
+"""Function of base rows [n, hidden], present rows [n, hidden] and a group id per row [n]."""
 
-def jackknife(x: RowsX, y: RowsY, groups: Ids) -> Columns:
+
+class ComparedRows(PairedRows):
+    """The paired rows of one layer, with a jackknife that several uncertainties share."""
+
+    @cached_property
+    def jackknife(self) -> Jackknife:
+        """Delete-group jackknife of the CKA debiased over groups.
+
+        Raises:
+            UndefinedSimilarityError: CKA is undefined on these rows, or there are too few groups to leave one out.
+        """
+        return grouped_jackknife(self)
+
+
+@dataclass(frozen=True)
+class OfSharedRows:
+    """An uncertainty that shares with the others, and with the measures, what they need of the rows.
+
+    Attributes:
+        of_rows: function of the paired rows.
+    """
+
+    of_rows: Callable[[ComparedRows], Columns]
+
+    def __call__(self, x: RowsX, y: RowsY, groups: Ids) -> Columns:
+        """Evaluate alone, as an uncertainty of another package is."""
+        return self.of_rows(ComparedRows(x, y, groups))
+
+
+def _jackknife(rows: ComparedRows) -> Columns:
     """Delete-group jackknife of the impact: impact_se, and a 95 % interval impact_low..impact_high."""
-    result = jackknife_cka(x, y, groups, debiased=True, over_groups=True)
-    low, high = result.interval
-    return {"impact_se": float(result.standard_error), "impact_low": 1 - high, "impact_high": 1 - low}
+    low, high = rows.jackknife.interval
+    return {"impact_se": float(rows.jackknife.standard_error), "impact_low": 1 - high, "impact_high": 1 - low}
 
 
 def shuffled(x: RowsX, y: RowsY, groups: Ids) -> Columns:
@@ -35,19 +68,15 @@ def shuffled(x: RowsX, y: RowsY, groups: Ids) -> Columns:
     }
 
 
-def influence(x: RowsX, y: RowsY, groups: Ids) -> Columns:
+def _influence(rows: ComparedRows) -> Columns:
     """The group whose absence changes the impact most: influence_group, and influence = impact with it minus without."""
-    group, value = jackknife_cka(x, y, groups, debiased=True, over_groups=True).most_influential(1)[0]
+    group, value = rows.jackknife.most_influential(1)[0]
     return {"influence_group": group, "influence": -value}
 
 
-Uncertainty = Callable[[Tensor, Tensor, Tensor], Columns]
-"""Function of base rows [n, hidden], present rows [n, hidden] and a group id per row [n]."""
-
-
-def concentrated(x: RowsX, y: RowsY, groups: Ids) -> Columns:
+def _concentrated(rows: ComparedRows) -> Columns:
     """What carries the impact: share_component_1, share_component_3 and share_top_groups, see :class:`Concentration`."""
-    found = concentration(x, y, groups)
+    found = NO_SHARES if rows.is_identical else concentration_of_pair(rows, rows.jackknife)
     return {
         "share_component_1": found.component_1,
         "share_component_3": found.component_3,
@@ -58,7 +87,12 @@ def concentrated(x: RowsX, y: RowsY, groups: Ids) -> Columns:
 UNCERTAINTY: Registry[Uncertainty] = Registry(
     "uncertainty",
     "xling.uncertainties",
-    {"jackknife": jackknife, "shuffled": shuffled, "influence": influence, "concentration": concentrated},
+    {
+        "jackknife": OfSharedRows(_jackknife),
+        "shuffled": shuffled,
+        "influence": OfSharedRows(_influence),
+        "concentration": OfSharedRows(_concentrated),
+    },
 )
 """By name; other packages add theirs as entry points of the group ``xling.uncertainties``."""
 
@@ -72,18 +106,19 @@ def get_uncertainty(name: str | Uncertainty) -> Uncertainty:
     return UNCERTAINTY.find(name)
 
 
-def evaluate_uncertainty(names: list[str], x: RowsX, y: RowsY, groups: Ids) -> dict[str, Any]:
+def evaluate_uncertainty(names: list[str], rows: ComparedRows) -> dict[str, Any]:
     """Columns of several; empty where the similarity itself is undefined (its row says why), or groups are too few.
 
     Unmoved rows have an impact of exactly 0 with nothing to sample; their standard error is 0.
     """
-    if torch.equal(x, y) and "jackknife" in names:
-        names = [name for name in names if name != "jackknife"]
-        return {"impact_se": 0.0, "impact_low": 0.0, "impact_high": 0.0} | evaluate_uncertainty(names, x, y, groups)
+    if rows.is_identical and "jackknife" in names:
+        others = [name for name in names if name != "jackknife"]
+        return {"impact_se": 0.0, "impact_low": 0.0, "impact_high": 0.0} | evaluate_uncertainty(others, rows)
     columns: dict[str, Any] = {}
     for name in names:
+        found = get_uncertainty(name)
         try:
-            columns |= get_uncertainty(name)(x, y, groups)
+            columns |= found.of_rows(rows) if isinstance(found, OfSharedRows) else found(rows.x, rows.y, rows.groups)
         except UndefinedSimilarityError:
             return {}
     return columns

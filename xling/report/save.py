@@ -14,6 +14,7 @@ from xling.analysis.questions.comparison import TABLES as OF_COMPARISONS
 from xling.analysis.schema import TABLES as TABLE_NAMES
 from xling.analysis.schema import Analysis
 from xling.machine.plain_text import without_formulas
+from xling.machine.progress import track
 from xling.report.figures import style
 from xling.report.latex import save_latex
 from xling.report.page import TITLE, render_page
@@ -79,10 +80,10 @@ def write_page(
         save_table(table, output_dir / TABLES, name)
     sections, absent = _split(parts)
     save_latex(sections, output_dir / TABLES)
+    pictures = [picture for section in sections for picture in section.pictures]
     drawings = {
         picture.name: save_figure(picture.figure, output_dir / FIGURES, picture.name)
-        for section in sections
-        for picture in section.pictures
+        for picture in track(pictures, "Figures")
     }
     page = output_dir / PAGE_FILE
     write_text(page, render_page(analysis, sections, absent, drawings, findings, title))

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from xling.analysis.schema import Analysis
+from xling.machine.progress import track
 from xling.registry import Registry
 from xling.report.save import _split, write_page
 from xling.report.section import Absent, Section
@@ -15,6 +16,7 @@ from xling.report.sections import (
     concentration,
     coverage,
     freezing,
+    gradients,
     interventions,
     joint,
     linear_probes,
@@ -54,6 +56,7 @@ SECTIONS: Registry[Build] = Registry(
         "held_out": choice.held_out_section,
         "freezing": freezing.freezing_section,
         "interventions": interventions.interventions_section,
+        "gradients": gradients.gradients_section,
         "trajectory": trajectory.trajectory_section,
         "views": choice.views_section,
         "paper": associations.paper_section,
@@ -92,9 +95,8 @@ def write_report(analysis: Analysis, output_dir: Path | str, further_sections: S
         Path of the page. It holds its figures and needs no other file, except for tables of more than 1,000 rows, to which it
         links.
     """
-    return write_page(
-        analysis, [build(analysis) for build in choose_sections(further_sections)], output_dir, list_findings(analysis)
-    )
+    parts = [build(analysis) for build in track(choose_sections(further_sections), "Sections")]
+    return write_page(analysis, parts, output_dir, list_findings(analysis))
 
 
 def build_sections(analysis: Analysis) -> tuple[list[Section], list[Absent]]:

@@ -87,7 +87,7 @@ def find_mixed(designs: Mapping[str, Mapping[str, str]]) -> list[Mixed]:
     return [Mixed(name, runs) for name, runs in sorted(values.items()) if len(runs) > 1]
 
 
-def check_pooled(study: str, designs: Mapping[str, Mapping[str, str]], allowed: Collection[str] = ()) -> list[str]:
+def check_comparable(study: str, designs: Mapping[str, Mapping[str, str]], allowed: Collection[str] = ()) -> list[str]:
     """Refuse to analyse runs together that differ in more than source, strategy and seed.
 
     Args:

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from xling.errors import CorruptArtefactError, MissingFileError, XlingError
+from xling.machine.progress import track
 from xling.runs.below import Table, as_frame, concat_categories, concat_tables
 from xling.runs.comparable import design_of
 from xling.runs.directory import DATA_FILE, ENVIRONMENT_FILE, RunDirectory, read_settings, read_verified
@@ -141,7 +142,7 @@ def load_study(directory: Path | str) -> Study:
     paths, skipped = find_runs(directory)
     tables: list[list[Table]] = []
     runs: dict[tuple, dict[str, Any]] = {}
-    for path in paths:
+    for path in track(paths, "Runs"):
         try:
             facts, frames = _load_run(RunDirectory(path))
             key = tuple(facts[name] for name in _IDENTITY)

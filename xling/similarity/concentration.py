@@ -4,17 +4,26 @@ Shares are of impact = 1 - CKA debiased over groups: what is gone once the direc
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated
 
 import torch
 from torch import Tensor
 
-from xling.similarity.cka import grouped_cka_of_rows
+from xling.similarity.centred import CONSTANT
+from xling.similarity.grams import GroupGrams, layer_of_grams
+from xling.similarity.grouped import GroupedLayer, grouped_cka, grouped_pair
+from xling.similarity.grouping import Grouping
+from xling.similarity.paired import PairedRows
+from xling.similarity.panels import frobenius_sq
 from xling.similarity.precision import similarity_precision
+from xling.similarity.result import UndefinedSimilarityError, collect
 from xling.similarity.rows import centred_rows
-from xling.similarity.shapes import Ids, RowsX, RowsY
-from xling.similarity.uncertainty import jackknife_cka
+from xling.similarity.shapes import Ids, RowsX, RowsY, Scalar
+from xling.similarity.spectrum import leading_eigenvectors
+from xling.similarity.uncertainty import Jackknife, grouped_jackknife
 
 NO_CHANGE = 1e-5
 """An impact up to this is no change of which there would be shares: float32 sums leave about 1e-6."""
@@ -40,6 +49,10 @@ class Concentration:
     top_groups: float
 
 
+NO_SHARES = Concentration(0.0, math.nan, math.nan, math.nan)
+"""Of rows that have not changed."""
+
+
 def concentration(x: RowsX, y: RowsY, groups: Ids) -> Concentration:
     """Say what carries the change from x to y.
 
@@ -52,19 +65,74 @@ def concentration(x: RowsX, y: RowsY, groups: Ids) -> Concentration:
         UndefinedSimilarityError: CKA is undefined on these rows, or there are too few groups to leave one out.
         XlingValueError: not one group id per row.
     """
-    jackknife = jackknife_cka(x, y, groups, debiased=True, over_groups=True)
+    pair = PairedRows(x, y, groups)
+    return concentration_of_pair(pair, grouped_jackknife(pair))
+
+
+def concentration_of_pair(pair: PairedRows, jackknife: Jackknife) -> Concentration:
+    """The same of rows that share with other measures what they need, and of their jackknife over groups.
+
+    With few rows every part is an operation on the Gram matrices that are there already, see :mod:`xling.similarity.grams`.
+    """
     impact = 1.0 - float(jackknife.value)
     if impact <= NO_CHANGE:
         return Concentration(impact, math.nan, math.nan, math.nan)
-    with similarity_precision(x.device.type):
-        sides = centred_rows(x, "x"), centred_rows(y, "y")
-        components = joint_components(*sides, 3)
-        rests = [tuple(side - u @ (u.mT @ side) for side in sides) for u in (components[:, :1], components)]
     n_top = max(1, round(TOP_GROUPS * len(jackknife.groups)))
-    top = torch.tensor([group for group, _ in jackknife.most_influential(n_top)], device=groups.device)
-    stays = ~torch.isin(groups, top)
-    left = [(*rest, groups) for rest in rests] + [(x[stays.to(x.device)], y[stays.to(y.device)], groups[stays])]
-    return Concentration(impact, *(_share(impact, *rows) for rows in left))
+    top = torch.tensor([group for group, _ in jackknife.most_influential(n_top)], device=jackknife.groups.device)
+    stays = ~torch.isin(jackknife.groups, top)
+    with similarity_precision(pair.x.device.type):
+        left = (_left_of_grams if pair.are_few else _left_of_rows)(pair, stays)
+        rests = [float(collect(partial(_cka, rest), (1,)).value) for rest in left]
+    return Concentration(impact, *(1.0 - (1.0 - rest) / impact for rest in rests))
+
+
+_Rest = Callable[[], GroupedLayer]
+"""A pair of sides of which something is left out; undefined where no structure is left."""
+
+
+def _cka(rest: _Rest, _: int) -> Tensor:
+    return grouped_cka(rest())
+
+
+def _left_of_grams(pair: PairedRows, stays: Annotated[Tensor, "[G] bool"]) -> list[_Rest]:
+    rows, grouping, sides = [side.gram for side in pair.grams], pair.grouping, pair.grams_in_groups
+    components = leading_eigenvectors(sum((gram / gram.trace() for gram in rows), torch.zeros_like(rows[0])), 3)
+
+    def without_components(k: int) -> GroupedLayer:
+        scores = components[:, :k]
+        x, y = (side.without_directions(gram, scores, grouping) for side, gram in zip(sides, rows, strict=True))
+        return rest_of(x, y, grouping)
+
+    def without_groups() -> GroupedLayer:
+        groups, of_rest = stays.nonzero().flatten(), stays[grouping.which]
+        left_rows = of_rest.nonzero().flatten()
+        x, y = (side.of_groups(groups, left_rows) for side in sides)
+        return rest_of(x, y, Grouping.of(grouping.which[of_rest]))
+
+    def rest_of(x: GroupGrams, y: GroupGrams, grouping: Grouping) -> GroupedLayer:
+        for name, rest, side in zip("xy", (x, y), sides, strict=True):
+            check_left(name, rest.spread, side.spread)
+        return layer_of_grams(x, y, grouping)
+
+    return [partial(without_components, 1), partial(without_components, 3), without_groups]
+
+
+def _left_of_rows(pair: PairedRows, stays: Annotated[Tensor, "[G] bool"]) -> list[_Rest]:
+    sides = centred_rows(pair.x, "x"), centred_rows(pair.y, "y")
+    components = joint_components(*sides, 3)
+
+    def without_components(k: int) -> GroupedLayer:
+        u = components[:, :k]
+        x, y = (side - u @ (u.mT @ side) for side in sides)
+        for name, rest, side in zip("xy", (x, y), sides, strict=True):
+            check_left(name, frobenius_sq(rest), frobenius_sq(side))
+        return grouped_pair(x, y, pair.grouping)
+
+    def without_groups() -> GroupedLayer:
+        rows = stays[pair.grouping.which]
+        return grouped_pair(pair.x[rows], pair.y[rows], Grouping.of(pair.grouping.which[rows]))
+
+    return [partial(without_components, 1), partial(without_components, 3), without_groups]
 
 
 def joint_components(x: RowsX, y: RowsY, k: int) -> Annotated[Tensor, "[n, _] float"]:
@@ -79,11 +147,15 @@ def joint_components(x: RowsX, y: RowsY, k: int) -> Annotated[Tensor, "[n, _] fl
     """
     both = torch.cat([side / torch.linalg.vector_norm(side) for side in (x, y)], 1)
     if len(both) <= both.shape[1]:
-        return torch.linalg.eigh(both @ both.mT)[1][:, -k:].flip(-1)
-    directions = torch.linalg.eigh(both.mT @ both)[1][:, -k:].flip(-1)
-    return torch.linalg.qr(both @ directions)[0]
+        return leading_eigenvectors(both @ both.mT, k)
+    return torch.linalg.qr(both @ leading_eigenvectors(both.mT @ both, k))[0]
 
 
-def _share(impact: float, x: RowsX, y: RowsY, groups: Ids) -> float:
-    """Share of the impact that is gone on these rows; NaN where they have no structure left."""
-    return 1.0 - (1.0 - float(grouped_cka_of_rows(x, y, groups).value)) / impact
+def check_left(name: str, sq: Scalar, before: Scalar) -> None:
+    """Refuse a side of which nothing but rounding is left, where `sq` is its sum of squares.
+
+    Raises:
+        UndefinedSimilarityError: there is no structure left.
+    """
+    if not sq > CONSTANT**2 * before:
+        raise UndefinedSimilarityError(f"nothing is left of {name} once this is left out")

@@ -8,6 +8,7 @@ from torch import Tensor
 from xling.similarity.centred import CONSTANT, Centred, Side
 from xling.similarity.result import UndefinedSimilarityError
 from xling.similarity.shapes import Scalar
+from xling.similarity.spectrum import nuclear_norm
 
 SVCCA_VARIANCE = 0.99
 """Share of the variance that SVCCA's truncation keeps on each side (Raghu 2017)."""
@@ -69,9 +70,17 @@ def procrustes(layer: Centred) -> Scalar:
     """Orthogonal Procrustes similarity ``|Y'X|_* / (|X|_F |Y|_F)``, 0..1; 1 where a rotation and a scale map x onto y.
 
     Ding 2021 (arXiv:2108.01661) has the squared distance 2 - 2 s of the normalised sides; ``scipy.spatial.procrustes``
-    gives the disparity 1 - s^2.
+    gives the disparity 1 - s^2. With fewer rows than features the norm is taken in the space of the rows.
     """
-    return torch.linalg.svdvals(layer.yx).sum() / torch.sqrt(layer.x.sq * layer.y.sq)
+    return nuclear_norm(_smallest(layer)) / torch.sqrt(layer.x.sq * layer.y.sq)
+
+
+def _smallest(layer: Centred) -> Annotated[Tensor, "[_, _] float64"]:
+    """A matrix with the singular values of Y'X: with X' = Q R and Y' = P S these are those of S R'."""
+    if layer.rows is None or layer.x.n >= min(side.shape[1] for side in layer.rows):
+        return layer.yx
+    of_x, of_y = (torch.linalg.qr(side.double().mT, mode="r").R for side in layer.rows)
+    return of_y @ of_x.mT
 
 
 def _canonical(

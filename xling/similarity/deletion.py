@@ -6,21 +6,19 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
+from xling.similarity.grams import are_few
 from xling.similarity.hsic import HsicTerms
 from xling.similarity.recentre import dot
 from xling.similarity.shapes import PerGroup, RowsX, RowsY
-
-GRAMS_BELOW = 2
-"""Fewer rows than this many times the width are compared by n x n Gram matrices, which then cost less than d x d ones."""
 
 
 def deleted_pairs(
     x: RowsX, y: RowsY, which: Annotated[Tensor, "[n] int64"], sizes: Annotated[Tensor, "[G] int64"]
 ) -> list["Deleted"]:
     """For the pairs (x, x), (y, y) and (x, y), by whichever matrices are smaller."""
-    if len(x) < GRAMS_BELOW * min(x.shape[-1], y.shape[-1]):
+    if are_few(len(x), x.shape[-1], y.shape[-1]):
         k, l = x @ x.mT, y @ y.mT  # noqa: E741
-        return [_by_grams(*pair, which, sizes) for pair in ((k, k), (l, l), (k, l))]
+        return [deleted_by_grams(*pair, which, sizes) for pair in ((k, k), (l, l), (k, l))]
     return [_by_product(*pair, which, sizes) for pair in ((x, x), (y, y), (x, y))]
 
 
@@ -73,7 +71,7 @@ def without(terms: HsicTerms, d: Deleted) -> HsicTerms:
     return HsicTerms(d.m, cross, left_x - d.m * d.uu, left_y - d.m * d.vv, sq_xy)
 
 
-def _by_grams(
+def deleted_by_grams(
     k: Annotated[Tensor, "[n, n] float"],
     l: Annotated[Tensor, "[n, n] float"],  # noqa: E741  (K and L in the field)
     which: Annotated[Tensor, "[n] int64"],

@@ -4,21 +4,22 @@ Leaving out a group changes the sums over group means as leaving out a row does,
 """
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Annotated
 
 import torch
 from torch import Tensor
 
-from xling.similarity.deletion import GRAMS_BELOW, deleted_pairs, without
+from xling.similarity.deletion import Deleted, deleted_by_grams, deleted_pairs, without
+from xling.similarity.grams import GroupGrams, sums_in_groups
 from xling.similarity.grouped import GroupedRows, GroupedTerms, mixed_of_each_group, of_each_group
 from xling.similarity.grouping import Grouping
-from xling.similarity.hsic import HsicTerms
 from xling.similarity.shapes import PerGroup, PerRow, RowsX, RowsY
+
+_PAIRS = ((0, 0), (1, 1), (0, 1))
 
 
 @dataclass(frozen=True)
-class _Removed:
+class Removed:
     """What leaving out group a changes, ``[G]`` float64; symbols as in :class:`xling.similarity.grouped.GroupedTerms`.
 
     Attributes:
@@ -42,40 +43,34 @@ def without_each_group(
     terms: list[GroupedTerms], x: GroupedRows, y: GroupedRows, grouping: Grouping
 ) -> list[GroupedTerms]:
     """Terms of (x, x), (y, y) and (x, y) once each group is left out; fields ``[G]`` float64."""
-    which = torch.arange(grouping.n, device=x.means.device)
-    means = deleted_pairs(x.means, y.means, which, torch.ones_like(which))
-    sides = _Side(x), _Side(y)
-    pairs = zip(terms, means, ((0, 0), (1, 1), (0, 1)), strict=True)
-    return [
-        _without(whole, without(whole.between, of_means), _removed(sides[i], sides[j], grouping))
-        for whole, of_means, (i, j) in pairs
-    ]
+    means, sides = deleted_pairs(x.means, y.means, *_one_by_one(grouping)), (x, y)
+    removed = [_removed_from_rows(sides[i], sides[j], grouping) for i, j in _PAIRS]
+    return [_without(*parts) for parts in zip(terms, means, removed, strict=True)]
 
 
-class _Side:
-    """The rows of one side, with their Gram matrices, which all its pairs share."""
-
-    def __init__(self, rows: GroupedRows) -> None:
-        self.rows = rows
-
-    @cached_property
-    def of_rows(self) -> Tensor:
-        """Products of what is left of every two rows once their group's mean is taken off, ``[n, n]``."""
-        return self.rows.left @ self.rows.left.mT
-
-    @cached_property
-    def of_means(self) -> Tensor:
-        """Products of every group's mean with what is left of every row, ``[G, n]``."""
-        return self.rows.means @ self.rows.left.mT
+def without_each_group_of_grams(
+    terms: list[GroupedTerms], x: GroupGrams, y: GroupGrams, grouping: Grouping
+) -> list[GroupedTerms]:
+    """The same from Gram matrices."""
+    sides = x, y
+    means = [deleted_by_grams(sides[i].means, sides[j].means, *_one_by_one(grouping)) for i, j in _PAIRS]
+    removed = [_removed_from_grams(sides[i], sides[j], grouping) for i, j in _PAIRS]
+    return [_without(*parts) for parts in zip(terms, means, removed, strict=True)]
 
 
-def _without(terms: GroupedTerms, between: HsicTerms, removed: _Removed) -> GroupedTerms:
+def _one_by_one(grouping: Grouping) -> tuple[Tensor, Tensor]:
+    """Numbers and sizes of groups of which every mean is one by itself."""
+    which = torch.arange(grouping.n, device=grouping.which.device)
+    return which, torch.ones_like(which)
+
+
+def _without(terms: GroupedTerms, means: Deleted, removed: Removed) -> GroupedTerms:
     """The means that stay move by minus the removed one over G - 1, so N becomes ``N - G / (G - 1) y_a x_a'``."""
     g = terms.between.n
     factor = g / (g - 1)
     mixed_own = terms.mixed_own - factor**2 * removed.mixed_own
     return GroupedTerms(
-        between,
+        without(terms.between, means),
         terms.within - 2 * removed.within + removed.own,
         terms.own - removed.own,
         terms.mixed - removed.mixed - factor * (removed.across - removed.mixed_own),
@@ -83,32 +78,30 @@ def _without(terms: GroupedTerms, between: HsicTerms, removed: _Removed) -> Grou
     )
 
 
-def _removed(side_x: _Side, side_y: _Side, grouping: Grouping) -> _Removed:
-    x, y = side_x.rows, side_y.rows
-    is_few = len(x.left) < GRAMS_BELOW * min(x.left.shape[-1], y.left.shape[-1])
-    within, mixed, across = _by_grams(side_x, side_y) if is_few else _by_products(x, y)
-    return _Removed(
-        own=of_each_group(x.left, y.left, grouping),
-        within=_by_group(within, grouping),
-        mixed=_by_group(mixed, grouping),
-        across=across,
-        mixed_own=mixed_of_each_group(x, y, grouping),
-        on_mean=_on_mean(x, y, grouping) + _on_mean(y, x, grouping),
+def _removed_from_grams(x: GroupGrams, y: GroupGrams, grouping: Grouping) -> Removed:
+    left, mixed = x.left * y.left, x.mixed * y.mixed
+    along_x, along_y = x.along_own_mean(grouping), y.along_own_mean(grouping)
+    return Removed(
+        own=sums_in_groups(left, grouping),
+        within=_by_group(left.sum(1), grouping),
+        mixed=_by_group(mixed.sum(0), grouping),
+        across=mixed.sum(1),
+        mixed_own=_by_group(along_x * along_y, grouping),
+        on_mean=y.mixed @ along_x + x.mixed @ along_y,
     )
 
 
-def _by_grams(x: _Side, y: _Side) -> tuple[PerRow, PerRow, PerGroup]:
-    """``d_i' D e_i`` and ``d_i' N e_i`` per row ``[n]``, and ``y_a' D x_a`` per group ``[G]``, from products of rows."""
-    rows = x.of_rows * y.of_rows
-    both = x.of_means * y.of_means  # [G, n]
-    f64 = torch.float64
-    return rows.sum(1, dtype=f64), both.sum(0, dtype=f64), both.sum(1, dtype=f64)
-
-
-def _by_products(x: GroupedRows, y: GroupedRows) -> tuple[PerRow, PerRow, PerGroup]:
-    """The same from the d x d products D and N."""
+def _removed_from_rows(x: GroupedRows, y: GroupedRows, grouping: Grouping) -> Removed:
+    """From the d x d products D and N."""
     d, n = y.left.mT @ x.left, y.means.mT @ x.means
-    return _sums(y.left, d, x.left), _sums(y.left, n, x.left), _sums(y.means, d, x.means)
+    return Removed(
+        own=of_each_group(x.left, y.left, grouping),
+        within=_by_group(_sums(y.left, d, x.left), grouping),
+        mixed=_by_group(_sums(y.left, n, x.left), grouping),
+        across=_sums(y.means, d, x.means),
+        mixed_own=mixed_of_each_group(x, y, grouping),
+        on_mean=_on_mean(x, y, grouping) + _on_mean(y, x, grouping),
+    )
 
 
 def _sums(rows_y: RowsY, product: Annotated[Tensor, "[d_y, d_x] float"], rows_x: RowsX) -> PerRow:

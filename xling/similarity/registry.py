@@ -1,6 +1,5 @@
 """The measures by name, each with what it ignores."""
 
-import functools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -18,6 +17,7 @@ from xling.similarity.grouped_moments import GroupedMarginal, GroupedMoments, gr
 from xling.similarity.grouping import Grouping
 from xling.similarity.marginal import Marginal, flatten_layers
 from xling.similarity.moments import Moments, check_rows
+from xling.similarity.paired import PairedRows
 from xling.similarity.pairwise import mutual_knn, rbf_cka, rsa
 from xling.similarity.precision import similarity_precision
 from xling.similarity.result import Result, collect
@@ -134,7 +134,7 @@ class Measure:
 def similarities_of_rows(
     measures: Iterable[Measure], x: RowsX, y: RowsY, groups: Ids | None = None
 ) -> dict[str, Result]:
-    """Several measures of one layer's rows ``[n, d]``, centred once: name -> ``[1]``, NaN with its reason.
+    """Several measures of one layer's rows ``[n, d]``: name -> ``[1]``, NaN with its reason.
 
     Args:
         measures: which.
@@ -145,20 +145,17 @@ def similarities_of_rows(
     Raises:
         XlingValueError: rows that cannot be paired, or not one group id per row.
     """
-    check_rows(x, y)
-    pair = functools.cache(lambda: centred_pair(x, y))
-    found = {}
-    with similarity_precision(x.device.type):
-        for measure in measures:
-            if measure.knows_groups:
-                found[measure.name] = measure.of_rows(x[None], y[None], groups)
-            else:
-                found[measure.name] = collect(partial(_of_pair, measure, pair), (1,))
-    return found
+    return similarities_of_pair(measures, PairedRows(x, y, groups))
 
 
-def _of_pair(measure: Measure, pair: Callable[[], Centred], _: int) -> Tensor:
-    return measure.of_centred(pair())
+def similarities_of_pair(measures: Iterable[Measure], pair: PairedRows) -> dict[str, Result]:
+    """The same of rows that share what several measures need of them."""
+    with similarity_precision(pair.x.device.type):
+        return {measure.name: collect(partial(_of_pair, measure, pair), (1,)) for measure in measures}
+
+
+def _of_pair(measure: Measure, pair: PairedRows, _: int) -> Tensor:
+    return measure.of_centred(pair.centred) if measure.of_groups is None else measure.of_groups(pair.grouped)
 
 
 _ALL = (

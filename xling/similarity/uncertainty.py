@@ -5,7 +5,6 @@ interval turned round, and influences of opposite sign.
 """
 
 from dataclasses import dataclass
-from functools import partial
 from typing import Annotated
 
 import torch
@@ -15,10 +14,10 @@ from torch import Tensor
 from xling.errors import XlingValueError
 from xling.similarity.centred import MINIMUM
 from xling.similarity.deletion import deleted_pairs, without
-from xling.similarity.grouped import grouped_cka, grouped_hsic, grouped_layer, grouped_rows
-from xling.similarity.grouped_jackknife import without_each_group
+from xling.similarity.grouped import grouped_cka
 from xling.similarity.grouping import Grouping, check_group_ids
 from xling.similarity.hsic import cka, hsic
+from xling.similarity.paired import PairedRows
 from xling.similarity.precision import similarity_precision
 from xling.similarity.result import UndefinedSimilarityError
 from xling.similarity.rows import centred_rows, pair_terms
@@ -80,11 +79,27 @@ def jackknife_cka(
     check_groups(groups, len(x), len(y))
     if over_groups and not debiased:
         raise XlingValueError("the biased estimator knows no groups; expected debiased=True with over_groups=True")
+    if over_groups:
+        return grouped_jackknife(PairedRows(x, y, groups), level)
     grouping = Grouping.of(groups.to(x.device))
     with similarity_precision(x.device.type):
-        value, deleted = (_over_groups if over_groups else partial(_over_rows, debiased=debiased))(x, y, grouping)
-    shares = torch.ones_like(deleted) if over_groups else grouping.sizes.double()
-    error = _standard_error(value, deleted, shares / shares.sum())
+        value, deleted = _over_rows(x, y, grouping, debiased=debiased)
+    return _jackknife(value, deleted, grouping.sizes.double(), grouping, level)
+
+
+def grouped_jackknife(pair: PairedRows, level: float = 0.95) -> Jackknife:
+    """The same of the CKA debiased over groups, sharing with other measures what they need of the rows.
+
+    Raises:
+        UndefinedSimilarityError: CKA is undefined on these rows, or there are too few groups to leave one out.
+    """
+    layer = pair.grouped
+    deleted = _ratio(*pair.hsic_without_each_group, (layer.xx.uncorrected, layer.yy.uncorrected), pair.grouping)
+    return _jackknife(grouped_cka(layer), deleted, torch.ones_like(deleted), pair.grouping, level)
+
+
+def _jackknife(value: Scalar, deleted: PerGroup, weights: PerGroup, grouping: Grouping, level: float) -> Jackknife:
+    error = _standard_error(value, deleted, weights / weights.sum())
     reach = float(student.ppf((1 + level) / 2, grouping.n - 1) * error)
     return Jackknife(value, error, (float(value) - reach, float(value) + reach), grouping.ids, value - deleted)
 
@@ -97,18 +112,6 @@ def _over_rows(x: RowsX, y: RowsY, grouping: Grouping, *, debiased: bool) -> tup
     xx, yy, xy = (hsic(without(*pair), debiased=debiased) for pair in zip(whole, parts, strict=True))
     deleted = _ratio(xx, yy, xy, (whole[0].cross, whole[1].cross), grouping)
     return cka(*whole, debiased=debiased), deleted
-
-
-def _over_groups(x: RowsX, y: RowsY, grouping: Grouping) -> tuple[Scalar, PerGroup]:
-    """CKA debiased over groups, and without each of them ``[G]``."""
-    if grouping.n <= MINIMUM:
-        raise UndefinedSimilarityError(f"{grouping.n} groups, {MINIMUM} must be left without any of them")
-    sides = grouped_rows(x, grouping, "x"), grouped_rows(y, grouping, "y")
-    layer = grouped_layer(*sides, grouping, is_identical=False)
-    whole = [layer.xx, layer.yy, layer.xy]
-    xx, yy, xy = (grouped_hsic(terms) for terms in without_each_group(whole, *sides, grouping))
-    deleted = _ratio(xx, yy, xy, (layer.xx.uncorrected, layer.yy.uncorrected), grouping)
-    return grouped_cka(layer), deleted
 
 
 def _ratio(xx: Tensor, yy: Tensor, xy: Tensor, whole: tuple[Tensor, Tensor], grouping: Grouping) -> Tensor:

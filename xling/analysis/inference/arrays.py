@@ -106,16 +106,25 @@ def distance_arrays(
     )
 
 
-def impact_arrays(pairs: pd.DataFrame, outcomes: list[str], controls: pd.DataFrame | None) -> PairArrays:
-    """Set impact, per layer and for the mean, against outcomes of transfer over the observed cells S != T."""
+def impact_arrays(
+    pairs: pd.DataFrame, outcomes: list[str], controls: pd.DataFrame | None, column: str = "impact"
+) -> PairArrays:
+    """Set impact, or another `column` measured at layers, per layer and for the mean, against outcomes of transfer.
+
+    Args:
+        pairs: one strategy's rows of the pair table; outcomes are read from the rows of the mean over layers.
+        outcomes: columns of it.
+        controls: as for :func:`distance_arrays`.
+        column: the predictor.
+    """
     between = pairs[~pairs["is_in_language"]]
     arrays = distance_arrays(pairs, outcomes, between.iloc[:0], [], controls)
     labels = _layer_labels(between)
-    layers = [square(between[between["layer_label"] == label], "impact", arrays.languages) for label in labels]
+    layers = [square(between[between["layer_label"] == label], column, arrays.languages) for label in labels]
     return replace(
         arrays,
         predictors=_stack(layers, len(arrays.languages)),
-        predictor_labels=tuple(("impact", label) for label in labels),
+        predictor_labels=tuple((column, label) for label in labels),
     )
 
 

@@ -5,11 +5,11 @@ pre-training. Three views of the same question: remove both effects (two-way dem
 (crossed random effects), or remove measured controls (partial correlation).
 """
 
-import warnings
-
 import numpy as np
+from scipy import stats
 
 from xling.analysis.inference.correlations import is_constant, orthonormal_basis
+from xling.analysis.inference.crossed_effects import CrossedEffects
 
 
 def control_design(controls: np.ndarray, sources: np.ndarray, targets: np.ndarray) -> np.ndarray:
@@ -52,7 +52,7 @@ def remove_controls(matrix: np.ndarray, controls: np.ndarray) -> np.ndarray:
 
 
 def fit_mixed_model(x: np.ndarray, y: np.ndarray, sources: np.ndarray, targets: np.ndarray) -> dict:
-    """Fit ``y ~ x + (1 | source) + (1 | target)`` by REML with statsmodels, both sides standardised.
+    """Fit ``y ~ x + (1 | source) + (1 | target)`` by REML, both sides standardised.
 
     Args:
         x: float64 ``[n_pairs]``, NaN = missing.
@@ -69,8 +69,8 @@ def fit_mixed_model(x: np.ndarray, y: np.ndarray, sources: np.ndarray, targets: 
     reason = _why_no_model(x, y, sources, targets)
     try:
         fitted = _no_model(reason) if reason else _fit(_standardise(x), _standardise(y), sources, targets)
-    except np.linalg.LinAlgError:  # the likelihood's own matrices, where an effect's variance is at its bound
-        fitted = _no_model(f"a singular likelihood: {len(x)} pairs tell slope and effects not apart")
+    except np.linalg.LinAlgError:
+        fitted = _no_model(f"slope and effects leave no residual variance of {len(x)} pairs")
     return {"n_pairs": len(x)} | fitted
 
 
@@ -95,28 +95,15 @@ def _standardise(values: np.ndarray) -> np.ndarray:
 
 
 def _fit(x: np.ndarray, y: np.ndarray, sources: np.ndarray, targets: np.ndarray) -> dict:
-    from statsmodels.regression.mixed_linear_model import MixedLM, VCSpec  # slow to import, only this table needs it
-
-    labels = [np.unique(sources), np.unique(targets)]
-    indicators = [
-        [np.equal.outer(side, own).astype(float)] for side, own in zip((sources, targets), labels, strict=True)
-    ]
-    effects = VCSpec(["source", "target"], [[own.tolist()] for own in labels], indicators)
-    with warnings.catch_warnings():
-        # variance components at their bound of zero are a result here; whether it converged is a column of its own
-        warnings.simplefilter("ignore")
-        model = MixedLM(y, np.column_stack([np.ones_like(x), x]), groups=np.ones(len(y)), exog_vc=effects)
-        # the gradient methods stop early, or at a singular matrix, where a component is near zero
-        result = model.fit(reml=True, method="powell")
-        sd_source, sd_target = np.sqrt(np.maximum(result.vcomp, 0)).tolist()
-        slope_se, p_value = float(result.bse[1]), float(result.pvalues[1])
+    fitted = CrossedEffects(x, y, *(np.unique(side, return_inverse=True)[1] for side in (sources, targets))).fit()
+    sd_source, sd_target = fitted.sd_effects.tolist()
     return {
-        "slope": float(result.fe_params[1]),
-        "slope_se": slope_se,
-        "p_value": p_value,
+        "slope": fitted.slope,
+        "slope_se": fitted.slope_se,
+        "p_value": float(2 * stats.norm.sf(abs(fitted.slope / fitted.slope_se))),
         "sd_source": sd_source,
         "sd_target": sd_target,
-        "sd_residual": float(np.sqrt(result.scale)),
-        "converged": bool(result.converged),
+        "sd_residual": fitted.sd_residual,
+        "converged": fitted.converged,
         "reason": "",
     }

@@ -17,8 +17,11 @@ from scipy import stats
 from xling.analysis.inference.correlations import correlate, missing_patterns, orthonormal_basis, unit_residuals
 from xling.analysis.inference.permutations import Permutations, has_data, is_kept, keep_in_place
 
-_CHUNK_ENTRIES = 1_000_000
-"""Permuted values held at once: 8 MB, and a handful of temporary arrays of that size."""
+_CHUNK_ENTRIES = 300_000
+"""Permuted values held at once: 2.4 MB, which a processor's cache holds, and a handful of temporary arrays of that size."""
+
+_FEW_CELLS = 700
+"""Up to so many cells one index for many draws is faster (3.6 times for 15 x 15 languages), beyond it rows are (40 x 40)."""
 
 _NEARLY_NOTHING = 1e-6
 """Share of the sum of squares that must be left for the shortcut by sums to keep ten digits."""
@@ -85,18 +88,27 @@ def _known_cells(matrix: np.ndarray, cells: tuple[np.ndarray, np.ndarray]) -> np
 def _rectangles(
     square: np.ndarray, rows: np.ndarray, columns: np.ndarray, labels: np.ndarray
 ) -> Iterator[tuple[slice, np.ndarray]]:
-    """Yield (part of `labels`, the relabelled ``square[rows, columns]``, one flat row per permutation).
-
-    Whole rows are copied, then columns chosen from each: several times faster than an index per cell.
-    """
+    """Yield (part of `labels`, the relabelled ``square[rows, columns]``, one flat row per permutation)."""
     size = len(rows) * len(columns)
     step = max(1, _CHUNK_ENTRIES // max(1, size))
+    take = _take_cells if size <= _FEW_CELLS else _take_rows
     for start in range(0, len(labels), step):
         chunk = labels[start : start + step]
-        drawn = np.empty((len(chunk), len(rows), len(columns)))
-        for own, out in zip(chunk, drawn, strict=True):
-            np.take(square.take(own[rows], axis=0), own[columns], axis=1, out=out, mode="clip")
-        yield slice(start, start + len(chunk)), drawn.reshape(len(chunk), size)
+        yield slice(start, start + len(chunk)), take(square, rows, columns, chunk).reshape(len(chunk), size)
+
+
+def _take_cells(square: np.ndarray, rows: np.ndarray, columns: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """An index per cell, for all permutations at once."""
+    places = (labels[:, rows] * len(square))[:, :, None] + labels[:, columns][:, None, :]
+    return square.ravel().take(places)
+
+
+def _take_rows(square: np.ndarray, rows: np.ndarray, columns: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Whole rows, then columns of each, one permutation after the other."""
+    drawn = np.empty((len(labels), len(rows), len(columns)))
+    for own, out in zip(labels, drawn, strict=True):
+        np.take(square.take(own[rows], axis=0), own[columns], axis=1, out=out, mode="clip")
+    return drawn
 
 
 def _place(cells: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -19,10 +19,11 @@ from xling.analysis.inference.permutations import (
     has_data,
     keep_in_place,
 )
-from xling.analysis.inference.power import SimulatedStudies
+from xling.analysis.inference.power import simulate_studies
 from xling.analysis.inference.qap import benjamini_hochberg, max_t_p, permutation_p
 from xling.analysis.inputs.measurements import Resampling
-from xling.machine.progress import track
+from xling.machine.progress import track_results
+from xling.machine.threads import map_in_threads
 
 
 @dataclass(frozen=True)
@@ -78,45 +79,83 @@ def permute_associations(
     permutations = draw_permutations(permuted.roles, resampling.permutations, resampling.seed)
     observed = {name: np.full(shape, np.nan) for name in MAIN}
     null = {name: np.full((len(permutations), *shape), np.nan) for name in MAIN}
-    for k, matrix in track(list(enumerate(permuted.predictors)), "Permutations"):
-        own = keep_in_place(permutations, ~has_data(matrix))
-        result["n_permuted"][k] = _count_exchanged(own.groups)
-        if count_arrangements(own.groups) < MIN_ARRANGEMENTS:
-            continue
-        for statistic in _statistics(matrix, permuted):
-            seen, drawn, of_itself = _observed_and_null(permuted, own, statistic)
-            result[f"p_qap_{statistic.name}"][k] = permutation_p(seen, drawn, permutations.exact)
-            if statistic.is_main:
-                observed[statistic.name][k], null[statistic.name][:, k] = seen, drawn
-                low, high = invert_test(seen, drawn, of_itself, permutations.exact)
-                result[f"ci_low_{statistic.name}"][k], result[f"ci_high_{statistic.name}"][k] = low, high
-        known = np.isfinite(matrix[permuted.cells]) & np.isfinite(permuted.outcomes)
-        result["n_pairs_permuted"][k] = known.sum(axis=1)
-        result["n_permutations"][k] = np.isfinite(null["pearson"][:, k]).sum(axis=0)
-        result["exact"][k] = permutations.exact
+    tested = map_in_threads(
+        lambda matrix: _test_predictor(matrix, permuted, permutations), list(permuted.predictors), resampling.workers
+    )
+    for k, found in enumerate(track_results(tested, len(permuted.predictors), "Permutations")):
+        for name, values in found.columns.items():
+            result[name][k] = values
+        for name in found.observed:
+            observed[name][k], null[name][:, k] = found.observed[name], found.null[name]
     families = _families(arrays)
     for name in MAIN:
         corrected = _correct(observed[name], null[name], result[f"p_qap_{name}"], permutations.exact, families)
         result |= {f"{what}_{name}": values for what, values in corrected.items()}
-    return result | _detectable(permuted, null[main], observed[main], families, resampling.seed, main == "demeaned")
+    return result | _detectable(permuted, null[main], observed[main], families, resampling, main == "demeaned")
+
+
+@dataclass(frozen=True)
+class _Tested:
+    """One predictor against every outcome.
+
+    Attributes:
+        columns: of the result, name -> ``[n_outcomes]`` or one value.
+        observed: statistic -> ``[n_outcomes]``, of the main ones.
+        null: statistic -> ``[n_permutations, n_outcomes]``, of the main ones.
+    """
+
+    columns: dict[str, np.ndarray | int | bool]
+    observed: dict[str, np.ndarray]
+    null: dict[str, np.ndarray]
+
+
+def _test_predictor(matrix: np.ndarray, permuted: PairArrays, permutations: Permutations) -> _Tested:
+    own = keep_in_place(permutations, ~has_data(matrix))
+    found = _Tested({"n_permuted": _count_exchanged(own.groups)}, {}, {})
+    if count_arrangements(own.groups) < MIN_ARRANGEMENTS:
+        return found
+    for statistic in _statistics(matrix, permuted):
+        seen, drawn, of_itself = _observed_and_null(permuted, own, statistic)
+        found.columns[f"p_qap_{statistic.name}"] = permutation_p(seen, drawn, permutations.exact)
+        if statistic.is_main:
+            found.observed[statistic.name], found.null[statistic.name] = seen, drawn
+            low, high = invert_test(seen, drawn, of_itself, permutations.exact)
+            found.columns.update({f"ci_low_{statistic.name}": low, f"ci_high_{statistic.name}": high})
+    known = np.isfinite(matrix[permuted.cells]) & np.isfinite(permuted.outcomes)
+    n_permutations = np.isfinite(found.null["pearson"]).sum(axis=0)
+    found.columns.update(n_pairs_permuted=known.sum(axis=1), n_permutations=n_permutations, exact=permutations.exact)
+    return found
 
 
 def _detectable(
-    permuted: PairArrays, null: np.ndarray, observed: np.ndarray, families: np.ndarray, seed: int, demeaned: bool
+    permuted: PairArrays,
+    null: np.ndarray,
+    observed: np.ndarray,
+    families: np.ndarray,
+    resampling: Resampling,
+    demeaned: bool,
 ) -> dict[str, np.ndarray]:
     """Find the smallest correlations that the design detects, by a single test and by one that is family-wise."""
-    result = {name: np.full(observed.shape, np.nan) for name in DETECTABLE}
-    for k, matrix in enumerate(permuted.predictors):
-        tested = np.isfinite(observed[k])
-        if not tested.any():
-            continue
-        studies = SimulatedStudies(matrix, permuted.cells, permuted.roles, demeaned, seed)
-        result["detectable_r"][k, tested] = studies.detectable()
-        for family in np.unique(families[tested]):
-            member = families == family
-            critical = _critical(null[:, :, member][:, np.isfinite(observed[:, member])])
-            result["detectable_family_wise"][k, member & tested] = studies.detectable(critical)
-    return result
+    criticals = {
+        family: _critical(null[:, :, families == family][:, np.isfinite(observed[:, families == family])])
+        for family in np.unique(families)
+        if np.isfinite(observed[:, families == family]).any()
+    }
+
+    def detect(k: int) -> np.ndarray:
+        tested, found = np.isfinite(observed[k]), np.full((2, observed.shape[1]), np.nan)
+        if tested.any():
+            studies = simulate_studies(
+                permuted.predictors[k], permuted.cells, permuted.roles, demeaned, resampling.seed
+            )
+            found[0, tested] = studies.detectable()
+            for family in np.unique(families[tested]):
+                found[1, (families == family) & tested] = studies.detectable(criticals[family])
+        return found
+
+    jobs = range(len(permuted.predictors))
+    found = track_results(map_in_threads(detect, jobs, resampling.workers), len(jobs), "Detectable effects")
+    return dict(zip(DETECTABLE, np.array(list(found)).reshape(-1, 2, observed.shape[1]).swapaxes(0, 1), strict=True))
 
 
 def _critical(family: np.ndarray) -> float:

@@ -1,5 +1,6 @@
 """Collect what is to be analysed: a study's runs or a CSV of scores, and what is known of their languages."""
 
+import logging
 import os
 import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -13,12 +14,15 @@ import pandas as pd
 from xling.analysis.inputs.external import read_transfer
 from xling.analysis.inputs.measurements import Measurements
 from xling.analysis.inputs.pairs import LANGUAGE_PAIR
+from xling.analysis.inputs.probes import supply_probes
 from xling.analysis.schema import distance_kinds
-from xling.distances import Distances, DistanceWarning, MacrolanguageWarning, load_distances
+from xling.distances import Distances, DistanceWarning, MacrolanguageWarning, find_distances, load_distances
 from xling.distances.controls import controls_table, language_facts
 from xling.errors import XlingValueError, close_matches
-from xling.runs.comparable import check_pooled
+from xling.runs.comparable import check_comparable
 from xling.runs.study import load_study
+
+log = logging.getLogger(__name__)
 
 Table = TypeVar("Table")
 XNLI_MACROLANGUAGES = frozenset({"ar", "sw", "zh"})
@@ -52,7 +56,7 @@ def gather_studies(
     Args:
         directories: the folders.
         allow_mixed: what runs of one study may differ in beside source, strategy and seed, see
-            :func:`xling.runs.comparable.check_pooled`.
+            :func:`xling.runs.comparable.check_comparable`.
 
     Returns:
         name -> measurements, in the order of the folders, then by name; and a sentence per run that was left out and belongs
@@ -80,7 +84,7 @@ def _check_design(study: str, measured: Measurements, allow_mixed: Collection[st
     assert measured.runs is not None
     keys = measured.runs[["source_language", "strategy", "seed"]].itertuples(index=False)
     names = [f"{source}/{strategy}/seed_{seed}" for source, strategy, seed in keys]
-    return check_pooled(study, dict(zip(names, measured.runs["design"], strict=True)), allow_mixed)
+    return check_comparable(study, dict(zip(names, measured.runs["design"], strict=True)), allow_mixed)
 
 
 def _split(measured: Measurements) -> dict[str, Measurements]:
@@ -152,7 +156,43 @@ def add_distances(
     """
     distances, sentences = _leave_out_unknown(_languages(measured), compute, "distances")
     distances, thin = distances.require_coverage(min_coverage) if min_coverage else (distances, [])
-    return replace(measured, distances=distances.to_table(), distances_name=distances.source), [*sentences, *thin]
+    table, source = distances.to_table(), distances.source
+    kind_sources = dict.fromkeys(distance_kinds(table), source)
+    return replace(measured, distances=table, distances_name=source, kind_sources=kind_sources), [*sentences, *thin]
+
+
+def add_other_distances(
+    measured: Measurements, sources: Collection[str], run: Path | str | None = None, min_coverage: int = 0
+) -> Measurements:
+    """Compute the same kinds of distance from other sources, for the specification curve.
+
+    What a source says of its values (macrolanguages, placeholders) stands in docs/distances.md and is not said again. A source that
+    knows none of the languages adds nothing.
+
+    Args:
+        measured: with distances.
+        sources: names in :data:`xling.distances.registry.DISTANCES`, or ``package.module:name``; that of the distances is passed
+            over.
+        run: directory of a complete run, for distances measured on probe sets; None: there is none.
+        min_coverage: as for :func:`add_distances`.
+
+    Raises:
+        XlingError: there is no such source, it is not installed, or it needs a study.
+    """
+    languages, others = _languages(measured), {}
+    for source in dict.fromkeys(sources):
+        compute = supply_probes(find_distances(source), run)
+        if source == measured.distances_name:
+            continue
+        log.info("Computing the distances %s for the specification curve", source)
+        try:
+            distances, _ = _leave_out_unknown(languages, compute, "distances")
+        except XlingValueError:
+            if not all(_why_unknown(language, compute) for language in languages):
+                raise
+            continue
+        others[source] = (distances.require_coverage(min_coverage)[0] if min_coverage else distances).to_table()
+    return replace(measured, other_distances=others)
 
 
 def add_more_distances(measured: Measurements, files: Mapping[str, Path | str]) -> tuple[Measurements, list[str]]:
@@ -181,7 +221,9 @@ def add_more_distances(measured: Measurements, files: Mapping[str, Path | str]) 
         table = table.merge(found.to_table(), on=LANGUAGE_PAIR, how="outer")
         sentences += told
     named = ", ".join([measured.distances_name, *files])
-    return replace(measured, distances=table, distances_name=named), sentences
+    from_tables = {name: Path(path).stem for name, path in files.items()}
+    kind_sources = {**measured.kind_sources, **from_tables}
+    return replace(measured, distances=table, distances_name=named, kind_sources=kind_sources), sentences
 
 
 def add_controls(

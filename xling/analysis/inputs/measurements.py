@@ -16,11 +16,13 @@ class Resampling:
         permutations: QAP draws; all n! are enumerated where that is no more.
         bootstraps: replicates of the language-level bootstrap.
         seed: of both generators.
+        workers: threads that permute predictors side by side; None: as many as processors; no number depends on it.
     """
 
     permutations: int = 10_000
     bootstraps: int = 2_000
     seed: int = 0
+    workers: int | None = None
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,8 @@ class Measurements:
         skipped: (path, reason) of runs that were left out.
         mixed: sentences on what the runs differ in beside source, strategy and seed.
         distances_name: name of the distance source, for the report.
+        kind_sources: kind of distance -> the source, or the name of the table, that it is from.
+        other_distances: name of another distance source -> its table, as `distances`; they enter the specification curve alone.
     """
 
     transfer: pd.DataFrame
@@ -86,3 +90,5 @@ class Measurements:
     skipped: tuple[tuple[str, str], ...] = ()
     mixed: tuple[str, ...] = ()
     distances_name: str = ""
+    kind_sources: Mapping[str, str] = field(default_factory=dict)
+    other_distances: Mapping[str, pd.DataFrame] = field(default_factory=dict)

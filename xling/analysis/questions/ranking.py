@@ -9,13 +9,15 @@ Deviation: predictors tie often (genetic distance is 1.0 for most pairs), so bot
 orders of tied sources (McSherry & Najork 2008, ECIR); neither the order of rows nor the names of languages matter.
 
 Directions are fixed beforehand, not chosen by the outcome: the nearer source first, the source that moved the target's
-representations more first (the paper found closer pairs to move more), the source that is better on itself first.
+representations more first (the paper found closer pairs to move more), the source whose gradient points where the target's
+does first, the source that is better on itself first.
 """
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
+from xling.analysis.questions.gradients import COSINE
 from xling.analysis.schema import MEAN_LABEL, distance_kinds
 
 RELEVANCE_OF_BEST = 10
@@ -27,10 +29,10 @@ LARGER = "larger first"
 
 RANKING = {
     "strategy": "name of the freezing strategy",
-    "predictor": "distance kind, 'impact' or 'score_in_language' (of the source)",
+    "predictor": "distance kind, 'impact', 'gradient_cosine' or 'score_in_language' (of the source)",
     "layer": "Int64; <NA> for the mean over layers and for predictors without layer",
     "layer_label": "'00', '01', ..., 'mean', or '' for predictors without layer",
-    "direction": f"'{NEARER}' (distances) or '{LARGER}' (impact, in-language score)",
+    "direction": f"'{NEARER}' (distances) or '{LARGER}' (impact, gradients, in-language score)",
     "ndcg_at_3": "mean over targets of NDCG@3, 0..1",
     "ndcg_at_3_random": "what a random order of the same sources expects",
     "regret": "mean over targets of the score lost by the predictor's first choice, a fraction",
@@ -148,17 +150,18 @@ def compute_ranking(pairs: pd.DataFrame) -> pd.DataFrame:
     """Compare all predictors of a study as guides to the best source language.
 
     Args:
-        pairs: columns of :data:`xling.analysis.schema.PAIRS` and the distance kinds.
+        pairs: columns of :data:`xling.analysis.schema.PAIRS` and the distance kinds; gradient_cosine, where it was taken.
 
     Returns:
-        One row per strategy and predictor (impact: per layer and the mean), columns of `RANKING`.
+        One row per strategy and predictor (impact and gradients: per layer and the mean), columns of `RANKING`.
     """
     rows = []
     for strategy, study in pairs.groupby("strategy"):
         cells = study[study["layer_label"] == MEAN_LABEL]
         guides = [(cells, kind, NEARER, "") for kind in distance_kinds(pairs)]
         guides.append((cells, "score_in_language", LARGER, ""))
-        guides += [(layer, "impact", LARGER, label) for label, layer in study.groupby("layer_label")]
+        measured = [name for name in ("impact", COSINE) if name in pairs]
+        guides += [(layer, name, LARGER, label) for name in measured for label, layer in study.groupby("layer_label")]
         for candidates, predictor, direction, label in guides:
             key = {"strategy": strategy, "predictor": predictor, "layer_label": label, "direction": direction}
             layer = candidates["layer"].iloc[0] if label else pd.NA

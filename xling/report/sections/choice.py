@@ -99,7 +99,11 @@ def _cost(row: pd.Series) -> str:
 
 
 def _guide(row: pd.Series) -> str:
-    own = {"score_in_language": "the source’s in-language score", "impact": "impact"}
+    own = {
+        "score_in_language": "the source’s in-language score",
+        "impact": "impact",
+        "gradient_cosine": "cosine of gradients",
+    }
     return own.get(row["predictor"]) or sentences.predictor_phrase(row["predictor"])
 
 

@@ -35,5 +35,6 @@ def _describe(row: pd.Series, metric: str) -> str:
     raw = f"{numbers.percent(1 - row['reliability'])} of the variance of {name} over pairs is noise"
     if numbers.is_missing(row["reliability_demeaned"]):
         return f"{raw} (from {row['noise_from']})."
-    left = numbers.percent(1 - row["reliability_demeaned"])
+    most = "" if row["noise_from"] == "seeds" else "at most "
+    left = f"{most}{numbers.percent(1 - row['reliability_demeaned'])}"
     return f"{raw}, and {left} of what source and target effects leave (from {row['noise_from']})."
