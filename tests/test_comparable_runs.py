@@ -211,5 +211,5 @@ def test_one_folder_spelled_twice_is_one_study(study, tmp_path):
     assert list(gather_studies([study, f"{study}/.", tmp_path / "link"])[0]) == ["test"]
 
 
-def test_check_pooled_says_nothing_of_runs_without_records():
+def test_runs_without_records_are_comparable():
     assert check_comparable("x", {"a": {}, "b": {}}) == []
