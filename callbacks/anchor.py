@@ -72,7 +72,9 @@ class Anchor(KeepsBase):
         check_known("form of an anchor", form, FORMS)
         if every_n_steps < 1 or (batches is not None and not len(batches)):
             what = f"every_n_steps={every_n_steps}" if every_n_steps < 1 else "no batches"
-            raise XlingValueError(f"expected an anchor at every 1 or more steps, on at least one batch, got {what}")
+            raise XlingValueError(
+                f"expected an anchor at every 1 or more steps, on at least one batch, got {what}; correct that argument"
+            )
         self.strength, self.form, self.every_n_steps = strength, form, every_n_steps
         self.batches, self.pooling, self.groups = batches, pooling, groups
         self.forward, self.feature_axis = forward or (lambda module, batch: module(batch)), feature_axis

@@ -77,7 +77,9 @@ class ImpactBudget(TreatsLayers):
         loaders = {record["loader"] for record in records}
         unknown = sorted(set(self.targets or ()) - loaders)
         if unknown:
-            raise XlingValueError(f"expected targets among {', '.join(sorted(loaders))}, got {', '.join(unknown)}")
+            raise XlingValueError(
+                f"expected targets among {', '.join(sorted(loaders))}, got {', '.join(unknown)}; name validation loaders"
+            )
         for record in records:
             impact = record["impact_debiased"] if math.isnan(record["impact"]) else record["impact"]
             is_meant = record["layer"] in self.treated and (self.targets is None or record["loader"] in self.targets)

@@ -290,7 +290,7 @@ def _make(kind: type[T], values: Mapping[str, Any], group: str) -> T:
     required = [name for name, item in known.items() if item.default is MISSING and item.default_factory is MISSING]
     for name in required:
         if name not in given:
-            raise XlingValueError(f"expected the setting {_dotted(group, name)}, found none")
+            raise XlingValueError(f"expected the setting {_dotted(group, name)}, found none; set it")
     hints = _hints_of(cast(Hashable, kind))
     return kind(**{name: _typed(value, hints[name], _dotted(group, name)) for name, value in given.items()})
 

@@ -79,7 +79,9 @@ class TransferDataModule(pl.LightningDataModule):
         if train_split == probe_split:
             raise XlingValueError(f"training and probe split are both {train_split!r}; choose different splits")
         if len(set(target_languages)) < len(target_languages):
-            raise XlingValueError(f"target_languages names a language twice: {', '.join(target_languages)}")
+            raise XlingValueError(
+                f"target_languages names a language twice: {', '.join(target_languages)}; name each once"
+            )
         self.source, self.task, self.tokenizer = source, task, tokenizer
         self.source_language, self.target_languages = source_language, tuple(target_languages)
         self.train_split, self.probe_split = train_split, probe_split

@@ -74,7 +74,8 @@ def _check_exports(run: RunDirectory, folder: Path) -> None:
     plan = read_settings(run.path).intervention
     if plan.name and not plan.trains:
         raise MissingFileError(
-            f"expected a trained run at {run.path}, found a record of xling-restore ({plan.name}), which keeps no weights"
+            f"expected a trained run at {run.path}, found a record of xling-restore ({plan.name}), which keeps no weights; "
+            "export the run that it was made of"
         )
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise XlingValueError(f"expected {folder} to be a new or an empty folder, found files; choose another one")

@@ -79,7 +79,9 @@ def guided(n_layers: int, suggestion: str, distance: str = "genetic") -> list[in
         CorruptArtefactError: the file has another layout.
     """
     if not suggestion:
-        raise XlingValueError("expected freeze.suggestion to be the suggestion file of an analysis, got nothing")
+        raise XlingValueError(
+            "expected freeze.suggestion to be the suggestion file of an analysis, got nothing; set it"
+        )
     try:
         entries = read_json(suggestion)["distances"]
         layers = {kind: list(entry["layers"]) for kind, entry in entries.items()}

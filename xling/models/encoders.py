@@ -142,7 +142,7 @@ def load_tokenizer(spec: EncoderSpec, cache_dir: Path | str) -> Tokenizer:
             tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         except (OSError, ValueError) as error:
             raise XlingValueError(
-                f"expected a tokenizer in {folder}, could not load one: {_first_line(error)}"
+                f"expected a tokenizer in {folder}, could not load one: {_first_line(error)}; save one there again"
             ) from error
     if not tokenizer.is_fast:
         raise XlingValueError(
@@ -301,9 +301,11 @@ def _load_pretrained(folder: Path, pooler: bool) -> nn.Module:
             output_loading_info=True,
         )
     except OSError as error:
-        raise MissingFileError(f"expected weights in {folder}: {_first_line(error)}") from error
+        raise MissingFileError(f"expected weights in {folder}: {_first_line(error)}; save them there") from error
     except (ValueError, RuntimeError, SafetensorError, UnpicklingError) as error:
-        raise CorruptArtefactError(f"the weights in {folder} cannot be loaded: {_first_line(error)}") from error
+        raise CorruptArtefactError(
+            f"the weights in {folder} cannot be loaded: {_first_line(error)}; download or save them again"
+        ) from error
     missing = [name for name in report["missing_keys"] if pooler or not name.startswith("pooler.")]
     if missing:
         raise CorruptArtefactError(

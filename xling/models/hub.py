@@ -94,7 +94,9 @@ def _download(repo_id: str, revision: str | None, with_weights: bool) -> Path:
         names = [file.rfilename for file in info.siblings or () if "/" not in file.rfilename]
         kinds = [kind for kind in _WEIGHTS if any(Path(name).match(kind) for name in names)]
         if with_weights and not kinds:
-            raise MissingFileError(f"expected safetensors or PyTorch weights in {repo_id} on the hub, found neither")
+            raise MissingFileError(
+                f"expected safetensors or PyTorch weights in {repo_id} on the hub, found neither; choose another one"
+            )
         patterns = [*_SMALL_FILES, *(kinds[:1] if with_weights else ())]
         options: dict[str, Any] = {"allow_patterns": patterns, "ignore_patterns": ["*/*"], "etag_timeout": TIMEOUT_S}
         return Path(snapshot_download(repo_id, revision=info.sha, **options))

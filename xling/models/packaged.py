@@ -42,7 +42,9 @@ def packaged_checkpoint(name_or_path: str, cache_dir: Path | str) -> tuple[Path,
         )
     found = installed_folder(name_or_path)
     if found is None:
-        raise MissingFileError(f"expected a checkpoint folder {below!r} in the package {module}, found none")
+        raise MissingFileError(
+            f"expected a checkpoint folder {below!r} in the package {module}, found none; correct the path"
+        )
     return found, _version(module)
 
 

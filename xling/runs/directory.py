@@ -245,7 +245,7 @@ def read_settings(folder: Path) -> RunSettings:
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise CorruptArtefactError(f"{path} is not valid YAML; delete its folder and run again") from error
     except OSError as error:
-        raise CorruptArtefactError(f"{path} cannot be read ({error.strerror})") from error
+        raise CorruptArtefactError(f"{path} cannot be read ({error.strerror}); see the file's permissions") from error
     try:
         return _without_import(plain, folder.parent.name)
     except (XlingValueError, TypeError, ValueError, AttributeError, KeyError) as error:

@@ -85,7 +85,9 @@ def pack_folder(folder: Path | str, note: str = NOTE) -> Pack:
     folder = Path(folder)
     runs = sorted(path.parent for path in folder.glob(f"*/*/seed_*/{MANIFEST_FILE}"))
     if not runs:
-        raise MissingFileError(f"expected the folder of a study with complete runs at {folder}, found none")
+        raise MissingFileError(
+            f"expected the folder of a study with complete runs at {folder}, found none; give runs/STUDY"
+        )
     studies = sorted({read_json(run / MANIFEST_FILE)["study"] for run in runs})
     if len(studies) > 1:
         raise XlingValueError(
@@ -178,7 +180,9 @@ def read_pack(file: Path | str) -> Pack:
     """
     file = Path(file)
     if not file.is_file():
-        raise MissingFileError(f"expected a packed study (*{PACK_SUFFIX}) at {file}, found no file")
+        raise MissingFileError(
+            f"expected a packed study (*{PACK_SUFFIX}) at {file}, found no file; give a file of xling-pack"
+        )
     try:
         with zipfile.ZipFile(file) as archive:
             facts = json.loads(archive.read(PACK_FILE))

@@ -68,7 +68,8 @@ class FileSource:
         shown = " or ".join(map(repr, self.patterns))
         if self.parts and any(has_split):
             raise XlingValueError(
-                f"data.parts cuts a single file per language, but data.pattern={shown} has a {{split}}"
+                f"data.parts cuts a single file per language, but data.pattern={shown} has a {{split}}; take it out, or set "
+                "data.parts=null"
             )
         if self.parts and self._has_column:
             raise XlingValueError(

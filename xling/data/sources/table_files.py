@@ -153,7 +153,7 @@ def _parse_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             row = json.loads(line)
         except ValueError as error:
             raise XlingValueError(
-                f"{place_of(path, number)}: expected a JSON object, found {line.strip()[:40]!r}"
+                f"{place_of(path, number)}: expected a JSON object, found {line.strip()[:40]!r}; write one per line"
             ) from error
         if not isinstance(row, dict):
             raise XlingValueError(

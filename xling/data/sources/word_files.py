@@ -67,13 +67,13 @@ class ConlluReader:
             fields = text.split("\t")
             if len(fields) != _N_CONLLU_COLUMNS:
                 raise XlingValueError(
-                    f"{path}, line {number}: expected 10 columns separated by tabs, found {len(fields)}"
+                    f"{path}, line {number}: expected 10 columns separated by tabs, found {len(fields)}; correct the line"
                 )
             if _SPAN.fullmatch(fields[0]) or _EMPTY_NODE.fullmatch(fields[0]):
                 continue
             if not _WORD.fullmatch(fields[0]) or int(fields[0]) != expected or not fields[1]:
                 raise XlingValueError(
-                    f"{path}, line {number}: expected word {expected} of its sentence, found {text[:40]!r}"
+                    f"{path}, line {number}: expected word {expected} of its sentence, found {text[:40]!r}; number the words from 1"
                 )
             expected += 1
             tag = fields[self.column]

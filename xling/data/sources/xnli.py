@@ -49,7 +49,9 @@ class XnliSource:
         self.root = None if root is None else Path(str(root)).expanduser()
         self.revision = revision
         if self.root is not None and not self.root.is_dir():
-            raise MissingFileError(f"data.root={self.root}: expected a folder with XNLI's TSV files, found none there")
+            raise MissingFileError(
+                f"data.root={self.root}: expected a folder with XNLI's TSV files, found none there; set data.root=FOLDER"
+            )
 
     @property
     def languages(self) -> tuple[str, ...]:
@@ -122,7 +124,7 @@ def _read(path: Path, language: str) -> pd.DataFrame:
     """Columns pair_id (where the file has it), text, text_pair, label as they come, and line, of one language."""
     rows = read_rows(path, "none")
     if not rows:
-        raise XlingValueError(f"{path}: expected a UTF-8 TSV file with a header, found an empty file")
+        raise XlingValueError(f"{path}: expected a UTF-8 TSV file with a header, found an empty file; fetch it again")
     header = rows.pop(0)[1]
     columns = _columns(header, path)
     places = {ours: header.index(theirs) for ours, theirs in columns.items()}
