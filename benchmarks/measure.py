@@ -1,4 +1,4 @@
-"""Measures the wall time and the extra resident memory of calls."""
+"""Wall time and extra resident memory of a call."""
 
 import ctypes
 import gc
@@ -16,7 +16,7 @@ import torch
 
 @dataclass(frozen=True)
 class Measured:
-    """Measurements of several calls: the seconds of each, and the largest extra memory in MB (None where not on Linux)."""
+    """Several calls: seconds of each, and the most memory above what was resident before, in MB (None off Linux)."""
 
     seconds: list[float]
     megabytes: float | None
@@ -27,7 +27,7 @@ class Measured:
 
 
 def measured(call: Callable[[], Any]) -> tuple[Any, Measured]:
-    """Call a function; returns its result, and the measurement."""
+    """What one call returned, and what it took."""
     before = _reset_peak()
     start = time.perf_counter()
     value = call()
@@ -37,7 +37,7 @@ def measured(call: Callable[[], Any]) -> tuple[Any, Measured]:
 
 @dataclass
 class Seconds:
-    """The wall time of a block, in seconds."""
+    """Wall time of a block."""
 
     value: float = float("nan")
 
@@ -57,14 +57,14 @@ def timed() -> Iterator[Seconds]:
 
 @dataclass
 class Peak:
-    """The largest memory above what was resident before, in MB; None where it cannot be measured."""
+    """The most memory above what was resident before, in MB; None where it cannot be measured."""
 
     megabytes: float | None = None
 
 
 @contextmanager
 def peak_memory() -> Iterator[Peak]:
-    """Measure the peak memory of a block, on the GPU where there is one, else of the process."""
+    """Measure the peak of a block: of the GPU where there is one, else of the process."""
     peak, on_gpu = Peak(), torch.cuda.is_available()
     before = torch.cuda.memory_allocated() / 2**20 if on_gpu else _reset_peak()
     if on_gpu:
@@ -78,10 +78,7 @@ def peak_memory() -> Iterator[Peak]:
 
 @contextmanager
 def nothing_kept() -> Iterator[None]:
-    """Have glibc give every freed block of memory back at once, so that resident memory is memory in use.
-
-    This makes calls slower, so that they must not be timed within it.
-    """
+    """Give every freed block back at once, so that what is resident is what lives; slower, so not to be timed. With glibc."""
     library = ctypes.CDLL(None)
     if not hasattr(library, "mallopt"):
         yield
@@ -97,7 +94,7 @@ def nothing_kept() -> Iterator[None]:
 
 
 def interleaved(calls: dict[str, Callable[[], Any]], rounds: int) -> dict[str, Measured]:
-    """Measure every call once per round, after one round to warm up, so that a slow minute of the machine meets all of them."""
+    """Every call once per round, after one round to warm up: a slow minute of the machine meets all of them."""
     found: dict[str, list[Measured]] = {name: [] for name in calls}
     for _ in range(rounds + 1):
         for name, call in calls.items():
@@ -106,13 +103,13 @@ def interleaved(calls: dict[str, Callable[[], Any]], rounds: int) -> dict[str, M
 
 
 def together(runs: list[Measured]) -> Measured:
-    """Join measurements of calls of the same function."""
+    """Several calls of the same function."""
     peaks = [run.megabytes for run in runs if run.megabytes is not None]
     return Measured([run.seconds[0] for run in runs], max(peaks, default=None))
 
 
 def _reset_peak() -> float | None:
-    """Give freed memory back and forget the peak so far; returns the MB resident now."""
+    """Give freed memory back and forget the peak so far; MB resident now."""
     if platform.system() != "Linux":
         return None
     gc.collect()

@@ -41,11 +41,11 @@ class Passes:
     """An encoder after a little training, its probe sets and the base from before, and the ways to go over them.
 
     Args:
-        name: name of the encoder.
+        name: of the encoder.
         root: folder of XNLI.
-        cache_dir: folder of decoded weights and tokenised data.
-        n_probe: number of examples per language.
-        folder: folder of the base, which is computed unless it is there.
+        cache_dir: of decoded weights and tokenised data.
+        n_probe: examples per language.
+        folder: of the base, which is computed unless it is there.
     """
 
     def __init__(self, name: str, root: Path | None, cache_dir: Path, n_probe: int, folder: Path) -> None:
@@ -77,7 +77,7 @@ class Passes:
         }
 
     def run(self, way: str, language: str | None = None) -> float:
-        """Go over all languages, or over one; returns the seconds."""
+        """Go over all languages, or over one; seconds."""
         data = self.data
         if language is not None:
             data = copy.copy(data)
