@@ -111,7 +111,7 @@ def _check_name(path: Path, wanted: str | int, names: Sequence[Any]) -> None:
 
 
 def _refuse_header(path: Path, rows: Sequence[NumberedRow], columns: Columns) -> None:
-    """Columns are numbered, so that the first line is an example; one that names the columns would be one as well."""
+    """Refuse a header in a file whose columns are numbered, since it would be read as an example."""
     if not rows:
         return
     line, first = rows[0]
@@ -125,7 +125,7 @@ def _refuse_header(path: Path, rows: Sequence[NumberedRow], columns: Columns) ->
 
 
 def _text(value: Any, path: Path, line: int, column: str) -> str:
-    """A text or name as text; numbers are, lists and groups of values are not."""
+    """Read a text or a name as text; a number becomes text too, and a list or group of values is refused."""
     where = place_of(path, line)
     if value is None or value != value or (column in _NAMES and value == ""):  # JSON's NaN is not itself
         raise XlingValueError(f"{where}: expected a value for {column!r}, found none; complete it")
@@ -133,7 +133,7 @@ def _text(value: Any, path: Path, line: int, column: str) -> str:
 
 
 def _label(value: Any, path: Path, line: int, column: str) -> Any:
-    """A label as it comes; the task says what counts as one."""
+    """Read a label as it is, since the task decides what counts as a label."""
     return _single(value, place_of(path, line), column)
 
 
