@@ -83,7 +83,7 @@ class LinearProbes(KeepsRecords, RepresentationProbe):
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Begin with no record, unless the fit goes on."""
-        self.begins_anew(trainer)
+        self.empty_unless_resumed(trainer)
         self._before = {}
 
     def row_labels(self, batch: Any, words: Tensor | None) -> Tensor | None:
