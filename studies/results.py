@@ -258,7 +258,14 @@ def gather_context(output_dir: Path) -> dict:
         "claims": tables["claims"],
         "tests": tests,
         "shares": tables["variance_shares"],
-        "seeds": compare_seeds(measured, tables["reliability"], analysis.facts["seeds"]),
+        "seeds": (seeds := compare_seeds(measured, tables["reliability"], analysis.facts["seeds"])),
+        "agreement": lambda outcome: numbers.coefficient(
+            next(
+                row["agreement"]
+                for row in seeds
+                if row["outcome"] == outcome and row["layer_label"] in ("", MEAN_LABEL)
+            )
+        ),
         "variants": judge_variants(measured, list_variants(sorted(known["seed"].unique()))),
         "estimators": (estimators := compare_estimators(measured.impact)),
         "largest_correction": max(abs(row[end]) for row in estimators for end in ("min", "max")),
