@@ -61,10 +61,13 @@ def observed_cells(design: str) -> tuple[np.ndarray, np.ndarray]:
     return np.nonzero(observed)
 
 
-def draw_outcomes(n: int, cells: tuple[np.ndarray, np.ndarray], split: str, seed: int) -> np.ndarray:
-    """Draw outcomes with language effects, ``[n, n_cells]``."""
+def draw_outcomes(
+    n: int, cells: tuple[np.ndarray, np.ndarray], split: str, seed: int, source_effects: float = 1.0
+) -> np.ndarray:
+    """Draw outcomes with language effects, ``[n, n_cells]``; those of sources times `source_effects`."""
     generator = np.random.default_rng(seed)
     of_source, of_target, noise = SPLITS[split]
+    of_source *= source_effects
     effects = generator.normal(size=(2, n, N))
     parts = of_source * effects[0][:, cells[0]] + of_target * effects[1][:, cells[1]]
     return parts + noise * generator.normal(size=(n, len(cells[0])))

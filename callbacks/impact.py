@@ -96,6 +96,11 @@ class ImpactMonitor(RepresentationProbe):
         self._before: Representations | None = None
         self._comparison: Comparison | None = None
 
+    @property
+    def logged_as(self) -> str:
+        """First part of the keys that are logged."""
+        return "cka"
+
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Empty the records of an earlier fit, and have the base captured before the first step unless it is stored."""
         is_fresh = trainer.global_step == 0 and not self._is_resumed
@@ -189,7 +194,7 @@ class ImpactMonitor(RepresentationProbe):
             self.records.append({"loader": loader, "label": label, "layer": index} | when | _impact(row, estimator))
             if not trainer.sanity_checking and not math.isnan(row[estimator]):
                 pl_module.log(
-                    f"cka/{loader}/{label}",
+                    f"{self.logged_as}/{loader}/{label}",
                     row[estimator],
                     add_dataloader_idx=False,
                     rank_zero_only=True,

@@ -33,6 +33,15 @@ def test_a_language_without_distances_is_named_and_left_out():
     assert "The syntactic distance is missing for 10 of 30 pairs (no data for en)." in analysis.warnings
 
 
+def test_distances_that_lack_the_same_pairs_are_named_together():
+    measured = small()
+    gone = (measured.distances[["source_language", "target_language"]] == "en").any(axis=1)
+    distances = measured.distances.copy()
+    distances.loc[gone, ["genetic", "syntactic"]] = np.nan
+    warnings = analyse(replace(measured, distances=distances), DEFAULT).warnings
+    assert "The genetic, syntactic distances are missing for 10 of 30 pairs (no data for en)." in warnings
+
+
 def test_a_distance_without_any_value_is_left_out():
     measured = small()
     distances = measured.distances.assign(genetic=np.nan)

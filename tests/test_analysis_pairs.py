@@ -133,6 +133,23 @@ def write(tmp_path, text):
     return path
 
 
+@pytest.mark.parametrize("scores", [[0.5, 0.6, 0.7, 71], [0.5, 0.6, 0.7, 1.2], [0, 0.5, 0.6, 50]])
+def test_fractions_and_percentages_in_one_file_are_refused(scores, tmp_path):
+    path = tmp_path / "mixed.csv"
+    rows = [f"en,{target},{score}" for target, score in zip(("de", "fr", "ru", "sw"), scores, strict=True)]
+    path.write_text("\n".join(["source_language,target_language,accuracy", *rows]), encoding="utf-8")
+    with pytest.raises(XlingValueError, match="expected all scores as fractions, or all as percentages; [23] of 4 lie"):
+        read_transfer(path)
+
+
+@pytest.mark.parametrize("scores", [[0.5, 60, 0.7, 71], [0, 0, 0.4, 50], [0, 1, 1, 2]])
+def test_low_percentages_stay_percentages(scores, tmp_path):
+    path = tmp_path / "low.csv"
+    rows = [f"en,{target},{score}" for target, score in zip(("de", "fr", "ru", "sw"), scores, strict=True)]
+    path.write_text("\n".join(["source_language,target_language,accuracy", *rows]), encoding="utf-8")
+    assert (100 * read_transfer(path)[0]["score"]).to_list() == pytest.approx(scores)
+
+
 def test_percentages_become_fractions_and_say_so(tmp_path):
     path = write(tmp_path, "source_language,target_language,accuracy\nen,en,82.1\nen,na,50\n")
     transfer, sentences = read_transfer(path)

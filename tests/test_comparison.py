@@ -335,8 +335,19 @@ def test_pooling_agrees_with_a_random_effects_meta_analysis_by_hand():
     half = stats.t.ppf(0.975, 2) * np.sqrt(max(1, (v * (z - mean) ** 2).sum() / 2) / v.sum())
     assert found["r"] == pytest.approx(np.tanh(mean), abs=1e-6)
     assert (found["ci_low"], found["ci_high"]) == pytest.approx((np.tanh(mean - half), np.tanh(mean + half)), abs=1e-6)
+    p_value = 2 * stats.norm.sf(abs((w * z).sum()) / np.sqrt(w.sum()))
+    assert found["p_value"] == pytest.approx(p_value, rel=1e-5)
     assert found["tau"] == pytest.approx(np.sqrt(tau2), abs=1e-6)
     assert found["i_squared"] == pytest.approx((q - 2) / q, abs=1e-6)
+
+
+@pytest.mark.parametrize("n_studies", [2, 4])
+def test_the_p_value_of_pooled_null_studies_keeps_its_level_and_the_interval_is_careful(n_studies):
+    rng, se = np.random.default_rng(0), 0.1
+    z = rng.normal(size=(2_000, n_studies)) * se
+    found = [pool_correlations(np.tanh(own), np.tanh(own - 1.96 * se), np.tanh(own + 1.96 * se)) for own in z]
+    assert np.mean([row["p_value"] <= 0.05 for row in found]) == pytest.approx(0.05, abs=0.02)
+    assert np.mean([row["ci_low"] > 0 or row["ci_high"] < 0 for row in found]) <= 0.05
 
 
 def test_pooling_does_not_mind_order_and_keeps_equal_coefficients():

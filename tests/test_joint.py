@@ -76,16 +76,43 @@ def test_dyadic_errors_equal_the_double_loop_over_pairs_that_share_a_language(n_
     arrays = make_arrays(n_sources=n_sources)
     rng = np.random.default_rng(1)
     x, e = rng.normal(size=(2, len(arrays.sources)))
+    leverage = rng.uniform(0.1, 0.9, size=len(x))
+    raw, e = e, e / np.sqrt(1 - leverage)
     cells = list(zip(*arrays.cells, strict=True))
     middle = sum(
         x[a] * e[a] * x[b] * e[b]
         for a, b in itertools.product(range(len(cells)), repeat=2)
         if set(cells[a]) & set(cells[b])
     )
-    variance = middle * 8 / 7 / (x @ x) ** 2
-    found, freedom = dyadic_errors(x[None], e, *arrays.cells)
+    variance = max(middle * 8 / 7, sum((x * e) ** 2)) / (x @ x) ** 2
+    found, freedom = dyadic_errors(x[None], raw, leverage, *arrays.cells)
     assert freedom.tolist() == [7]
-    assert found[0] == pytest.approx(np.sqrt(variance)) if variance > 0 else np.isnan(found[0])
+    assert found[0] == pytest.approx(np.sqrt(variance))
+
+
+def test_dyadic_errors_use_the_leverage_of_the_whole_model():
+    arrays = make_arrays()
+    design = np.column_stack([dummies(arrays), arrays.cell_predictors.T])
+    hat = np.diag(design @ np.linalg.pinv(design))
+    own = residual(arrays.cell_predictors[0], np.column_stack([dummies(arrays), arrays.cell_predictors[1:].T]))
+    left = residual(arrays.outcomes[0], design)
+    expected = dyadic_errors(own[None], left, hat, *arrays.cells)[0][0]
+    effects_alone = dummies(arrays)
+    scale = np.linalg.norm(residual(arrays.cell_predictors[0], effects_alone)) / np.linalg.norm(
+        residual(arrays.outcomes[0], effects_alone)
+    )  # beta is standardised
+    found = infer_joint(arrays, FEW).set_index("predictor").loc["genetic", "se_dyadic"]
+    assert found == pytest.approx(expected * scale)
+
+
+def test_a_pair_that_the_model_determines_adds_nothing_to_dyadic_errors():
+    arrays = make_arrays()
+    x, e = np.random.default_rng(2).normal(size=(2, len(arrays.sources)))
+    leverage = np.full(len(x), 0.3)
+    e[0], leverage[0] = 1e-17, 1.0
+    without = np.where(np.arange(len(x)) == 0, 0.0, e)
+    found = dyadic_errors(x[None], e, leverage, *arrays.cells)[0]
+    assert found[0] == pytest.approx(dyadic_errors(x[None], without, np.full(len(x), 0.3), *arrays.cells)[0][0])
 
 
 def test_p_values_are_double_semi_partialling_by_enumeration():

@@ -16,6 +16,7 @@ SETTINGS = {
     "limited steps": ["trainer.max_steps=9"],
     "loader processes": ["data.num_workers=1"],
     "bfloat16": ["trainer.precision=bf16-mixed"],
+    "two poolings": ["probe.further_poolings=[cls]"],
 }
 
 

@@ -9,6 +9,7 @@ import pytest
 from xling.analysis.inputs.external import read_transfer
 from xling.analysis.inputs.pairs import compute_pairs
 from xling.analysis.questions.source_choice import SOURCE_CHOICE, compute_source_choice
+from xling.distances import KINDS, compute_distances, load_distances
 from xling.report.sections.choice import describe_source_choice
 
 MATRIX = Path(__file__).parent / "published" / "xnli_xlmr_f1_15x15.csv"
@@ -90,3 +91,32 @@ def test_english_costs_two_points_in_the_published_matrix():
     assert points["always bg"] == 0.26
     assert (table.loc[["always en", "always bg", "a source at random"], "n_targets"] == 14).all()
     assert table.loc["always bg", "saved_low"] > 0
+    text = describe_source_choice(table.reset_index(), "F1")
+    assert "always bg 0.26 over 14 targets (the best fixed one, as seen afterwards)" in text
+    assert "best on other targets 0.26 over 14 targets;" in text
+    assert "a source at random 1.54 over 14 targets (en loses +0.88 more, 95\xa0%\xa0CI\xa0[0.25,\xa01.51])" in text
+
+
+def test_nearest_sources_cost_the_documented_points_in_the_published_matrix():
+    transfer = read_transfer(MATRIX)[0]
+    languages = sorted(transfer["source_language"].unique())
+    distances = compute_distances(KINDS, languages, "individual").to_table()
+    lexical = load_distances(MATRIX.with_name("asjp_ldnd_15x15.csv"), languages=languages, kinds=["lexical"]).to_table()
+    table = compute_source_choice(compute_pairs(transfer, None, distances.merge(lexical))).set_index("choice")
+    documented = {"genetic": 1.45, "geographic": 1.29, "syntactic": 1.39, "inventory": 1.64}
+    documented |= {"phonological": 0.81, "featural": 1.09, "lexical": 2.18}
+    for kind, points in documented.items():
+        assert 100 * table.loc[f"nearest by {kind} distance", "regret"] == pytest.approx(points, abs=0.005)
+    bounds = (100 * table.loc["always en", ["low", "high"]].astype(float)).round(2)
+    assert bounds.to_list() == [1.77, 3.07]
+    assert 100 * table.loc["best on other targets", "regret"] == pytest.approx(0.26, abs=0.005)
+    assert table.loc[table["kind"] == "fixed", "regret"].idxmax() == "always ur"
+
+
+def test_a_choice_learnt_from_the_other_targets_has_no_interval():
+    table = compute_source_choice(make_pairs(SCORES)).set_index("choice")
+    ends = ["low", "high", "saved_low", "saved_high"]
+    assert table.loc["best on other targets", ends].isna().all()
+    assert table.loc[["always de", "a source at random"], ends].notna().all(axis=None)
+    text = describe_source_choice(table.reset_index(), "accuracy")
+    assert "nan" not in text

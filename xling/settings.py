@@ -159,6 +159,7 @@ class ProbeSettings:
     """
 
     pooling: str = "mean"
+    further_poolings: tuple[str, ...] = ()
     similarity: tuple[str, ...] = ("cka_debiased", "cka_biased")
     uncertainty: tuple[str, ...] = ("jackknife",)
     alignment: tuple[str, ...] = ("cka_debiased",)

@@ -80,14 +80,16 @@ def describe_distances(pairs: pd.DataFrame, kinds: list[str], distances: pd.Data
             cause.
     """
     cells = pairs[(pairs["layer_label"] == MEAN_LABEL) & ~pairs["is_in_language"]]
-    sentences = []
+    alike: dict[str, list[str]] = {}
     for kind in kinds:
         missing = cells[cells[kind].isna()]
         if len(missing):
             without = _languages_without(cells, kind, distances)
             who = f" (no data for {_list(without)})" if without else ""
-            sentences.append(f"The {kind} distance is missing for {len(missing)} of {len(cells)} pairs{who}.")
-    return sentences
+            alike.setdefault(f"missing for {len(missing)} of {len(cells)} pairs{who}", []).append(kind)
+    return [
+        f"The {_list(own)} {'distances are' if len(own) > 1 else 'distance is'} {what}." for what, own in alike.items()
+    ]
 
 
 def _languages_without(cells: pd.DataFrame, kind: str, distances: pd.DataFrame) -> list[str]:

@@ -158,7 +158,8 @@ def _train(settings: RunSettings, parts: Parts, run: RunDirectory, stop: StopOnS
 
 
 def _capture_base(settings: RunSettings, parts: Parts, stop: StopOnSignal) -> None:
-    capture_base(settings, parts.module, parts.datamodule, parts.monitor, [stop])
+    for monitor in (parts.monitor, *parts.other_poolings):
+        capture_base(settings, parts.module, parts.datamodule, monitor, [stop])
 
 
 def _report(parts: Parts, identity: dict[str, Any], seconds: float) -> None:

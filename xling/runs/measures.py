@@ -16,6 +16,28 @@ PREFERRED = (GROUPED, DEBIASED)
 SIMILARITIES = ("anc", "svcca", "pwcca", "mean_cca", "procrustes", "rbf_cka", "rsa", "mutual_knn")
 """Measures that a wide table of version 0.1.0 may hold beside debiased and biased CKA."""
 
+_IN_POOLING = "@"
+
+
+def in_pooling(measure: str, pooling: str) -> str:
+    """Name a measure of rows pooled in another way than the run's main one.
+
+    >>> in_pooling("cka_grouped", "cls")
+    'cka_grouped@cls'
+    """
+    return f"{measure}{_IN_POOLING}{pooling}"
+
+
+def split_pooling(name: str) -> tuple[str, str]:
+    """Give the measure and the pooling of a name; the pooling is empty where it is the run's main one.
+
+    >>> split_pooling("cka_grouped@cls"), split_pooling("svcca")
+    (('cka_grouped', 'cls'), ('svcca', ''))
+    """
+    measure, _, pooling = name.partition(_IN_POOLING)
+    return measure, pooling
+
+
 _CKAS = {DEBIASED: "impact_debiased", BIASED: "impact_biased"}
 
 

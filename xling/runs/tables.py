@@ -39,7 +39,7 @@ TRANSFER_ALWAYS = tuple(name for name in TRANSFER if name != "reason")
 IMPACT = KEYS | {
     "layer": "0 = embedding output, i = hidden_states[i] = output of encoder block i",
     "is_frozen": "the layer's parameters received no gradient",
-    "measure": "the similarity that impact is made of, e.g. cka_grouped, cka_debiased, cka_biased, svcca",
+    "measure": "the similarity that impact is made of, e.g. cka_grouped, cka_debiased, svcca; cka_grouped@cls: of further poolings",
     "n_examples": "number of probe examples compared",
     "n_groups": "number of groups of dependent examples among them; as many as examples where nobody said any; NaN in 0.1.0",
     "impact": "1 - this similarity of base and fine-tuned representations",

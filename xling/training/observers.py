@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import pytorch_lightning as pl
 
+from xling.callbacks._other_pooling import OtherPoolingMonitor
 from xling.callbacks.alignment import AlignmentMonitor
 from xling.callbacks.gradients import GradientMonitor
 from xling.callbacks.impact import ImpactMonitor
@@ -27,19 +28,21 @@ class Observers:
         alignment: similarity of source and target, example by example.
         gradients: angle between the gradients of source and target.
         linear_probes: accuracy of linear classifiers on every layer.
+        other_poolings: impact by further poolings.
     """
 
     monitor: ImpactMonitor
     alignment: AlignmentMonitor | None
     gradients: GradientMonitor | None
     linear_probes: LinearProbes | None
+    other_poolings: tuple[ImpactMonitor, ...] = ()
 
     def in_order(self) -> list[pl.Callback]:
         """List those that measure, in the order in which Lightning has to call them.
 
         The gradients' backward passes must come after the monitor has read a batch's layers.
         """
-        observers = (self.alignment, self.monitor, self.gradients, self.linear_probes)
+        observers = (self.alignment, self.monitor, *self.other_poolings, self.gradients, self.linear_probes)
         return [observer for observer in observers if observer is not None]
 
 
@@ -55,12 +58,13 @@ def build_observers(
         is_aligned: whether source and target can be compared, see :func:`why_not_aligned`.
 
     Raises:
-        XlingValueError: gradients are asked for, and the source is not among the targets.
+        XlingValueError: gradients are asked for, and the source is not among the targets; or a further pooling is the main one.
     """
     monitor = build_monitor(settings, datamodule, model_hash)
     alignment = build_alignment(settings, monitor) if is_aligned else None
     gradients = build_gradients(settings, datamodule)
-    return Observers(monitor, alignment, gradients, build_linear_probes(settings, monitor))
+    others = build_other_poolings(settings, datamodule, model_hash)
+    return Observers(monitor, alignment, gradients, build_linear_probes(settings, monitor), others)
 
 
 def build_monitor(settings: RunSettings, datamodule: TransferDataModule, model_hash: str) -> ImpactMonitor:
@@ -68,6 +72,31 @@ def build_monitor(settings: RunSettings, datamodule: TransferDataModule, model_h
     probe, layers = settings.probe, settings.representation_layers
     base = shared_store(settings, model_hash, datamodule.probe_fingerprints)
     return ImpactMonitor(layers, probe.pooling, probe.similarity, probe.uncertainty, base, chance=probe.chance)
+
+
+def build_other_poolings(
+    settings: RunSettings, datamodule: TransferDataModule, model_hash: str
+) -> tuple[OtherPoolingMonitor, ...]:
+    """Make an impact monitor for each of ``probe.further_poolings``, with a base store of its own and without uncertainty.
+
+    Raises:
+        XlingValueError: a pooling is named twice, or is the main one.
+    """
+    probe, monitors = settings.probe, []
+    for i, pooling in enumerate(probe.further_poolings):
+        if pooling in (probe.pooling, *probe.further_poolings[:i]):
+            raise XlingValueError(
+                f"expected probe.further_poolings to name poolings beside probe.pooling={probe.pooling}, each once, found "
+                f"{pooling!r}; leave it out"
+            )
+        own = settings.changed(probe={"pooling": pooling})
+        base = shared_store(own, model_hash, datamodule.probe_fingerprints)
+        monitors.append(
+            OtherPoolingMonitor(
+                settings.representation_layers, pooling, probe.similarity, base=base, chance=probe.chance
+            )
+        )
+    return tuple(monitors)
 
 
 def build_gradients(settings: RunSettings, datamodule: TransferDataModule) -> GradientMonitor | None:

@@ -58,6 +58,7 @@ class Parts:
         datamodule: training and probe sets, tokenised.
         module: encoder and head, before training.
         monitor: measures impact; it is also among `callbacks`.
+        other_poolings: measure impact by further poolings; they are also among `callbacks`.
         recorder: writes the run's tables; it is also among `callbacks`.
         clock: counts the seconds of training; it is also among `callbacks`.
         callbacks: all callbacks of the run, in the order in which Lightning calls them.
@@ -72,6 +73,7 @@ class Parts:
     clock: TrainingClock
     callbacks: list[pl.Callback]
     facts: dict[str, Any]
+    other_poolings: tuple[ImpactMonitor, ...] = ()
 
     def data_facts(self) -> dict[str, Any]:
         """Sizes and fingerprints of what is trained on and probed."""
@@ -162,7 +164,7 @@ def build_parts(settings: RunSettings, identity: dict[str, Any], run: RunDirecto
         *observers.in_order(),
         *_build_writers(settings, run, recorder, clock, observers.monitor),
     ]
-    return Parts(datamodule, module, observers.monitor, recorder, clock, callbacks, facts)
+    return Parts(datamodule, module, observers.monitor, recorder, clock, callbacks, facts, observers.other_poolings)
 
 
 def _refuse_compiling_packed(settings: RunSettings) -> None:
@@ -207,6 +209,7 @@ def _build_recorder(
         observers.alignment,
         gradients=observers.gradients,
         linear_probes=observers.linear_probes,
+        other_poolings=observers.other_poolings,
     )
 
 

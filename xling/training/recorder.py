@@ -12,7 +12,7 @@ from xling.callbacks.gradients import GradientMonitor
 from xling.callbacks.impact import ImpactMonitor
 from xling.callbacks.linear_probes import LinearProbes
 from xling.runs.directory import RunDirectory
-from xling.runs.measures import to_long
+from xling.runs.measures import in_pooling, to_long
 from xling.runs.tables import (
     ALIGNMENT,
     ALIGNMENT_FILE,
@@ -48,6 +48,7 @@ class RunRecorder(pl.Callback):
             recorded outside a fit.
         gradients: monitor whose records become the gradients table; None: the run has no such table.
         linear_probes: callback whose records become the table of linear probes; None: the run has no such table.
+        other_poolings: monitors whose records become rows of the impact table, too, as measures named ``<measure>@<pooling>``.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class RunRecorder(pl.Callback):
         when: Mapping[str, float] | None = None,
         gradients: GradientMonitor | None = None,
         linear_probes: LinearProbes | None = None,
+        other_poolings: Sequence[ImpactMonitor] = (),
     ) -> None:
         monitors = {
             ALIGNMENT_FILE: (alignment, ALIGNMENT),
@@ -70,6 +72,7 @@ class RunRecorder(pl.Callback):
         self.when = dict(when or {})
         self.directory, self.identity = directory, identity
         self.monitor, self.frozen_layers = monitor, frozenset(frozen_layers)
+        self.other_poolings = tuple(other_poolings)
         self.transfer: list[dict[str, Any]] = []
         self.predictions: pd.DataFrame | None = None
 
@@ -115,12 +118,20 @@ class RunRecorder(pl.Callback):
             self.predictions = _compact(pd.concat(frames, ignore_index=True))
 
     def impact_frame(self) -> pd.DataFrame:
-        """The monitor's records under this run's keys, one row per measure, columns of :data:`xling.runs.tables.IMPACT` first."""
-        rows = [self._keys(record["loader"]) | record | self.when for record in self.monitor.records]
+        """The monitors' records under this run's keys, one row per measure, columns of :data:`xling.runs.tables.IMPACT` first."""
+        main = self._impact_of(self.monitor)
+        others = [(monitor.pooling_name, self._impact_of(monitor)) for monitor in self.other_poolings]
+        named = [
+            frame.assign(measure=[in_pooling(name, pooling) for name in frame["measure"]]) for pooling, frame in others
+        ]
+        return pd.concat([main, *named], ignore_index=True) if named else main
+
+    def _impact_of(self, monitor: ImpactMonitor) -> pd.DataFrame:
+        rows = [self._keys(record["loader"]) | record | self.when for record in monitor.records]
         frame = pd.DataFrame(rows).drop(columns=["loader", "label"], errors="ignore")
         if not frame.empty:
             frame["is_frozen"] = frame["layer"].isin(self.frozen_layers)
-        return to_long(frame, tuple(name for name in self.monitor.measures if not name.startswith("cka_")))
+        return to_long(frame, tuple(name for name in monitor.measures if not name.startswith("cka_")))
 
     def _frame(self, records: list[dict[str, Any]], documented: dict[str, str]) -> pd.DataFrame:
         """Records under this run's keys, the documented columns first, then the measures by name."""

@@ -35,7 +35,7 @@ JOINT = {
     "partial_r": "partial correlation with the outcome given all other predictors",
     "p_qap": "its two-sided permutation p-value (MRQAP, double semi-partialling)",
     "p_max_t": "family-wise over the predictors of the model",
-    "se_dyadic": "dyadic cluster-robust standard error of beta",
+    "se_dyadic": "dyadic cluster-robust standard error of beta (HC2, at least that of unrelated pairs)",
     "p_dyadic": "two-sided p-value of beta by it, t with n languages - 1 degrees of freedom",
     "total": "share of the outcome's variance that the predictor explains alone",
     "unique": "share that only it explains",
@@ -103,6 +103,7 @@ def _rows(unit_x, unit_y, usable, cells, effects, arrays, resampling, shared) ->
     everything = orthonormal_basis(unit_x[usable].T)
     r_squared = float(((unit_y @ everything) ** 2).sum())
     residual = unit_y - everything @ (everything.T @ unit_y)
+    leverage = (effects**2).sum(axis=1) + (everything**2).sum(axis=1)
     rows, observed, nulls = [], [], []
     for k in range(len(unit_x)):
         others = (
@@ -117,7 +118,7 @@ def _rows(unit_x, unit_y, usable, cells, effects, arrays, resampling, shared) ->
             nulls.append(np.full(len(permutations), np.nan))
             continue
         beta = float(own @ unit_y) / left
-        errors, freedom = dyadic_errors(own[None], residual, *cells)
+        errors, freedom = dyadic_errors(own[None], residual, leverage, *cells)
         alone, unique = float(unit_x[k] @ unit_y) ** 2, float(own @ unit_y) ** 2 / left
         seen, null = _relabel(own, unit_y, others, cells, effects, arrays, permutations)
         observed.append(seen)

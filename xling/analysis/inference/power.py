@@ -55,6 +55,7 @@ class SimulatedStudies:
         self.chance = moved @ noise.T  # [n_draws, n_studies]
         self.observed_chance = noise @ unit  # [n_studies]
         self.squares = (noise**2).sum(axis=1)  # [n_studies]
+        self._found: dict[tuple[float, float], float] = {}
 
     def power(self, rho: float, critical: float = 0.0) -> float:
         """Count the studies with p <= .05.
@@ -90,6 +91,12 @@ class SimulatedStudies:
         Returns:
             0..1 in steps of .001; NaN where no correlation up to .99 is found so often, or the predictor is constant.
         """
+        asked = (critical, power)
+        if asked not in self._found:
+            self._found[asked] = self._search(critical, power)
+        return self._found[asked]
+
+    def _search(self, critical: float, power: float) -> float:
         if not self.is_defined or self.power(_LARGEST, critical) < power:
             return np.nan
         low, high = 0.0, _LARGEST

@@ -88,6 +88,12 @@ def _as_fractions(score: pd.Series) -> tuple[pd.Series, list[str]]:
     low, high = score.min(), score.max()
     if low < 0 or high > 100:
         raise XlingValueError(f"scores must lie in 0..1, or in 0..100 as percentages; found {low:g} to {high:g}")
+    fractions = ((score > 0) & (score < 1)).sum()
+    if high > 1 and 2 * fractions > ((score > 0).sum()):
+        raise XlingValueError(
+            f"expected all scores as fractions, or all as percentages; {fractions} of {int(score.notna().sum())} lie between 0 "
+            f"and 1, and the largest is {high:g}; bring them to one scale"
+        )
     if high > 1:
         return score / 100, [f"Scores up to {high:g} were read as percentages and divided by 100."]
     return score, []

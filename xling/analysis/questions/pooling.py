@@ -4,6 +4,11 @@ Coefficients are pooled as Fisher's z, each with the standard error that its int
 DerSimonian and Laird's (1986), the interval Hartung and Knapp's (2001) with the correction never making it shorter (Röver, Knapp
 & Friede 2015, BMC Med. Res. Methodol. 15). Studies that share languages, data or encoder are not independent, so the pooled
 interval is too short by what they share.
+
+The interval and the p-value answer two questions. The interval is one of the mean over *further* studies, of which two or three
+tell little: where there is nothing to find it excludes 0 in hardly any comparison. The p-value is one of no association in *these*
+studies, weighted by their precision (no variance between studies, as there is none then): it keeps its level, whatever their number
+(docs/statistics.md), and a small one beside an interval over 0 says that something is there, not that other studies will find it.
 """
 
 from collections.abc import Mapping
@@ -25,7 +30,7 @@ POOLED = {
     "r": "coefficient pooled by random effects",
     "ci_low": "lower end of its 95 % interval",
     "ci_high": "upper end of it",
-    "p_value": "two-sided p-value of the pooled coefficient",
+    "p_value": "two-sided p-value of no association in these studies (weighted by precision), not in further ones as the interval",
     "tau": "standard deviation between studies, in Fisher's z",
     "i_squared": "share of the variance of the coefficients that lies between studies, 0..1",
     "reason": "why a number is NaN, else empty",
@@ -60,7 +65,7 @@ def pool_correlations(r: np.ndarray, low: np.ndarray, high: np.ndarray) -> dict[
         "r": float(np.tanh(mean)),
         "ci_low": float(np.tanh(mean - half)),
         "ci_high": float(np.tanh(mean + half)),
-        "p_value": float(2 * stats.t.sf(abs(mean) / error, n - 1)),
+        "p_value": float(2 * stats.norm.sf(abs(fixed @ z) / np.sqrt(fixed.sum()))),
         "tau": float(np.sqrt(between)),
         "i_squared": max(0.0, (spread - (n - 1)) / spread) if spread > 0 else 0.0,
     }

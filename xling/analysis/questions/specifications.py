@@ -29,7 +29,7 @@ from xling.analysis.inputs.measurements import Measurements, Resampling
 from xling.analysis.inputs.pairs import LANGUAGE_PAIR, RUN, select_validation
 from xling.analysis.schema import MEAN_LABEL
 from xling.machine.progress import track
-from xling.runs.measures import to_long
+from xling.runs.measures import split_pooling, to_long
 
 MAX_PERMUTATIONS = 2_000
 """The curve has many tests of one question; a p-value to .005 serves."""
@@ -41,6 +41,7 @@ CHOICES = {
     "form": "raw values or source and target effects removed",
     "distance_source": "source of distances",
     "predictor": "kind of distance",
+    "pooling": "pooling of representations",
     "outcome": "measure, or expression of transfer",
 }
 """The dimensions of a specification: columns that tell one from another, in words."""
@@ -49,6 +50,7 @@ SPECIFICATIONS = {
     "question": "impact or transfer: the two are families of their own",
     "outcome": "what stands for it: a measure of impact (cka_grouped, ...), score, score_relative or -transfer_gap",
     "layer_label": "'mean', or '' for transfer",
+    "pooling": "of representations, for impact: that of the runs' probe, or a further one that they recorded; else ''",
     "predictor": "distance kind",
     "distance_source": "where the distance is from: the source of the other analyses, or another whose values differ from it",
     "form": "raw, or demeaned: source and target effects removed",
@@ -98,14 +100,26 @@ def compute_specifications(
         found = [
             (name, distance_arrays(cells, ["impact"], distances, list(choices), None)) for name, cells in frames.items()
         ]
-        rows = list(_curve([(name, arrays) for name, arrays in found if len(arrays.sources) > 2], resampling))
+        rows = list(
+            specification_curve([(name, arrays) for name, arrays in found if len(arrays.sources) > 2], resampling)
+        )
         tables.append(
             pd.DataFrame(rows).assign(question=question, layer_label=MEAN_LABEL if question == "impact" else "")
         )
     table = pd.concat(tables, ignore_index=True)
     if len(table):
         table[["predictor", "distance_source"]] = [choices[column] for column in table["predictor"]]
+        table[["outcome", "pooling"]] = [split_pooling(name) for name in table["outcome"]]
+        unnamed = (table["question"] == "impact") & (table["pooling"] == "")
+        table.loc[unnamed, "pooling"] = _main_pooling(measured)
     return table.reindex(columns=list(SPECIFICATIONS))
+
+
+def _main_pooling(measured: Measurements) -> str:
+    """Name the pooling of the runs' probe, of which impact is without further words; empty where runs do not say."""
+    designs = [] if measured.runs is None or "design" not in measured.runs else list(measured.runs["design"])
+    named = sorted({design["probe.pooling"] for design in designs if design and "probe.pooling" in design})
+    return " / ".join(named)
 
 
 def _distance_choices(measured: Measurements, kinds: list[str]) -> tuple[pd.DataFrame, dict[str, tuple[str, str]]]:
@@ -154,8 +168,16 @@ def _impact_outcomes(
     return outcomes
 
 
-def _curve(outcomes: list[tuple[str, PairArrays]], resampling: Resampling) -> Iterator[dict]:
-    """Test every outcome, distance and form, and all of them as one family."""
+def specification_curve(outcomes: list[tuple[str, PairArrays]], resampling: Resampling) -> Iterator[dict]:
+    """Test every outcome, distance and form, and all of them as one family.
+
+    Args:
+        outcomes: name and arrays of each, with one row of outcomes and the same predictors.
+        resampling: permutations (at most 2,000 are drawn) and the seed.
+
+    Yields:
+        The columns of `SPECIFICATIONS` that do not depend on the question; `predictor` is the label of the predictor.
+    """
     if not outcomes:
         return
     first = max((arrays for _, arrays in outcomes), key=lambda arrays: (len(arrays.languages), len(arrays.sources)))

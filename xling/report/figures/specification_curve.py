@@ -7,7 +7,13 @@ from matplotlib.figure import Figure
 from xling.report.figures import style
 
 LEVEL = 0.05
-HEADINGS = {"form": "form", "distance_source": "source", "predictor": "distance", "outcome": "outcome"}
+HEADINGS = {
+    "form": "form",
+    "distance_source": "source",
+    "predictor": "distance",
+    "pooling": "pooling",
+    "outcome": "outcome",
+}
 """Dimensions of a specification, as they stand beside their rows."""
 
 
@@ -54,7 +60,10 @@ def _places(rows: pd.DataFrame) -> dict[tuple[str, str], float]:
     places: dict[tuple[str, str], float] = {}
     place = 0.0
     for choice in HEADINGS:
-        for name in sorted(rows[choice].unique()):
+        names = sorted(rows[choice].unique())
+        if names == [""]:  # transfer has no pooling
+            continue
+        for name in names:
             places[choice, name] = place
             place += 1
         place += 0.5

@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from xling.analysis.questions.source_choice import BEST_ELSEWHERE
 from xling.analysis.schema import Analysis
 from xling.report.section import Absent, Section, Sheet
 from xling.report.words import frames, numbers, sentences
@@ -66,9 +67,9 @@ def source_choice_section(analysis: Analysis) -> Section | Absent:
         return Absent(title, "it needs two sources measured on common targets")
     metric = metric_name(analysis)
     caption = (
-        f"{frames.capitalised(metric)} lost against the best source of each target, with 95 % t intervals over targets; saved: "
-        "against the reference, over the targets that both have. That a fixed source is best here was seen afterwards; “best "
-        "on other targets” was not."
+        f"{frames.capitalised(metric)} lost against the best source of each target, with 95 % t intervals over targets (none "
+        "for the best on other targets, whose losses are not independent); saved: against the reference, over the targets that "
+        "both have. That a fixed source is best here was seen afterwards; “best on other targets” was not."
     )
     sheet = Sheet("source_choice", drop_blank_columns(rows, CHOICE_COLUMNS), caption, is_folded=len(rows) > 15)
     return Section("source-choice", title, [describe_source_choice(rows, metric)], sheets=[sheet])
@@ -78,7 +79,7 @@ def describe_source_choice(rows: pd.DataFrame, metric: str) -> str:
     """Name the cost of the reference, of the best fixed source, of what was chosen on other targets, and of chance."""
     fixed = rows[rows["kind"] == "fixed"]
     reference = fixed[fixed["choice"] == f"always {fixed['reference'].iloc[0]}"]
-    learnt = rows[rows["choice"] == "best on other targets"]
+    learnt = rows[rows["choice"] == BEST_ELSEWHERE]
     chance = rows[rows["kind"] == "random"]
     shown = pd.concat([reference, fixed.head(1), learnt, chance]).drop_duplicates("choice")
     return (
@@ -92,6 +93,10 @@ def _cost(row: pd.Series) -> str:
     text = f"{row['choice']} {100 * row['regret']:.2f} over {int(row['n_targets'])} targets"
     if row["choice"] == f"always {row['reference']}" or numbers.is_missing(row["saved_low"]):
         return text
+    if (
+        row["kind"] == "fixed"
+    ):  # the best of all, which differs from the reference by more than one that was named beforehand
+        return f"{text} (the best fixed one, as seen afterwards)"
     low, high = 100 * row["saved_low"], 100 * row["saved_high"]
     return (
         f"{text} ({row['reference']} loses {100 * row['saved']:+.2f} more, 95\xa0%\xa0CI\xa0[{low:.2f},\xa0{high:.2f}])"

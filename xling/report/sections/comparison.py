@@ -84,7 +84,8 @@ def pooled_section(comparison: Analysis) -> Section | Absent:
     text = [
         describe_pooled(comparison),
         "Random effects over studies (DerSimonian–Laird, interval by Hartung–Knapp), of the main coefficients as Fisher’s z. "
-        "Studies of the same languages are not independent: what they share makes these intervals too short.",
+        "The interval is one for further studies like these, of which few studies tell little; p is that of no association in "
+        "these studies. Studies of the same languages are not independent: what they share makes both too sure.",
     ]
     sheet = Sheet("comparison_pooled", table, "Every coefficient, pooled over the studies.", is_folded=len(table) > 15)
     return Section("pooled", "Pooled over studies", text, sheets=[sheet])
@@ -105,7 +106,8 @@ def describe_pooled(comparison: Analysis) -> str:
 def _describe_pooled(row: pd.Series) -> str:
     interval = numbers.interval(row["ci_low"], row["ci_high"])
     between = f"{numbers.coefficient(row['r_low'])} to {numbers.coefficient(row['r_high'])} in the studies"
-    return f"{row['predictor']} r\xa0=\xa0{numbers.coefficient(row['r'])}, {interval}, {between}"
+    p_value = numbers.p_value(row["p_value"])
+    return f"{row['predictor']} r\xa0=\xa0{numbers.coefficient(row['r'])}, {interval}, {p_value}, {between}"
 
 
 @style.styled

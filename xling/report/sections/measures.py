@@ -10,6 +10,7 @@ from xling.report.figures.matrix import SIGNIFICANT, add_colour_bar, plot_correl
 from xling.report.section import Absent, Picture, Section, Sheet
 from xling.report.words import frames
 from xling.report.words.lookup import drop_blank_columns, has_rows
+from xling.runs.measures import split_pooling
 
 TITLE = "The same map by other measures"
 NAMES = {
@@ -41,6 +42,16 @@ COLUMNS = [
 ]
 
 
+def name_measure(name: str) -> str:
+    """Call a measure what the page calls it, with its pooling where that is not the run's main one.
+
+    >>> name_measure("rsa@cls"), name_measure("of_another_package")
+    ('RSA, cls', 'of_another_package')
+    """
+    measure, pooling = split_pooling(name)
+    return ", ".join([NAMES.get(measure, measure), *([pooling] if pooling else [])])
+
+
 @style.styled
 def draw_measures(correlations: pd.DataFrame) -> Figure:
     """Draw the main coefficient of impact with distance by layer, one panel per measure, on one scale of colour.
@@ -58,7 +69,7 @@ def draw_measures(correlations: pd.DataFrame) -> Figure:
     panels = style.new_panels(len(measures), n_columns, style.PAGE, height, sharey=True)
     for ax, measure in zip(panels, measures, strict=True):
         plot_correlation_heatmap(tests[tests["measure"] == measure], ax, has_numbers=False)
-        ax.set_title(NAMES.get(measure, measure), loc="left", fontweight="bold")
+        ax.set_title(name_measure(measure), loc="left", fontweight="bold")
         ax.set_ylabel("layer" if style.is_leftmost(ax) else "")
     add_colour_bar(panels, style.DIVERGING, Normalize(-1, 1), "coefficient")
     return style.figure_of(panels[0])
@@ -90,5 +101,5 @@ def _describe(tests: pd.DataFrame) -> str:
     counts = []
     for measure, rows in tests.groupby("measure", sort=False):
         found = int((rows["p_max_t"] <= SIGNIFICANT).sum())
-        counts.append(f"{NAMES.get(measure, measure)} {found} of {int(rows['r'].notna().sum())}")
+        counts.append(f"{name_measure(measure)} {found} of {int(rows['r'].notna().sum())}")
     return f"Coefficients that survive family-wise correction: {'; '.join(counts)}."
