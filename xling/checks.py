@@ -40,7 +40,7 @@ def check_bounds(name: str, value: Any) -> None:
 def check_relative_folder(name: str, value: str) -> None:
     """Refuse a name that cannot be that of a folder, or of folders below each other, separated by ``/``.
 
-    :func:`xling.runs.folder_names.check_folder_name` refuses more, once it is known what the name is used for.
+    :func:`xling.runs.folder_names.check_folder_name` is stricter: it also refuses invisible characters and, by default, ``/``.
 
     Raises:
         XlingValueError: the name is empty, too long, or leads to another folder.
