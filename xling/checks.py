@@ -37,8 +37,10 @@ def check_bounds(name: str, value: Any) -> None:
         raise XlingValueError(f"expected {name} to be a number {span}, got {value!r}")
 
 
-def check_folder_name(name: str, value: str) -> None:
-    """Refuse a name that cannot be that of a folder.
+def check_relative_folder(name: str, value: str) -> None:
+    """Refuse a name that cannot be that of a folder, or of folders below each other, separated by ``/``.
+
+    :func:`xling.runs.folder_names.check_folder_name` is stricter: it also refuses invisible characters and, by default, ``/``.
 
     Raises:
         XlingValueError: the name is empty, too long, or leads to another folder.
@@ -66,7 +68,7 @@ def language_name(value: Any, name: str) -> str:
         return "nan"
     if not isinstance(value, str) or not value.strip():
         raise XlingValueError(f"expected {name} to be a language's code as text, got {value!r}; write it in quotes")
-    check_folder_name(name, value)
+    check_relative_folder(name, value)
     return value
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
-from xling.checks import check_bounds, check_choice, check_folder_name, language_name
+from xling.checks import check_bounds, check_choice, check_relative_folder, language_name
 from xling.errors import XlingError, XlingValueError, close_matches
 from xling.freezing.plan import FreezePlan, plan_freezing
 from xling.interventions.plan import InterventionPlan, plan_intervention
@@ -317,7 +317,7 @@ def _typed(value: Any, kind: Any, name: str) -> Any:
     if _fits(value, kind):
         check_bounds(name, value)
         if name == "study":
-            check_folder_name(name, value)
+            check_relative_folder(name, value)
         if name == "optimizer.schedule":
             check_choice(name, value, ("linear", "constant"))
         return value

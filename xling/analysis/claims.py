@@ -59,7 +59,7 @@ class Claim:
         predictors: distances, or ``("impact",)``.
         layers: numbers of encoder blocks from 1 on; None: every block that was measured, or an analysis without layers.
         holds_for: ``every`` or ``any`` of these tests.
-        direction: of the main coefficient, ``positive``, ``negative`` or ``either``.
+        direction: sign of the main coefficient, ``positive``, ``negative`` or ``either``.
         strength: smallest absolute value of it that would bear the claim out, 0..1.
         source: who claims it.
     """
@@ -154,8 +154,8 @@ def read_claims(name: str | Path) -> tuple[Claim, ...]:
         name: e.g. ``paper``, or the path of a YAML file: a list of claims, with the keys of :class:`Claim`.
 
     Raises:
-        MissingFileError: there is neither.
-        XlingValueError: it is no list of claims, or two have one name.
+        MissingFileError: no such claims ship with the package, and there is no such file.
+        XlingValueError: the file is no list of claims, or two claims have one name.
     """
     shipped = files("xling.conf") / "claims" / f"{name}.yaml"
     path = shipped if "/" not in str(name) and shipped.is_file() else Path(name)
@@ -183,7 +183,7 @@ def judge_claims(claims: Sequence[Claim], tests: pd.DataFrame) -> pd.DataFrame:
     """Give each claim its verdict.
 
     Args:
-        claims: what is claimed.
+        claims: the claims to judge.
         tests: ``correlations`` of the analysis.
 
     Returns:

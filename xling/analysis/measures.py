@@ -20,9 +20,9 @@ def compute_measures(
     """Test the associations of impact by every measure that all runs of the strategy have.
 
     Args:
-        measured: with the long table of impact.
+        measured: measurements, with the long table of impact.
         settings: validation and resampling.
-        strategy: whose runs.
+        strategy: strategy of the runs that are analysed.
         kinds: distance columns.
         chosen: the main measure, whose rows of `correlations` are taken as they are.
         correlations: table ``correlations`` of the main measure.

@@ -1,4 +1,4 @@
-"""Which names may become folders: a study or model must not lead out of the folder that its runs belong in."""
+"""Checks names that become folders, since the name of a study or model must not lead out of the folder for its runs."""
 
 import re
 import unicodedata
@@ -6,19 +6,19 @@ import unicodedata
 from xling.errors import XlingValueError
 
 _LONGEST = 200
-"""Bytes; file systems take 255, and temporary names are a little longer."""
+"""Largest number of bytes; file systems take 255, and temporary names are a little longer than the final ones."""
 
 
 def check_folder_name(name: str, setting: str, *, is_nested: bool = False) -> None:
     """Refuse a name that would be written elsewhere, or that no file system takes.
 
     Args:
-        name: what the user calls it.
-        setting: whose value it is, for the message.
-        is_nested: whether ``/`` may part it into folders below each other.
+        name: name that the user chose.
+        setting: setting that has the name as its value, for the message.
+        is_nested: whether ``/`` may separate the names of folders below each other.
 
     Raises:
-        XlingValueError: empty, ``.`` or ``..``, absolute, with a separator, a control character, or too long.
+        XlingValueError: the name is empty, ``.`` or ``..``, absolute or too long, or has a separator or a control character.
     """
     parts = name.split("/") if is_nested else [name]
     for part in parts:

@@ -71,13 +71,13 @@ def read_progress(run: Path) -> Progress | None:
     """Read ``progress.json`` of the directory `run`; None where there is none.
 
     Raises:
-        CorruptArtefactError: it is not what :func:`write_progress` writes.
+        CorruptArtefactError: the file is not what :func:`write_progress` writes.
     """
     return _read(run / PROGRESS_FILE, Progress)
 
 
 def write_failure(run: Path, reason: str) -> None:
-    """Write ``failed.json`` into the directory `run`; of `reason` the first line."""
+    """Write ``failed.json`` into the directory `run`, with the first line of `reason`."""
     first_line = printable(next(iter(reason.strip().splitlines()), "no reason given"))
     write_json(run / FAILURE_FILE, asdict(Failure(first_line, _now())))
 
@@ -86,14 +86,14 @@ def read_failure(run: Path) -> Failure | None:
     """Read ``failed.json`` of the directory `run`; None where there is none.
 
     Raises:
-        CorruptArtefactError: it is not what :func:`write_failure` writes.
+        CorruptArtefactError: the file is not what :func:`write_failure` writes.
     """
     failure = _read(run / FAILURE_FILE, Failure)
     return failure and Failure(one_line(str(failure.reason)), one_line(str(failure.failed_at)))
 
 
 def clear_state(run: Path) -> None:
-    """Remove both files: the run is complete."""
+    """Remove both files, once the run is complete."""
     for name in (PROGRESS_FILE, FAILURE_FILE):
         (run / name).unlink(missing_ok=True)
 

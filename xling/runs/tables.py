@@ -21,7 +21,7 @@ KEYS = {
     "step": "optimiser steps completed when measured; 0 = before training",
     "is_in_language": "source_language == target_language",
 }
-"""Columns shared by both tables."""
+"""Columns that all tables of a run begin with."""
 
 TRANSFER = KEYS | {
     "metric": "name of the task's transfer metric: accuracy, macro_f1, f1 (of entities, or of answers)",

@@ -1,4 +1,4 @@
-"""What the runs of a composed configuration will cost: their sizes read off the settings, without a download."""
+"""Estimates what the runs of a composed configuration will cost, from sizes that are known without a download."""
 
 import functools
 import json
@@ -35,7 +35,7 @@ def estimate_seconds(settings: RunSettings) -> float | None:
 
 
 def estimate_checkpoint(settings: RunSettings) -> int | None:
-    """Bytes of one checkpoint of the run; None where the encoder's size is not known."""
+    """Estimate the bytes of one checkpoint of the run; None where the encoder's size is not known."""
     size, plan = find_size(settings), settings.freeze
     if size is None:
         return None
@@ -44,7 +44,7 @@ def estimate_checkpoint(settings: RunSettings) -> int | None:
 
 
 def estimate_representations(settings: RunSettings) -> int | None:
-    """Bytes of the representations a run writes with ``probe.write_representations``, in half precision."""
+    """Estimate the bytes of the representations a run writes with ``probe.write_representations``, in half precision."""
     size, work = find_size(settings), read_workload(settings)
     if size is None or work is None:
         return None
@@ -52,7 +52,7 @@ def estimate_representations(settings: RunSettings) -> int | None:
 
 
 def estimate_shared(settings: RunSettings) -> dict[str, int]:
-    """Bytes in the cache by what they are for: key -> bytes; runs that share something give the same key."""
+    """Estimate the bytes that a run needs in the cache, by what they are for; runs that share something have the same key."""
     size, work = find_size(settings), read_workload(settings)
     if size is None or work is None:
         return {}
@@ -69,14 +69,14 @@ def estimate_shared(settings: RunSettings) -> dict[str, int]:
 
 
 def flop_rate(accelerator: str) -> float:
-    """Floating-point operations a second to reckon with, on what `accelerator` means here."""
+    """Choose the floating-point operations per second to reckon with, on the device that `accelerator` means here."""
     if accelerator in ("gpu", "cuda") or (accelerator == "auto" and torch.cuda.is_available()):
         return GPU_RATE
     return CPU_RATE * (os.cpu_count() or 1)
 
 
 def read_workload(settings: RunSettings) -> Workload | None:
-    """What a run will process; None where the data are not on this machine and their size is not known."""
+    """Count what a run will process; None where the data are not on this machine and their size is not known."""
     data, trainer, targets = settings.data, settings.trainer, target_languages(settings)
     n_train = _count(data.source, settings.source_language, data.train_split, data.train_limit)
     n_probe = _count(data.source, targets[0], data.probe_split, data.probe_limit) if targets else None
@@ -99,7 +99,7 @@ def _validations(trainer: TrainerSettings, per_epoch: int, n_steps: int) -> int:
 
 
 def target_languages(settings: RunSettings) -> tuple[str, ...]:
-    """Target languages; where none are named, those that the source has, as a run would find."""
+    """List the target languages: those that are named, or those that the source has, as in a run."""
     return settings.target_languages or protocols.languages_of(settings.data.source.make())
 
 
@@ -110,12 +110,12 @@ def _count(source: ObjectSettings, language: str, split: str, limit: int | None)
 
 @functools.cache
 def count_rows(source: str, language: str, split: str) -> int | None:
-    """Rows of one language and split of a source (JSON of its settings); None where only a hub could tell."""
+    """Count the rows of one language and split of a source (JSON of its settings); None where only a hub could tell."""
     return protocols.count_rows(ObjectSettings.from_plain(json.loads(source)).make(), language, split)
 
 
 def find_size(settings: RunSettings) -> EncoderSize | None:
-    """Sizes of the run's encoder, see :func:`xling.models.size.encoder_size`."""
+    """Find the sizes of the run's encoder, see :func:`xling.models.size.encoder_size`."""
     return _find_size(json.dumps(vars(settings.model)))
 
 
@@ -125,6 +125,6 @@ def _find_size(model: str) -> EncoderSize | None:
 
 
 def free_bytes(folder: Path) -> int:
-    """Free space on the disk where `folder` is or will be."""
+    """Find the free bytes on the disk where `folder` is or will be."""
     folder = folder.expanduser().absolute()
     return shutil.disk_usage(next(path for path in (folder, *folder.parents) if path.is_dir())).free

@@ -114,7 +114,7 @@ def impact_arrays(
     Args:
         pairs: one strategy's rows of the pair table; outcomes are read from the rows of the mean over layers.
         outcomes: columns of it.
-        controls: as for :func:`distance_arrays`.
+        controls: see :func:`distance_arrays`.
         column: the predictor.
     """
     between = pairs[~pairs["is_in_language"]]

@@ -27,7 +27,7 @@ class CrossedFit:
     """The REML estimates.
 
     Attributes:
-        slope: of y on x.
+        slope: slope of y on x.
         slope_se: its standard error, from the observed information of slope, intercept and the effects' variances (those at their
             bound of zero are taken as known).
         sd_effects: standard deviation of each random effect; 0 at its bound.

@@ -50,7 +50,7 @@ def name_carriers(
 
     Args:
         observed: float64 ``[n_x, n_y]``.
-        left_out: from :func:`leave_one_out`.
+        left_out: languages that were left out, from :func:`leave_one_out`.
         without: from there, ``[n_left_out, n_x, n_y]``.
         languages: names by position.
 

@@ -21,7 +21,7 @@ def draw_languages(sources: np.ndarray, targets: np.ndarray, n_draws: int, seed:
         sources: int ``[n_pairs]``, positions of languages.
         targets: int ``[n_pairs]``.
         n_draws: number of replicates.
-        seed: of the generator.
+        seed: seed of the generator.
 
     Returns:
         int ``[n_draws, n_languages]``: how often each language was drawn.

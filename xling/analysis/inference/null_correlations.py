@@ -46,8 +46,8 @@ def null_correlations(
         matrix: float64 ``[n, n]``, the predictor for every ordered pair; NaN = missing; the diagonal is never used.
         outcomes: float64 ``[n_outcomes, n_cells]``, NaN = missing.
         cells: positions ``(sources, targets)`` of the observed cells, int ``[n_cells]`` each, S != T.
-        permutations: of n labels.
-        design: as in :func:`~xling.analysis.inference.correlations.correlate`; it stays with the cells. None = the constant.
+        permutations: permutations of n labels.
+        design: see :func:`~xling.analysis.inference.correlations.correlate`; it stays with the cells. None = the constant.
         ranked: Spearman instead of Pearson.
         follows_labels: `design` has the same span after its languages are relabelled (source and target effects; the
             constant always has), which allows the fastest way on complete designs.

@@ -73,7 +73,7 @@ def draw_permutations(groups: np.ndarray | int, n_draws: int, seed: int) -> Perm
     Args:
         groups: int ``[n]``, the group of every language; or n, for n languages of one group.
         n_draws: number of random draws.
-        seed: of the generator.
+        seed: seed of the generator.
 
     >>> draw_permutations(3, 10, seed=0).labels.tolist()
     [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]]
@@ -102,7 +102,7 @@ def keep_in_place(permutations: Permutations, fixed: np.ndarray) -> Permutations
     and stays as close to the original as it can, so predictors with different gaps remain jointly permuted.
 
     Args:
-        permutations: of n languages.
+        permutations: permutations of n languages.
         fixed: bool ``[n]``, True = keep in place.
 
     Returns:

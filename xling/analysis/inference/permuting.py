@@ -31,9 +31,9 @@ class _Statistic:
     """One kind of correlation: what is correlated, and how.
 
     Attributes:
-        name: what the columns of its results end with.
+        name: ending of the names of its result's columns.
         matrix: float64 ``[n, n]``, what is relabelled.
-        design: what is removed, see :func:`~xling.analysis.inference.correlations.correlate`.
+        design: columns that are removed by least squares, see :func:`~xling.analysis.inference.correlations.correlate`.
         ranked: Spearman.
         follows_labels: see :func:`~xling.analysis.inference.null_correlations.null_correlations`.
         is_main: has corrected p-values and an interval.
@@ -99,7 +99,7 @@ class _Tested:
     """One predictor against every outcome.
 
     Attributes:
-        columns: of the result, name -> ``[n_outcomes]`` or one value.
+        columns: columns of the result, name -> ``[n_outcomes]`` or one value.
         observed: statistic -> ``[n_outcomes]``, of the main ones.
         null: statistic -> ``[n_permutations, n_outcomes]``, of the main ones.
     """

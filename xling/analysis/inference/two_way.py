@@ -82,7 +82,7 @@ def ratio_interval(found: ClusteredMean, confidence: float = 0.95) -> tuple[floa
     whole line, or all but a stretch of it.
 
     Args:
-        found: of the denominator x and the numerator y.
+        found: sums of the denominator x and the numerator y.
         confidence: 0..1.
 
     Returns:

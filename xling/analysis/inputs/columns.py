@@ -57,7 +57,7 @@ def name_columns(table: pd.DataFrame, swap: bool = False) -> tuple[pd.DataFrame,
     """Rename columns to source_language, target_language and score, and state the metric.
 
     Args:
-        table: as read; names are compared in lower case.
+        table: table as it was read; names are compared in lower case.
         swap: read the source's column as the target's and the reverse.
 
     Returns:

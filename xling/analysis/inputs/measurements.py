@@ -15,7 +15,7 @@ class Resampling:
     Attributes:
         permutations: QAP draws; all n! are enumerated where that is no more.
         bootstraps: replicates of the language-level bootstrap.
-        seed: of both generators.
+        seed: seed of both generators.
         workers: threads that permute predictors side by side; None: as many as processors; no number depends on it.
     """
 
@@ -31,14 +31,14 @@ class Settings:
 
     Attributes:
         mode: ``default``, ``paper`` or ``both``.
-        strategy: whose runs enter the correlations; None = the study's baseline (`none`, else `word_embeddings`).
+        strategy: strategy whose runs enter the correlations; None = the study's baseline (`none`, else `word_embeddings`).
         epoch: take the last validation within this epoch instead of the run's last.
         step: take the validation at this step.
-        measure: of impact, e.g. ``cka_debiased``; None = group-debiased CKA where every run has it, else debiased CKA.
+        measure: measure of impact, e.g. ``cka_debiased``; None = group-debiased CKA where every run has it, else debiased CKA.
         sections: further sections of the report, as ``package.module:function``, see
             :func:`xling.report.write.choose_sections`.
         resampling: numbers of permutations and bootstraps, and their seed.
-        claims: what is to be judged, see :func:`xling.analysis.claims.read_claims`.
+        claims: claims to be judged, see :func:`xling.analysis.claims.read_claims`.
         above_chance: count similarity from its chance level, see :func:`xling.analysis.inputs.measures.take_above_chance`.
     """
 
@@ -64,7 +64,7 @@ class Measurements:
         impact: columns of :data:`xling.runs.tables.IMPACT`, every measure; or None.
         controls: source_language, target_language and a numeric column per control, or None.
         alignment: columns of :data:`xling.runs.tables.ALIGNMENT`, or None.
-        predictions: of all runs that stored them, columns of :data:`xling.runs.tables.PREDICTIONS`, or None.
+        predictions: predictions of all runs that stored them, columns of :data:`xling.runs.tables.PREDICTIONS`, or None.
         gradients: columns of :data:`xling.runs.tables.GRADIENTS`, of all runs that compared them, or None.
         linear_probes: columns of :data:`xling.runs.tables.LINEAR_PROBES`, of all runs that fitted them, or None.
         runs: one row per run, for training times and recipes, or None.

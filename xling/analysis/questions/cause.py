@@ -70,7 +70,7 @@ def estimate_cause(cells: pd.DataFrame, distances: pd.DataFrame | None = None, k
     """Estimate one treatment's effect at one layer.
 
     Args:
-        cells: as in :func:`dose_slopes`; pairs S != T.
+        cells: see :func:`dose_slopes`; pairs S != T.
         distances: indexed by pair, a column per kind.
         kinds: which.
 

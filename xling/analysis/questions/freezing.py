@@ -215,9 +215,9 @@ def compare_strategies(
         sizes: strategy -> what it froze, from `count_frozen_layers`; None = no comparison with random sets.
         runs: one row per run with study, source_language, strategy, seed and, where known, train_seconds.
         baseline: the strategy to compare with; where the word-piece table is frozen throughout, `word_embeddings`.
-        confidence: of the intervals, 0..1.
-        predictions: of all runs, columns of :data:`xling.runs.tables.PREDICTIONS`; None = the intervals take the evaluated
-            examples for given.
+        confidence: confidence level of the intervals, 0..1.
+        predictions: predictions of all runs, columns of :data:`xling.runs.tables.PREDICTIONS`; None = the intervals take the
+            evaluated examples for given.
 
     Returns:
         One row per strategy, reference and metric, columns of `COMPARISON`; empty where there is but the baseline.
@@ -263,9 +263,9 @@ def compute_freezing(
         transfer: columns of :data:`xling.runs.tables.TRANSFER`.
         impact: columns of :data:`xling.runs.tables.IMPACT`; without it there is no comparison with random sets.
         distances: source_language, target_language, and per kind ``<kind>`` and ``<kind>_coverage``.
-        runs: as in `compare_strategies`.
-        baseline: as in `compare_strategies`.
-        predictions: as in `compare_strategies`.
+        runs: see :func:`compare_strategies`.
+        baseline: see :func:`compare_strategies`.
+        predictions: see :func:`compare_strategies`.
 
     Returns:
         Columns of `COMPARISON`.

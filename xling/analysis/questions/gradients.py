@@ -84,7 +84,7 @@ def with_first_cosine(pairs: pd.DataFrame, gradients: pd.DataFrame) -> pd.DataFr
 
     Args:
         pairs: rows of the pair table.
-        gradients: of all strategies.
+        gradients: records of all strategies.
 
     Returns:
         `pairs` with the column gradient_cosine, NaN where none was taken.

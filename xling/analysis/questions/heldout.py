@@ -95,7 +95,7 @@ def summarise_held_out(predictions: pd.DataFrame) -> dict:
     """Errors over all held-out predictions.
 
     Args:
-        predictions: from `predict_held_out`.
+        predictions: predictions, from :func:`predict_held_out`.
 
     Returns:
         The columns of `HELD_OUT` from `mae` on; NaN with the reason where there is no prediction.
@@ -126,7 +126,7 @@ def list_predictor_sets(cells: pd.DataFrame) -> list[list[str]]:
     Predictors without any value are left out, so that a missing impact does not empty the larger sets.
 
     Args:
-        cells: as for `predict_held_out`.
+        cells: see :func:`predict_held_out`.
 
     Returns:
         Lists of columns, each list once.

@@ -75,10 +75,10 @@ def compute_interventions(
     Args:
         transfer: last validations of all runs, columns of :data:`xling.runs.tables.TRANSFER`.
         impact: last validations, of one measure; or None.
-        distances: as in :func:`xling.analysis.questions.freezing.compute_freezing`.
-        runs: as in `list_treatments`.
+        distances: see :func:`xling.analysis.questions.freezing.compute_freezing`.
+        runs: see :func:`list_treatments`.
         baseline: strategy to compare with.
-        predictions: as in :func:`xling.analysis.questions.freezing.compare_strategies`.
+        predictions: see :func:`xling.analysis.questions.freezing.compare_strategies`.
 
     Returns:
         Columns of `INTERVENTIONS`; empty where no run has an intervention.
@@ -163,7 +163,7 @@ def compute_causes(
         impact: of one measure, all validations; the last counts.
         distances: source_language, target_language and a column per kind.
         kinds: which distances.
-        runs: as in `list_treatments`.
+        runs: see :func:`list_treatments`.
         baseline: strategy of dose 0.
     """
     treatments = list_treatments(runs, baseline)

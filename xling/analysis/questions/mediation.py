@@ -119,7 +119,7 @@ def mediate(matrix: np.ndarray, cells: Cells, n_permutations: int, n_bootstraps:
         cells: the observed pairs, all with a distance.
         n_permutations: draws of QAP; fewer languages are enumerated.
         n_bootstraps: draws of the bootstrap.
-        seed: of both.
+        seed: seed of both.
 
     Returns:
         One dict per layer: the columns of `MEDIATION` from `n_pairs` on.
@@ -230,7 +230,7 @@ def compute_mediation(
         outcome: column of `pairs` that stands for transfer.
         n_permutations: draws of QAP.
         n_bootstraps: draws of the bootstrap.
-        seed: of both.
+        seed: seed of both.
 
     Returns:
         One row per strategy, distance, layer and form (raw, demeaned), columns of `MEDIATION`.

@@ -117,7 +117,7 @@ def permute_paths(matrix: np.ndarray, cells: Cells, permutations: Permutations) 
     Args:
         matrix: float64 ``[n, n]``, NaN = missing; languages without any value keep their place.
         cells: the observed pairs.
-        permutations: of n labels.
+        permutations: permutations of n labels.
 
     Returns:
         One draw per permutation.
@@ -139,7 +139,7 @@ def resample_paths(matrix: np.ndarray, cells: Cells, n_draws: int, seed: int) ->
         matrix: float64 ``[n, n]``, NaN = missing.
         cells: the observed pairs.
         n_draws: bootstrap draws.
-        seed: of the draws.
+        seed: seed of the draws.
 
     Returns:
         One draw per resample.
@@ -201,7 +201,7 @@ def path_b_p(matrix: np.ndarray, cells: Cells, n_permutations: int, seed: int) -
         matrix: float64 ``[n, n]``, NaN = missing.
         cells: the observed pairs, all with a distance.
         n_permutations: draws; few arrangements are enumerated.
-        seed: of the draws.
+        seed: seed of the draws.
 
     Returns:
         float64 ``[n_layers]``, NaN where the part has too few arrangements; and the number of its pairs.

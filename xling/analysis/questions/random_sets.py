@@ -33,7 +33,7 @@ def judge_among_sets(differences: np.ndarray, confidence: float = 0.95) -> Among
 
     Args:
         differences: float64 ``[n_sets]``, candidate - set, each a mean over the runs that both have.
-        confidence: of the interval, 0..1.
+        confidence: confidence level of the interval, 0..1.
 
     Returns:
         Interval and rank; all NaN below two sets.

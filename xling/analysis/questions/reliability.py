@@ -159,7 +159,7 @@ def disattenuate(correlations: pd.DataFrame, reliability: pd.DataFrame) -> pd.Da
 
     Args:
         correlations: columns of :data:`xling.analysis.schema.CORRELATIONS`.
-        reliability: from :func:`compute_reliability`.
+        reliability: table of reliabilities, from :func:`compute_reliability`.
 
     Returns:
         Columns of `DISATTENUATED`.

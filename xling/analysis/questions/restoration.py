@@ -43,7 +43,7 @@ def compute_trend(
         restored: columns of `RESTORED` and the distance kinds, one source language.
         kinds: distance columns.
         n_permutations: draws; few targets are enumerated.
-        seed: of the draws.
+        seed: seed of the draws.
 
     Returns:
         One row per set, weight and distance, columns of `TREND`, without the fine-tuned model itself.

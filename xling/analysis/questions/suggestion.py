@@ -83,10 +83,10 @@ def save_suggestion(path: Path | str, suggestion: dict) -> None:
     """Write the file, all or nothing.
 
     Args:
-        path: of the JSON file.
-        suggestion: from `make_suggestion`.
+        path: path of the JSON file.
+        suggestion: the suggestion, from :func:`make_suggestion`.
 
     Raises:
-        UnreachableError: it cannot be written.
+        UnreachableError: the file cannot be written.
     """
     write_json(path, suggestion)

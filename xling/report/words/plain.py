@@ -28,7 +28,7 @@ def shown(tests: pd.DataFrame) -> pd.DataFrame:
 
 
 def how_to_read(tests: pd.DataFrame) -> str:
-    """Say once what the coefficients of the findings compare, and what “shown” means; empty without tests.
+    """Explain what the coefficients of the findings compare, and what “shown” means; empty without tests.
 
     Args:
         tests: rows of ``correlations``, of all analyses.
@@ -52,8 +52,8 @@ def describe_relation(tests: pd.DataFrame, name: str, metric: str) -> str:
 
     Args:
         tests: the rows of ``correlations`` of that analysis.
-        name: the analysis, e.g. ``impact_vs_distance``.
-        metric: the study's score in words, e.g. ``accuracy``.
+        name: name of the analysis, e.g. ``impact_vs_distance``.
+        metric: words for the study's score, e.g. ``accuracy``.
     """
     kept = shown(tests)
     parts = [_relation(rows, tests, (name, sign), metric) for sign, rows in _by_sign(kept)]
