@@ -146,10 +146,10 @@ def agreement(design: str, outcomes: np.ndarray) -> dict[str, list[float]]:
     for a, b in zip(outcomes[0::2], outcomes[1::2], strict=False):
         both = np.full((2, len(XNLI_LANGUAGES), len(XNLI_LANGUAGES)), np.nan)
         both[0][cells], both[1][cells] = a, b
-        pairs.append(compare_pairs(*both, Resampling(DRAWS))["p_value"])
+        pairs.append(compare_pairs(both[0], both[1], Resampling(DRAWS))["p_value"])
     for some in outcomes[: len(outcomes) // 6 * 6].reshape(-1, 2, 3, len(cells[0])):
-        arrays = [make_arrays(design, own, outcome="impact") for own in some]
-        maps.append(compare_maps(*arrays, Resampling(DRAWS))["p_value"])
+        one, other = (make_arrays(design, own, outcome="impact") for own in some)
+        maps.append(compare_maps(one, other, Resampling(DRAWS))["p_value"])
     return {"agreement of two studies, pairs": pairs, "agreement of two studies, maps": maps}
 
 

@@ -29,10 +29,10 @@ class Part:
     """One step of the check.
 
     Attributes:
-        name: in the table.
-        command: arguments of this Python.
-        limit_s: seconds after which it is stopped.
-        gpu_only: means nothing on a processor.
+        name: name of the step in the table.
+        command: arguments for this Python.
+        limit_s: seconds after which the step is stopped.
+        gpu_only: whether the step means nothing on a CPU.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Part:
 
 
 def parts(options: argparse.Namespace) -> list[Part]:
-    """What is done, in order of importance."""
+    """List the steps, in order of importance."""
     small = options.device == "cpu"
     where = ("--xnli", str(options.xnli), "--cache", str(options.cache), "--output", str(options.scratch / "bench.md"))
     few = ("--rounds", "1", "--train-pairs", "300" if small else "6400", "--steps", "2" if small else "30")
@@ -102,7 +102,7 @@ def carry_out(part: Part, seconds: float, device: str) -> dict[str, Any]:
 
 
 def _figures(output: str) -> dict[str, Any]:
-    """A part's own JSON, where its last line is one."""
+    """Read the JSON of a step from the last line of its output; empty where that is none."""
     last = output.strip().splitlines()[-1:]
     try:
         return {"figures": json.loads(last[0])} if last and last[0].startswith("{") else {}
@@ -111,7 +111,7 @@ def _figures(output: str) -> dict[str, Any]:
 
 
 def machine(device: str) -> dict[str, Any]:
-    """What it runs on."""
+    """Describe the machine."""
     found: dict[str, Any] = {
         "python": platform.python_version(),
         "torch": torch.__version__,

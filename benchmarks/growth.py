@@ -56,7 +56,7 @@ class Run:
 
     def validate(self, callbacks: list) -> float:
         """One pass over the probe sets, on the processor or the GPU that Lightning finds; its seconds."""
-        return validate(self.module, self.data, callbacks)
+        return validate(self.module, self.data, callbacks).value
 
     def measure(self) -> tuple[float, float, float]:
         """Seconds of a training step, of the pass for logits alone, and of the pass with impact."""

@@ -28,7 +28,7 @@ _CODES = (
     "sk sl so sq sr sv ta te tg tk tl tt ug uk uz yi yo zu ha ig mi rw sn wo xh"
 )
 MORE_LANGUAGES = tuple(_CODES.split())
-"""Beside XNLI's, so that there are 100: every one has features in URIEL."""
+"""Languages besides XNLI's, 100 in all; every one has features in URIEL."""
 
 _PLAIN = ("model=tiny_bert", "study=made_up", "trainer.precision=32-true")
 
@@ -47,12 +47,12 @@ def write_study(
     """Write a complete run for every source, strategy and seed.
 
     Args:
-        output_dir: receives the study's folder, ``made_up``.
+        output_dir: folder that receives the study's folder, ``made_up``.
         sources: languages fine-tuned on.
         targets: languages evaluated.
         strategies: overrides of ``conf/freeze``: ``none``, or ``bottom_3`` and the like.
-        seeds: of the runs.
-        validations: with impact of every target and layer, beside the one before training.
+        seeds: seeds of the runs.
+        validations: number of validations with impact of every target and layer, besides the one before training.
 
     Returns:
         The study's folder.
@@ -105,7 +105,7 @@ def _data_of(source: str, targets: Sequence[str]) -> dict[str, Any]:
 def _tables(
     settings: RunSettings, effects: dict[str, np.ndarray], validations: int, rng: np.random.Generator
 ) -> dict[str, pd.DataFrame]:
-    """Transfer after every validation; impact besides before training, where it is 0."""
+    """Make the tables of one run: transfer after every validation, and impact also before training, where it is 0."""
     targets = list(settings.target_languages)
     keys = pd.DataFrame({"target_language": targets}).assign(**identity_of(settings))
     keys["is_in_language"] = keys["target_language"] == settings.source_language

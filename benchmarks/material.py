@@ -1,4 +1,4 @@
-"""Encoders, texts and modules that the speed benchmarks share: real ones where they are, stated ones where not."""
+"""Encoders, texts and modules that the speed benchmarks share: real ones where they are available, else made-up ones."""
 
 from functools import cache
 from pathlib import Path
@@ -25,7 +25,7 @@ ENCODERS = ("e5_small", "mbert_shape")
 
 @cache
 def tokenizer(cache_dir: Path) -> PreTrainedTokenizerBase:
-    """Of e5_small, for both encoders: the texts have the same lengths for both."""
+    """Load the tokenizer of e5_small, which is used for both encoders, so that texts have the same lengths for both."""
     return load_tokenizer(E5, cache_dir)
 
 
@@ -45,7 +45,7 @@ def classifier_of(encoder: nn.Module, languages=XNLI_LANGUAGES, **settings) -> S
 
 
 def as_a_run(module: SequenceClassifier) -> SequenceClassifier:
-    """The module as :func:`xling.training.parts.build_module` leaves it: with our dropout and attention for processors."""
+    """Give a module what :func:`xling.training.parts.build_module` gives it: xling's dropout and attention for CPUs."""
     use_processor_dropout(module)
     use_processor_attention(module.encoder)
     return module
@@ -75,7 +75,7 @@ def data_of(root: Path | None, cache_dir: Path, n_train: int, n_probe: int, **se
 
 
 def quiet_trainer(callbacks: list[pl.Callback], folder: str | Path | None = None, **settings) -> pl.Trainer:
-    """Lightning's trainer on one device, without bar, log, checkpoint or summary."""
+    """Make Lightning's trainer on one device, without bar, log, checkpoint or summary."""
     return pl.Trainer(
         callbacks=callbacks,
         logger=False,

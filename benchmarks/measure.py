@@ -37,9 +37,10 @@ def measured(call: Callable[[], Any]) -> tuple[Any, Measured]:
 
 @dataclass
 class Seconds:
-    """Wall time of a block."""
+    """Wall time of a block, and the time that the processors worked on it for this process."""
 
     value: float = float("nan")
+    cpu: float = float("nan")
 
 
 @contextmanager
@@ -48,11 +49,11 @@ def timed() -> Iterator[Seconds]:
     seconds, on_gpu = Seconds(), torch.cuda.is_available()
     if on_gpu:
         torch.cuda.synchronize()
-    start = time.perf_counter()
+    start, start_cpu = time.perf_counter(), time.process_time()
     yield seconds
     if on_gpu:
         torch.cuda.synchronize()
-    seconds.value = time.perf_counter() - start
+    seconds.value, seconds.cpu = time.perf_counter() - start, time.process_time() - start_cpu
 
 
 @dataclass

@@ -67,7 +67,7 @@ TESTS = {
     "xling/analysis/inference/joint.py": ["test_joint.py"],
     "xling/analysis/inference/two_way.py": ["test_cause.py", "test_freezing_comparison.py"],
 }
-"""Module -> test files that should notice."""
+"""Module -> test files that should notice a mutant of it."""
 
 SWAPS: dict[type, type] = {
     ast.Add: ast.Sub,

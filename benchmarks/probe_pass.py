@@ -1,13 +1,19 @@
-"""What the epoch-end pass over 15 languages costs: logits alone, with impact, and as it is done by hand."""
+"""What the epoch-end pass over 15 languages costs: logits alone, with impact, and as it is done by hand.
+
+Of some ways alone, without memory, where the machine is busy:
+``python -m benchmarks.speed --only probe --probe-pairs 450 --together 5 --cpu-seconds --ways "logits alone" "impact with all"``.
+"""
 
 import copy
 import multiprocessing
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
+import pandas as pd
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import LambdaCallback
@@ -37,6 +43,17 @@ class ByHand(pl.Callback):
         del pl_module.encode
 
 
+class Predictions(pl.Callback):
+    """Keeps predictions in the pass and makes the table of them that a run writes."""
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        pl_module.keeps_predictions = True
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.table = pd.concat([pl_module.predictions(language) for language in pl_module.transfer])
+        pl_module.keeps_predictions = False
+
+
 class Passes:
     """An encoder after a little training, its probe sets and the base from before, and the ways to go over them.
 
@@ -46,13 +63,18 @@ class Passes:
         cache_dir: of decoded weights and tokenised data.
         n_probe: examples per language.
         folder: of the base, which is computed unless it is there.
+        n_languages: how many of the languages; None: all.
     """
 
-    def __init__(self, name: str, root: Path | None, cache_dir: Path, n_probe: int, folder: Path) -> None:
+    def __init__(
+        self, name: str, root: Path | None, cache_dir: Path, n_probe: int, folder: Path, n_languages: int | None = None
+    ) -> None:
         self.data = data_of(root, cache_dir, 30, n_probe)
+        self.languages = list(self.data.target_languages)[:n_languages]
+        self.data.probes = {language: self.data.probes[language] for language in self.languages}
         self.module = as_a_run(classifier_of(encoder_of(name, cache_dir)))
-        base = BaseStore(folder, self.data.probe_fingerprints)
-        if not all(base.has(language) for language in self.data.target_languages):
+        base = BaseStore(folder, self.data.probe_fingerprints, is_keyed_by_weights=True)  # as runs have it
+        if not all(base.has(language) for language in self.languages):
             monitor = ImpactMonitor(base=base)
             with monitor.capturing():
                 validate(self.module, self.data, [monitor])
@@ -73,59 +95,88 @@ class Passes:
             "impact, jackknife and Procrustes": lambda: [
                 ImpactMonitor(base=base, uncertainty=["jackknife"], similarity=["procrustes"])
             ],
+            "impact with all of its warranty, and predictions": lambda: [
+                ImpactMonitor(base=base, uncertainty=["jackknife", "concentration"], similarity=["procrustes"]),
+                LinearProbes(base=base, labels="label"),
+                Predictions(),
+            ],
             "output_hidden_states=True, masked means": lambda: [ByHand()],
         }
 
-    def run(self, way: str, language: str | None = None) -> float:
-        """Go over all languages, or over one; seconds."""
+    def run(self, way: str, languages: Sequence[str] | None = None) -> Seconds:
+        """Go over all languages, or over some."""
         data = self.data
-        if language is not None:
+        if languages is not None:
             data = copy.copy(data)
-            data.probes = {language: self.data.probes[language]}
+            data.probes = {language: self.data.probes[language] for language in languages}
         return validate(self.module, data, self.callbacks[way]())
 
 
-def bench(name: str, root: Path | None, cache_dir: Path, n_probe: int, rounds: int) -> str:
+@dataclass(frozen=True)
+class Plan:
+    """What is measured.
+
+    Attributes:
+        ways: beginnings of the ways' names; the first is what others are compared with. Empty: all.
+        together: languages in one pass, before the next way goes over them; a busy machine's speed drifts.
+        languages: how many of the languages; None: all.
+        in_cpu_seconds: state the time of the processors, for a machine that others use; then no memory is measured.
+    """
+
+    ways: tuple[str, ...] = ()
+    together: int = 1
+    languages: int | None = None
+    in_cpu_seconds: bool = False
+
+
+def bench(name: str, root: Path | None, cache_dir: Path, n_probe: int, rounds: int, plan: Plan) -> str:
     """Rows of the table: seconds, ratio to logits alone, memory and its ratio to the way by hand."""
     with tempfile.TemporaryDirectory() as folder:
-        where = (name, root, cache_dir, n_probe, Path(folder))
+        where = (name, root, cache_dir, n_probe, Path(folder), plan.languages)
         passes = Passes(*where)
-        seconds = {way: [0.0] * rounds for way in passes.callbacks}
+        ways = [way for way in passes.callbacks if not plan.ways or way.startswith(plan.ways)]
+        seconds = {way: [0.0] * rounds for way in ways}
         for turn in range(rounds):
-            for (
-                language
-            ) in passes.data.target_languages:  # side by side within each language: the machine's speed drifts
-                for way in seconds:
-                    seconds[way][turn] += passes.run(way, language)
-            print(name, {way: round(values[turn], 1) for way, values in seconds.items()}, flush=True)
-        # in a process of its own: in this one freed blocks lie scattered, and new ones are taken where they do not fit
-        with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as fresh:
-            peaks = {way: [fresh.apply(memory_of, (way, *where)) for _ in range(rounds)] for way in seconds}
-    megabytes = {way: None if None in found else median(found) for way, found in peaks.items()}
+            for some in batched(passes.languages, plan.together):
+                for way in ways:
+                    taken = passes.run(way, some)
+                    seconds[way][turn] += taken.cpu if plan.in_cpu_seconds else taken.value
+                print(name, {way: round(values[turn], 1) for way, values in seconds.items()}, flush=True)
+        megabytes: dict[str, float | None] = dict.fromkeys(ways)
+        if not plan.in_cpu_seconds:
+            # in a process of its own: in this one freed blocks lie scattered, and new ones are taken where they do not fit
+            with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as fresh:
+                peaks = {way: [fresh.apply(memory_of, (way, *where)) for _ in range(rounds)] for way in ways}
+            megabytes = {way: None if None in found else median(found) for way, found in peaks.items()}
     return "\n".join(_row(name, way, seconds, megabytes) for way in seconds)
+
+
+def batched(languages: list[str], n: int) -> list[list[str]]:
+    """The languages, n at a time."""
+    return [languages[start : start + n] for start in range(0, len(languages), n)]
 
 
 def memory_of(way: str, *where) -> float | None:
     """Peak of one pass, MB above what was resident before; `where` as of :class:`Passes`."""
     passes = Passes(*where)
-    passes.run(way, passes.data.target_languages[0])
+    passes.run(way, passes.languages[:1])
     with nothing_kept(), peak_memory() as memory:
         passes.run(way)
     return memory.megabytes
 
 
-def validate(module: pl.LightningModule, data, callbacks: list[pl.Callback]) -> float:
-    """One validation pass; its seconds, from its first hook to its last: without moving the module to a GPU and back."""
+def validate(module: pl.LightningModule, data, callbacks: list[pl.Callback]) -> Seconds:
+    """One validation pass; the time from its first hook to its last: without moving the module to a GPU and back."""
     taken: list[Seconds] = []
     with ExitStack() as clock:
         start = LambdaCallback(on_validation_start=lambda *_: taken.append(clock.enter_context(timed())))
         end = LambdaCallback(on_validation_end=lambda *_: clock.close())
         quiet_trainer([start, *callbacks, end]).validate(module, data, verbose=False)
-    return taken[0].value
+    return taken[0]
 
 
 def _row(name: str, way: str, seconds: dict[str, list[float]], megabytes: dict[str, float | None]) -> str:
-    alone, *_, by_hand = seconds
+    alone, by_hand = next(iter(seconds)), list(seconds)[-1]
     ratios = sorted(one / other for one, other in zip(seconds[way], seconds[alone], strict=True))
     ratio = f"{median(ratios):.3f} ({ratios[0]:.3f} to {ratios[-1]:.3f})"
     memory = "— | — | —"

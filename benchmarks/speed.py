@@ -32,6 +32,10 @@ def main() -> None:
     parser.add_argument("--train-pairs", type=int, default=6400, help="of English, that batches are made of")
     parser.add_argument("--steps", type=int, default=12, help="of training in a round")
     parser.add_argument("--probe-pairs", type=int, default=60, help="per language")
+    parser.add_argument("--ways", nargs="*", default=[], help="of the probe's pass, by the beginnings of their names")
+    parser.add_argument("--together", type=int, default=1, help="languages of the probe's pass between two ways")
+    parser.add_argument("--languages", type=int, help="of the probe's pass; default: all")
+    parser.add_argument("--cpu-seconds", action="store_true", help="of the probe's pass, for a busy machine; no memory")
     parser.add_argument("--encoders", nargs="*", default=list(ENCODERS), choices=ENCODERS)
     parser.add_argument("--only", nargs="*", default=list(PARTS))
     parser.add_argument("--output", type=Path, default=Path("docs/bench.md"))
@@ -81,7 +85,9 @@ def bench_probe(options: argparse.Namespace) -> str:
     """(b) The pass at an epoch's end."""
     rows = [probe_pass.HEADER]
     for name in options.encoders:
-        rows.append(probe_pass.bench(name, options.xnli, options.cache, options.probe_pairs, rounds(options, name)))
+        where = (name, options.xnli, options.cache, options.probe_pairs, rounds(options, name))
+        plan = probe_pass.Plan(tuple(options.ways), options.together, options.languages, options.cpu_seconds)
+        rows.append(probe_pass.bench(*where, plan))
     return "## The pass at an epoch's end\n\n" + "\n".join(rows)
 
 

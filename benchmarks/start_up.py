@@ -9,8 +9,8 @@ from statistics import median
 
 DRIVER = """
 import sys, time
-from xling.commands.start import nothing_collected, train
-with nothing_collected():
+from xling.commands.start import without_garbage_collection, train
+with without_garbage_collection():
     from xling.callbacks.training_clock import TrainingClock
 def stop(self, *_):
     print("FIRST STEP", time.time(), flush=True)
@@ -54,7 +54,7 @@ def bench_imports(rounds: int) -> str:
     seconds: dict[str, list[float]] = {"pytorch_lightning": [], "xling.commands.train": []}
     for _ in range(rounds):
         for name, found in seconds.items():
-            line = f"from xling.commands.start import nothing_collected\nwith nothing_collected(): import {name}"
+            line = f"from xling.commands.start import without_garbage_collection\nwith without_garbage_collection(): import {name}"
             started = time.time()
             subprocess.run([sys.executable, "-c", line], check=True)
             found.append(time.time() - started)

@@ -27,7 +27,7 @@ from xling.data.datamodule import TransferDataModule
 from xling.freezing import freeze_layers, plan_freezing, switch_off_dropout
 
 WARM_UP = 2
-"""Steps that are not counted: memory grows in them, and code is compiled."""
+"""Number of first steps that are not counted, because memory grows and code is compiled in them."""
 BATCH_SIZE = 32
 
 
@@ -36,14 +36,14 @@ class Settings:
     """What a round of training is like.
 
     Attributes:
-        encoder: its name.
+        encoder: name of the encoder.
         root: folder of XNLI.
-        cache_dir: of decoded weights and tokenised data.
-        n_train: examples that batches are made of.
-        n_steps: that are counted.
-        precision: as Lightning spells it.
-        freeze: strategy.
-        threads: of torch.
+        cache_dir: folder of decoded weights and tokenised data.
+        n_train: number of examples that batches are made of.
+        n_steps: number of steps that are counted.
+        precision: precision, as Lightning spells it.
+        freeze: freezing strategy.
+        threads: number of torch's threads.
     """
 
     encoder: str
@@ -65,10 +65,10 @@ class Course:
     """Some steps of training.
 
     Attributes:
-        rate: tokens/s that are not padding, without the first steps.
-        padding: share of all tokens.
-        megabytes: peak above what was resident before.
-        losses: of every step.
+        rate: tokens per second that are not padding, without the first steps.
+        padding: share of padding among all tokens, 0..1.
+        megabytes: peak memory above what was resident before, in MB.
+        losses: loss of every step.
     """
 
     rate: float

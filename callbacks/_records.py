@@ -15,7 +15,7 @@ class KeepsRecords(pl.Callback):
     records: list[dict[str, Any]]
     _is_resumed = False
 
-    def begins_anew(self, trainer: pl.Trainer) -> bool:
+    def empty_unless_resumed(self, trainer: pl.Trainer) -> bool:
         """Empty the records unless the fit is resumed; to be called in ``on_fit_start``.
 
         Returns:

@@ -123,7 +123,7 @@ class KeepsBase(TreatsLayers):
         self.kept, self.origins = [], []
 
 
-def own_of(optimizer: torch.optim.Optimizer, parameters: Iterable[nn.Parameter]) -> list[nn.Parameter]:
+def updated_by(optimizer: torch.optim.Optimizer, parameters: Iterable[nn.Parameter]) -> list[nn.Parameter]:
     """The parameters that this optimiser updates; a module may have several optimisers."""
     stepped = {parameter for group in optimizer.param_groups for parameter in group["params"]}
     return [parameter for parameter in parameters if parameter in stepped]

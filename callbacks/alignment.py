@@ -73,7 +73,7 @@ class AlignmentMonitor(KeepsRecords, RepresentationProbe):
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Record the alignment before training, where the base is stored."""
-        if self.begins_anew(trainer) and self.base is not None and self.base.has(self.reference):
+        if self.empty_unless_resumed(trainer) and self.base is not None and self.base.has(self.reference):
             self._record_base(trainer, pl_module, self.base)
 
     def loader_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loader: str) -> None:

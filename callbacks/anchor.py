@@ -10,7 +10,7 @@ from torch import distributed as dist
 
 from xling.callbacks._batches import GroupChoice, group_ids
 from xling.callbacks._masks import Masks, decoder_layers
-from xling.callbacks._treated_layers import KeepsBase, own_of
+from xling.callbacks._treated_layers import KeepsBase, updated_by
 from xling.checks import check_strength
 from xling.errors import XlingValueError, check_known
 from xling.interventions.during_training import anchor_distance
@@ -72,7 +72,9 @@ class Anchor(KeepsBase):
         check_known("form of an anchor", form, FORMS)
         if every_n_steps < 1 or (batches is not None and not len(batches)):
             what = f"every_n_steps={every_n_steps}" if every_n_steps < 1 else "no batches"
-            raise XlingValueError(f"expected an anchor at every 1 or more steps, on at least one batch, got {what}")
+            raise XlingValueError(
+                f"expected an anchor at every 1 or more steps, on at least one batch, got {what}; correct that argument"
+            )
         self.strength, self.form, self.every_n_steps = strength, form, every_n_steps
         self.batches, self.pooling, self.groups = batches, pooling, groups
         self.forward, self.feature_axis = forward or (lambda module, batch: module(batch)), feature_axis
@@ -104,7 +106,7 @@ class Anchor(KeepsBase):
     ) -> None:
         """Add the penalty's gradient."""
         step = trainer.global_step
-        own = own_of(optimizer, self.kept)
+        own = updated_by(optimizer, self.kept)
         if self.strength == 0 or step % self.every_n_steps or not own:
             return
         batch = self._batch

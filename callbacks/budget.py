@@ -8,7 +8,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
-from xling.callbacks._treated_layers import TreatsLayers, own_of
+from xling.callbacks._treated_layers import TreatsLayers, updated_by
 from xling.callbacks.impact import ImpactMonitor
 from xling.checks import check_strength
 from xling.errors import XlingValueError
@@ -77,7 +77,9 @@ class ImpactBudget(TreatsLayers):
         loaders = {record["loader"] for record in records}
         unknown = sorted(set(self.targets or ()) - loaders)
         if unknown:
-            raise XlingValueError(f"expected targets among {', '.join(sorted(loaders))}, got {', '.join(unknown)}")
+            raise XlingValueError(
+                f"expected targets among {', '.join(sorted(loaders))}, got {', '.join(unknown)}; name validation loaders"
+            )
         for record in records:
             impact = record["impact_debiased"] if math.isnan(record["impact"]) else record["impact"]
             is_meant = record["layer"] in self.treated and (self.targets is None or record["loader"] in self.targets)
@@ -91,7 +93,7 @@ class ImpactBudget(TreatsLayers):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: torch.optim.Optimizer
     ) -> None:
         """Drop the gradients of the layers held."""
-        drop_gradients(own_of(optimizer, self.parameters(range(self.held + 1))))
+        drop_gradients(updated_by(optimizer, self.parameters(range(self.held + 1))))
 
     def state_dict(self) -> dict[str, Any]:
         """Return the highest layer that is held, and when each bound was reached."""

@@ -54,7 +54,7 @@ class GradientMonitor(KeepsRecords):
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start without records, unless the fit is resumed."""
-        self.begins_anew(trainer)
+        self.empty_unless_resumed(trainer)
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Drop the sums of an earlier validation."""

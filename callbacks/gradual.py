@@ -3,7 +3,7 @@
 import pytorch_lightning as pl
 import torch
 
-from xling.callbacks._treated_layers import TreatsLayers, own_of
+from xling.callbacks._treated_layers import TreatsLayers, updated_by
 from xling.errors import XlingValueError
 from xling.interventions.during_training import first_trained_layer
 from xling.interventions.parameters import LayerNames, drop_gradients
@@ -37,4 +37,4 @@ class GradualUnfreezing(TreatsLayers):
         """Drop the gradients of what is still frozen."""
         if self.every_n_steps:
             first = first_trained_layer(trainer.global_step, len(self.by_layer) - 1, self.every_n_steps)
-            drop_gradients(own_of(optimizer, self.parameters(range(first))))
+            drop_gradients(updated_by(optimizer, self.parameters(range(first))))

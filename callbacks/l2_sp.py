@@ -6,7 +6,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
-from xling.callbacks._treated_layers import KeepsBase, own_of
+from xling.callbacks._treated_layers import KeepsBase, updated_by
 from xling.checks import check_strength
 from xling.interventions.during_training import add_pull
 from xling.interventions.parameters import LayerNames
@@ -45,6 +45,6 @@ class PullToBase(KeepsBase):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: torch.optim.Optimizer
     ) -> None:
         """Add the penalty's gradient."""
-        own: set[Any] = set(own_of(optimizer, self.kept))
+        own: set[Any] = set(updated_by(optimizer, self.kept))
         pairs = [(now, before) for now, before in zip(self.kept, self.origins, strict=True) if now in own]
         add_pull([now for now, _ in pairs], [before for _, before in pairs], self.strength)

@@ -4,7 +4,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
-from xling.callbacks._treated_layers import TreatsLayers, own_of
+from xling.callbacks._treated_layers import TreatsLayers, updated_by
 from xling.errors import XlingValueError
 from xling.interventions.during_training import rate_factor, shorten_steps
 from xling.interventions.parameters import LayerNames, copies_of
@@ -46,7 +46,7 @@ class LayerwiseRates(TreatsLayers):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: torch.optim.Optimizer
     ) -> None:
         """Copy the parameters that the step will change; if the batch has several steps, keep the copy from before the first."""
-        own = [parameter for parameter in own_of(optimizer, self.factors()) if parameter not in self._before]
+        own = [parameter for parameter in updated_by(optimizer, self.factors()) if parameter not in self._before]
         self._before |= dict(zip(own, copies_of(own), strict=True))
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: object) -> None:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import pytorch_lightning as pl
@@ -16,6 +17,7 @@ from xling.models.pooling import first_piece
 from xling.probing.axes import FeatureAxis
 from xling.probing.base_store import BaseStore
 from xling.probing.collect import RowCollector
+from xling.probing.kept_readings import readings_before
 from xling.probing.linear_probes import LabelledRows, Readable, majority, read_layers
 from xling.probing.select import LayerChoice
 
@@ -35,8 +37,9 @@ class LinearProbes(KeepsRecords, RepresentationProbe):
 
     In a ``Trainer.validate`` outside a fit, epoch and step are NaN.
 
-    Runs on the hooks of :class:`RepresentationProbe`, ``on_fit_start`` and ``on_validation_end``. Writes nothing. Adds no
-    forward pass; holds `n_examples` pooled rows per loader and layer, twice, while a validation goes on.
+    Runs on the hooks of :class:`RepresentationProbe`, ``on_fit_start`` and ``on_validation_end``. Keeps what is read from before
+    training beside it in `base`, where that store's folder stands for the weights, as that of runs does. Adds no forward pass;
+    holds `n_examples` pooled rows per loader and layer, twice, while a validation goes on.
 
     Args:
         layers: see :func:`xling.probing.select.select_layers`.
@@ -80,7 +83,7 @@ class LinearProbes(KeepsRecords, RepresentationProbe):
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Begin with no record, unless the fit goes on."""
-        self.begins_anew(trainer)
+        self.empty_unless_resumed(trainer)
         self._before = {}
 
     def row_labels(self, batch: Any, words: Tensor | None) -> Tensor | None:
@@ -145,7 +148,8 @@ class LinearProbes(KeepsRecords, RepresentationProbe):
 
     def _record(self, when: dict[str, float], device: torch.device) -> None:
         if not self._before and self.base is not None and all(self.base.has(loader) for loader in self._rows):
-            self._before = read_layers({loader: self._rows_before(self.base, loader) for loader in self._rows}, device)
+            read = partial(self._read_before, self.base, device)
+            self._before = readings_before(self.base, self._rows, self._ids, read)
         after = read_layers(self._rows, device)
         for loader, rows in self._rows.items():
             counts = {
@@ -161,6 +165,9 @@ class LinearProbes(KeepsRecords, RepresentationProbe):
                 languages = {"language_before": before.language, "language_after": now.language}
                 reason = "; ".join(dict.fromkeys(filter(None, [before.reason, now.reason])))
                 self.records.append({**place, **when, **counts, **labels, **languages, "reason": reason})
+
+    def _read_before(self, base: BaseStore, device: torch.device) -> dict[str, list[Readable]]:
+        return read_layers({loader: self._rows_before(base, loader) for loader in sorted(self._rows)}, device)
 
     def _rows_before(self, base: BaseStore, loader: str) -> LabelledRows:
         """Read the stored representations of the same rows from before training."""

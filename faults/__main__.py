@@ -71,7 +71,7 @@ def run(
 
 
 def _undisturbed(study: Study) -> tuple[dict[str, str], float]:
-    """Run the sweep; what came out of it, and the seconds that it took."""
+    """Run the sweep undisturbed; returns its outcome and the seconds that it took."""
     started = time.monotonic()
     if study.start().wait():
         raise RuntimeError(f"the undisturbed sweep failed: {(study.root / 'messages.txt').read_text()[-500:]}")

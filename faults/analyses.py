@@ -1,4 +1,4 @@
-"""Analyses, fetches and prunings that are disturbed: two at once, kills, a full disk, runs that go while they are read."""
+"""Disturbs analyses, fetches and prunings: two at once, kills, a full disk, runs that are deleted while they are read."""
 
 import hashlib
 import random
@@ -69,7 +69,7 @@ def _destroy(study: Path, seed: int) -> None:
 
 
 def write_scores(path: Path, n_sources: int) -> Path:
-    """Scores of some sources on all languages."""
+    """Write a table of made-up scores of some sources on all languages."""
     draws = random.Random(n_sources)
     rows = [(s, t, draws.uniform(0.4, 0.9)) for s in LANGUAGES[:n_sources] for t in LANGUAGES]
     pd.DataFrame(rows, columns=["source_language", "target_language", "accuracy"]).to_csv(path, index=False)
@@ -94,13 +94,13 @@ def start_analysis(root: Path, scores: Path, output: Path) -> Forked:
 
 
 def outcome(folder: Path) -> dict[str, str]:
-    """Hash of every file of an analysis."""
+    """Hash every file of an analysis."""
     files = (path for path in folder.rglob("*") if path.is_file() and ".incomplete-" not in str(path))
     return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files if p.name != ".lock"}
 
 
 def _prepare(root: Path) -> tuple[list[Path], list[dict[str, str]], float]:
-    """Two tables of scores, and what an undisturbed analysis makes of each."""
+    """Write two tables of scores, and hash what an undisturbed analysis makes of each."""
     scores = [write_scores(root / f"scores_{n}.csv", n) for n in (5, 3)]
     expected, started = [], time.monotonic()
     for number, table in enumerate(scores):
@@ -112,7 +112,7 @@ def _prepare(root: Path) -> tuple[list[Path], list[dict[str, str]], float]:
 
 
 def two_at_once(root: Path, n_times: int) -> Fault:
-    """Two analyses of different scores into one folder: what is there afterwards is one of them, whole."""
+    """Run two analyses of different scores into one folder, which afterwards must hold one of them, whole."""
     root.mkdir()
     scores, expected, _ = _prepare(root)
     found, n_refused, output = [], 0, root / "output"
@@ -131,7 +131,10 @@ def two_at_once(root: Path, n_times: int) -> Fault:
 
 
 def kill_analyses(root: Path, n_kills: int, seed: int = 0) -> Fault:
-    """Kill -9 an analysis at a random moment, over the output of another: never files of two, and the next one is whole."""
+    """Kill an analysis at a random moment while it replaces another's output.
+
+    The folder must never hold files of both, and the next analysis must be whole.
+    """
     root.mkdir()
     scores, expected, seconds = _prepare(root)
     moments, found, output, n_hit = random.Random(seed), [], root / "output", 0
@@ -152,7 +155,7 @@ def kill_analyses(root: Path, n_kills: int, seed: int = 0) -> Fault:
 
 
 def full_disk(root: Path) -> Fault:
-    """A disk that is full while an analysis is written: one sentence, and the older output stays."""
+    """Write an analysis to a full disk, which must end in one sentence and leave the older output as it is."""
     root.mkdir()
     scores, expected, _ = _prepare(root)
     with _mounted(root / "small", "20m") as mounted:
@@ -179,10 +182,10 @@ def full_disk(root: Path) -> Fault:
 
 
 class StandIn:
-    """A source of examples that stands for a hub's: not local, a little slow."""
+    """A source of examples in place of a hub's, which is not local and a little slow."""
 
     def __call__(self, language: str, split: str) -> pd.DataFrame:
-        """Two examples."""
+        """Give two examples."""
         time.sleep(0.002)
         return pd.DataFrame({"text": [language, split], "label": ["a", "b"]})
 
@@ -191,7 +194,7 @@ SOURCE = ObjectSettings("faults.analyses.StandIn")
 
 
 def fetch_disturbed(root: Path, n_kills: int, seed: int = 0) -> list[Fault]:
-    """Fetch 80 files by two processes at once, and under kills: every file is recorded with its hash."""
+    """Fetch 80 files by two processes at once, and under kills; afterwards every file must be recorded with its hash."""
     root.mkdir()
     wanted = [(f"l{number:02d}", "train") for number in range(80)]
     halves = [partial(fetch_data, SOURCE, part, root / "twice") for part in (wanted[:60], wanted[20:])]
@@ -222,7 +225,7 @@ def _unrecorded(dest: Path, n_files: int | None = 80) -> list[str]:
 
 
 def kill_prune(root: Path, n_kills: int, seed: int = 0) -> Fault:
-    """Kill -9 while entries of a cache are removed: each is whole or gone, and the rest can be removed."""
+    """Kill a process that removes entries of a cache; each entry must be whole or gone, and the rest removable."""
     root.mkdir()
     moments, found, n_hit = random.Random(seed), [], 0
     for number in range(n_kills):

@@ -1,4 +1,4 @@
-"""Truncated and bit-flipped files of every kind: the restart gives the same tables, or one sentence whose remedy works."""
+"""Truncates files of every kind and flips bits in them; a restart must give the same tables, or one sentence whose remedy works."""
 
 import shutil
 import time
@@ -37,19 +37,19 @@ KINDS = {  # kind -> (settings, is the run complete, pattern below the study's r
 
 
 def truncate(path: Path) -> None:
-    """Keep the first half."""
+    """Keep the first half of a file."""
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
 def flip(path: Path) -> None:
-    """Change one bit in the middle."""
+    """Change one bit in the middle of a file."""
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
 
 
 def damage_all(root: Path) -> list[Fault]:
-    """Every kind, truncated and flipped, in copies of a run interrupted in its second epoch and of a complete one."""
+    """Damage each kind of file in copies of a run interrupted in its second epoch, and of a complete one."""
     studies = {settings: _prepare(root, settings) for settings in (ONE_RUN, STORED_LAYERS, REAL_WEIGHTS)}
     return [
         _damage(studies[settings][is_complete], pattern, remedy, what, read_outcome(studies[settings][1].folder), kind)
@@ -59,7 +59,7 @@ def damage_all(root: Path) -> list[Fault]:
 
 
 def _prepare(root: Path, settings: tuple[str, ...]) -> tuple[Study, Study]:
-    """The same study interrupted and complete."""
+    """Make the same study twice, interrupted and complete."""
     number = len(list(root.glob("complete_*")))
     study, whole = (Study(root / f"{state}_{number}", settings) for state in ("interrupted", "complete"))
     child = study.start()

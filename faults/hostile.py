@@ -1,4 +1,4 @@
-"""Run directories and model folders from somebody who wants code executed: each is refused with a sentence, and nothing runs."""
+"""Tries run directories and model folders that want code executed; each must be refused with a sentence, and nothing may run."""
 
 import json
 import pickle
@@ -23,14 +23,14 @@ MARK = "EXECUTED"
 
 
 class Bait:
-    """Leaves a file where it is made or called."""
+    """Leaves a file when it is made or called, which shows that code was executed."""
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         Path(MARK).write_text("executed")
 
 
 class Pickled:
-    """Becomes a :class:`Bait` where it is unpickled."""
+    """Becomes a :class:`Bait` when it is unpickled."""
 
     def __reduce__(self) -> tuple:
         return Bait, ()
@@ -56,7 +56,7 @@ SETTINGS: dict[str, Any] = {
 }
 
 DISTANCES = (vocabulary_overlap_distances, representation_distances)
-"""Distances that are measured with the encoder of a run."""
+"""The distances that are measured with the encoder of a run."""
 
 
 def _remote_code(folder: Path) -> None:
@@ -139,7 +139,7 @@ def _alter(run: Path, *, name: str, value: Any) -> None:
 
 
 def _use(root: Path, work, name: str) -> list[str]:
-    """What was executed, and what ended otherwise than in sentences."""
+    """List what was executed, and what did not end in a sentence."""
     child = Forked(root, work)
     status, text = child.wait(), child.messages()
     found = [f"{name}: executed"] if list(root.rglob(MARK)) or Path(MARK).exists() else []
@@ -149,7 +149,7 @@ def _use(root: Path, work, name: str) -> list[str]:
 
 
 def _use_run(run: Path, results: Path) -> None:
-    """Each of what reads a run ends with a sentence, or reads it without executing what it names."""
+    """Use a run in every way that reads one; each must end in a sentence, or read it without executing what it names."""
     from xling.commands.analyze import analyze
     from xling.commands.restore import main as restore
 

@@ -1,4 +1,4 @@
-"""Kills at random moments, in whatever the sweep is doing; SIGTERM; two sweeps at once."""
+"""Kills a sweep at random moments of everything it does, sends it SIGTERM, and starts it twice at once."""
 
 import collections
 import random
@@ -22,7 +22,7 @@ _PHASES = {
 
 
 def phase(stack: str) -> str:
-    """What a process was doing, by the functions on its stack."""
+    """Name what a process was doing, by the functions on its stack."""
     return next(
         (name for name, marks in _PHASES.items() if any(mark in stack for mark in marks)), "start or end of a run"
     )
@@ -40,9 +40,9 @@ def kill_at_random(root: Path, expected: dict[str, str], seconds: float, n_kills
     Args:
         root: scratch folder.
         expected: outcome of an undisturbed sweep.
-        seconds: that an undisturbed sweep took.
-        n_kills: how many.
-        seed: of the moments.
+        seconds: seconds that an undisturbed sweep took.
+        n_kills: number of kills.
+        seed: seed of the random moments.
     """
     moments, phases, found, n_sweeps = random.Random(seed), collections.Counter(), [], 0
     while phases.total() < n_kills and not found:
@@ -61,7 +61,7 @@ def kill_at_random(root: Path, expected: dict[str, str], seconds: float, n_kills
 
 
 def _kill_once(study: Study, aim: str | None, seconds: float, moments: random.Random) -> str | None:
-    """Start the sweep's rest and kill it; what it was doing, None if it is complete."""
+    """Start the rest of the sweep and kill it; returns what it was doing, or None if it was complete."""
     child = study.start_composed(is_rest=True)
     doing = _pause_at(child, aim, seconds, moments)
     if doing:
@@ -70,7 +70,7 @@ def _kill_once(study: Study, aim: str | None, seconds: float, moments: random.Ra
 
 
 def _pause_at(child: Forked, aim: str | None, seconds: float, moments: random.Random) -> str | None:
-    """Pause at a random moment, or as soon as it does what is aimed at, or when it has not for too long; None: it has ended."""
+    """Pause the process at a random moment, or when it does what is aimed at (or has not for too long); None: it has ended."""
     ends = time.monotonic() + seconds / 8
     delay = moments.uniform(0, seconds / 10) if aim is None else 0.0
     while child.wait(delay) is None:
@@ -84,7 +84,7 @@ def _pause_at(child: Forked, aim: str | None, seconds: float, moments: random.Ra
 
 
 def terminate(root: Path, expected: dict[str, str], seconds: float, n_signals: int, seed: int = 1) -> Fault:
-    """SIGTERM: exit status 75 (or death by the signal before the first run has begun), then go on."""
+    """Send SIGTERM, which must give exit status 75 (or death by the signal before the first run has begun), and go on."""
     moments, found, n_orderly, phases = random.Random(seed), [], 0, collections.Counter()
     study = Study(root / "terminated")
     for aim in _AIMS[:n_signals]:
@@ -106,7 +106,7 @@ def _counts(phases: collections.Counter) -> str:
 
 
 def two_at_once(root: Path, expected: dict[str, str]) -> Fault:
-    """Two sweeps over the same study: each run is done once; who comes second says that it is in use."""
+    """Start two sweeps over one study: each run must be done once, and who comes second must say that it is in use."""
     study, other = Study(root / "twice"), Study(root / "twice")
     first = study.start()
     time.sleep(0.5)

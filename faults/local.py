@@ -1,4 +1,4 @@
-"""A run on a model and on data that lie in folders, which can be exchanged."""
+"""Makes runs on a model and on data that lie in folders and can be exchanged for others."""
 
 from pathlib import Path
 
@@ -14,14 +14,14 @@ from xling.settings import RunSettings
 
 
 def save_model(folder: Path, seed: int) -> None:
-    """A tiny encoder with its tokenizer; another `seed`, other weights."""
+    """Save a tiny encoder with its tokenizer; another `seed` gives other weights."""
     torch.manual_seed(seed)
     BertModel(tiny_config("bert")).save_pretrained(folder)
     tiny_tokenizer().save_pretrained(folder)
 
 
 def write_data(folder: Path, word: str) -> None:
-    """Two labels in two languages; another `word`, other texts."""
+    """Write examples of two labels in two languages; another `word` gives other texts."""
     folder.mkdir(exist_ok=True)
     for split, n in (("train", 48), ("test", 16)):
         for language in ("en", "de"):
@@ -30,7 +30,7 @@ def write_data(folder: Path, word: str) -> None:
 
 
 def compose_local(root: Path, *overrides: str) -> RunSettings:
-    """Settings of a run on ``root/model`` and ``root/data``."""
+    """Compose the settings of a run on ``root/model`` and ``root/data``."""
     settings = (
         "data=text_files", f"data.root={root / 'data'}", "data.languages=[en,de]", "data.columns={text: text, label: label}",
         "model=encoder", "model.name=local", f"model.name_or_path={root / 'model'}", "model.pooling=mean", "study=local",
@@ -44,13 +44,13 @@ def compose_local(root: Path, *overrides: str) -> RunSettings:
 
 
 def run_of(settings: RunSettings) -> RunDirectory:
-    """The directory of a run."""
+    """Give the directory of a run."""
     key = (settings.source_language, settings.freeze.name, settings.seed)
     return RunDirectory.of(settings.output_dir, settings.study, *key)
 
 
 def start(root: Path, settings: RunSettings) -> Forked:
-    """Train in a forked process; a user's error is one line and status 1, as of a command."""
+    """Train in a forked process; a user's error is one line and status 1, as in a command."""
 
     def work() -> None:
         from xling.commands.train import train

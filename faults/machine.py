@@ -1,4 +1,4 @@
-"""A full disk, a read-only disk, too little memory, a loss that is no number, a clock that jumps."""
+"""Disturbs sweeps by the machine: a full or read-only disk, too little memory, a loss that is no number, a clock that jumps."""
 
 import os
 import resource
@@ -17,7 +17,7 @@ _FAKETIME = sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
 
 
 def full_disk(root: Path, expected: dict[str, str]) -> Fault:
-    """A tmpfs too small for the sweep; then more space."""
+    """Run a sweep on a disk that is too small for it, and again with more space."""
     with _mounted(root / "small", "2m") as mounted:
         if not mounted:
             return Fault("disk full", 0, note="skipped: mounting needs root")
@@ -30,7 +30,7 @@ def full_disk(root: Path, expected: dict[str, str]) -> Fault:
 
 
 def read_only(root: Path, expected: dict[str, str]) -> Fault:
-    """A study half done on a disk that becomes read-only, and writable again."""
+    """Run half a study, make its disk read-only, start it again, and once more when the disk is writable."""
     with _mounted(root / "ro", "500m") as mounted:
         if not mounted:
             return Fault("read-only directory", 0, note="skipped: mounting needs root")
@@ -47,7 +47,7 @@ def read_only(root: Path, expected: dict[str, str]) -> Fault:
 
 
 def diverge(root: Path) -> Fault:
-    """A learning rate at which the loss becomes NaN, in a sweep with one at which it does not."""
+    """Run a sweep of two learning rates, at one of which the loss becomes NaN."""
     study = Study(root / "nan", ("optimizer.learning_rate=1e30,1e-3", "'study=lr_${optimizer.learning_rate}'"[1:-1]))
     study.name = "lr_${optimizer.learning_rate}"
     child = study.start()
@@ -62,7 +62,7 @@ def diverge(root: Path) -> Fault:
 
 
 def out_of_memory(root: Path) -> Fault:
-    """One batch of 3,000 examples under RLIMIT_AS; then without the limit."""
+    """Train with batches of 3,000 examples under a limit of memory (RLIMIT_AS), and again without the limit."""
     size = ("data.source.n_premises={train: 1000, probe: 8}", "data.batch_size=3000", "trainer.max_epochs=1")
     study, free = (Study(root / name, (*ONE_RUN, *size)) for name in ("memory", "memory_free"))
     if free.start().wait():
@@ -75,7 +75,7 @@ def out_of_memory(root: Path) -> Fault:
 
 
 def jumping_clock(root: Path, expected: dict[str, str]) -> Fault:
-    """The wall clock jumps by days, back and forth, twice a second."""
+    """Run a sweep while the wall clock jumps by days, back and forth, twice a second."""
     if not _FAKETIME:
         return Fault("jumping clock", 0, note="skipped: libfaketime is not installed")
     study, clock = Study(root / "clock", ONE_RUN), root / "offset"

@@ -1,4 +1,4 @@
-"""What a run or a study could be mixed of: weights, data, versions, settings exchanged between two starts or between two runs."""
+"""Exchanges weights, data, versions or settings between two starts of a run, or between two runs of a study."""
 
 import json
 import shutil
@@ -103,7 +103,7 @@ MIXED = {  # what the analysis must name -> overrides of the second run
 
 
 def mix_all(root: Path) -> Fault:
-    """Two runs of one study that differ in one thing: the analysis names it, and goes on where it is allowed."""
+    """Make two runs of a study that differ in one thing; the analysis must name it, and go on where it is allowed."""
     found = []
     for number, (name, overrides) in enumerate(MIXED.items()):
         folder = root / f"mixed_{number}"

@@ -1,4 +1,4 @@
-"""What a study computed, byte by byte, and how two of them differ."""
+"""Reads what a study computed, byte by byte, and tells how two studies differ."""
 
 import hashlib
 import json
@@ -15,7 +15,7 @@ _PLACES = ("output_dir", "cache_dir")
 
 
 def read_outcome(study: Path) -> dict[str, str]:
-    """Hash of everything that a study's runs computed: tables, logs, weights, facts; times and places left out."""
+    """Hash everything that a study's runs computed: tables, logs, weights and facts, without times and places."""
     found: dict[str, str] = {}
     for manifest in sorted(study.glob("*/*/seed_*/manifest.json")):
         run, name = manifest.parent, str(manifest.parent.relative_to(study))
@@ -38,7 +38,7 @@ def _weights(path: Path) -> str:
 
 
 def differences(study: Path, expected: dict[str, str]) -> list[str]:
-    """Every way in which a study is not what an undisturbed one is: values, doubled rows, files or locks left behind."""
+    """List every difference of a study from an undisturbed one: values, doubled rows, files or locks left behind."""
     found = read_outcome(study)
     different = [name for name in sorted(expected.keys() | found.keys()) if expected.get(name) != found.get(name)]
     return different + [problem for run in sorted(study.glob("*/*/seed_*")) for problem in _leftovers(run)]

@@ -1,4 +1,4 @@
-"""The table of what was injected and what it changed."""
+"""Makes the table of the faults that were injected, and what they changed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -9,10 +9,10 @@ class Fault:
     """One kind of fault.
 
     Attributes:
-        name: what was done.
-        times: how often.
-        differences: between what came out and an undisturbed sweep, or a message that was missing; empty is well.
-        note: what else is worth knowing.
+        name: words that say what was done.
+        times: how often it was done.
+        differences: differences of the outcome from an undisturbed sweep's, and missing messages; empty if all is well.
+        note: further words worth knowing.
     """
 
     name: str
@@ -22,7 +22,7 @@ class Fault:
 
 
 def format_table(faults: Sequence[Fault]) -> str:
-    """A Markdown table, then every difference.
+    """Make a Markdown table of faults, followed by every difference.
 
     >>> print(format_table([Fault("kill -9", 3)]))
     | fault | times | differences | note |

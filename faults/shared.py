@@ -1,4 +1,4 @@
-"""Machines that are shared: two processes that decode one model, another user's cache, a file system without locks."""
+"""Tries what happens on shared machines: two processes decode one model, another user's cache, a file system without locks."""
 
 import os
 import shutil
@@ -20,7 +20,7 @@ int flock(int descriptor, int operation) { errno = %s; return -1; }
 
 
 def decode_twice(root: Path) -> Fault:
-    """Two processes decode one model into one cache."""
+    """Have two processes decode one model into one cache."""
     root.mkdir()
     for number in range(2):
         (root / str(number)).mkdir()
@@ -35,7 +35,7 @@ def decode_twice(root: Path) -> Fault:
 
 
 def cache_of_another_user(root: Path) -> Fault:
-    """A complete cache that belongs to root and may only be read; then one of umask 002 that a group shares."""
+    """Use a complete cache that belongs to root and may only be read, and then one of umask 002 that a group shares."""
     if os.geteuid() != 0:
         return Fault("cache of another user", 0, note="skipped: becoming another user needs root")
     owner = Study(root / "owner", ONE_RUN)
@@ -57,7 +57,7 @@ def cache_of_another_user(root: Path) -> Fault:
 
 
 def without_flock(root: Path, expected: dict[str, str]) -> Fault:
-    """A file system whose flock fails, by an interposed library: training says so and goes on, status and cache answer."""
+    """Use a file system whose locks fail (by an interposed library): training must warn and go on, status and cache answer."""
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler is None:
         return Fault("file system without flock", 0, note="skipped: no C compiler")

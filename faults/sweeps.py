@@ -1,4 +1,4 @@
-"""A small real sweep, started over and over: in a forked process (importing torch once, not a hundred times) or by command."""
+"""A small real sweep that is started over and over, by its command, or in a forked process, so that torch is imported only once."""
 
 import itertools
 import os
@@ -38,9 +38,9 @@ class Study:
     """A study in a folder of its own.
 
     Attributes:
-        root: folder of its runs, cache and output.
-        overrides: beyond ``SIZE``.
-        name: of the study.
+        root: folder of the study's runs, cache and output.
+        overrides: settings besides ``SIZE``.
+        name: name of the study.
     """
 
     root: Path
@@ -60,7 +60,7 @@ class Study:
         return self.output_dir / self.name
 
     def arguments(self) -> list[str]:
-        """What a user would type after ``train.py``."""
+        """The arguments that a user would type after ``train.py``."""
         places = [f"study={self.name}", f"output_dir={self.output_dir}", f"cache_dir={self.cache_dir}"]
         return ["-m", *SIZE, *self.overrides, *places]
 
@@ -92,7 +92,7 @@ class Study:
         return Forked(self.root, work)
 
     def start_composed(self, *, is_rest: bool = False) -> "Forked":
-        """Start the sweep's runs in a forked process, composed here: Hydra needs longer for that than a run does.
+        """Start the sweep's runs in a forked process, with settings composed here, since that takes Hydra longer than a run.
 
         Args:
             is_rest: leave out complete runs, which would take most of the time until the next kill.
@@ -130,8 +130,8 @@ class Forked:
     """Work in a child process, its messages in a file.
 
     Args:
-        folder: for the messages.
-        work: called in the child.
+        folder: folder of the file with the messages.
+        work: function that is called in the child process.
     """
 
     def __init__(self, folder: Path, work: Callable[[], object]) -> None:
@@ -166,7 +166,7 @@ class Forked:
             os._exit(status)
 
     def wait(self, seconds: float | None = None) -> int | None:
-        """Exit status (negative: signal), or None if it still runs after `seconds`."""
+        """Wait for the exit status (negative: a signal); None if the process still runs after `seconds`."""
         ends = None if seconds is None else time.monotonic() + seconds
         while True:
             pid, status = os.waitpid(self.pid, 0 if ends is None else os.WNOHANG)
@@ -181,12 +181,12 @@ class Forked:
         os.kill(self.pid, number)
 
     def kill(self) -> int:
-        """Kill -9 and wait for the end."""
+        """Kill the process (SIGKILL) and wait for its end."""
         self.signal(signal.SIGKILL)
         return self.wait()
 
     def pause(self) -> str:
-        """Stop the process where it is; its main thread's stack, empty if it has just begun or ended."""
+        """Stop the process where it is; returns its main thread's stack, which is empty if it has just begun or ended."""
         known = self._stack_size()
         self.signal(signal.SIGTSTP)
         os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
@@ -200,11 +200,11 @@ class Forked:
         return self.stack_file.stat().st_size if self.stack_file.is_file() else 0
 
     def messages(self) -> str:
-        """What it printed."""
+        """Read what the process printed."""
         return self.messages_file.read_text(errors="replace")
 
 
 def _keep_from_python(number: int) -> None:
-    """Leave a signal to faulthandler: Lightning, at its teardown, sets every handler back to what Python knows of it."""
+    """Leave a signal to faulthandler, since Lightning's teardown sets every handler back to the one that Python knows."""
     register = signal.signal
     signal.signal = lambda which, handler: signal.SIG_DFL if which == number else register(which, handler)

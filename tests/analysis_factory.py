@@ -1,4 +1,4 @@
-"""Simulated runs for the tests of the analysis: tables as a study leaves them, with a planted effect where asked."""
+"""Simulates runs for the tests of the analysis: tables as a study leaves them, with planted effects on request."""
 
 import numpy as np
 import pandas as pd
@@ -33,14 +33,14 @@ def make_runs(
     """Transfer and impact of complete runs, one validation each.
 
     Args:
-        distances: from make_distances.
+        distances: distances from :func:`make_distances`.
         sources: languages fine-tuned on.
-        n_layers: encoder blocks; layer 0 has no impact.
+        n_layers: number of encoder blocks; layer 0 has no impact.
         planted: (kind, layer) -> slope of impact on that distance.
-        seeds: of the runs.
-        strategies: of the runs.
-        transfer_slope: of score on the syntactic distance.
-        seed: of the noise.
+        seeds: seeds of the runs; each source and strategy has a run per seed.
+        strategies: freezing strategies of the runs.
+        transfer_slope: slope of the score on the syntactic distance.
+        seed: seed of the noise.
     """
     rng = np.random.default_rng(seed)
     between = distances[distances["source_language"].isin(sources)]
@@ -70,14 +70,14 @@ def make_runs(
 
 
 def make_measurements(distances: pd.DataFrame | None = None, **options) -> Measurements:
-    """Everything an analysis needs."""
+    """Make everything that an analysis reads; `options` are those of :func:`make_runs`."""
     distances = make_distances() if distances is None else distances
     transfer, impact = make_runs(distances, **options)
     return Measurements(transfer, distances, impact, distances_name="simulated")
 
 
 def make_alignment(seeds=(1, 2), sources=("en", "sw"), lost=0.2, reason="") -> pd.DataFrame:
-    """Before: .9 everywhere; after: `lost` less per layer, .01 more for every further seed."""
+    """Make the table of alignment: .9 everywhere before training; after it `lost` less per layer, and .01 more per further seed."""
     rows = []
     for source in sources:
         for seed in seeds:

@@ -24,7 +24,7 @@ THIRD_PARTY_ADVICE = (
 
 @pytest.fixture(autouse=True)
 def no_third_party_advice():
-    """Warnings are errors here, but for these, which say nothing about this project."""
+    """Let pass the few warnings that say nothing about this project; all others are errors in tests."""
     with warnings.catch_warnings():
         for message in THIRD_PARTY_ADVICE:
             warnings.filterwarnings("ignore", message=message)
@@ -33,7 +33,7 @@ def no_third_party_advice():
 
 @pytest.fixture(scope="session")
 def cache_dir(tmp_path_factory) -> Path:
-    """Tokenised data and base representations, shared by the session's runs as a user's cache is."""
+    """A cache of tokenised data and base representations that all runs of the session share, as a user's runs do."""
     return tmp_path_factory.mktemp("cache")
 
 

@@ -1,11 +1,11 @@
-"""Representations extracted by themselves, to compare with what callbacks read; and a module whose rows have premises."""
+"""Extracts representations without callbacks, to compare with what callbacks read; and a module whose rows have premises."""
 
 import torch
 from strangers import Tagger, loaders
 
 
 def extract(module):
-    """Every layer's pooled output over the validation data, without callbacks."""
+    """Compute every layer's pooled output over the validation data, without callbacks."""
     return extract_from(module, loaders(module)[1])
 
 
@@ -40,7 +40,7 @@ def pool(hidden, mask):
 
 
 class Premised(Tagger):
-    """Rows of three on one premise, scattered; a key of the batch says which, the module does not."""
+    """A module whose rows come in groups of three on one premise, scattered; a key of the batch names the premise."""
 
     def data(self, n=40):
         order = torch.randperm(n, generator=torch.Generator().manual_seed(2))

@@ -1,4 +1,4 @@
-"""Fits as anybody would start them: Trainer's defaults, but for what would write to the screen or use an accelerator."""
+"""Fits modules as any user would, under Trainer's defaults, except for those that write to the screen or use an accelerator."""
 
 import pytorch_lightning as pl
 from torch.utils.data import DataLoader
@@ -17,7 +17,7 @@ def default_trainer(folder, callbacks=(), **changes):
 
 
 def fit_by_default(module, folder, callbacks=(), validation=None, training=None, ckpt_path=None, **changes):
-    """Fit a stranger on its own data unless others are given; the trainer."""
+    """Fit a module of :mod:`strangers`, on its own data unless others are given; returns the trainer."""
     trainer = default_trainer(folder, callbacks, **changes)
     training = DataLoader(module.data(40), batch_size=8) if training is None else training
     validation = DataLoader(module.data(26), batch_size=8) if validation is None else validation

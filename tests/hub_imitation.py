@@ -1,4 +1,4 @@
-"""A model hub on the loopback: the few answers of the Hugging Face hub that downloading a snapshot needs."""
+"""Imitates a model hub on this machine, with the few answers of the Hugging Face hub that downloading a snapshot needs."""
 
 import hashlib
 import json

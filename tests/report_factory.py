@@ -84,7 +84,7 @@ def make_pairs(sources, targets, n_layers=13, n_seeds=2, strategies=("none",), m
 
 
 def make_tests(pairs: pd.DataFrame, null: bool = False, seed: int = 1) -> pd.DataFrame:
-    """Rows of ``correlations`` with real coefficients and made-up p-values; under `null` none is small."""
+    """Make rows of ``correlations`` with real coefficients and made-up p-values, of which none is small under `null`."""
     rng = np.random.default_rng(seed)
     pairs = pairs[(pairs["strategy"] == pairs["strategy"].iloc[0]) & ~pairs["is_in_language"]]
     rows = []

@@ -1,4 +1,4 @@
-"""Checks in tests that tensors have the shapes and types that signatures state: ``x: Annotated[Tensor, "[n, d] float64"]``.
+"""Checks in tests that tensors have the shapes and types in signatures such as ``x: Annotated[Tensor, "[n, d] float64"]``.
 
 A name stands for one length within a call, ``...`` for any number of dimensions (the same ones within a call), ``_`` for any
 length. The type is optional: a dtype, ``float`` or ``int`` for any of that kind. Importing this module puts the check around the
@@ -25,7 +25,7 @@ _SPEC = re.compile(r"\[(?P<dims>[^\]]*)\](?: (?P<dtype>\w+))?")
 
 
 class ShapeError(AssertionError):
-    """A tensor does not have the shape that a signature states; no ValueError, which a test might expect for another reason."""
+    """A tensor does not have the shape in a signature. It is no ValueError, which a test might expect for another reason."""
 
 
 def check_tensor(where: str, tensor: torch.Tensor, spec: str, lengths: dict[str, Any]) -> None:
@@ -74,7 +74,7 @@ def _has_type(dtype: torch.dtype, stated: str | None) -> bool:
 
 
 def check_value(where: str, value: Any, hint: Any, lengths: dict[str, Any]) -> None:
-    """The same for what may hold tensors: optional values, lists, tuples."""
+    """Check values that may hold tensors as :func:`check_tensor` does: optional values, lists, tuples."""
     if typing.get_origin(hint) is typing.Annotated:
         spec = next((extra for extra in hint.__metadata__ if isinstance(extra, str)), None)
         if spec is not None and isinstance(value, torch.Tensor):

@@ -50,7 +50,7 @@ PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 
 
 def missing_programs() -> list[str]:
-    """Those of Slurm's and munge's programs that are not on this machine."""
+    """List the programs of Slurm and munge that are not on this machine."""
     return [program for program in PROGRAMS if shutil.which(program, path=_search_path()) is None]
 
 

@@ -17,7 +17,7 @@ DEFAULT, PAPER = Settings("default", resampling=FAST), Settings("paper", resampl
 
 
 def small(languages=SMALL, **options):
-    """Two layers, two distances, six languages."""
+    """Make a study of two layers, two distances and six languages."""
     distances = make_distances(languages, ("genetic", "syntactic"))
     return make_measurements(distances, **{"sources": languages, "n_layers": 2} | options)
 
@@ -28,6 +28,6 @@ def rows(analysis, name, table="correlations"):
 
 @functools.cache
 def planted():
-    """Impact falls with syntactic distance at layer 2 alone; score falls with it too."""
+    """Make a study in which impact falls with syntactic distance at layer 2 only, and the score falls with it too."""
     measured = make_measurements(planted={("syntactic", 2): -0.2}, transfer_slope=-0.1)
     return measured, analyse(measured, Settings(resampling=Resampling(400, 100)))

@@ -1,4 +1,4 @@
-"""LightningModules that import nothing of xling: what the callbacks must cope with."""
+"""LightningModules that import nothing of xling, as users of the callbacks have them."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from transformers import BertConfig, BertModel
 
 
 class Stranger(pl.LightningModule):
-    """Plain fine-tuning loop; counts its encoder's forward passes."""
+    """Base class: a plain fine-tuning loop that counts its encoder's forward passes."""
 
     def __init__(self):
         super().__init__()
@@ -27,7 +27,7 @@ class Stranger(pl.LightningModule):
 
 
 class Mlp(Stranger):
-    """Tuple batches, no mask."""
+    """A perceptron on batches that are tuples, without a mask."""
 
     layers = ["body.*"]
 
@@ -47,7 +47,7 @@ class Mlp(Stranger):
 
 
 class Cnn(Stranger):
-    """Dict batches of images; layers of different widths; batch normalisation, whose flags must survive."""
+    """A network on dicts of images, with layers of different widths and with batch normalisation, whose modes must be kept."""
 
     layers = ["features.0", "features.3"]
 
@@ -127,7 +127,7 @@ def make_trainer(folder, callbacks=(), **changes):
 
 
 def fit(kind, folder, callbacks=(), n_val_loaders=1, **changes):
-    """Seeded fit of a stranger, as anybody would write it."""
+    """Fit one of these modules with a seed, as any user would."""
     pl.seed_everything(3, verbose=False)
     module = STRANGERS[kind]()
     trainer = make_trainer(folder, callbacks, **changes)

@@ -1,3 +1,5 @@
+"""The table of pairs: which runs, validations and layers a pair's values are taken from, and how they are averaged."""
+
 import numpy as np
 import pandas as pd
 import pytest

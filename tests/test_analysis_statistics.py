@@ -1,3 +1,5 @@
+"""Coefficients of the analysis against scipy and plain code: correlations, effects removed, tests and intervals."""
+
 import numpy as np
 import pytest
 from scipy import stats

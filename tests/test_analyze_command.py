@@ -1,3 +1,5 @@
+"""The command ``xling-analyze`` from its settings to the files it writes, and the sentences it ends with on errors."""
+
 import functools
 import html
 import json

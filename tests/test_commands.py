@@ -82,7 +82,11 @@ def test_a_failed_job_of_a_sweep_keeps_nothing_of_its_run(monkeypatch, kind):
 
 
 def test_a_command_ends_without_a_word_about_leaks():
-    code = "from xling.commands.start import nothing_collected\nwith nothing_collected():\n    import xling.commands.train\n"
+    code = (
+        "from xling.commands.start import without_garbage_collection\n"
+        "with without_garbage_collection():\n"
+        "    import xling.commands.train\n"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
 

@@ -6,6 +6,8 @@ import pandas as pd
 import pytest
 import torch
 
+import xling.analysis.questions.concentration as analysis_of_concentration
+import xling.similarity.concentration as measure_of_concentration
 from xling.analysis.questions.concentration import CONCENTRATION, compute_concentration
 from xling.analysis.schema import Analysis
 from xling.commands.train import train
@@ -102,19 +104,23 @@ def impact_rows(**columns):
     return pd.DataFrame([keys | {"epoch": 1.0, "step": 10, "layer": layer} | columns for layer in range(2)])
 
 
+SHARES = ("share_component_1", "share_component_3", "share_top_groups")
+
+
 @pytest.mark.parametrize(
     ("shares", "kind"),
     [
         ((0.9, 0.95, 0.1), "a few directions"),
         ((0.2, 0.6, 0.1), "a few directions"),
+        ((0.9, math.nan, 0.1), "a few directions"),
         ((0.9, 0.9, 0.7), "a few groups"),
         ((0.1, 0.2, 0.05), "the whole space"),
         ((math.nan, math.nan, math.nan), "no change"),
     ],
 )
 def test_every_layer_is_told_what_its_impact_is(shares, kind):
-    names = ("share_component_1", "share_component_3", "share_top_groups")
-    found = compute_concentration(impact_rows(impact=0.4, **dict(zip(names, shares, strict=True))))
+    impact = 0.0 if kind == "no change" else 0.4
+    found = compute_concentration(impact_rows(impact=impact, **dict(zip(SHARES, shares, strict=True))))
     assert list(found.columns) == list(CONCENTRATION)
     assert found["carried_by"].tolist() == [kind, kind]
 
@@ -123,9 +129,21 @@ def test_without_shares_there_is_nothing_to_tell():
     assert compute_concentration(impact_rows(impact=0.4)).empty
 
 
+def test_the_analysis_knows_no_change_as_the_measure_does():
+    assert analysis_of_concentration.NO_CHANGE == measure_of_concentration.NO_CHANGE
+
+
+def test_a_run_without_shares_beside_one_with_them_is_not_told_to_be_without_change():
+    with_shares = impact_rows(impact=0.4, **dict.fromkeys(SHARES, 0.1))
+    found = compute_concentration(pd.concat([with_shares, impact_rows(impact=0.4).assign(target_language="fr")]))
+    assert found["target_language"].unique().tolist() == ["de"]
+
+
 def test_a_run_records_the_shares_and_the_report_tells_them(make_config):
-    run = train(make_config("probe.uncertainty=[jackknife,concentration]", "source_language=de"))
+    run = train(make_config("probe=warranty", "source_language=de"))
+    assert (run.path / "linear_probes.parquet").is_file()
     impact = pd.read_parquet(run.path / "impact.parquet")
+    assert {"cka_grouped", "procrustes"} <= set(impact["measure"])
     main = impact[(impact["measure"] == "cka_grouped") & (impact["step"] > 0)]
     assert main[["share_component_1", "share_component_3", "share_top_groups"]].le(1).all(axis=None)
     table = compute_concentration(main)

@@ -1,3 +1,5 @@
+"""What a planned study could find: more sources and less noise find smaller correlations, and the command prints it."""
+
 import io
 
 import numpy as np

@@ -1,3 +1,5 @@
+"""Freezing strategies: the layers they name, and what freezing them does to parameters, dropout and the backward pass."""
+
 import json
 from pathlib import Path
 

@@ -1,3 +1,5 @@
+"""Strategies of freezing compared run by run: differences, intervals and references, against cases done by hand."""
+
 import itertools
 
 import numpy as np

@@ -1,3 +1,5 @@
+"""Predicting transfer to languages left out: the regressions against plain ones, and that no fold sees its own scores."""
+
 import itertools
 
 import numpy as np

@@ -1,3 +1,5 @@
+"""Where the layers of each known architecture are: hooks give its hidden states, and every parameter has one layer."""
+
 import pytest
 import torch
 from torch import nn

@@ -1,5 +1,7 @@
 """Linear classifiers on the layers of a run, in our modules and in one that knows nothing of us."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -15,6 +17,7 @@ from xling.commands.train import train
 from xling.errors import XlingValueError
 from xling.probing.base_store import BaseStore
 from xling.probing.discriminant import deal_groups, held_out_predictions
+from xling.probing.kept_readings import readings_before
 from xling.probing.linear_probes import LabelledRows, majority, read_layers
 from xling.report.section import Absent
 from xling.report.sections.linear_probes import linear_probes_section
@@ -88,6 +91,80 @@ def test_a_strangers_layers_are_read_before_and_after(tmp_path):
         right = held_out_predictions(rows, labels, folds) == labels
         assert record[name] == pytest.approx(float(right.double().mean()))
     assert record["language_after"] < 0.5  # both loaders hold the same rows
+
+
+def kept(store, rows, read=None):
+    ids = {name: torch.arange(len(part.groups)) for name, part in rows.items()}
+    return readings_before(store, rows, ids, read or (lambda: read_layers(rows, CPU)))
+
+
+def not_again():
+    pytest.fail("read what is kept")
+
+
+def test_what_is_read_from_before_training_is_kept_beside_it(tmp_path):
+    store, rows = BaseStore(tmp_path, is_keyed_by_weights=True), languages()
+    rows["a"] = replace(rows["a"], labels=None)  # NaN with a reason
+    found = kept(store, rows)
+    assert repr(kept(store, rows, not_again)) == repr(found)
+    assert np.isnan(found["a"][0].label)
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize("changed", ["labels", "groups", "languages", "examples", "layer"])
+def test_other_examples_are_read_anew(changed, tmp_path):
+    store, rows = BaseStore(tmp_path, is_keyed_by_weights=True), languages()
+    kept(store, rows)
+    other = dict(rows)
+    if changed == "languages":
+        del other["b"]
+    elif changed == "labels":
+        other["a"] = replace(rows["a"], labels=1 - rows["a"].labels)
+    elif changed == "groups":
+        other["a"] = replace(rows["a"], groups=rows["a"].groups // 2)
+    elif changed == "layer":
+        other = {name: part.with_layers({"other": part.layers["top"]}) for name, part in rows.items()}
+    else:
+        other = languages(n=50)
+    called = []
+    kept(store, other, lambda: called.append(1) or read_layers(other, CPU))
+    assert called
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"a": 1}', '{"a": [[1]]}', '{"a": [["x", 1, ""]]}'])
+def test_damaged_readings_are_made_anew(text, tmp_path):
+    store, rows = BaseStore(tmp_path, is_keyed_by_weights=True), languages()
+    found = kept(store, rows)
+    (path,) = tmp_path.iterdir()
+    path.write_text(text)
+    assert kept(store, rows) == found
+    assert kept(store, rows, not_again) == found
+
+
+def test_nothing_is_kept_of_a_base_that_its_folder_does_not_name(tmp_path):
+    store = BaseStore(tmp_path)
+    assert kept(store, languages()) == read_layers(languages(), CPU)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_second_run_reads_before_from_the_first(make_config, monkeypatch):
+    """Two sources share the representations before training, and what is read from them."""
+    recorded, read = [], []
+
+    def reads(rows, device):
+        read.append(rows)
+        return read_layers(rows, device)
+
+    monkeypatch.setattr("xling.callbacks.linear_probes.read_layers", reads)
+    for source in ("de", "en"):
+        run = train(make_config("probe.linear_probes=true", f"source_language={source}"))
+        recorded.append(pd.read_parquet(run.path / "linear_probes.parquet"))
+    n_validations = sum(table["step"].nunique() for table in recorded)
+    assert len(read) == n_validations + 1  # before training once for both
+    keys = ["target_language", "layer"]
+    before = [table.drop_duplicates(keys).set_index(keys)["label_before"].sort_index() for table in recorded]
+    assert before[0].notna().all()
+    pd.testing.assert_series_equal(*before)
 
 
 def test_probes_leave_training_as_it_is(tmp_path):

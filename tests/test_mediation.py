@@ -1,3 +1,5 @@
+"""Mediation: effects against statsmodels, planted shares that are recovered, and the permutations behind p-values."""
+
 import itertools
 
 import numpy as np

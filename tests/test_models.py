@@ -1,3 +1,5 @@
+"""Encoders as the settings name them: loaded, described, hashed and refused."""
+
 import json
 import re
 from pathlib import Path

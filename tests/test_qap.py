@@ -1,3 +1,5 @@
+"""Permutation tests of pairs of languages: every fast way to the null distribution against plain Python."""
+
 import itertools
 import math
 import statistics

@@ -1,3 +1,5 @@
+"""How well a predictor ranks sources for a target: NDCG and regret against enumeration and cases done by hand."""
+
 import itertools
 
 import numpy as np

@@ -1,3 +1,5 @@
+"""How much of a quantity is noise, and what a correlation would be without it."""
+
 import numpy as np
 import pandas as pd
 import pytest

@@ -1,3 +1,5 @@
+"""Layers put back, swapped and averaged after training: what is measured, what the trend says, what is refused."""
+
 import itertools
 import shutil
 from dataclasses import replace

@@ -1,3 +1,5 @@
+"""What a choice of source language costs, on a case done by hand and on a published matrix."""
+
 from pathlib import Path
 
 import numpy as np

@@ -1,3 +1,5 @@
+"""The specification curve: one specification per choice, the main table's coefficients, and how often noise passes."""
+
 from dataclasses import replace
 
 import numpy as np

@@ -79,10 +79,10 @@ def test_a_key_is_completed_without_torch(function, typed, completed):
 
 def test_a_sweeps_later_jobs_leave_the_garbage_collector_alone():
     code = (
-        "import gc\nfrom xling.commands.start import nothing_collected\n"
-        "with nothing_collected(): pass\n"
+        "import gc\nfrom xling.commands.start import without_garbage_collection\n"
+        "with without_garbage_collection(): pass\n"
         "frozen = gc.get_freeze_count()\nleft_behind = [[] for _ in range(1000)]\n"
-        "with nothing_collected(): pass\n"
+        "with without_garbage_collection(): pass\n"
         "assert frozen > 0\nassert gc.get_freeze_count() <= frozen\nassert gc.isenabled()"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

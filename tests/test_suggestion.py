@@ -1,3 +1,5 @@
+"""Which layers an analysis suggests to freeze, and the reason it gives where it suggests none."""
+
 import json
 
 import numpy as np

@@ -1,4 +1,4 @@
-"""A checkpoint folder of a tiny encoder, for tests of models."""
+"""Specifies the encoder of a tiny checkpoint folder, for tests of models."""
 
 from pathlib import Path
 

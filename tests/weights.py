@@ -1,4 +1,4 @@
-"""Final weights of runs, and whether two runs end with the same."""
+"""Reads the final weights of runs, and compares those of two runs."""
 
 import torch
 
@@ -7,18 +7,18 @@ from xling.runs.directory import CHECKPOINTS
 
 
 def weights_after(config):
-    """Those of the run, which is made unless it is complete."""
+    """Read the final weights of a run, which is made first unless it is complete."""
     return weights_of(train(config))
 
 
 def weights_of(run):
-    """Name -> tensor on the processor."""
+    """Read the final weights of a run's directory: name -> tensor on the CPU."""
     path = run.path / CHECKPOINTS / "last.ckpt"
     return torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
 
 
 def assert_same_weights(one, other, atol=2e-5):
-    """Equal up to rounding; of the runs compared with it, every learned tensor moves by much more than `atol`."""
+    """Compare weights up to rounding; in the runs that tests compare, training moves every tensor by much more than `atol`."""
     assert one.keys() == other.keys()
     for name, value in one.items():
         torch.testing.assert_close(

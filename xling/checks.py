@@ -1,4 +1,4 @@
-"""What settings may be, beyond their types: ranges of numbers, names of folders, codes that YAML reads as something else."""
+"""Checks of settings beyond their types: ranges of numbers, names of folders, codes that YAML reads as something else."""
 
 import math
 from typing import Any
@@ -27,7 +27,7 @@ def check_bounds(name: str, value: Any) -> None:
     """Refuse a number out of its range.
 
     Raises:
-        XlingValueError: says which range.
+        XlingValueError: the number is out of its range.
     """
     if name not in BOUNDS or not isinstance(value, int | float):
         return
@@ -41,7 +41,7 @@ def check_folder_name(name: str, value: str) -> None:
     """Refuse a name that cannot be that of a folder.
 
     Raises:
-        XlingValueError: it is empty, too long, or leads elsewhere.
+        XlingValueError: the name is empty, too long, or leads to another folder.
     """
     parts = value.split("/")
     if any(part.strip() in ("", ".", "..") or "\0" in part for part in parts):
@@ -52,13 +52,13 @@ def check_folder_name(name: str, value: str) -> None:
 
 
 def language_name(value: Any, name: str) -> str:
-    """A language as text; ``no`` and ``nan``, which YAML and Hydra read as false and as not a number, are codes here.
+    """Give a language's code as text; ``no`` and ``nan`` are codes, though YAML and Hydra read them as false and as not a number.
 
     >>> language_name(False, "source_language"), language_name(float("nan"), "source_language")
     ('no', 'nan')
 
     Raises:
-        XlingValueError: something else that is no text.
+        XlingValueError: the value is something else that is no text, or is empty.
     """
     if value is False:
         return "no"
@@ -74,7 +74,7 @@ def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
     """Refuse a word that is not among the choices.
 
     Raises:
-        XlingValueError: names them.
+        XlingValueError: the word is not one of `choices`.
     """
     if value not in choices:
         raise XlingValueError(f"expected {name} to be {' or '.join(choices)}, got {value!r}")
@@ -84,7 +84,7 @@ def check_layer(layer: int, n_layers: int) -> None:
     """Refuse a layer that does not exist.
 
     Raises:
-        XlingValueError: not a whole number in 0..n_layers.
+        XlingValueError: `layer` is not a whole number in 0..n_layers.
     """
     if isinstance(layer, bool) or not isinstance(layer, int) or not 0 <= layer <= n_layers:
         raise XlingValueError(
@@ -96,7 +96,7 @@ def check_strength(name: str, value: float) -> None:
     """Refuse a strength that is negative or not finite.
 
     Raises:
-        XlingValueError: it is.
+        XlingValueError: `value` is no number, negative, or not finite.
     """
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
         raise XlingValueError(f"expected {name} to be a number of at least 0, got {value!r}")

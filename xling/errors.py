@@ -43,9 +43,9 @@ def close_matches(word: str, known: Iterable[str], n: int = 3) -> str:
     """Phrase the entries of `known` nearest to `word`.
 
     Args:
-        word: what the user wrote.
-        known: what exists.
-        n: how many suggestions at most.
+        word: the word that the user wrote.
+        known: the words that exist.
+        n: largest number of suggestions.
 
     Returns:
         ``"; did you mean 'a' or 'b'?"``, or ``""`` where nothing is near.
@@ -58,13 +58,13 @@ def close_matches(word: str, known: Iterable[str], n: int = 3) -> str:
 
 
 def unknown(what: str, found: object, known: Iterable[object], remedy: str = "") -> XlingValueError:
-    """The error about a word that is none of those that exist.
+    """Make the error about a word that is none of those that exist.
 
     Args:
-        what: what the word should have named, e.g. ``similarity measure`` or ``model.weights``.
-        found: the word.
-        known: what exists; None stands for ``null``.
-        remedy: what could be written besides.
+        what: kind of thing that the word should have named, e.g. ``similarity measure`` or ``model.weights``.
+        found: the word that the user wrote.
+        known: the words that exist; None stands for ``null``.
+        remedy: further advice, which ends the message.
 
     >>> print(unknown("model.dropout", "acive", ["active", "off"]))
     unknown model.dropout 'acive'; did you mean 'active'?; choose from active, off
@@ -78,7 +78,7 @@ def check_known(what: str, found: object, known: Iterable[object]) -> None:
     """Refuse a word that is none of those that exist; see :func:`unknown` for the arguments.
 
     Raises:
-        XlingValueError: it is none; names near misses, and all that exist.
+        XlingValueError: `found` is not in `known`; the message names near misses, and all words that exist.
     """
     known = list(known)
     if found not in known:

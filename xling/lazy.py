@@ -9,7 +9,7 @@ def lazy_names(package: str, modules: Mapping[str, str]) -> Callable[[str], Any]
     """Make a package's ``__getattr__``.
 
     Args:
-        package: its name, for the message about a name that it does not have.
+        package: name of the package, for the message about a name that it does not have.
         modules: public name -> the module that has it.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Where things of version 0.1.0 are now: old imports go on working with a message, recorded class paths are understood.
+"""Knows where the modules of version 0.1.0 are now, so that old imports and recorded class paths go on working.
 
 A run's config.yaml names its classes by path (``data.source._target_``), and the cache's folders are keyed by them. Reading a
 recorded configuration therefore passes through :func:`current_paths`, and hashing one through :func:`first_paths`.

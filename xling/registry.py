@@ -1,4 +1,4 @@
-"""What can be named in a configuration, and extended from outside: one open table per kind of thing.
+"""Registries: tables of the things that a configuration can name, one per kind, which other packages can extend.
 
 An entry is asked for by its name, as ``package.module:name``, or given as the object itself. An installed package adds names by
 entry points of the table's group, e.g. in its pyproject.toml::
@@ -21,11 +21,11 @@ class Registry(Mapping[str, T], Generic[T]):
     """The entries of one kind, this package's own and those of others.
 
     Args:
-        kind: in words, e.g. ``similarity measure``, for messages.
-        group: entry-point group in which other packages register theirs; None: there is none.
+        kind: words for the kind in messages, e.g. ``similarity measure``.
+        group: entry-point group in which other packages register theirs; None: other packages cannot.
         own: this package's entries by name.
-        is_entry: whether an object is an entry; by default whatever can be called is.
-        expected: what `is_entry` asks for, in words.
+        is_entry: function that says whether an object is an entry; by default everything that can be called is one.
+        expected: words for what `is_entry` asks for.
     """
 
     def __init__(
@@ -40,10 +40,10 @@ class Registry(Mapping[str, T], Generic[T]):
         self.is_entry, self.expected = is_entry, expected
 
     def find(self, entry: str | T) -> T:
-        """Give the entry of a name, of ``package.module:name``, or the object itself.
+        """Find an entry by its name or as ``package.module:name``, or return the object itself.
 
         Raises:
-            XlingValueError: there is none of that name, it cannot be imported, or the object is no entry of this kind.
+            XlingValueError: there is no entry of that name, it cannot be imported, or the object is no entry of this kind.
         """
         if not isinstance(entry, str):
             return self._checked(entry, repr(entry))

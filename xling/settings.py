@@ -1,7 +1,8 @@
 """The settings of one run, with types: made once from Hydra's configuration, or from what a finished run recorded.
 
-Every function further down takes a :class:`RunSettings` or the part of it that it needs; ``to_plain`` gives back what is written
-to config.yaml. A recorded configuration that lacks a setting is older than it, so that a default here is what was done before.
+All other code takes a :class:`RunSettings`, or the part of it that it needs; ``to_plain`` gives the values that are written to
+config.yaml. A recorded configuration may be older than a setting and lack it. The default of a setting therefore has to be what was
+done before the setting existed.
 """
 
 import functools
@@ -23,7 +24,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class ObjectSettings:
-    """A class or function of one's own choice with its arguments: what Hydra's ``instantiate`` takes.
+    """A class or function of the user's choice with its arguments, as Hydra's ``instantiate`` takes it.
 
     Attributes:
         target: ``package.module.Name``.
@@ -35,7 +36,7 @@ class ObjectSettings:
 
     @classmethod
     def from_plain(cls, values: Mapping[str, Any]) -> "ObjectSettings":
-        """Part plain values into ``_target_`` and the arguments."""
+        """Separate plain values into ``_target_`` and the arguments."""
         return cls(values.get("_target_", ""), {key: value for key, value in values.items() if key != "_target_"})
 
     def to_plain(self) -> dict[str, Any]:
@@ -43,7 +44,12 @@ class ObjectSettings:
         return {"_target_": self.target, **_plain(self.arguments)}
 
     def make(self) -> Any:
-        """Instantiate it; a user's error comes as it is rather than as text inside Hydra's."""
+        """Make the object.
+
+        Raises:
+            XlingError: the object itself raised it; it comes as it is, and not as text inside an error of Hydra's.
+            XlingValueError: the target cannot be imported, or does not take the arguments.
+        """
         from hydra.errors import InstantiationException  # slow to import, and settings alone need none of it
         from hydra.utils import instantiate
 
@@ -63,17 +69,18 @@ class DataSettings:
     """What is trained on and probed, and in which batches (``conf/data``).
 
     Attributes:
-        source: gives the examples of a language and split, see :data:`xling.data.protocols.ExampleSource`.
-        task: what is learnt from them, see :class:`xling.data.protocols.TaskData`.
-        languages: those of the data set; empty: the source says.
-        train_split, probe_split: names of splits.
-        train_limit, probe_limit: rows at most, whole groups; None: all.
-        limit_seed: of the choice of groups.
-        max_length: tokens of an example at most, 3 or more.
+        source: object that gives the examples of a language and split, see :data:`xling.data.protocols.ExampleSource`.
+        task: task that is learnt from them, see :class:`xling.data.protocols.TaskData`.
+        languages: languages of the data set; empty: those that the source names.
+        train_split, probe_split: names of the splits that are trained on and probed.
+        train_limit, probe_limit: largest number of rows, in whole groups; None: all.
+        limit_seed: seed of the choice of groups that a limit makes.
+        max_length: largest number of tokens per example, at least 3.
         batch_size: examples per optimiser step, over all processes.
-        eval_batch_size: examples per batch of the probe; `eval_tokens`: as many as hold so many tokens, instead.
-        num_workers: processes that read.
-        drop_unlabelled: leave out examples without a label instead of refusing them.
+        eval_batch_size: examples per batch of a probe set.
+        eval_tokens: largest number of tokens per batch of a probe set, in place of `eval_batch_size`; None: not used.
+        num_workers: number of processes that read examples.
+        drop_unlabelled: whether examples without a label are left out and not refused.
         named: settings that `source` and `task` refer to, such as ``root``.
     """
 
@@ -96,7 +103,14 @@ class DataSettings:
 
 @dataclass(frozen=True)
 class OptimizerSettings:
-    """AdamW and its schedule (``conf/optimizer``)."""
+    """AdamW and its schedule (``conf/optimizer``).
+
+    Attributes:
+        learning_rate: largest learning rate, after the warm-up, at least 0.
+        weight_decay: weight decay, at least 0.
+        warmup_fraction: fraction of all optimiser steps over which the rate rises from 0, 0..1.
+        schedule: ``linear`` decay to 0, or ``constant``.
+    """
 
     learning_rate: float = 2e-5
     weight_decay: float = 0.0
@@ -126,7 +140,23 @@ class TrainerSettings:
 
 @dataclass(frozen=True)
 class ProbeSettings:
-    """How representations are read and compared (``conf/probe``)."""
+    """How representations are read and compared (``conf/probe``).
+
+    Attributes:
+        pooling: how a layer's output becomes one vector per example or word, see :mod:`xling.models.pooling`.
+        similarity: measures by which impact is recorded, names in :data:`xling.similarity.registry.MEASURES`.
+        uncertainty: kinds of interval, names in :data:`xling.probing.uncertainty.UNCERTAINTY`.
+        alignment: measures of source against target; empty: alignment is not measured.
+        layers: patterns of module names to read in place of the encoder's layers; None: its layers.
+        autocast: whether the probe runs in the training's mixed precision; False: in float32.
+        write_representations: whether the pooled representations are written to files.
+        predictions: whether predictions are recorded; ``labels``: without probabilities.
+        chance: whether every measure is also recorded for rows whose pairing is shuffled, see
+            :class:`~xling.callbacks.ImpactMonitor`.
+        gradients: number of examples per language whose gradients are compared, see
+            :class:`~xling.callbacks.GradientMonitor`; 0: none.
+        linear_probes: whether linear classifiers are fitted, see :class:`~xling.callbacks.LinearProbes`.
+    """
 
     pooling: str = "mean"
     further_poolings: tuple[str, ...] = ()
@@ -144,7 +174,13 @@ class ProbeSettings:
 
 @dataclass(frozen=True)
 class CheckpointSettings:
-    """When a checkpoint is written, from which an interrupted run goes on."""
+    """When a checkpoint is written, from which an interrupted run goes on.
+
+    Attributes:
+        every_seconds: seconds between two checkpoints; None: time plays no role.
+        every_n_steps: optimiser steps between two checkpoints; None: steps play no role.
+        stop_on: names of the signals on which the run writes a checkpoint and stops.
+    """
 
     every_seconds: float | None = 300
     every_n_steps: int | None = None
@@ -153,15 +189,16 @@ class CheckpointSettings:
 
 @dataclass(frozen=True)
 class RunSettings:
-    """Everything that one run is told (``conf/train.yaml``).
+    """All settings of one run (``conf/train.yaml``).
 
     Attributes:
         data, model, freeze, intervention, optimizer, trainer, probe, checkpoint: the groups of settings.
-        study: runs of one study share a folder.
-        source_language: fine-tuned on.
-        target_languages: probed; empty: those that the data source has.
-        seed: of data order, head and dropout.
-        output_dir, cache_dir: folders of the studies, and of what all runs share.
+        study: name of the study, whose runs share a folder.
+        source_language: language the model is fine-tuned on.
+        target_languages: languages that are probed; empty: those that the data source has.
+        seed: seed of data order, head and dropout.
+        output_dir: folder of the studies.
+        cache_dir: folder of what all runs share.
         logger: name of each further logger -> its settings (``conf/logger``).
         dry_run, compile, packed, cache_frozen, keep_checkpoint: see ``conf/train.yaml``.
         named: settings that others refer to, such as ``frozen_blocks`` of ``conf/experiment/freezing.yaml``.
@@ -198,7 +235,7 @@ class RunSettings:
                 version 0.1.0 included.
 
         Raises:
-            XlingValueError: a setting that is missing, unknown or of another type; its message names it.
+            XlingValueError: a setting is missing, unknown or of another type; the message names it.
         """
         config = current_paths(dict(config))
         parts: dict[str, Any] = {name: _make(kind, config.get(name) or {}, name) for name, kind in _PARTS.items()}
@@ -223,7 +260,10 @@ class RunSettings:
 
     @property
     def representation_layers(self) -> Any:
-        """Which layers are read: patterns of ``probe.layers``, else the encoder's own layers (None: found by architecture)."""
+        """The layers that are read: the patterns of ``probe.layers``, or else where ``model.layers`` says the encoder's are.
+
+        None: they are found by the encoder's architecture.
+        """
         return self.probe.layers or self.model.layers
 
 
@@ -251,7 +291,7 @@ def _make(kind: type[T], values: Mapping[str, Any], group: str) -> T:
     required = [name for name, item in known.items() if item.default is MISSING and item.default_factory is MISSING]
     for name in required:
         if name not in given:
-            raise XlingValueError(f"expected the setting {_dotted(group, name)}, found none")
+            raise XlingValueError(f"expected the setting {_dotted(group, name)}, found none; set it")
     hints = _hints_of(cast(Hashable, kind))
     return kind(**{name: _typed(value, hints[name], _dotted(group, name)) for name, value in given.items()})
 
@@ -330,9 +370,8 @@ def _phrase(kind: Any) -> str:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, FreezePlan):
-        table = (
-            {"word_embeddings": True} if value.with_word_embeddings else {}
-        )  # said only where set: older records lack it
+        # written only where it is set, since the records of older versions lack it and must stay equal
+        table = {"word_embeddings": True} if value.with_word_embeddings else {}
         return {"strategy": value.strategy, "dropout": value.dropout, **table, **_plain(value.options)}
     if isinstance(value, InterventionPlan):
         return {"kind": value.kind, **_plain(value.options)}

@@ -1,4 +1,4 @@
-"""A study's tables, figures and report from its runs. The command ``xling-analyze`` and ``python analyze.py``."""
+"""The command ``xling-analyze`` (and ``python analyze.py``), which makes a study's tables, figures and report from its runs."""
 
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -70,12 +70,12 @@ def analyze(
         transfer_csv: see :func:`xling.analysis.inputs.external.read_transfer`; of a list, each is a study by itself, and they
             are compared.
         controls: see :func:`xling.analysis.inputs.gather.add_controls`.
-        pretraining_size: see there.
+        pretraining_size: see :func:`xling.analysis.inputs.gather.add_controls`.
         settings: mode, strategy, validation and resampling; None = the defaults.
         permute_within: see :func:`xling.analysis.inputs.gather.add_strata`.
         min_coverage: fewest features behind a typological distance; a pair with fewer has none.
-        allow_mixed: what the runs of one study may differ in beside source, strategy and seed, e.g. ``versions.torch`` or
-            ``optimizer``; see :func:`xling.runs.comparable.check_pooled`.
+        allow_mixed: settings and facts in which the runs of one study may differ besides source, strategy and seed, e.g.
+            ``versions.torch`` or ``optimizer``; see :func:`xling.runs.comparable.check_comparable`.
         swap_languages: read the source's column of `transfer_csv` as the target's and the reverse.
         key: what all of this is made from (:func:`xling.commands.unchanged.analysis_key`), to be recorded beside the files; None:
             it is not known, and nothing is recorded.

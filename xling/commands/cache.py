@@ -1,4 +1,4 @@
-"""What lies in the cache, what it belongs to, and what may go: the command ``xling-cache``."""
+"""The command ``xling-cache``, which shows what lies in the cache and what it belongs to, and removes what is not needed."""
 
 import argparse
 import os
@@ -81,9 +81,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         usual = Path(os.environ.get("XLING_CACHE", "~/.cache/xling"))
         cache_dir = (options.cache_dir or usual).expanduser().absolute()
-        if (
-            options.cache_dir is None and not cache_dir.exists()
-        ):  # of another machine's folder one expects that it is there
+        # a folder that the user named must exist; the usual one is only made by a first run
+        if options.cache_dir is None and not cache_dir.exists():
             console.print(f"{cache_dir}: nothing yet; the first run makes it", markup=False, highlight=False)
             return 0
         entries = list_entries(cache_dir, _users(options, cache_dir))

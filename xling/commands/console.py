@@ -1,4 +1,4 @@
-"""What the short commands share: a user's error is one sentence on stderr, a warning about distances one line."""
+"""The frame of the short commands, in which a user's error is one sentence on stderr and a warning about distances one line."""
 
 import sys
 import warnings
@@ -12,11 +12,11 @@ def run_and_tell(action: Callable[[], None], tell: Callable[[str], None] | None 
     """Run the work of a command, and turn its errors into a sentence and an exit status.
 
     Args:
-        action: the work; what it prints is the command's output.
-        tell: takes each line about a warning; None: it goes to stderr.
+        action: function that does the work, and prints the command's output.
+        tell: function that is given each line about a warning; None: the lines go to stderr.
 
     Returns:
-        Exit status: 0, or 1 after an error, which stands on stderr in one sentence.
+        Exit status: 0, or 1 after an error, which is printed on stderr in one sentence.
     """
     tell = tell or (lambda line: print(line, file=sys.stderr))
     with warnings.catch_warnings():

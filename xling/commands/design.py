@@ -1,4 +1,7 @@
-"""Say what a planned study could find: ``xling-design --sources LANG,LANG --targets LANG,LANG [--seeds N --examples N ...]``."""
+"""The command ``xling-design``, which says what a planned study could find.
+
+Usage: ``xling-design --sources LANG,LANG --targets LANG,LANG [--seeds N --examples N ...]``.
+"""
 
 import argparse
 import sys

@@ -1,4 +1,7 @@
-"""Print a distance matrix as CSV: ``xling-distances KIND LANG LANG ... [--source SOURCE] [--coverage]``."""
+"""The command ``xling-distances``, which prints a distance matrix as CSV.
+
+Usage: ``xling-distances KIND LANG LANG ... [--source SOURCE] [--coverage]``.
+"""
 
 import argparse
 import sys

@@ -1,4 +1,4 @@
-"""``xling-export RUN FOLDER``: a fine-tuned run as an ordinary Hugging Face folder."""
+"""The command ``xling-export RUN FOLDER``, which writes a fine-tuned run as an ordinary Hugging Face folder."""
 
 import argparse
 import sys

@@ -1,4 +1,4 @@
-"""``xling-fetch``: download what a study needs, for machines without internet."""
+"""The command ``xling-fetch``, which downloads what a study needs, for machines without internet."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +18,7 @@ from xling.sweeps.study_callback import do_instead
 
 
 class FetchCallback(Callback):
-    """Before the first job: fetches what all jobs of the sweep need, and ends the command."""
+    """The Hydra callback that fetches, before the first job, what all jobs of the sweep need, and ends the command."""
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Fetch what a single run needs, and end the command."""
@@ -30,7 +30,7 @@ class FetchCallback(Callback):
 
 
 def fetch_and_print(runs: Sequence[RunSettings]) -> None:
-    """Fetch what `runs` need; print what it was and the setting to use it with."""
+    """Fetch what `runs` need; print what was fetched, and the setting with which to use it."""
     from xling.sweeps.fetching import fetch  # torch and transformers, slow to import
 
     dest = Path(runs[0].named["dest"]).expanduser().absolute()
@@ -51,7 +51,7 @@ def fetch_and_print(runs: Sequence[RunSettings]) -> None:
 @hydra.main(version_base="1.3", config_path="pkg://xling.conf", config_name="fetch")
 @as_task
 def _task(config: DictConfig) -> None:
-    """Not reached: the callback ends the command before the first job."""
+    """Do nothing, since the callback ends the command before the first job."""
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""The two commands from Python or a notebook: ``xling.train([...])``, ``xling.analyze([...])``, with what one would type."""
+"""Gives the two long commands to Python and notebooks, as ``xling.train([...])`` and ``xling.analyze([...])``."""
 
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, ExitStack
@@ -36,7 +36,7 @@ def train(overrides: Iterable[str] = (), config_dir: Path | str | None = None) -
         The run's directory, complete; a run that was complete is not repeated. With ``dry_run=true`` nothing is trained.
 
     Raises:
-        XlingError: a setting, file or directory that does not fit, or settings of a sweep: this makes one run.
+        XlingError: a setting, file or directory does not fit, or the settings are those of a sweep, since this makes one run.
     """
     from xling.commands.train import train as train_run
     from xling.runs.directory import RunDirectory
@@ -52,10 +52,10 @@ def train(overrides: Iterable[str] = (), config_dir: Path | str | None = None) -
 
 
 def compose(overrides: Iterable[str] = (), config_dir: Path | str | None = None) -> RunSettings:
-    """Put the settings of one run together without starting it; arguments as of :func:`train`.
+    """Put the settings of one run together without starting it; the arguments are those of :func:`train`.
 
     Raises:
-        XlingValueError: an unknown setting, one that does not fit, or settings of a sweep.
+        XlingValueError: a setting is unknown or does not fit, or the settings are those of a sweep.
     """
     with _composed("train", overrides, config_dir) as config:
         if config.hydra.mode is not None and config.hydra.mode.name == "MULTIRUN":

@@ -1,4 +1,4 @@
-"""Studies as one file: the commands ``xling-pack`` and ``xling-unpack``."""
+"""The commands ``xling-pack`` and ``xling-unpack``, which turn a study into one file and back."""
 
 import sys
 from pathlib import Path
@@ -9,7 +9,7 @@ from xling.runs.packs import NOTE, PACK_SUFFIX, is_pack, merge_packs, pack_folde
 
 
 def pack(arguments: list[str] | None = None) -> int:
-    """Run ``xling-pack``; the exit status is 0 unless a study cannot be read or the file not be written."""
+    """Run ``xling-pack``; the exit status is 0 unless a study cannot be read or the file cannot be written."""
     parser = command_parser(
         "xling-pack",
         "Put the complete runs of a study into one file: settings, versions, fingerprints of the data, tables and "

@@ -1,4 +1,4 @@
-"""The parser of the short commands: every one of them tells its version."""
+"""Makes the parsers of the short commands, each with ``--version`` and examples in its help."""
 
 import argparse
 import sys
@@ -24,10 +24,10 @@ def command_parser(
     """Make a parser with ``--version`` and with examples in its help.
 
     Args:
-        name: of the command.
-        description: what its help begins with.
+        name: name of the command.
+        description: first text of its help.
         examples: command lines, without the name.
-        epilog: what its help ends with.
+        epilog: last text of its help.
         options: further arguments of :class:`argparse.ArgumentParser`.
     """
     lines = [f"example{'s' if len(examples) > 1 else ''}:", *(f"  {name} {example}" for example in examples), epilog]
@@ -43,7 +43,7 @@ def command_parser(
 
 
 def told_version(name: str) -> bool:
-    """Answer ``--version`` of a command that Hydra parses, which would answer with its own; False where it was not asked."""
+    """Answer ``--version`` of a command that Hydra parses, since Hydra would answer with its own; False where it was not asked."""
     if sys.argv[1:] != ["--version"]:
         return False
     print(f"{name} {xling.__version__}")

@@ -1,4 +1,4 @@
-"""What undoing, swapping or averaging trained weights does, without training.
+"""The command ``xling-restore``, which measures what undoing, swapping or averaging trained weights does, without training.
 
 If layer i's change is what hurts distant languages, undoing it should help them more than near ones. Layers are put back to the
 base as a whole or by a share (interpolation between fine-tuned and base weights), taken from another run of the same base

@@ -1,4 +1,4 @@
-"""What ``xling-restore`` does once its command line is read."""
+"""Does the work of ``xling-restore`` once its command line is read."""
 
 import argparse
 import itertools
@@ -24,7 +24,7 @@ def carry_out(options: argparse.Namespace) -> None:
     """Revert, swap or average as the command line says, and measure and record each result.
 
     Raises:
-        XlingValueError: two of them were asked for, or layers or shares do not fit the run.
+        XlingValueError: more than one of the three was asked for, or layers or shares do not fit the run.
     """
     if options.swap_with is not None and options.average:
         raise XlingValueError("expected --swap-with or --average, got both; run the command twice")
@@ -49,10 +49,10 @@ def carry_out(options: argparse.Namespace) -> None:
 
 
 def _output_dir_of(run: FinishedRun) -> Path:
-    """The folder in which the run's study lies: records then stand beside the run.
+    """Find the folder in which the run's study lies, so that records stand beside the run.
 
     Raises:
-        XlingValueError: the run lies elsewhere than where training put it.
+        XlingValueError: the run does not lie where training would have put it.
     """
     folder = run.path.resolve()
     if "/".join(folder.parts[-4:]) != name_run(run):

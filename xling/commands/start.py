@@ -1,6 +1,6 @@
-"""The two long commands: whatever Hydra answers by itself (help, TAB, ``--cfg``, a sweep's dry run) needs no torch.
+"""Starts the two long commands without torch, so that what Hydra answers by itself (help, TAB, ``--cfg``) comes quickly.
 
-What a run or an analysis needs is imported by the first job: a million objects, none of them garbage.
+What a run or an analysis needs is imported by the first job.
 """
 
 import atexit
@@ -26,7 +26,7 @@ _is_first_import = True
 @hydra.main(version_base="1.3", config_path="pkg://xling.conf", config_name="train")
 @as_task
 def _train(config: DictConfig) -> None:
-    with nothing_collected():
+    with without_garbage_collection():
         from xling.commands.train import train_config
     train_config(config)
 
@@ -40,7 +40,7 @@ def _analyze(config: DictConfig) -> None:
     if key is not None and not settings["anew"] and is_unchanged(folder, key):
         log.info("%s holds this analysis, and nothing has changed since; anew=true makes it again", folder)
         return
-    with nothing_collected():
+    with without_garbage_collection():
         from xling.commands.analyze import analyze_config
     analyze_config(config, key)
 
@@ -58,10 +58,10 @@ def analyze() -> None:
 
 
 @contextmanager
-def nothing_collected() -> Iterator[None]:
-    """Import without the garbage collector, which takes an eighth of the time; later it leaves these objects alone.
+def without_garbage_collection() -> Iterator[None]:
+    """Import without the garbage collector, which would take an eighth of the time, and exempt the imported objects from it.
 
-    Once in a process: what a sweep's first job leaves behind is garbage, and must not be kept by its second.
+    This is done once per process. A second job must not do it, because it would also exempt what the first job has left behind.
     """
     global _is_first_import
     if not _is_first_import:
@@ -73,7 +73,5 @@ def nothing_collected() -> Iterator[None]:
         yield
     finally:
         gc.freeze()
-        atexit.register(
-            gc.unfreeze
-        )  # objects that stay frozen at the end are reported as leaks by torch's own bindings
+        atexit.register(gc.unfreeze)  # torch's bindings report objects that stay frozen at the end as leaks
         gc.enable()

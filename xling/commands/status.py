@@ -1,4 +1,4 @@
-"""How far a study is: the command ``xling-status STUDY``."""
+"""The command ``xling-status STUDY``, which shows how far a study is."""
 
 import argparse
 import sys

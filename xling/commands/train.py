@@ -1,4 +1,4 @@
-"""One run: compose, check, fine-tune, measure, record. The command ``xling-train`` and ``python train.py``."""
+"""The command ``xling-train`` (and ``python train.py``), which makes one run: compose, check, fine-tune, measure, record."""
 
 import gc
 import logging
@@ -52,7 +52,7 @@ def train(settings: RunSettings) -> RunDirectory:
         The run's directory, complete.
 
     Raises:
-        XlingError: a setting, file or directory that does not fit; its message names the remedy.
+        XlingError: a setting, file or directory does not fit; the message names the remedy.
         Preempted: a signal asked to stop, and the run can go on from its checkpoint.
     """
     with joined_processes(settings.trainer):
@@ -85,7 +85,7 @@ def _is_done(run: RunDirectory) -> bool:
 def _fit_once(
     settings: RunSettings, identity: dict[str, Any], run: RunDirectory, stop: StopOnSignal, requeue: Requeue
 ) -> None:
-    """Fit unless another process has in the meantime; leave a record of a failure."""
+    """Fit unless another process has completed the run in the meantime; a failure leaves a record."""
     if _is_done(run):
         return
     try:
@@ -145,7 +145,7 @@ def _record_results(
 
 
 def _train(settings: RunSettings, parts: Parts, run: RunDirectory, stop: StopOnSignal) -> None:
-    """Fit, from the checkpoint on where there is one."""
+    """Fit the module, from the run's checkpoint on where it has one."""
     is_resumed = on_rank_zero(run.checkpoint.is_file)
     if is_resumed:
         log.info("going on from %s", run.checkpoint)

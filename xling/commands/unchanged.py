@@ -1,4 +1,4 @@
-"""Whether an analysis would give what its folder already holds: one key over everything that it is made from.
+"""Finds out whether an analysis would give what its folder already holds, by one key over everything that it is made from.
 
 Where not everything can be told cheaply (code of others, distances measured on probe sets), there is no key, and the analysis runs.
 """
@@ -18,7 +18,7 @@ from xling.storage.atomic import read_json, write_json
 from xling.storage.hashing import content_key, file_sha256
 
 RECORD_FILE = ".analysis.json"
-"""In the folder of an analysis: its key, and a hash of every file that it wrote."""
+"""File in the folder of an analysis that holds its key, and a hash of every file that it wrote."""
 
 _PACKAGES = ("numpy", "pandas", "pyarrow", "scipy", "matplotlib", "jinja2", "lang2vec", "urielplus")
 _OWN_DISTANCES = ("xling.distances.compute_distances", "xling.distances.load_distances")
@@ -29,11 +29,11 @@ _GROUPS = "xling."
 
 
 def analysis_key(settings: Mapping[str, Any]) -> str | None:
-    """Key of what an analysis with these settings is made from; None where that cannot be told.
+    """Compute the key of what an analysis with these settings is made from; None where that cannot be told.
 
     Args:
-        settings: resolved, as ``conf/analyze.yaml`` has them. Files that they name count by their content; runs by their manifests,
-            which hold the hash of every file of a run, and by size and time of those files.
+        settings: resolved settings of ``conf/analyze.yaml``. Files that they name count by their content. Runs count by their
+            manifests, which hold the hash of every file of a run, and by size and time of those files.
     """
     commit = code_commit()
     if commit.endswith("-dirty") or not _is_all_ours(settings):
@@ -42,13 +42,13 @@ def analysis_key(settings: Mapping[str, Any]) -> str | None:
     try:
         contents = [_content_of(path) for path in _paths_in(kept)]
     except (OSError, XlingError, KeyError, TypeError):
-        return None  # the analysis says it
+        return None  # the analysis itself will report it
     versions = {name: _version(name) for name in _PACKAGES}
     return content_key(kept, contents, xling.__version__, commit, versions, _own_names(), length=64)
 
 
 def _is_all_ours(settings: Mapping[str, Any]) -> bool:
-    """Whether no code of others takes part that the settings name; what installed packages add counts by their version."""
+    """Whether the settings name only code of this package; what installed packages add counts by their version."""
     distances = settings.get("distances") or {}
     further = set(settings.get("specification_distances") or ()) - set(_OWN_SOURCES)
     tables = [str(given) for given in (settings.get("more_distances") or {}).values()]
@@ -59,7 +59,7 @@ def _is_all_ours(settings: Mapping[str, Any]) -> bool:
 
 
 def _paths_in(value: Any) -> Iterator[Path]:
-    """Whatever in the settings is the name of something on disk."""
+    """Yield every text in the settings that is the name of something on disk."""
     if isinstance(value, Mapping):
         value = [*value.values()]
     if isinstance(value, list):
@@ -97,7 +97,7 @@ def _version(package: str) -> str:
 
 
 def _own_names() -> list[list[str]]:
-    """What installed packages add to this one's tables, with their versions."""
+    """List what installed packages add to this package's registries, with the packages' versions."""
     return sorted(
         [point.group, point.name, point.value, distribution.version]
         for distribution in importlib.metadata.distributions()
@@ -107,7 +107,7 @@ def _own_names() -> list[list[str]]:
 
 
 def record_analysis(folder: Path, key: str) -> None:
-    """Write down what the files in `folder` were made from, once all of them are there."""
+    """Record what the files in `folder` were made from; call this once all of them are there."""
     files = {name: file_sha256(folder / name) for name in _files_in(folder)}
     write_json(folder / RECORD_FILE, {"key": key, "files": files})
 
@@ -120,7 +120,7 @@ def is_unchanged(folder: Path, key: str) -> bool:
             file_sha256(folder / name) == digest for name, digest in record["files"].items()
         )
     except (OSError, XlingError, TypeError, KeyError, AttributeError):
-        return False  # none, or not all of it
+        return False  # there is no analysis, or a part of it is missing
 
 
 def _files_in(folder: Path) -> list[str]:

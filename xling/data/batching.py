@@ -1,4 +1,4 @@
-"""Which examples are in one batch: neighbours in length, dealt to processes so that each counts once."""
+"""Puts examples into batches of similar length, and deals batches to processes so that each example counts once."""
 
 import itertools
 from collections.abc import Iterator, Sequence
@@ -8,35 +8,38 @@ import torch
 from torch.utils.data import Sampler
 
 FILLER = -1
-"""Position that stands in a micro-batch without examples, since all processes must take part in every step. A data set returns its
-last row there, with this number as example_id; modules leave it out of losses and scores, callbacks out of what they observe."""
+"""Position that fills a micro-batch without examples. Such batches exist because all processes must take part in every step. For
+this position a data set returns its last row, with this number as example_id; modules leave the row out of losses and scores, and
+callbacks out of what they observe."""
 
 FIRST_EVALUATION_BATCH = 12
-"""Examples, the shortest, in the first batch of an evaluation: Lightning's sanity check runs one per language."""
+"""Number of examples in the first batch of an evaluation, which are the shortest ones. It is small because Lightning's sanity check
+runs the first batch of every language."""
 
 
 class LengthBucketBatches(Sampler[list[int]]):
-    """Batches of similar length; every example exactly once an epoch, over all processes and parts together.
+    """Yields batches of examples of similar length; each example occurs once per epoch, over all processes and parts together.
 
     A batch is dealt to the processes, and within a process to the steps over which gradients are accumulated; what one process
     gets at one such step is a micro-batch. Every process gets the same number of them; one that would be empty holds
     :data:`FILLER` alone.
 
-    Training shuffles, sorts pools of `pool_batches` batches by length, cuts them into batches and shuffles those: few
-    padding tokens, random order. Evaluation sorts once; the order never changes, and the first batch is small. The
-    generator is the sampler's own and depends on (seed, epoch) alone, so nothing is drawn from the global random state.
+    For training, examples are shuffled and cut into pools of `pool_batches` batches; each pool is sorted by length and cut into
+    batches, and the batches are shuffled. So few tokens are padding, and the order is random. For evaluation, examples are
+    sorted once, the order never changes, and the first batch is small. The random generator is the sampler's own and depends on
+    (seed, epoch) alone, so that nothing is drawn from the global random state.
 
     Args:
-        lengths: tokens per example, [n].
-        batch_size: examples per step, over all processes and parts; each gets as many, give or take one.
-        shuffle: training order; False for evaluation.
-        seed: of the training order.
-        rank: this process.
+        lengths: number of tokens in each example, [n].
+        batch_size: examples per step, over all processes and parts; their numbers of examples differ by one at most.
+        shuffle: True for training, False for evaluation.
+        seed: seed of the training order.
+        rank: index of this process among all processes.
         world_size: number of processes.
-        n_parts: consecutive micro-batches that a process gets of each batch.
-        pool_batches: batches sorted together when shuffling.
-        max_tokens: evaluation only: as many examples in a batch as hold no more tokens, padding included, whatever
-            `batch_size` is; an example that is longer stands alone. None: `batch_size` examples.
+        n_parts: number of consecutive micro-batches that a process gets of each batch.
+        pool_batches: number of batches in a pool that is sorted by length, when shuffling.
+        max_tokens: largest number of tokens in an evaluation batch, padding included, which then replaces `batch_size`; a longer
+            example has a batch of its own. None: `batch_size` examples.
     """
 
     def __init__(
@@ -67,13 +70,13 @@ class LengthBucketBatches(Sampler[list[int]]):
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch whose order comes next; Lightning calls this."""
         if epoch != self.epoch:
-            self._n_done = 0  # the rest of the epoch before was never asked for: there was none
+            self._n_done = (
+                0  # if it was set for the epoch before, nobody asked for that epoch's rest, so there was none
+            )
         self.epoch = epoch
 
     def go_on(self, epoch: int, n_done: int) -> None:
-        """Let the next pass, if it is one of `epoch`, leave out the first `n_done` micro-batches; the pass after it is
-        whole.
-        """
+        """Let the next pass leave out the first `n_done` micro-batches if it is a pass of `epoch`; the pass after it is whole."""
         self.epoch, self._n_done = epoch, n_done
 
     def __len__(self) -> int:
@@ -86,7 +89,7 @@ class LengthBucketBatches(Sampler[list[int]]):
             yield micro_batch.tolist() or [FILLER]
 
     def _micro_batches(self) -> Iterator[np.ndarray]:
-        """Positions of the examples that this process gets, one accumulation step after another."""
+        """Yield the positions of the examples that this process gets, one accumulation step after another."""
         for batch in self._batches():
             for part in range(self.n_parts):
                 yield batch[part * self.world_size + self.rank :: self.world_size * self.n_parts]
@@ -114,7 +117,7 @@ class LengthBucketBatches(Sampler[list[int]]):
         return [indices[start : start + self.batch_size] for start in range(0, len(indices), self.batch_size)]
 
     def _cut_by_tokens(self, indices: np.ndarray) -> list[np.ndarray]:
-        """Cut examples in ascending order of length: the last one of a batch is what the others are padded to."""
+        """Cut examples in ascending order of length into batches, each padded to the length of its last example."""
         batches, start = [], 0
         for stop in range(1, len(indices) + 1):
             is_last = stop == len(indices)

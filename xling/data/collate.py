@@ -1,4 +1,4 @@
-"""From tokenised rows to one padded batch."""
+"""Turns tokenised rows into one padded batch."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 
 IGNORED = -100
-"""Label of a position that has none; cross-entropy leaves it out."""
+"""Label of a position that has none; PyTorch's cross-entropy leaves it out."""
 
 
 @dataclass(frozen=True)
@@ -16,8 +16,8 @@ class PadToLongest:
     """Collate rows into tensors padded to the batch's longest sequence.
 
     Args:
-        pad_token_id: fills `input_ids`.
-        fills: further columns that hold a value per token -> what fills them.
+        pad_token_id: id that pads `input_ids`.
+        fills: further column with one value per token -> the value that pads it.
 
     Returns (of a call):
         input_ids, attention_mask, token_type_ids where rows have them, and the columns of `fills`: int64 [batch, sequence];

@@ -29,28 +29,28 @@ class TransferDataModule(pl.LightningDataModule):
     ``val_dataloader()`` is a dict from target language to loader, the source first; callbacks take their names from it.
 
     Args:
-        source: where examples come from.
-        task: what its examples are and how they are tokenised; after ``setup`` the task with its labels.
-        tokenizer: of the encoder.
-        source_language: language fine-tuned on.
-        target_languages: languages evaluated, the source among them or not.
-        train_split: split of `source` trained on.
-        probe_split: split of `source` evaluated and compared.
-        train_limit: rows trained on at most, None for all.
-        probe_limit: rows per probe set at most, None for all.
-        limit_seed: which rows a limit keeps; not the run's seed, so that seeds share their data.
-        max_length: tokens per example at most.
+        source: source that gives examples by language and split.
+        task: task that checks and tokenises the examples; after ``setup`` the task that has learnt its labels.
+        tokenizer: tokenizer of the encoder.
+        source_language: language the model is fine-tuned on.
+        target_languages: languages the model is evaluated on; the source language may be one of them.
+        train_split: name of the split that is trained on.
+        probe_split: name of the split that is evaluated and whose representations are compared.
+        train_limit: largest number of training rows; None: all.
+        probe_limit: largest number of rows per probe set; None: all.
+        limit_seed: seed of the choice that a limit makes. It is not the run's seed, so that runs of different seeds share data.
+        max_length: largest number of tokens per example.
         batch_size: training examples per optimiser step, over all processes and ``accumulate_grad_batches`` parts.
         eval_batch_size: probe examples per batch, over all processes.
-        eval_tokens: tokens per probe batch at most, padding included, instead of a number of examples.
-        seed: of the training order.
+        eval_tokens: largest number of tokens per probe batch, padding included, in place of a number of examples.
+        seed: seed of the training order.
         cache_dir: folder for tokenised data.
-        num_workers: loader processes; tokenised rows are cheap to read, so 0 is usually best.
-        drop_unlabelled: leave out examples without a label, and say how many; they are refused otherwise.
+        num_workers: number of loader processes; tokenised rows are cheap to read, so 0 is usually best.
+        drop_unlabelled: whether examples without a label are left out, with a line in the log, and not refused.
 
     Raises:
-        XlingValueError: training and probe split are the same, or a target language is named twice; of ``setup``: a probe set is
-            part of the training examples.
+        XlingValueError: training and probe split are the same, or a target language is named twice. ``setup`` raises it where a
+            probe set is part of the training examples.
     """
 
     def __init__(
@@ -79,7 +79,9 @@ class TransferDataModule(pl.LightningDataModule):
         if train_split == probe_split:
             raise XlingValueError(f"training and probe split are both {train_split!r}; choose different splits")
         if len(set(target_languages)) < len(target_languages):
-            raise XlingValueError(f"target_languages names a language twice: {', '.join(target_languages)}")
+            raise XlingValueError(
+                f"target_languages names a language twice: {', '.join(target_languages)}; name each once"
+            )
         self.source, self.task, self.tokenizer = source, task, tokenizer
         self.source_language, self.target_languages = source_language, tuple(target_languages)
         self.train_split, self.probe_split = train_split, probe_split
@@ -109,7 +111,7 @@ class TransferDataModule(pl.LightningDataModule):
 
     @property
     def training_set(self) -> TrainingSet:
-        """What :meth:`setup` loaded to train on."""
+        """The training examples that :meth:`setup` has loaded."""
         return cast(TrainingSet, self.train)
 
     def _read(self, language: str, split: str) -> pd.DataFrame:
@@ -131,12 +133,12 @@ class TransferDataModule(pl.LightningDataModule):
         return {language: probe.fingerprint for language, probe in self.probes.items()}
 
     def probe_groups(self, language: str) -> tuple[Tensor, Tensor]:
-        """A probe set's example ids and the ids of their groups, both [n] int64; examples of a group are not independent."""
+        """Give a probe set's example ids and the ids of their groups, both int64 [n]; examples of a group are not independent."""
         probe = self.probes[language]
         return torch.from_numpy(probe.example_ids), torch.from_numpy(probe.group_ids)
 
     def is_parallel(self, language: str, other: str) -> bool:
-        """Whether `language`'s probe set has every example id of `other`'s: the same content, of which one may lack some."""
+        """Whether `language`'s probe set has every example id of `other`'s, so that each example has a counterpart."""
         return bool(np.isin(self.probes[other].example_ids, self.probes[language].example_ids).all())
 
     def train_dataloader(self) -> DataLoader:
@@ -148,23 +150,26 @@ class TransferDataModule(pl.LightningDataModule):
         return loader
 
     def state_dict(self) -> dict[str, Any]:
-        """Return how far training is in its data: the epoch, and the number of its batches trained on (not: fetched)."""
+        """Return how far training is in its data: the epoch, and the number of its batches that were trained on.
+
+        Batches that loader workers have fetched in advance do not count.
+        """
         trainer = cast(pl.Trainer, self.trainer)  # a checkpoint is a trainer's
         done = trainer.fit_loop.epoch_loop.batch_progress.current.completed
         return {"epoch": trainer.current_epoch, "n_done": done}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Keep the position for the next training loader: Lightning asks for that before it restores its own counters."""
+        """Keep the position for the next training loader, which Lightning asks for before it restores its own counters."""
         self._position = dict(state_dict)
 
     def val_dataloader(self) -> dict[str, DataLoader]:
-        """A loader per target language, always in the same order."""
+        """Make a loader per target language, always in the same order."""
         return {t: self._loader(probe, self.eval_batch_size, shuffle=False) for t, probe in self.probes.items()}
 
     def unlabelled_batches(self, languages: Sequence[str]) -> list[dict[str, Tensor]]:
-        """Batches of the training split in other languages, in an order that the seed fixes; their labels are not for reading.
+        """Make batches of the training split in other languages, whose labels must not be read by who trains on them.
 
-        A batch holds one language, and the languages take turns as far as they reach.
+        Each batch holds one language. The languages take turns as long as they have batches left, in an order that the seed fixes.
         """
         by_language = []
         for language in languages:
@@ -176,7 +181,7 @@ class TransferDataModule(pl.LightningDataModule):
         return [batch for turn in itertools.zip_longest(*by_language) for batch in turn if batch is not None]
 
     def encoder_inputs(self, examples: TokenisedExamples) -> Iterator[tuple[list[int], dict[str, Tensor]]]:
-        """Every example once, shortest first: (rows, input_ids and what else the encoder takes)."""
+        """Yield every example once, the shortest first: positions of the rows, and the batch of what the encoder takes of them."""
         collate = PadToLongest(examples.pad_token_id, self.task.fills)
         names = ("input_ids", "attention_mask", "token_type_ids")
         for rows in LengthBucketBatches(examples.lengths, self.eval_batch_size, shuffle=False):

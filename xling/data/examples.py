@@ -1,4 +1,4 @@
-"""What examples have in common, whatever the task: ids and groups; and how a number or a part of them is chosen."""
+"""What examples of every task have in common: ids and groups, names in messages, and how some of many examples are chosen."""
 
 import logging
 from collections.abc import Sequence
@@ -14,12 +14,12 @@ from xling.storage.hashing import rows_fingerprint, sha256, stable_number
 log = logging.getLogger(__name__)
 
 IDS = ("example_id", "group_id")
-"""Columns that every task's examples have: example_id, unique; group_id, examples that share one are not independent
-(three hypotheses on one premise, two questions on one paragraph). Both int64, >= 0 and below 2**47."""
+"""Columns that the examples of every task have. An example_id is unique. Examples of one group_id are not independent (three
+hypotheses on one premise, two questions on one paragraph). Both are int64, at least 0 and below 2**47."""
 
 
 ROW = "row"
-"""Column that sources may give: what an example is called in messages, by its file, line and the user's own id."""
+"""Column that sources may give: the name of an example in messages, made of its file, its line and the user's own id."""
 
 _ID_BITS = 46
 
@@ -38,7 +38,7 @@ def stable_id(name: str) -> int:
 
 
 def place_of(where: Path | str, line: int | str, own_id: Any = None) -> str:
-    """Call a row by its file, its line (or another place in it) and the user's own id; every message does it so.
+    """Name a row by its file, its line (or another place in it) and the user's own id, as every message does.
 
     >>> place_of("dev.de.tsv", 17, "n01")
     "dev.de.tsv, line 17 (id 'n01')"
@@ -48,14 +48,15 @@ def place_of(where: Path | str, line: int | str, own_id: Any = None) -> str:
 
 
 def numbered(frame: pd.DataFrame, prefix: str = "", where: Path | str = "") -> pd.DataFrame:
-    """Number the examples of a file: columns id and group, where there are, become :data:`IDS`.
+    """Number the examples of a file: the user's own ids and groups become the columns :data:`IDS`.
 
     Args:
-        frame: without an id, an example is named by its position, 1, 2, ...; without a group, it is one by itself. A column
-            line, the number of its line (or another place, in words), becomes part of the column :data:`ROW`.
-        prefix: goes before each name; ``""`` for parallel files, where a name means the same content in every language, and
-            the language otherwise, so that no two languages seem to share an example.
-        where: the file.
+        frame: examples, with the columns id and group where the file has them. Without an id, an example is named by its position,
+            1, 2, ...; without a group, it is a group of its own. A column line, the number of its line (or another place, in
+            words), becomes part of the column :data:`ROW`.
+        prefix: text that goes before each name. It is empty for parallel files, where a name means the same content in every
+            language, and the language otherwise, so that no two languages seem to share an example.
+        where: path of the file, for the column :data:`ROW`.
     """
     names = frame["id"] if "id" in frame else pd.Series(range(1, len(frame) + 1), index=frame.index)
     ids = {"example_id": names, "group_id": frame.get("group", names)}
@@ -69,22 +70,22 @@ def numbered(frame: pd.DataFrame, prefix: str = "", where: Path | str = "") -> p
 
 
 def row_name(frame: pd.DataFrame, position: int) -> str:
-    """What a message calls the example at `position`, counted from 0."""
+    """Name the example at `position`, counted from 0, as messages do."""
     if ROW in frame:
         return str(frame[ROW].iloc[position])
     return f"example {frame['example_id'].iloc[position]}"
 
 
 def check_examples(frame: pd.DataFrame, columns: Sequence[str], where: str) -> pd.DataFrame:
-    """Return `frame` if it holds examples.
+    """Refuse what cannot be examples of a task; return the examples with an index from 0.
 
     Args:
-        frame: examples.
-        columns: that the task needs beside :data:`IDS`.
-        where: what to call it in an error, e.g. ``dev.de``.
+        frame: supposed examples.
+        columns: columns that the task needs besides :data:`IDS`.
+        where: name of the set in messages, e.g. ``dev.de``.
 
     Raises:
-        XlingValueError: no rows, a missing column, or an id that occurs twice.
+        XlingValueError: there are no rows, a column is missing, or an id occurs twice.
     """
     missing = [column for column in (*IDS, *columns) if column not in frame.columns]
     if missing:
@@ -106,12 +107,13 @@ def check_examples(frame: pd.DataFrame, columns: Sequence[str], where: str) -> p
 
 
 def without_unlabelled(frame: pd.DataFrame, task: Any, where: str) -> pd.DataFrame:
-    """Leave out examples that have nothing to be scored by, and say how many.
+    """Leave out examples without a label, and log how many these are.
 
     Args:
         frame: examples.
-        task: one that has ``unlabelled(frame)``, True for each such example; of another task nothing is left out.
-        where: what to call it in a message.
+        task: task whose method ``unlabelled(frame)`` says which examples have no label, bool [n]; a task without this method
+            loses no example.
+        where: name of the set in messages.
     """
     mark = getattr(task, "unlabelled", None)
     is_bare = np.zeros(len(frame), dtype=bool) if mark is None else np.asarray(mark(frame), dtype=bool)
@@ -121,17 +123,17 @@ def without_unlabelled(frame: pd.DataFrame, task: Any, where: str) -> pd.DataFra
 
 
 def refuse_unlabelled(frame: pd.DataFrame, is_bare: np.ndarray, where: str, found: str, remedy: str = "") -> None:
-    """Refuse a set of which examples have no label.
+    """Refuse a set in which examples have no label.
 
     Args:
         frame: examples.
-        is_bare: True for each that has none, [n].
-        where: what to call the set.
-        found: what one lacks, in words, e.g. ``label``.
-        remedy: what else may be done than leaving them out.
+        is_bare: whether an example has no label, bool [n].
+        where: name of the set in messages.
+        found: words for what is missing, with an article, e.g. ``a label``.
+        remedy: further advice, besides leaving the examples out.
 
     Raises:
-        XlingValueError: their number, and the first of them.
+        XlingValueError: an example has no label; the message has their number and the first of them.
     """
     if not is_bare.any():
         return
@@ -150,12 +152,12 @@ def limit_examples(frame: pd.DataFrame, limit: int | None, seed: int) -> pd.Data
     label do no harm, and a larger limit keeps what a smaller one kept. Rows stay in their order.
 
     Args:
-        frame: examples as of :func:`check_examples`.
-        limit: number of rows, or None for all.
-        seed: another seed, another choice.
+        frame: examples, from :func:`check_examples`.
+        limit: largest number of rows; None: all.
+        seed: seed of the choice.
 
     Raises:
-        XlingValueError: `limit` is below the rows of one group.
+        XlingValueError: `limit` is less than the number of rows in the first group chosen.
     """
     if limit is None or limit >= len(frame):
         return frame
@@ -172,12 +174,14 @@ def limit_examples(frame: pd.DataFrame, limit: int | None, seed: int) -> pd.Data
 
 
 def cut_part(frame: pd.DataFrame, start: float, end: float) -> pd.DataFrame:
-    """Keep the groups whose hash lies in [start, end) of 0..1: disjoint parts of one file, alike in every language.
+    """Keep the groups whose hash, as a number in 0..1, lies in [start, end).
+
+    Intervals that do not overlap give disjoint parts of a file, and the same parts in every language of parallel files.
 
     Args:
-        frame: with column group_id.
-        start: 0..1.
-        end: 0..1.
+        frame: examples, with the column group_id.
+        start: lower end of the interval, 0..1.
+        end: upper end of the interval, 0..1.
     """
     places = {group: _place(group) for group in frame["group_id"].unique()}
     place = frame["group_id"].map(places)
@@ -189,5 +193,5 @@ def _place(group: int) -> float:
 
 
 def examples_fingerprint(frame: pd.DataFrame, columns: Sequence[str]) -> str:
-    """Fingerprint ids, order and the task's columns (sha256)."""
+    """Compute the sha256 of the examples' ids, their order and the task's columns."""
     return rows_fingerprint(*(frame[column].tolist() for column in (*IDS, *columns)))

@@ -1,4 +1,4 @@
-"""A tokenizer that is loaded when it is first needed: where all examples are tokenised already, it never is."""
+"""A tokenizer that is loaded when it is first needed; where all examples are tokenised already, it is never loaded."""
 
 from collections.abc import Callable
 from functools import cached_property
@@ -10,11 +10,11 @@ from transformers import PreTrainedTokenizerBase
 class LazyTokenizer:
     """Behaves as the tokenizer that `load` gives, and loads it at the first call or attribute asked for.
 
-    Loading one of 250,000 pieces and hashing it takes three seconds, half of what a start needs once the libraries are in.
+    Loading a tokenizer of 250,000 pieces and hashing it takes three seconds, half of a start's time after the imports.
 
     Args:
-        load: gives the tokenizer.
-        key: hash of the files it is made of; with another key, examples are tokenised again.
+        load: function that loads the tokenizer.
+        key: hash of the files the tokenizer is made of; with another key, examples are tokenised again.
     """
 
     def __init__(self, load: Callable[[], PreTrainedTokenizerBase], key: str) -> None:

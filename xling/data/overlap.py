@@ -1,4 +1,4 @@
-"""Whether examples that are probed were trained on."""
+"""Checks whether examples of a probe set are training examples as well."""
 
 import logging
 from collections.abc import Hashable, Iterator
@@ -12,12 +12,12 @@ log = logging.getLogger(__name__)
 
 
 class Overlap:
-    """Compares probe sets with the training examples, by what a task reads of them (texts and label).
+    """Compares probe sets with the training examples by the columns that the task reads (texts and label).
 
     Args:
-        train: examples trained on.
-        task: names their columns.
-        where: what to call them in a message, e.g. ``train.en``.
+        train: the training examples.
+        task: task of the examples.
+        where: name of the training examples in messages, e.g. ``train.en``.
     """
 
     def __init__(self, train: pd.DataFrame, task: TaskData, where: str) -> None:
@@ -26,10 +26,14 @@ class Overlap:
         self._with_ids = set(zip(train["example_id"], self._rows(train), strict=True))
 
     def check(self, probe: pd.DataFrame, where: str) -> None:
-        """Refuse a probe set that is part of the training examples, id by id; say how many of another are among them.
+        """Refuse a probe set all of whose examples are training examples; log how many are in the training set otherwise.
+
+        Args:
+            probe: examples of the probe set.
+            where: name of the probe set in messages.
 
         Raises:
-            XlingValueError: every probe example is a training example.
+            XlingValueError: every probe example is in the training set, under the same id.
         """
         contents = list(self._rows(probe))
         if all(row in self._with_ids for row in zip(probe["example_id"], contents, strict=True)):

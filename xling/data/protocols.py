@@ -1,4 +1,4 @@
-"""What the data of a run ask of a source of examples and of a task."""
+"""The interfaces between a run's data module and the parts it is given: a source of examples and a task."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
@@ -11,35 +11,47 @@ from transformers import PreTrainedTokenizerBase
 
 
 class TaskData(Protocol):
-    """What the data of a run must know of its task; see :mod:`xling.tasks`, whose classes are such."""
+    """A task, as the data module uses it; the classes of :mod:`xling.tasks` are such tasks."""
 
     @property
     def fills(self) -> Mapping[str, int]:
-        """Columns with a value per token -> what pads them."""
+        """Column with one value per token -> the value that pads it; input_ids and the tokenizer's own columns apart."""
 
     def check(self, frame: pd.DataFrame, where: str) -> pd.DataFrame:
-        """Return `frame` if its examples fit the task, else raise XlingValueError."""
+        """Return the examples of `frame` in the task's own form, and refuse those that do not fit the task.
+
+        Args:
+            frame: examples with the columns example_id, group_id and those of the task.
+            where: name of the set, e.g. ``train.en``, for messages.
+
+        Raises:
+            XlingValueError: an example does not fit.
+        """
 
     def fitted(self, frame: pd.DataFrame) -> "TaskData":
-        """The task with what it learns from its training examples, such as its labels."""
+        """Return the task with what it learns from the training examples `frame`, such as its labels."""
 
     def columns(self, frame: pd.DataFrame) -> list[str]:
-        """Columns of `frame` that the task uses, ids apart."""
+        """List the columns of `frame` that the task uses besides ids."""
 
     def key(self) -> list[Any]:
-        """What tokenised rows depend on beside the examples; JSON-able."""
+        """Give what tokenised rows depend on besides the examples, in values that JSON can write; part of the cache's key."""
 
     def tokenise(self, frame: pd.DataFrame, tokenizer: PreTrainedTokenizerBase, max_length: int) -> dict[str, Sequence]:
-        """Columns of equal length: input_ids, example_id, group_id, length and more; row ids unique."""
+        """Encode the examples of `frame` in rows of at most `max_length` tokens.
+
+        Returns:
+            Columns of equal length: input_ids, example_id (different in every row), group_id, length (in tokens) and more.
+        """
 
     def module(
         self, encoder: nn.Module, *, pooling: str, pooler: nn.Module | None = None, **settings: Any
     ) -> pl.LightningModule:
-        """A :class:`xling.tasks.transfer_module.TransferModule` with the task's head and scores around `encoder`."""
+        """Make a :class:`xling.tasks.transfer_module.TransferModule` with the task's head and scores around `encoder`."""
 
 
 class ExampleSource(Protocol):
-    """Gives the examples of one language and split. A plain function will do; the optional members tell more.
+    """Gives the examples of one language and split. It can be a plain function; an object may have optional members as well.
 
     Optional members:
         languages: tuple of the languages that the source has; needed where ``target_languages`` are not named.
@@ -56,17 +68,17 @@ class ExampleSource(Protocol):
 
 
 def languages_of(source: ExampleSource) -> tuple[str, ...]:
-    """Languages that a source says it has; empty where it does not say."""
+    """The languages that a source has; empty where the source does not say."""
     return tuple(getattr(source, "languages", ()))
 
 
 def is_local(source: ExampleSource) -> bool:
-    """Whether a source needs no hub; False where it does not say."""
+    """Whether a source needs no hub; False where the source does not say."""
     return bool(getattr(source, "is_local", False))
 
 
 def count_rows(source: ExampleSource, language: str, split: str) -> int | None:
-    """Number of examples of one language and split; None where only a hub could tell, or the source does not say."""
+    """Count the examples of one language and split; None where that is not known without a download."""
     count = getattr(source, "count_rows", None)
     if count is not None:
         return count(language, split)
@@ -74,7 +86,7 @@ def count_rows(source: ExampleSource, language: str, split: str) -> int | None:
 
 
 class TrainingSet(Protocol):
-    """Rows to train on: tokenised examples, or such as carry the output of frozen layers besides."""
+    """Rows to train on: tokenised examples, with or without the stored output of frozen layers."""
 
     @property
     def name(self) -> str:
@@ -82,15 +94,15 @@ class TrainingSet(Protocol):
 
     @property
     def fingerprint(self) -> str:
-        """Hash of ids, order, texts, labels and tokenisation."""
+        """Hash of the rows' ids, order, texts, labels and tokenisation."""
 
     @property
     def pad_token_id(self) -> int:
-        """What pads input_ids."""
+        """Id of the token that pads input_ids."""
 
     @property
     def lengths(self) -> np.ndarray:
-        """Tokens per example, [n] int64."""
+        """Number of tokens in each row, [n] int64."""
 
     def __len__(self) -> int: ...
 

@@ -1,4 +1,4 @@
-"""Tokenised examples: made once, kept on disk as Arrow, memory-mapped, shared by all runs."""
+"""Tokenised examples, which are made once, kept on disk as Arrow files, memory-mapped, and shared by all runs."""
 
 import functools
 import json
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_LAYOUT = 2  # of the folder; another number, and what an older version wrote is made anew instead of being refused
+_LAYOUT = 2  # raised when the folder's layout changes: folders of an older version are then made anew and not refused
 _ROWS = "rows"
 _FACTS = "facts.json"
 _PIECE = 10_000
@@ -42,10 +42,10 @@ class TokenisedExamples(torch.utils.data.Dataset):
     """A map-style data set of one language and split.
 
     Attributes:
-        name: e.g. ``dev.de``.
+        name: name of split and language, e.g. ``dev.de``.
         rows: Arrow table with input_ids, (token_type_ids), example_id, group_id, length and the task's columns.
-        fingerprint: sha256 of ids, order, texts, labels and tokenisation; equal means the same probe set.
-        pad_token_id: what pads input_ids.
+        fingerprint: sha256 of ids, order, texts, labels and tokenisation; sets with equal fingerprints are the same set.
+        pad_token_id: id of the token that pads input_ids.
     """
 
     name: str
@@ -63,7 +63,7 @@ class TokenisedExamples(torch.utils.data.Dataset):
     def __getitem__(self, index: list[int]) -> list[dict]: ...
 
     def __getitem__(self, index: int | list[int]) -> dict | list[dict]:
-        """One row, or the rows of a batch that a batch sampler chose."""
+        """Return one row, or the rows of a batch that a batch sampler chose."""
         if isinstance(index, int):
             return self.rows[index]
         columns = self.rows[index]
@@ -73,23 +73,23 @@ class TokenisedExamples(torch.utils.data.Dataset):
 
     @cached_property
     def lengths(self) -> np.ndarray:
-        """Tokens per example, [n] int64."""
+        """Number of tokens in each row, [n] int64."""
         return self.rows.data.column("length").to_numpy()
 
     @cached_property
     def example_ids(self) -> np.ndarray:
-        """Stable ids, [n] int64, in the set's order."""
+        """Ids of the rows, [n] int64, in the set's order."""
         return self.rows.data.column("example_id").to_numpy()
 
     @cached_property
     def pieces(self) -> np.ndarray:
-        """Ids of the word pieces that occur in some example, or pad one, each once, [n] int64."""
+        """Ids of the word pieces that occur in an example, and of the one that pads, each once, [n_pieces] int64."""
         found = pyarrow.compute.unique(pyarrow.compute.list_flatten(self.rows.data.column("input_ids")))
         return np.union1d(found.to_numpy(), [self.pad_token_id])
 
     @cached_property
     def group_ids(self) -> np.ndarray:
-        """Id of each example's group, [n] int64: examples that share one are not independent."""
+        """Ids of the rows' groups, [n] int64; rows of one group are not independent."""
         return self.rows.data.column("group_id").to_numpy()
 
 
@@ -105,14 +105,14 @@ def load_tokenised(
 
     Args:
         frame: examples, see :mod:`xling.data.examples`.
-        name: e.g. ``dev.de``; for messages only.
-        task: how they are tokenised.
+        name: name of the set in messages, e.g. ``dev.de``; it is no part of the cache's key.
+        task: task that tokenises the examples.
         tokenizer: a fast tokenizer.
-        max_length: tokens per example at most.
-        cache_dir: folder shared by all runs; safe when several processes start at once.
+        max_length: largest number of tokens per row.
+        cache_dir: folder shared by all runs; several processes may ask for the same examples at once.
 
     Raises:
-        CorruptArtefactError: what the cache holds cannot be read.
+        CorruptArtefactError: the files in the cache cannot be read, or have changed since they were written.
     """
     content = examples_fingerprint(frame, task.columns(frame))
     fingerprint = content_key(_LAYOUT, content, task.key(), tokenizer_key(tokenizer), max_length, length=64)
@@ -135,7 +135,7 @@ def _tokenised(
     tokenizer: PreTrainedTokenizerBase | LazyTokenizer,
     max_length: int,
 ) -> "datasets.Dataset":
-    """Tokenise piece by piece: Python's lists of a piece take ten times the memory of its Arrow table."""
+    """Tokenise some thousand examples at a time, since Python's lists take ten times the memory of the Arrow table."""
     import datasets
 
     starts = range(0, max(len(frame), 1), _PIECE)
@@ -177,7 +177,7 @@ def _read(folder: Path, fingerprint: str) -> tuple["datasets.Dataset", dict[str,
 
 
 def _digest(folder: Path, facts: dict[str, Any]) -> str:
-    """Hash facts and the rows' files: a flipped bit in memory-mapped Arrow data would silently be another token."""
+    """Hash the facts and the rows' files, since a flipped bit in memory-mapped Arrow data would silently be another token."""
     return sha256(content_key(facts), *(f"{path.name} {file_sha256(path)}" for path in sorted(folder.rglob("*"))))
 
 

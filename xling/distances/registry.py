@@ -25,7 +25,7 @@ def computed_from(feed: str) -> Callable[[Compute], Compute]:
     """Declare what a function of distances is given, one of :data:`FEEDS`; without it a function is given ``languages``.
 
     Raises:
-        XlingValueError: there is no such thing to give.
+        XlingValueError: `feed` is not one of :data:`FEEDS`.
     """
     check_known("input of a distance", feed, FEEDS)
 
@@ -63,6 +63,6 @@ def find_distances(source: str, **options: Any) -> Callable[..., Distances]:
     """Give the function of distances of a name, or of ``package.module:name``, with options of its own set.
 
     Raises:
-        XlingValueError: there is none.
+        XlingValueError: there is no function of that name.
     """
     return partial(DISTANCES.find(source), **options)

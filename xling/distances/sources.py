@@ -93,7 +93,7 @@ def check_names(what: str, names: Iterable[str], known: tuple[str, ...]) -> list
     """Check that all names are known.
 
     Raises:
-        XlingValueError: one is not, or there is none; lists what exists.
+        XlingValueError: a name is not known, or no name is given; the message lists those that exist.
     """
     names = list(names)
     for name in names or [""]:

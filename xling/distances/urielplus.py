@@ -50,7 +50,7 @@ def compute_urielplus_distances(
     """Compute distances from URIEL+; see :func:`xling.distances.compute_distances`.
 
     Args:
-        kinds: of PARTS_OF_KINDS.
+        kinds: keys of PARTS_OF_KINDS.
         languages: ISO 639-1 or ISO 639-3 codes.
         cache_dir: where URIEL+'s integrated databases are kept; None = the environment variable XLING_CACHE, else
             ~/.cache/xling. The first call takes about three minutes and 4 GB of memory.

@@ -29,7 +29,7 @@ def load_distances(path: str | Path, languages: Iterable[str], kinds: str | Iter
         The distances, source ``csv``; a coverage the file does not state is NaN.
 
     Raises:
-        MissingFileError: no such file.
+        MissingFileError: there is no such file.
         CorruptArtefactError: the file cannot be read as CSV.
         XlingValueError: a language, column or number that does not fit.
     """
@@ -59,7 +59,7 @@ def load_pretraining_sizes(path: str | Path, languages: Iterable[str]) -> dict[s
         Language as given to size; languages that the file does not list are left out.
 
     Raises:
-        MissingFileError: no such file.
+        MissingFileError: there is no such file.
         XlingValueError: a column is missing, a language stands twice, or a size is not a positive number.
     """
     frame = _read(Path(path))

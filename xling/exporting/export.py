@@ -1,4 +1,4 @@
-"""A fine-tuned run as a folder that transformers loads: weights with their head, tokenizer, model card."""
+"""Writes a fine-tuned run as a folder that transformers loads: weights with their head, tokenizer, model card."""
 
 from pathlib import Path
 
@@ -34,9 +34,10 @@ def export(run: Path | str | RunDirectory, folder: Path | str) -> Path:
         The folder.
 
     Raises:
-        MissingFileError: there is no such run, it is not finished, or it kept no checkpoint.
+        MissingFileError: there is no such run, the run is not finished, or it kept no checkpoint.
         CorruptArtefactError: the checkpoint, or a record of the run, has changed.
-        XlingValueError: a pack, a folder with files in it, a base model that has changed, or a task of another package.
+        XlingValueError: `run` is a pack, `folder` has files in it, the base model has changed, or the task is one of another
+            package.
     """
     run, folder = run if isinstance(run, RunDirectory) else RunDirectory(run), Path(folder)
     _check_exports(run, folder)
@@ -73,7 +74,8 @@ def _check_exports(run: RunDirectory, folder: Path) -> None:
     plan = read_settings(run.path).intervention
     if plan.name and not plan.trains:
         raise MissingFileError(
-            f"expected a trained run at {run.path}, found a record of xling-restore ({plan.name}), which keeps no weights"
+            f"expected a trained run at {run.path}, found a record of xling-restore ({plan.name}), which keeps no weights; "
+            "export the run that it was made of"
         )
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise XlingValueError(f"expected {folder} to be a new or an empty folder, found files; choose another one")

@@ -1,4 +1,4 @@
-"""The page that an exported model carries: what it is, how it was made, what it scored, how to use it."""
+"""Writes the model card of an exported model: what it is, how it was made, what it scored, how to use it."""
 
 import re
 from collections.abc import Mapping
@@ -37,10 +37,10 @@ def model_card(
     """Write the card.
 
     Args:
-        settings: of the run.
-        records: its ``environment``, ``data`` and ``manifest``.
-        transfer: its scores, columns of :data:`xling.runs.tables.TRANSFER`; those of the last validation are shown.
-        kind: of its module, a key of :data:`PIPELINES`.
+        settings: settings of the run.
+        records: records of the run under ``environment``, ``data`` and ``manifest``.
+        transfer: scores of the run, columns of :data:`xling.runs.tables.TRANSFER`; those of the last validation are shown.
+        kind: kind of the run's module, a key of :data:`PIPELINES`.
         needs_own_code: whether the folder is loaded with ``trust_remote_code=True``.
 
     Returns:

@@ -22,7 +22,7 @@ def check_peft() -> None:
     """Refuse to go on without the package.
 
     Raises:
-        XlingValueError: it is not installed.
+        XlingValueError: peft is not installed.
     """
     if find_spec("peft") is None:
         raise XlingValueError("freeze=lora needs the package peft: pip install 'xling[lora]'")
@@ -109,7 +109,7 @@ def merge_adapters(
         module: the module without adapters; it is left as it is.
         state: state dict with adapters.
         options: the arguments of :func:`add_adapters` they were made with.
-        override: as there.
+        override: see :func:`add_adapters`.
 
     Returns:
         State dict with the names of `module`.

@@ -18,11 +18,11 @@ class FreezePlan:
     """A strategy with its settings; made by :func:`plan_freezing`. It becomes layers where an encoder's depth is known.
 
     Attributes:
-        name: for run directories, e.g. ``bottom_3``.
+        name: name in run directories, e.g. ``bottom_3``.
         strategy: a name in ``STRATEGIES``, ``package.module:name``, or a :class:`Strategy`.
         dropout: ``active`` inside frozen layers, as in the paper, or ``off``.
-        options: what the strategy takes.
-        with_word_embeddings: the word-piece table is frozen besides the strategy's layers.
+        options: settings of the strategy that were given; the others have their default values.
+        with_word_embeddings: whether the word-piece table is frozen besides the strategy's layers.
     """
 
     name: str
@@ -33,7 +33,7 @@ class FreezePlan:
 
     @property
     def word_embeddings(self) -> bool:
-        """Whether the word-piece table is frozen by itself; that is no layer."""
+        """Whether the word-piece table is frozen by itself; it is a part of layer 0 and no layer of its own."""
         return self.with_word_embeddings or STRATEGIES.find(self.strategy).word_embeddings
 
     @property
@@ -45,7 +45,7 @@ class FreezePlan:
         """Frozen layers of an encoder of `n_layers` blocks, ascending.
 
         Raises:
-            XlingValueError: a layer or count that such an encoder does not have.
+            XlingValueError: the plan names a layer, or more layers, than such an encoder has.
         """
         return tuple(STRATEGIES.find(self.strategy).layers(n_layers, **self.options))
 
@@ -60,10 +60,10 @@ def plan_freezing(
         dropout: ``active`` or ``off``, inside frozen layers.
         word_embeddings: freeze the word-piece table besides, as the strategy ``word_embeddings`` does alone: sets of layers
             can then be compared with that strategy at the same cost.
-        options: what the strategy takes.
+        options: settings of the strategy.
 
     Raises:
-        XlingValueError: no such strategy, or settings that it does not take or that are missing.
+        XlingValueError: there is no such strategy, it does not take one of the settings, or it lacks one.
 
     >>> plan = plan_freezing("bottom_k", k=3, embeddings=False)
     >>> plan.name, plan.layers_of(12)
@@ -101,7 +101,7 @@ def saves_no_backward(plan: FreezePlan, n_layers: int) -> bool:
 
 
 def describe_plan(plan: FreezePlan, n_layers: int) -> str:
-    """One sentence for the log: what is frozen, and where that saves no computing.
+    """Write one sentence for the log: what is frozen, and whether that saves no computing.
 
     >>> describe_plan(plan_freezing("top_k", k=1), 12)
     'frozen: layers 12 of 0..12, dropout inside active; saves no backward pass, since layer 0 below trains'

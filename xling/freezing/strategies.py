@@ -1,4 +1,4 @@
-"""What each freezing strategy takes: one function of the encoder's depth, and one rule that names it with its settings.
+"""The freezing strategies: each is a function that chooses layers by the encoder's depth, and a rule that names the choice.
 
 A new strategy of this package is a function here, an entry of ``STRATEGIES`` and a file in ``conf/freeze``; one of another
 package needs no change here, see :mod:`xling.registry`.
@@ -27,7 +27,7 @@ def embeddings_alone(n_layers: int) -> list[int]:
 
 
 def bottom_k(n_layers: int, k: int, embeddings: bool = True) -> list[int]:
-    """The lowest `k` blocks, and layer 0 unless `embeddings` is False.
+    """Freeze the lowest `k` blocks, and layer 0 unless `embeddings` is False.
 
     >>> bottom_k(12, 2), bottom_k(12, 2, embeddings=False)
     ([0, 1, 2], [1, 2])
@@ -37,7 +37,7 @@ def bottom_k(n_layers: int, k: int, embeddings: bool = True) -> list[int]:
 
 
 def top_k(n_layers: int, k: int) -> list[int]:
-    """The highest `k` blocks.
+    """Freeze the highest `k` blocks.
 
     >>> top_k(12, 2)
     [11, 12]
@@ -47,14 +47,14 @@ def top_k(n_layers: int, k: int) -> list[int]:
 
 
 def named_layers(n_layers: int, layers: Sequence[int]) -> list[int]:
-    """The layers given, each once, in ascending order."""
+    """Freeze the given layers; they are returned in ascending order, each once."""
     for layer in layers:
         check_layer(layer, n_layers)
     return sorted(set(layers))
 
 
 def random_k(n_layers: int, k: int, seed: int, embeddings: bool = False) -> list[int]:
-    """`k` blocks drawn without replacement, and layer 0 if `embeddings`; the same `seed` gives the same set everywhere.
+    """Freeze `k` blocks drawn without replacement, and layer 0 if `embeddings`; one `seed` gives one set on every machine.
 
     >>> len(set(random_k(12, 3, seed=1))), random_k(12, 3, seed=1) == random_k(12, 3, seed=1)
     (3, True)
@@ -65,21 +65,23 @@ def random_k(n_layers: int, k: int, seed: int, embeddings: bool = False) -> list
 
 
 def guided(n_layers: int, suggestion: str, distance: str = "genetic") -> list[int]:
-    """The layers that an analysis suggested for one distance.
+    """Freeze the layers that an analysis suggested for one distance.
 
     Args:
-        n_layers: blocks of the encoder.
+        n_layers: number of blocks of the encoder.
         suggestion: JSON file ``{"distances": {"genetic": {"layers": [1, 2], "reason": "..."}}}``, see
             :mod:`xling.analysis.questions.suggestion`.
-        distance: key in it.
+        distance: name of the distance, a key in the file.
 
     Raises:
         XlingValueError: the file has no such distance, suggests no layer for it, or a layer does not exist.
-        MissingFileError: no such file.
-        CorruptArtefactError: it has another layout.
+        MissingFileError: there is no such file.
+        CorruptArtefactError: the file has another layout.
     """
     if not suggestion:
-        raise XlingValueError("expected freeze.suggestion to be the suggestion file of an analysis, got nothing")
+        raise XlingValueError(
+            "expected freeze.suggestion to be the suggestion file of an analysis, got nothing; set it"
+        )
     try:
         entries = read_json(suggestion)["distances"]
         layers = {kind: list(entry["layers"]) for kind, entry in entries.items()}
@@ -113,14 +115,14 @@ def adapted_layers(
 
 @dataclass(frozen=True)
 class Strategy:
-    """Which layers a strategy takes, and how it is named with its settings.
+    """One strategy: which layers it freezes, and how it is named.
 
     Attributes:
-        layers: function of the number of blocks and the strategy's settings: the frozen layers, ascending. Its signature is
-            what the strategy takes: ``freeze.<setting>``.
-        name: function of the same settings, all of them given: the name of the run's folder, e.g. ``bottom_3``. It may end
-            in ``**_`` where not all settings belong in the name.
-        word_embeddings: whether the table of word pieces is frozen alone; that is no layer.
+        layers: function of the number of blocks and the strategy's settings that returns the frozen layers, ascending. Its
+            parameters define which settings ``freeze.<setting>`` exist.
+        name: function of the same settings (all are given) that returns a name for the run's folder, e.g. ``bottom_3``. Its
+            signature may end in ``**_`` where not all settings belong in the name.
+        word_embeddings: whether only the table of word pieces is frozen, which is no layer of its own.
         adapts: whether the encoder is frozen as a whole and low-rank adapters inside it train.
 
     Raises:
@@ -143,14 +145,14 @@ class Strategy:
 
     @property
     def settings(self) -> dict[str, inspect.Parameter]:
-        """What the strategy takes beside the number of blocks."""
+        """The settings that the strategy takes, besides the number of blocks."""
         return dict(list(inspect.signature(self.layers).parameters.items())[1:])
 
     def complete(self, options: Mapping[str, Any]) -> dict[str, Any]:
-        """Fill in the settings that `options` leaves at their usual value.
+        """Add the default values of the settings that `options` does not name.
 
         Raises:
-            TypeError: a setting that the strategy does not take, or one that is missing.
+            TypeError: `options` has a setting that the strategy does not take, or lacks one that it needs.
         """
         bound = inspect.signature(self.layers).bind(0, **options)
         bound.apply_defaults()

@@ -121,12 +121,12 @@ def tightness(bound: float, **_: Any) -> float:
     return max(0.0, 1 - bound)
 
 
-def nothing(**_: Any) -> float:
+def zero_dose(**_: Any) -> float:
     """Dose of no intervention: 0."""
     return 0.0
 
 
-def whole(**_: Any) -> float:
+def full_dose(**_: Any) -> float:
     """Dose of an intervention without a strength: 1."""
     return 1.0
 

@@ -54,12 +54,6 @@ def choose_layers(layers: str | int | Iterable[int] | None, n_layers: int) -> tu
     return tuple(range(n_layers + 1)) if layers is None else layers_in(parse_shares(layers), n_layers)
 
 
-def names_of(module: nn.Module, parameters: Iterable[nn.Parameter]) -> list[str]:
-    """Full names of parameters, in the order given."""
-    named = {parameter: name for name, parameter in module.named_parameters()}
-    return [named[parameter] for parameter in parameters]
-
-
 def drop_gradients(parameters: Iterable[nn.Parameter]) -> None:
     """Have the next optimiser step leave parameters and their optimiser states alone, as if they were frozen.
 

@@ -32,7 +32,7 @@ class Intervention:
 
     name: Callable[..., str]
     callback: str | None = None
-    dose: Callable[..., float] = kinds.whole
+    dose: Callable[..., float] = kinds.full_dose
 
     def complete(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """Add the default values of the settings that `options` does not name.
@@ -49,7 +49,7 @@ INTERVENTIONS: Registry[Intervention] = Registry(
     "intervention",
     "xling.interventions",
     {
-        "none": Intervention(kinds.none, dose=kinds.nothing),
+        "none": Intervention(kinds.none, dose=kinds.zero_dose),
         "anchor": Intervention(kinds.anchor, "xling.callbacks:Anchor", kinds.strength_of),
         "l2_sp": Intervention(kinds.l2_sp, "xling.callbacks:PullToBase", kinds.strength_of),
         "layerwise_lr": Intervention(kinds.layerwise_lr, "xling.callbacks:LayerwiseRates", kinds.slowing),

@@ -44,7 +44,9 @@ def blend_layers(
         check_share(share)
         names = _names_of(own, owners, part)
         if not names:
-            raise XlingValueError(f"no weights in {part if part == HEAD else f'layer {part}'} of the fine-tuned model")
+            raise XlingValueError(
+                f"no weights in {part if part == HEAD else f'layer {part}'} of the fine-tuned model; name others"
+            )
         blended |= {name: _blend(name, own[name], other, share, whose) for name in names}
     return blended
 

@@ -1,4 +1,4 @@
-"""What computes: versions, processor, GPUs, threads, and the commit of the code."""
+"""Describes what a run is computed with: versions, processor, GPUs, threads, and the commit of the code."""
 
 import importlib.metadata
 import json
@@ -13,7 +13,7 @@ _PACKAGES = ("torch", "pytorch-lightning", "transformers", "tokenizers", "datase
 
 
 def describe_environment() -> dict[str, Any]:
-    """Say with what a run is computed, in values fit for JSON.
+    """Describe what a run is computed with, in values that JSON can write.
 
     Returns:
         xling, commit, python, platform, processor (its kind, e.g. x86_64), machine (processor_model, n_cores, n_threads, gpus)
@@ -37,7 +37,7 @@ def describe_environment() -> dict[str, Any]:
 
 
 def describe_machine() -> dict[str, Any]:
-    """The models of processor and GPUs, the cores that this process may use and the threads that torch takes."""
+    """Describe this machine: models of processor and GPUs, cores that this process may use, threads that torch uses."""
     import torch  # late: a record of another run is read without it
 
     gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
@@ -51,7 +51,7 @@ def describe_machine() -> dict[str, Any]:
 
 
 def processor_model(file: Path = Path("/proc/cpuinfo")) -> str:
-    """The processor as it names itself; where it does not, what Python knows of it."""
+    """Find the processor's own name; where the system does not tell it, what Python knows of the processor."""
     try:
         lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
@@ -61,10 +61,10 @@ def processor_model(file: Path = Path("/proc/cpuinfo")) -> str:
 
 
 def code_commit(folder: Path | None = None) -> str:
-    """The commit that this code is of, with ``-dirty`` where files have changed since; empty where nothing says it.
+    """Find the commit of this code, with ``-dirty`` where files have changed since; empty where it is not known.
 
     Args:
-        folder: of the code; None = this package's own.
+        folder: folder of the code; None: this package's own.
     """
     folder = folder or Path(__file__).resolve().parents[2]
     if (folder / ".git").exists():

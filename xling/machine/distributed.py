@@ -1,4 +1,4 @@
-"""Several processes as one: a loss over all of them, decisions that all follow, errors that all share."""
+"""Lets the processes of one training act as one: they gather values, and follow the mean loss over all of them."""
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -19,7 +19,7 @@ def is_distributed() -> bool:
 
 
 def gather_objects(value: T) -> list[T]:
-    """Every process's `value`, which can be pickled, in the order of ranks; every process must call it."""
+    """Gather every process's `value`, which must be picklable, in the order of ranks; every process must call this."""
     if not is_distributed():
         return [value]
     values: list[Any] = [None] * torch.distributed.get_world_size()
@@ -28,7 +28,7 @@ def gather_objects(value: T) -> list[T]:
 
 
 def sum_over_processes(values: Tensor) -> Tensor:
-    """The sum of every process's `values` (any shape); `values` itself where there is one process."""
+    """Add up every process's `values` (any shape); `values` itself where there is one process."""
     if not is_distributed():
         return values
     total = values.clone()
@@ -43,11 +43,11 @@ else:
 
 
 class StepMeanLoss(_LightningModule):
-    """Mixin of a LightningModule: each optimiser step follows the mean loss over everything that step covers.
+    """Mixin of a LightningModule by which each optimiser step follows the mean loss over all examples of that step.
 
     Lightning averages gradients over processes and over the parts of ``accumulate_grad_batches`` as if all were of one
-    size. Here a part counts by its items (examples, labelled tokens), so a step does not depend on how its batch was cut
-    into micro-batches, of which one may be smaller than another, or empty.
+    size. Here a part is weighted by its number of items (examples, labelled tokens), so that a step does not depend on how its
+    batch was cut into micro-batches, of which one may be smaller than another, or empty.
 
     ``training_step`` returns ``self.step_mean(summed loss, number of items)``.
     """
@@ -56,14 +56,14 @@ class StepMeanLoss(_LightningModule):
     _so_far: Tensor | None = None
 
     def step_mean(self, loss_sum: Tensor, n_items: Tensor | int) -> Tensor:
-        """The loss to return and to log.
+        """Compute the loss to return from ``training_step`` and to log.
 
-        Its value is the mean over all processes and over the parts of this step so far; its gradient, averaged by
-        Lightning and put right before the optimiser steps, is that of the mean over the whole step.
+        Its value is the mean over all processes and over the parts of this step so far. Its gradient, after Lightning has
+        averaged it and :meth:`on_before_optimizer_step` has rescaled it, is that of the mean over the whole step.
 
         Args:
-            loss_sum: sum of the losses of this process's items in this part, scalar with a graph even where there are none.
-            n_items: how many items that is.
+            loss_sum: sum of the losses of this process's items in this part, a scalar that has a graph even without items.
+            n_items: number of these items.
         """
         own = torch.stack([loss_sum.detach().float(), torch.as_tensor(n_items).to(loss_sum.device).float()])
         part = sum_over_processes(own)
@@ -78,7 +78,7 @@ class StepMeanLoss(_LightningModule):
         return loss + (mean - loss).detach()
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Divide by the number of items the step really had; it is known only now where there are several parts."""
+        """Rescale gradients to the number of items in the step, which is known only now if the step had several parts."""
         if self.trainer.accumulate_grad_batches > 1:
             gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
             if gradients and self._reference is not None and self._so_far is not None:
@@ -91,8 +91,10 @@ class StepMeanLoss(_LightningModule):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Clip as Lightning does, and where it refuses to: by the norm over all shards of sharded parameters, and for a fused
-        optimizer under bfloat16 autocast, which scales nothing that the optimizer would have to undo first.
+        """Clip gradients as Lightning does, and also in two cases that it refuses.
+
+        Sharded parameters are clipped by the norm over all shards. A fused optimizer is clipped where gradients are not scaled
+        (as under bfloat16 autocast), so that there is no scale which the optimizer would have to undo first.
         """
         if gradient_clip_val is None:
             return

@@ -1,4 +1,4 @@
-"""What the launchers of ``conf/launcher`` need beside their plugins: how many jobs, which GPU is whose, where to look."""
+"""Helps Hydra's launchers: how many jobs run at once, which job has which GPU, and where to look for their output."""
 
 import importlib.util
 import itertools
@@ -24,10 +24,13 @@ _claim: FileLock | None = None
 
 
 def check_launcher(arguments: list[str]) -> None:
-    """Check that what ``launcher=NAME`` needs is installed, and say so in one sentence if it is not.
+    """Refuse ``launcher=NAME`` where what it needs is not installed.
+
+    Args:
+        arguments: arguments of the command line.
 
     Raises:
-        UnreachableError: its plugin is not installed, or this machine has no Slurm to submit to.
+        UnreachableError: the launcher's plugin is not installed, or this machine has no Slurm to submit to.
     """
     for argument in arguments:
         key, _, name = argument.partition("=")
@@ -54,17 +57,17 @@ def is_installed(plugin: str) -> bool:
 
 
 def local_jobs() -> int:
-    """Jobs that run side by side on this machine: one a GPU; without one, one per four cores but at least two.
+    """Choose how many jobs run side by side on this machine: one per GPU or, without GPUs, one per four cores but at least two.
 
     Returns:
-        At least 1, at most the number of cores where there is no GPU.
+        At least 1; without GPUs at most the number of cores.
     """
     n_gpus, n_cores = len(visible_gpus()), _n_cores()
     return n_gpus or min(n_cores, max(2, n_cores // CORES_PER_JOB))
 
 
 def visible_gpus() -> list[str]:
-    """This process's GPUs by the names that CUDA_VISIBLE_DEVICES takes; CUDA is not initialised."""
+    """List this process's GPUs, by names that CUDA_VISIBLE_DEVICES takes, without initialising CUDA."""
     import torch  # late: this module is imported for every command's help
 
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
@@ -74,14 +77,17 @@ def visible_gpus() -> list[str]:
 
 
 def claim_gpu(folder: Path, gpus: list[str]) -> str:
-    """Lock the first free slot until this process ends; the kernel frees the slot of a process that dies.
+    """Reserve a GPU for this process, by locking the first free slot until the process ends.
+
+    The operating system frees the slot of a process that dies. Slots are numbered without end and go round the GPUs, so that each
+    process has a GPU of its own as long as there are enough, and further processes share them evenly.
 
     Args:
-        folder: of the sweep's locks, on this machine.
+        folder: folder of the sweep's locks, on this machine.
         gpus: names of the GPUs to share.
 
     Returns:
-        The slot's GPU. Slots go round the GPUs: with as many processes as GPUs each has its own, with more they share.
+        The name of the slot's GPU.
     """
     global _claim
     slots = itertools.count()

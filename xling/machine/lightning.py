@@ -1,4 +1,4 @@
-"""What a Lightning trainer holds and its annotations leave out, and a private class of Lightning's; see tests/test_private.py."""
+"""Gathers what is private to Lightning or missing from its annotations, in one place; tests/test_private.py checks it."""
 
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -19,13 +19,13 @@ CallbackT = TypeVar("CallbackT", bound=pl.Callback)
 
 
 def callbacks_of(trainer: pl.Trainer, kind: type[CallbackT]) -> list[CallbackT]:
-    """The trainer's callbacks of one kind, in their order."""
+    """List the trainer's callbacks of one kind, in their order."""
     every = trainer.callbacks  # type: ignore[attr-defined]  # Lightning's connector sets it without annotating it
     return [callback for callback in every if isinstance(callback, kind)]
 
 
 def data_module_of(trainer: pl.Trainer) -> Any:
-    """The data module that the trainer was given; None where it was given loaders."""
+    """Return the data module that the trainer was given; None where it was given loaders."""
     return trainer.datamodule  # type: ignore[attr-defined]  # Lightning's connector sets it without annotating it
 
 
@@ -39,10 +39,10 @@ class TrainingProgress:
     """How far a fit is by Lightning's own counters.
 
     Attributes:
-        epochs_started: epochs begun.
-        epochs_processed: epochs whose batches are all processed.
-        batches_ready: batches of this epoch fetched.
-        batches_processed: batches of this epoch trained on.
+        epochs_started: number of epochs that have begun.
+        epochs_processed: number of epochs whose batches are all processed.
+        batches_ready: number of this epoch's batches that have been fetched.
+        batches_processed: number of this epoch's batches that have been trained on.
         is_last_batch: whether the batch that is ready is the epoch's last.
     """
 

@@ -1,4 +1,4 @@
-"""Logs a person can read: one line an event on the terminal, the same in the run's directory."""
+"""Sets up logs that people can read: one line per event on the terminal, and the same in the run's directory."""
 
 import logging
 import sys
@@ -12,11 +12,11 @@ from xling.machine.plain_text import printable
 _FORMAT = "%(asctime)s  %(message)s"
 
 _off_terminal: set[str] = set()
-"""Names of loggers whose messages a terminal does not show, since a bar says the same there."""
+"""Names of loggers whose messages are not shown on a terminal, where a progress bar says the same."""
 
 
 class _PrintableFormatter(logging.Formatter):
-    """Names and values come from files of unknown origin: a terminal must not act on them."""
+    """Makes messages printable, because names in them come from files of unknown origin, and a terminal must not act on them."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Format, line by line without escape sequences."""
@@ -24,7 +24,7 @@ class _PrintableFormatter(logging.Formatter):
 
 
 def configure_logging() -> None:
-    """Send messages of level INFO to stderr; third parties speak from WARNING on."""
+    """Send messages to stderr: xling's from level INFO on, those of other packages from WARNING on."""
     logging.basicConfig(level=logging.WARNING, format=_FORMAT, datefmt="%H:%M:%S", stream=sys.stderr, force=True)
     for handler in logging.getLogger().handlers:
         handler.setFormatter(_PrintableFormatter(_FORMAT, datefmt="%H:%M:%S"))
@@ -48,12 +48,12 @@ def configure_logging() -> None:
 
 
 def show_on_terminal(name: str, shown: bool) -> None:
-    """Say whether the messages of the logger `name` go to the terminal as well; files have them in any case."""
+    """Choose whether messages of the logger `name` are shown on the terminal; files have them in any case."""
     (_off_terminal.discard if shown else _off_terminal.add)(name)
 
 
 class _QuietFileHandler(logging.FileHandler):
-    """Leaves it to the run to say that a disk is full: the terminal has the line anyway."""
+    """A file handler that ignores lines it cannot write: the terminal has them anyway, and the run itself reports a full disk."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  (logging's name)
         """Leave a line that cannot be written out of the file, without the traceback that logging would print."""

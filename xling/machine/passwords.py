@@ -1,4 +1,4 @@
-"""Passwords in the addresses of tracking servers: every run records its settings, so that they must not stand there."""
+"""Refuses passwords in the settings of loggers, because every run records its settings."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -15,10 +15,10 @@ def refuse_passwords(loggers: Mapping[str, Any]) -> None:
     """Refuse settings of loggers that hold a password or a key; the message does not repeat it.
 
     Args:
-        loggers: name of each -> its settings.
+        loggers: name of each logger -> its settings.
 
     Raises:
-        XlingValueError: an address with ``user:password@`` or a key in its query, or a setting that is a password by its name.
+        XlingValueError: an address has ``user:password@`` or a key in its query, or a setting is a password by its name.
     """
     for name, value in _texts(loggers, "logger"):
         if _USER.search(value) or _QUERY.search(value) or (_SETTING.search(name) and value):

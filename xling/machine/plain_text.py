@@ -1,4 +1,4 @@
-"""Text of unknown origin, made harmless before a terminal or a spreadsheet interprets it."""
+"""Makes text of unknown origin harmless before a terminal or a spreadsheet interprets it."""
 
 import unicodedata
 from typing import TYPE_CHECKING, Any
@@ -10,7 +10,7 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def printable(text: str) -> str:
-    r"""Replace what a terminal would act on (escape sequences, line feeds, marks that reverse text) by its code.
+    r"""Replace characters that a terminal would act on (escape sequences, line feeds, marks that reverse text) by their codes.
 
     >>> printable("a\x1b[2Jb")
     'a\\x1b[2Jb'
@@ -30,7 +30,7 @@ def one_line(text: str) -> str:
 
 
 def without_formulas(table: "pd.DataFrame") -> "pd.DataFrame":
-    """Put an apostrophe before text that a spreadsheet would compute; numbers stay as they are.
+    """Put an apostrophe before text that a spreadsheet would take for a formula; numbers stay as they are.
 
     >>> import pandas as pd
     >>> without_formulas(pd.DataFrame({"a": ["=1+1", "de"], "b": [-1.5, 2.0]})).to_csv(index=False).split()

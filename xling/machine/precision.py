@@ -1,4 +1,4 @@
-"""Which training precision the hardware computes natively, and in which precision the probe then runs."""
+"""Chooses the training precision by what the hardware computes natively, and the precision of the probe."""
 
 from xling.errors import XlingValueError, check_known
 
@@ -15,7 +15,7 @@ def resolve_precision(name: str | int, accelerator: str = "auto") -> str:
         accelerator: Lightning's; ``auto`` and ``gpu`` use a CUDA device where there is one.
 
     Raises:
-        XlingValueError: unknown name, or one that the hardware does not have.
+        XlingValueError: the name is unknown, or the hardware does not have this precision.
     """
     import torch
 
@@ -38,10 +38,11 @@ def resolve_precision(name: str | int, accelerator: str = "auto") -> str:
 
 
 def probe_precision(training: str, autocast: bool) -> str:
-    """Precision of the probe's forward pass.
+    """Find the precision of the probe's forward pass.
 
     Args:
-        training: resolved, see :func:`resolve_precision`. Where it ends in ``-true`` the weights themselves are of that type.
+        training: precision of training, from :func:`resolve_precision`. Where it ends in ``-true``, the weights themselves have
+            that type.
         autocast: whether validation, too, runs under the autocast of training (``probe.autocast``).
 
     Returns:

@@ -1,4 +1,4 @@
-"""What this project uses of torch without torch's promise to keep it; see :mod:`xling.machine.private` for other packages.
+"""Gathers what this project uses of torch's private parts; see :mod:`xling.machine.private` for other packages.
 
 It is a module of its own because callbacks need it where Hydra is not wanted.
 """
@@ -15,11 +15,11 @@ from torch.nn.utils.parametrizations import _SpectralNorm as SpectralNorm
 __all__ = ["POOLS", "ConvNd", "NormBase", "SpectralNorm", "forward_pre_hooks", "multiply_in_place"]
 
 POOLS = (_MaxPoolNd, _AvgPoolNd, _AdaptiveAvgPoolNd, _AdaptiveMaxPoolNd)
-"""The bases of the pooling layers."""
+"""Base classes of torch's pooling layers."""
 
 
 def forward_pre_hooks(module: nn.Module) -> list:
-    """The functions that run before the module's forward pass."""
+    """List the functions that run before the module's forward pass."""
     return list(module._forward_pre_hooks.values())
 
 

@@ -1,7 +1,6 @@
-"""The processes of one run: started or joined before anything else, of one mind about what to do.
+"""Starts the processes of a run, or joins those that were started, and has them act together.
 
-Process 0 alone decides, locks, writes and speaks; the others follow what it decided. Where there is one process all of this
-is nothing.
+Process 0 decides, locks, writes and logs, and the others follow its decisions. In a run of one process all of this does nothing.
 """
 
 import logging
@@ -54,14 +53,14 @@ class Placement(HasStrategy, Protocol):
 def joined_processes(trainer: Placement) -> Iterator[None]:
     """Start the processes that the trainer asks for, or join those that torchrun or srun has started; then connect them.
 
-    Without torchrun or srun Lightning starts them by running this command again; they go through the same lines. An
-    error that not all share ends them, as they would wait for ever.
+    Without torchrun or srun, Lightning starts the processes by running this command again, so that they execute the same lines. An
+    error that not all processes have ends all of them, because the others would wait for ever.
 
     Args:
-        trainer: its settings.
+        trainer: settings of the trainer.
 
     Raises:
-        XlingValueError: settings that do not go together or with the number of processes started.
+        XlingValueError: the settings exclude each other, or do not fit the number of processes that were started.
     """
     strategy = _strategy(trainer)
     if not isinstance(strategy, ParallelStrategy):
@@ -77,7 +76,7 @@ def joined_processes(trainer: Placement) -> Iterator[None]:
             _end_others(strategy, error)
         raise
     finally:
-        if not is_rank_zero():  # how the run ended is for process 0 to say
+        if not is_rank_zero():  # process 0 reports how the run ended
             _speak_from(logging.CRITICAL)
 
 
@@ -100,10 +99,10 @@ def on_rank_zero(function: Callable[[], T]) -> T:
     """Run `function` in process 0 and give its result, or raise its error, in every process.
 
     Args:
-        function: its result can be pickled.
+        function: function without arguments, whose result must be picklable.
 
     Raises:
-        XlingError: that of process 0.
+        XlingError: the error that `function` raised in process 0.
     """
     if not is_distributed():
         return function()
@@ -119,7 +118,7 @@ def on_every_rank(function: Callable[[], T]) -> T:
     """Run `function` in every process; if it fails in any, raise the first such error in all.
 
     Raises:
-        XlingError: as raised; where another process than 0 met it, its number is named.
+        XlingError: the error that was raised; its message names the process, unless that is process 0.
     """
     if not is_distributed():
         return function()
@@ -158,7 +157,7 @@ def shards_parameters(trainer: HasStrategy) -> bool:
 
 
 def _strategy(trainer: Placement) -> Any:
-    """The strategy as a trainer with these settings has it."""
+    """Make the strategy that a trainer with these settings has."""
     if shards_parameters(trainer) and not torch.cuda.is_available():
         raise XlingValueError(
             "trainer=fsdp spreads a model over GPUs, and this machine has none; use trainer=ddp, which runs on processors too"
@@ -187,7 +186,7 @@ def _start(strategy: ParallelStrategy) -> None:
 
 
 def _end_others(strategy: ParallelStrategy, error: BaseException) -> None:
-    """End this process and, if it has started the others, those; torchrun and srun end what they have started."""
+    """End this process, and the others if it has started them; torchrun and srun end the processes they have started."""
     if isinstance(error, XlingError):
         log.error("error: %s", error)
     elif isinstance(error, Exception):
@@ -203,7 +202,7 @@ def _speak_from(level: int) -> None:
 
 
 def _refuse_launched_sweep(launcher: SubprocessScriptLauncher) -> None:
-    """Lightning starts processes by repeating the command, which in a launcher's job would be the whole sweep."""
+    """Refuse to start processes in a job of a launcher, where Lightning would repeat the command of the whole sweep."""
     if launcher.cluster_environment.creates_processes_externally or not HydraConfig.initialized():
         return
     hydra = HydraConfig.get()

@@ -1,4 +1,4 @@
-"""A bar with the time left, where somebody watches."""
+"""Shows a progress bar with the time left, on a terminal."""
 
 import sys
 from collections.abc import Iterable, Sequence
@@ -11,10 +11,10 @@ Job = TypeVar("Job")
 
 
 def track(jobs: Sequence[Job], what: str) -> Iterable[Job]:
-    """Pass jobs on one by one; on a terminal show how many are done and the time left, and remove the bar at the end.
+    """Yield jobs one by one; on a terminal show how many are done and the time left, and remove the bar at the end.
 
     Args:
-        jobs: what is worked through.
+        jobs: the jobs, of any kind.
         what: words before the bar.
     """
     console = Console(stderr=True)

@@ -1,4 +1,4 @@
-"""The random states that a run draws from, as plain values that a checkpoint can hold and ``weights_only`` can load."""
+"""Reads and sets the random states of a run, as plain values that a checkpoint can hold and ``weights_only`` can load."""
 
 import random
 from typing import Any
@@ -8,7 +8,7 @@ import torch
 
 
 def get_random_state(device: torch.device | None = None) -> dict[str, Any]:
-    """States of Python, NumPy and torch, with that of the CUDA `device` where it is one.
+    """Read the random states of Python, NumPy and torch, and of `device` where that is a CUDA device.
 
     >>> state = get_random_state()
     >>> drawn = torch.rand(3)
@@ -28,7 +28,7 @@ def get_random_state(device: torch.device | None = None) -> dict[str, Any]:
 
 
 def set_random_state(state: dict[str, Any], device: torch.device | None = None) -> None:
-    """Continue from what :func:`get_random_state` returned."""
+    """Set the random states that :func:`get_random_state` returned."""
     version, words, gauss = state["python"]
     random.setstate((version, tuple(words), gauss))
     key = np.asarray(state["numpy"]["state"]["key"], dtype=np.uint32)

@@ -1,9 +1,9 @@
-"""Who puts a job back into Slurm's queue when its time is up, and on which signal: exactly one.
+"""Puts a job back into Slurm's queue when its time is up, exactly once, though several programs could do it.
 
-Slurm warns a job by a signal before its time limit. Under ``launcher=slurm`` submitit has a handler for SIGUSR2 that stores the
-submission again and requeues; under sbatch and srun the project itself requeues on SIGUSR1. Lightning's own requeueing is off in
-both: it saves inside the signal handler, between any two instructions, where a checkpoint is not one to go on from. SIGTERM never
-requeues: it comes with scancel, and with a preemption after which Slurm requeues the job itself.
+Slurm warns a job by a signal before its time limit. Under ``launcher=slurm``, submitit has a handler for SIGUSR2 that stores the
+submission again and requeues the job. Under sbatch and srun, xling itself requeues it on SIGUSR1. Lightning's own requeueing is off
+in both cases, because it saves inside the signal handler, between any two instructions, where a checkpoint cannot be resumed
+exactly. SIGTERM never requeues: it comes with scancel, and with a preemption after which Slurm requeues the job itself.
 """
 
 import os
@@ -22,8 +22,8 @@ class Requeue:
     """How this process is put back into the queue.
 
     Attributes:
-        signals: the names of those that ask for it.
-        act: does it; in a run of several processes all call it.
+        signals: names of the signals on which it is put back.
+        act: function that puts it back; in a run of several processes all call it.
     """
 
     signals: tuple[str, ...] = ()
@@ -36,7 +36,7 @@ class Requeue:
 
 
 def find_requeue() -> Requeue:
-    """Find out who requeues this process, and on which signal; on none where it is no job of Slurm's."""
+    """Find out how this process is requeued, and on which signal; on no signal where it is no job of Slurm's."""
     if os.environ.get("SUBMITIT_EXECUTOR") == "slurm":
         number = signal.Signals["SIG" + os.environ.get("SUBMITIT_PREEMPT_SIGNAL", "USR2")]
         handler = signal.getsignal(number)
@@ -47,13 +47,13 @@ def find_requeue() -> Requeue:
 
 
 def is_slurm_job() -> bool:
-    """Whether this process is a task of a Slurm job: not of an interactive shell's, and not torchrun's."""
+    """Whether this process is a task of a Slurm job, and not of an interactive shell or of torchrun."""
     is_task = "SLURM_NTASKS" in os.environ and SLURMEnvironment.job_name() not in (None, "bash", "interactive")
     return is_task and not TorchElasticEnvironment.detect()
 
 
 def slurm_plugins() -> list[SLURMEnvironment]:
-    """Lightning's plugin for a process that Slurm runs, with its own requeueing off; elsewhere none."""
+    """Make Lightning's plugin for a process that Slurm runs, with Lightning's requeueing off; elsewhere no plugin."""
     return [SLURMEnvironment(auto_requeue=False)] if is_slurm_job() else []
 
 
@@ -61,7 +61,7 @@ def requeue_job() -> None:
     """Put this process's job back into Slurm's queue, which ends all its processes; only rank 0 does it.
 
     Raises:
-        UnreachableError: Slurm refuses.
+        UnreachableError: Slurm refuses to requeue the job.
     """
     if os.environ.get("SLURM_PROCID", "0") != "0":
         return
@@ -76,7 +76,7 @@ def requeue_job() -> None:
 
 
 def job_id(environment: Mapping[str, str]) -> str:
-    """The id that scontrol takes.
+    """Give the job's id in the form that scontrol takes.
 
     >>> job_id({"SLURM_JOB_ID": "12"})
     '12'

@@ -1,4 +1,4 @@
-"""What a machine runs out of, said in one sentence: memory, disk, the right to write."""
+"""Explains in one sentence what a machine lacks: memory, disk space, or the right to write."""
 
 import errno
 from collections.abc import Iterator
@@ -32,7 +32,7 @@ def explaining_resources() -> Iterator[None]:
 
 
 def explain(error: Exception) -> XlingError | None:
-    """The error in a user's words, or None where it has nothing to do with memory or disk.
+    """Make the error for a user, or None where `error` has nothing to do with memory or disk.
 
     >>> str(explain(MemoryError())).split(";")[0]
     'the memory of this machine does not suffice'

@@ -1,4 +1,4 @@
-"""torchmetrics classes; the functions they are shells over are in :mod:`xling.similarity`."""
+"""torchmetrics classes around the functions of :mod:`xling.similarity`."""
 
 from xling.metrics.grouped import GroupedMomentsMetric
 from xling.metrics.moments import MomentsMetric

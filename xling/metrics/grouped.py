@@ -23,7 +23,7 @@ class GroupedMomentsMetric(SumsMetric[GroupedMoments, GroupedMarginal]):
 
     Args:
         base: ``GroupedMarginal.of(x, groups)`` where the base is known: then it is not summed again.
-        kwargs: of :class:`SumsMetric`.
+        kwargs: further arguments of :class:`SumsMetric`.
     """
 
     sums = GroupedMoments
@@ -44,7 +44,7 @@ class GroupedMomentsMetric(SumsMetric[GroupedMoments, GroupedMarginal]):
 
     @property
     def open(self) -> OpenGroup | None:
-        """The group that is still open, and which were closed; None before the first rows with ids."""
+        """The group that is still open, with the ids of those closed; None before the first rows with ids."""
         if self.open_x.dim() < 2:
             return None
         return OpenGroup(*(getattr(self, name) for name in _OPEN))
@@ -65,7 +65,7 @@ class GroupedMomentsMetric(SumsMetric[GroupedMoments, GroupedMarginal]):
         self.moments = moments
 
     def whole(self) -> GroupedMoments | None:
-        """All rows so far, the open group counted as whole; None before the first rows."""
+        """Sums over all rows so far, with the open group counted as whole; None before the first rows."""
         moments, group = self.moments, self.open
         if moments is None or group is None or not len(group.groups):
             return moments

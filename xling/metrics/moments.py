@@ -12,7 +12,7 @@ class MomentsMetric(SumsMetric[Moments, Marginal]):
 
     Args:
         base: ``Marginal.of(x)`` where the base is known, see :class:`SumsMetric`.
-        kwargs: of :class:`SumsMetric`.
+        kwargs: further arguments of :class:`SumsMetric`.
     """
 
     sums = Moments

@@ -33,7 +33,7 @@ class SimilarityMetric(Metric):
             :class:`torchmetrics.Metric` for all.
 
     Raises:
-        XlingValueError: unknown measure.
+        XlingValueError: the measure is unknown.
 
     Example:
         >>> metric = SimilarityMetric("procrustes")
@@ -120,7 +120,7 @@ class CKA(SimilarityMetric):
         base: ``Marginal.of(x)`` where the base is known, with groups ``GroupedMarginal.of(x, groups)``: X'X is then not
             accumulated.
         allow_tf32: multiply in TF32 on a GPU that can.
-        kwargs: of :class:`torchmetrics.Metric`.
+        kwargs: further arguments of :class:`torchmetrics.Metric`.
 
     References:
         Kornblith et al. 2019 (arXiv:1905.00414); Song et al. 2012 (JMLR 13).

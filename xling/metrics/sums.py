@@ -1,4 +1,4 @@
-"""Accumulated sums as the states of a torchmetrics metric: added up over processes whatever their shifts were."""
+"""Accumulated sums as the states of a torchmetrics metric, which are added up over processes whatever each one's shifts were."""
 
 from abc import abstractmethod
 from collections.abc import Callable
@@ -71,7 +71,7 @@ class SumsMetric(Metric, Generic[KindT, BaseT]):
     Args:
         base: the base's own sums where they are known: then X'X is not accumulated, and evaluation needs the same rows.
         allow_tf32: multiply in TF32 on a GPU that can.
-        kwargs: of :class:`torchmetrics.Metric`.
+        kwargs: further arguments of :class:`torchmetrics.Metric`.
     """
 
     full_state_update = True

@@ -25,5 +25,5 @@ __all__ = [
     "take_pooler",
 ]
 
-# settings need the specification alone, and the rest needs torch
+# imported on first use: settings need only the specification, and the rest needs torch, which is slow to import
 __getattr__ = lazy_names(__name__, {name: "xling.models.encoders" for name in __all__ if name != "EncoderSpec"})

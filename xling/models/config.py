@@ -1,4 +1,4 @@
-"""The configuration of a Hugging Face encoder, with its type: torch knows attributes of a module as tensors or modules."""
+"""Gives a Hugging Face encoder's configuration its type, since to torch every attribute of a module is a tensor or a module."""
 
 from typing import cast
 
@@ -7,5 +7,5 @@ from transformers import PretrainedConfig
 
 
 def config_of(encoder: nn.Module) -> PretrainedConfig:
-    """The encoder's own ``config``, not a copy of it."""
+    """Return the encoder's own ``config``, not a copy of it."""
     return cast(PretrainedConfig, encoder.config)

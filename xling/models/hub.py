@@ -1,4 +1,4 @@
-"""A folder for every `name_or_path`: a local one as it is, a hub id as its snapshot in the hub's own cache."""
+"""Finds the folder of a checkpoint: a local folder as it is, or the snapshot of a hub id in the hub's own cache."""
 
 import logging
 import re
@@ -20,7 +20,7 @@ from xling.storage.hub import TIMEOUT_S, unreachable_errors
 
 _SMALL_FILES = ("*.json", "*.txt", "*.model")
 _WEIGHTS = ("*.safetensors", "pytorch_model*.bin")
-"""Looked for in this order; the second kind is read without executing what a pickle may hold."""
+"""Kinds of weights, in the order in which they are looked for; the second is read without executing what a pickle may hold."""
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 logger = logging.getLogger(__name__)
@@ -31,21 +31,21 @@ def checkpoint_folder(
 ) -> tuple[Path, str]:
     """Give the folder of a checkpoint, downloading it where needed.
 
-    A commit that is complete in the cache is used without asking the hub; so is a branch's last known commit where
-    the hub does not answer, which is logged.
+    A commit that is complete in the cache is used without asking the hub. Where the hub does not answer, the last known commit of a
+    branch is used, and the log says so.
 
     Args:
         name_or_path: an existing folder or a hub id.
         revision: commit or branch of a hub id, None for ``main``; ignored for a folder.
-        with_weights: False fetches configuration and tokenizer alone.
-        cache_dir: where ``xling-fetch`` may have put it, which is then used without asking the hub.
+        with_weights: whether weights are needed; False fetches only configuration and tokenizer.
+        cache_dir: folder where ``xling-fetch`` may have put the checkpoint, which is then used without asking the hub.
 
     Returns:
         The folder, and the commit it was resolved to (``""`` for a local folder).
 
     Raises:
-        MissingFileError: a path that does not exist, or a repository without weights.
-        CorruptArtefactError: what was fetched has changed since.
+        MissingFileError: the path does not exist, or the repository has no weights.
+        CorruptArtefactError: the fetched files have changed since.
         UnreachableError: the hub does not answer and its cache lacks the files.
         XlingValueError: the hub has no such repository or revision, or asks for permission.
     """
@@ -71,7 +71,7 @@ def checkpoint_folder(
 
 
 def _cached(repo_id: str, revision: str | None, with_weights: bool) -> Path | None:
-    """The snapshot of a commit or branch, if it is here and complete."""
+    """Find the snapshot of a commit or branch in the hub's cache; None where it is not there or not complete."""
     try:
         folder = Path(
             snapshot_download(repo_id, revision=revision, allow_patterns="config.json", local_files_only=True)
@@ -94,7 +94,9 @@ def _download(repo_id: str, revision: str | None, with_weights: bool) -> Path:
         names = [file.rfilename for file in info.siblings or () if "/" not in file.rfilename]
         kinds = [kind for kind in _WEIGHTS if any(Path(name).match(kind) for name in names)]
         if with_weights and not kinds:
-            raise MissingFileError(f"expected safetensors or PyTorch weights in {repo_id} on the hub, found neither")
+            raise MissingFileError(
+                f"expected safetensors or PyTorch weights in {repo_id} on the hub, found neither; choose another one"
+            )
         patterns = [*_SMALL_FILES, *(kinds[:1] if with_weights else ())]
         options: dict[str, Any] = {"allow_patterns": patterns, "ignore_patterns": ["*/*"], "etag_timeout": TIMEOUT_S}
         return Path(snapshot_download(repo_id, revision=info.sha, **options))

@@ -1,4 +1,4 @@
-"""The layer index: layer 0 is the embedding output, layer i is ``hidden_states[i]``, the output of the i-th block.
+"""Numbers and finds layers: layer 0 is the embedding output, layer i is ``hidden_states[i]``, the output of the i-th block.
 
 This module alone knows where an architecture keeps its embeddings, blocks and final norm, and shifts between layer
 and block index. The last layer is what leaves the final norm where an architecture has one, as in
@@ -20,16 +20,16 @@ from xling.errors import XlingValueError
 
 @dataclass(frozen=True)
 class Architecture:
-    """Module paths, relative to the encoder.
+    """Where an architecture keeps its layers, as module paths relative to the encoder.
 
     Attributes:
         embeddings: module whose output is layer 0 in evaluation mode.
         blocks: the ModuleList of blocks.
-        final_norm: what the last block's output passes, None where there is nothing.
-        also_embeddings: further modules with parameters that act before the first block or in every block: they
-            belong to layer 0, since freezing the blocks alone would not keep the blocks' function fixed. Absent ones
-            are ignored.
-        after_first_block: what the first block's output passes, if the model has it.
+        final_norm: module that the last block's output passes through; None where there is none.
+        also_embeddings: further modules with parameters that act before the first block or in every block. They belong to
+            layer 0, since freezing the blocks alone would not keep the blocks' function fixed. Modules that a model does not
+            have are ignored.
+        after_first_block: module that the first block's output passes through, in models that have it.
     """
 
     embeddings: str
@@ -78,8 +78,8 @@ class Layers:
 
     Attributes:
         outputs: per layer, the module whose forward output is ``hidden_states[layer]``.
-        owners: per layer, the modules whose parameters make it; the final norm belongs to the last layer.
-        word_embeddings: the word-piece table, ``""`` where there is none; it is part of layer 0, no layer of its own.
+        owners: per layer, the modules that its parameters are in; the final norm belongs to the last layer.
+        word_embeddings: the word-piece table, ``""`` where there is none. It is a part of layer 0 and no layer of its own.
     """
 
     outputs: tuple[str, ...]
@@ -104,17 +104,21 @@ def find_layers(module: nn.Module, override: Mapping[str, str | None] | None = N
         Names that ``module.get_submodule`` accepts.
 
     Raises:
-        XlingValueError: no known architecture inside, or an override whose paths do not exist.
+        XlingValueError: `module` holds no known architecture, or the paths of `override` do not exist.
     """
     return _name_layers(module, *_find(module, override))
 
 
 @contextmanager
 def looking_in_setup(module: nn.Module, who: str) -> Iterator[None]:
-    """For `who` looks for layers in a callback's ``setup``, when a module may not have built them yet.
+    """Explain an error of the block where a callback's ``setup`` looks for layers that the module may not have built yet.
+
+    Args:
+        module: module in which layers are looked for.
+        who: name of the callback, for the message.
 
     Raises:
-        XlingValueError: what the block raises; where the module may be unfinished, it says when its layers must be there.
+        XlingValueError: the block raised it. Where the module may be unfinished, the message says when it must have its layers.
     """
     try:
         yield
@@ -130,7 +134,7 @@ def looking_in_setup(module: nn.Module, who: str) -> Iterator[None]:
 
 
 def _is_overridden(module: nn.Module, name: str) -> bool:
-    """Whether `module` has such a hook of its own, and not Lightning's empty one."""
+    """Whether `module` has a hook of this name of its own, and not only Lightning's empty one."""
     return (
         not getattr(type(module), name, None).__module__.startswith("pytorch_lightning.")
         if hasattr(module, name)
@@ -139,7 +143,7 @@ def _is_overridden(module: nn.Module, name: str) -> bool:
 
 
 def find_encoder(module: nn.Module, override: Mapping[str, str | None] | None = None) -> nn.Module:
-    """The encoder that `module` is or holds; arguments and errors as of :func:`find_layers`."""
+    """Find the encoder that `module` is or holds; it takes and raises what :func:`find_layers` does."""
     return _find(module, override)[1]
 
 
@@ -160,10 +164,10 @@ def _find(module: nn.Module, override: Mapping[str, str | None] | None) -> tuple
 
 
 def layer_modules(module: nn.Module, override: Mapping[str, str | None] | None = None) -> list[tuple[int, nn.Module]]:
-    """List (layer, module to hook): the output of a forward hook there, through :func:`output_of`, is that layer.
+    """List (layer, module to hook): what a forward hook there receives, given to :func:`output_of`, are the layer's states.
 
-    Layer 0 holds before the embedding dropout in architectures that drop out afterwards (T5); in evaluation mode it
-    equals ``hidden_states[0]`` in all of them.
+    In architectures with a dropout after the embeddings (T5), layer 0 is read before it. In evaluation mode layer 0 equals
+    ``hidden_states[0]`` in all architectures.
     """
     return [(layer, module.get_submodule(name)) for layer, name in enumerate(find_layers(module, override).outputs)]
 
@@ -171,10 +175,10 @@ def layer_modules(module: nn.Module, override: Mapping[str, str | None] | None =
 def layer_parameters(
     module: nn.Module, layer: int, override: Mapping[str, str | None] | None = None
 ) -> list[tuple[str, nn.Parameter]]:
-    """List (full name, parameter) of all that makes `layer`, each once.
+    """List (full name, parameter) of the parameters of `layer`, each once.
 
     Raises:
-        XlingValueError: there is no such layer.
+        XlingValueError: the encoder has no such layer.
     """
     layers = find_layers(module, override)
     check_layer(layer, layers.n_layers)
@@ -191,10 +195,10 @@ def is_causal(module: nn.Module) -> bool:
 
 
 def output_of(hook_output: Any) -> Tensor:
-    """The hidden states in a module's output: the tensor itself, or the first element of a tuple or of transformers' output.
+    """Find the hidden states in a module's output: the tensor itself, or the first element of a tuple or of transformers' output.
 
     Raises:
-        XlingValueError: that is no dense tensor of real numbers.
+        XlingValueError: what was found is no dense tensor of real numbers.
     """
     if isinstance(hook_output, tuple | list | ModelOutput):
         parts = hook_output.to_tuple() if isinstance(hook_output, ModelOutput) else hook_output
@@ -237,7 +241,7 @@ def _model_type(part: nn.Module) -> str | None:
 
 
 def _has(part: nn.Module, path: str | None) -> bool:
-    """Whether the sub-module exists and is one (DeBERTa's `conv` is None where the model has none)."""
+    """Whether there is a module at `path`; an attribute that is None does not count (as DeBERTa's `conv` can be)."""
     found: Any = part
     for name in path.split(".") if path else ():
         found = getattr(found, name, None)
@@ -268,6 +272,6 @@ def _name_layers(module: nn.Module, prefix: str, part: nn.Module, architecture: 
 
 
 def _name_word_embeddings(module: nn.Module, owners: tuple[str, ...]) -> str:
-    """The first embedding table of layer 0; word pieces come before positions and segments everywhere above."""
+    """Find the first embedding table of layer 0, which is that of word pieces in every architecture above."""
     named = ((owner, name, child) for owner in owners for name, child in module.get_submodule(owner).named_modules())
     return next((f"{owner}.{name}".rstrip(".") for owner, name, child in named if isinstance(child, nn.Embedding)), "")

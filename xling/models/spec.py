@@ -1,4 +1,4 @@
-"""Which encoder, from where, with which pooling: the plain settings of ``conf/model``."""
+"""The settings of ``conf/model``: which encoder is used, where it comes from, and how it is pooled."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Any
 from xling.errors import XlingValueError, check_known
 
 DROPOUT = ("active", "off")
-"""What a setting called dropout may be."""
+"""Values of every setting called dropout."""
 
 WEIGHTS = {
     "pretrained": "from the folder or the model hub",
@@ -30,8 +30,8 @@ PINNED = {
     "google/mt5-small": "73fb5dbe4756edadc8fbe8c769b0a109493acf7a",
     "Qwen/Qwen3-0.6B-Base": "da87bfb608c14b7cf20ba1ce41287e8de496c0cd",
 }
-"""Hub id -> commit used where no revision is set. A table rather than a line of each yaml file, so that
-``model.name_or_path=`` alone is enough to change the encoder without keeping another one's commit."""
+"""Hub id -> commit that is used where no revision is set. It is a table and not a line in each yaml file, so that who sets
+``model.name_or_path=`` does not keep the commit of another encoder."""
 
 
 @dataclass(frozen=True)
@@ -42,17 +42,17 @@ class EncoderSpec:
         name: short name for records and the default name of a study.
         name_or_path: hub id, folder, or ``package:NAME/FOLDER`` (:mod:`xling.models.packaged`); for `weights` = tiny an
             architecture, e.g. ``bert``.
-        revision: commit or branch of the hub id; None: the pinned commit, of an id that has none the head of its main
-            branch. Whatever it is, the commit it resolves to is recorded.
+        revision: commit or branch of the hub id; None: the pinned commit or, for an id that has none, the head of the main
+            branch. The commit that it resolves to is recorded in any case.
         weights: one of ``WEIGHTS``.
-        pooling: ``cls`` or ``mean``.
+        pooling: how the head makes one vector of an example, ``cls`` or ``mean``.
         pooler: keep the pre-trained pooler (BERT: dense and tanh on the first token) for the head, as the paper does.
-        seed: of random weights.
+        seed: seed of random weights.
         layers: module paths of an architecture that is not known, see :func:`xling.models.layers.find_layers`.
-        dropout: in training, of encoder and head: ``active`` or ``off``.
+        dropout: dropout of encoder and head in training, ``active`` or ``off``.
 
     Raises:
-        XlingValueError: an unknown kind of weights or dropout, or weights that do not go with `name_or_path`.
+        XlingValueError: the kind of weights or dropout is unknown, or the weights are not those of `name_or_path`.
     """
 
     name: str

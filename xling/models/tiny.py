@@ -38,14 +38,14 @@ TINY: dict[str, dict[str, Any]] = {
     "qwen3": _LLAMA | {"head_dim": HIDDEN // N_HEADS},
     "gpt2": {"n_embd": HIDDEN, "n_layer": N_LAYERS, "n_head": N_HEADS, "n_positions": MAX_LENGTH},
 }
-"""Architecture (transformers' model_type) -> what makes its configuration small."""
+"""Architecture (transformers' model_type) -> the arguments that make its configuration small."""
 
 
 def tiny_config(architecture: str = "bert") -> PretrainedConfig:
-    """Configuration of a model of 3 blocks x 32 over the byte vocabulary.
+    """Make the configuration of a model of 3 blocks, 32 wide, over the vocabulary of bytes.
 
     Raises:
-        XlingValueError: no such architecture.
+        XlingValueError: there is no such architecture.
     """
     check_known("architecture", architecture, TINY)
     ids = {"pad_token_id": 0, "bos_token_id": 2, "cls_token_id": 2, "eos_token_id": 3, "sep_token_id": 3}
@@ -53,9 +53,9 @@ def tiny_config(architecture: str = "bert") -> PretrainedConfig:
 
 
 def tiny_tokenizer() -> PreTrainedTokenizerFast:
-    """One token per UTF-8 byte, ``[CLS] A [SEP] B [SEP]``: no script is unknown to it.
+    """Make a tokenizer with one token per UTF-8 byte, ``[CLS] A [SEP] B [SEP]``, to which no script is unknown.
 
-    It gives no type ids, which not all architectures have.
+    It gives no token_type_ids, since not all architectures take them.
     """
     vocabulary = {token: index for index, token in enumerate([*SPECIALS, *sorted(pre_tokenizers.ByteLevel.alphabet())])}
     tokenizer = Tokenizer(models.BPE(vocabulary, merges=[], unk_token="[UNK]"))

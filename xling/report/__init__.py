@@ -1,4 +1,4 @@
-"""Figures, tables and the self-contained page: ``write_report`` for all of it, one ``plot_<what>`` function per figure.
+"""Figures, tables and the self-contained page; ``write_report`` makes all of it, and each figure has a ``plot_`` function.
 
 Every plotting function takes a tidy frame of :mod:`xling.analysis.schema`, draws on the axes it is given (or on its
 own, never pyplot's) and returns them.

@@ -1,4 +1,4 @@
-"""What the page's explorer draws from: every pair of languages with its distances, score and impact, and the tests made of them."""
+"""Collects what the page's explorer draws: every pair of languages with its distances, score and impact, and the tests on them."""
 
 import json
 from typing import Any
@@ -11,7 +11,7 @@ from xling.report.words import frames
 from xling.report.words.lookup import has_rows, main_pairs, metric_name
 
 MOST_VALUES = 400_000
-"""Numbers in the page; of a larger study the explorer shows the mean over layers alone."""
+"""Largest number of values in the page; of a larger study the explorer shows only the mean over layers."""
 
 
 def explorer_data(analysis: Analysis) -> dict[str, Any] | None:
@@ -72,5 +72,5 @@ def _tests(correlations: pd.DataFrame | None) -> dict[str, list]:
 
 
 def as_json(data: dict[str, Any] | None) -> str:
-    """As text that can stand in a script element; empty without data."""
+    """Write data as text that can stand in a script element; empty without data."""
     return "" if data is None else json.dumps(data, separators=(",", ":"), allow_nan=False).replace("</", "<\\/")

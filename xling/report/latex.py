@@ -1,4 +1,4 @@
-"""The page's tables for a paper: human names, rounded as on the page, with caption and label; one file per table shown."""
+"""Writes the page's tables as LaTeX for a paper: one file per table, with names and digits as on the page, caption and label."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -12,7 +12,7 @@ from xling.storage.atomic import write_text
 LONG_TABLE = 40
 """Tables with more rows than this break over pages."""
 WIDE_TABLE = 76
-"""Letters, counting three for every gap, that fit on a line; wider tables are scaled to the width of the text."""
+"""Number of letters that fit on a line, where a gap between columns counts as three; wider tables are scaled."""
 PREAMBLE = r"% \usepackage{booktabs,longtable,graphicx}"
 
 _LETTERS = {
@@ -22,7 +22,7 @@ _LETTERS = {
     "ρ": r"$\rho$", "²": "$^2$", "×": r"$\times$", "≠": r"$\neq$", "≤": r"$\leq$", "≥": r"$\geq$", "→": r"$\rightarrow$",
     "±": r"$\pm$", "Δ": r"$\Delta$", "β": r"$\beta$", "τ": r"$\tau$", "é": r"\'e", "ü": r'\"u', "ö": r'\"o', "ä": r'\"a',
 }  # fmt: skip
-"""What pdfLaTeX reads as something else, or with the common fonts not at all; other letters stay as they are."""
+"""Letters that have a meaning in LaTeX, or that pdfLaTeX cannot print with the common fonts -> how they are written."""
 
 
 def latex(text: str) -> str:
@@ -39,11 +39,11 @@ def latex_table(sheet: Sheet, label: str) -> str:
 
     Args:
         sheet: frame and caption.
-        label: what stands after ``tab:``.
+        label: label of the table, without ``tab:`` before it.
 
     Returns:
-        A ``table``, scaled where it is wider than the text; of more than 40 rows a ``longtable``, or several tables where scaled.
-        It needs booktabs, longtable and graphicx.
+        A ``table``, scaled where it is wider than the text. More than 40 rows become a ``longtable`` or, where it has to be scaled,
+        several tables. It needs the packages booktabs, longtable and graphicx.
 
     >>> import pandas as pd
     >>> frame = pd.DataFrame({"source_language": ["en", "de"], "p_max_t": [0.0002, None]})
@@ -102,7 +102,7 @@ def _floating(table: _Table, lines: Sequence[str], part: str = "") -> list[str]:
 
 
 def _scaled(table: _Table) -> list[str]:
-    """As wide as the text; of many rows in several floats, since what is scaled does not break."""
+    """Scale a table to the width of the text; many rows become several floats, since LaTeX cannot break a scaled table."""
     lines = []
     for start in range(0, max(1, len(table.body)), LONG_TABLE):
         rows = _tabular(table, table.body[start : start + LONG_TABLE])
@@ -125,7 +125,7 @@ def _long(table: _Table) -> list[str]:
 
 
 def name_sheets(sections: Sequence[Section]) -> dict[str, Sheet]:
-    """Give each table of the page a file's name: its own, with the section's, and a number, where several share it."""
+    """Give each table of the page a file name: its own; where several tables share it, with the section's name and a number."""
     shown = [(section.key.replace("-", "_"), sheet) for section in sections for sheet in section.sheets if sheet.name]
     counts, named = Counter(sheet.name for _, sheet in shown), dict[str, Sheet]()
     for key, sheet in shown:

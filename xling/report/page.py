@@ -1,4 +1,4 @@
-"""The page: sections, drawings and tables put into one HTML file that needs nothing else."""
+"""Puts sections, drawings and tables into one HTML page that needs no other file."""
 
 from collections.abc import Callable
 from importlib.resources import files
@@ -32,11 +32,11 @@ def render_page(
     """Render the page.
 
     Args:
-        analysis: for warnings, findings and the title.
-        sections: in order.
-        absent: what could not be written, and why.
+        analysis: analysis that gives warnings, findings and the title.
+        sections: sections of the page, in order.
+        absent: sections that could not be written, with the reasons.
         drawings: SVG text of every picture, by name.
-        findings: (topic, line) at the top; None: those of one study's analysis.
+        findings: pairs (topic, line) at the top of the page; None: the findings of one study's analysis.
         title: heading, unless the facts of the analysis have one.
 
     Returns:
@@ -71,7 +71,7 @@ def render_page(
 
 
 def _latex_files(sections: list[Section]) -> Callable[[Sheet], str]:
-    """How the page names the LaTeX file of a table, which may be one of several of that name."""
+    """Make the function that names a table's LaTeX file on the page, by its ending alone where it has the table's own name."""
     names = {id(sheet): name for name, sheet in name_sheets(sections).items()}
 
     def latex_file(sheet: Sheet) -> str:
@@ -81,6 +81,6 @@ def _latex_files(sections: list[Section]) -> Callable[[Sheet], str]:
 
 
 def pixel_size(figure: Figure) -> tuple[int, int]:
-    """Width and height of a figure in CSS pixels: a figure is never shown much larger than it is printed."""
+    """Compute width and height of a figure in CSS pixels, at which it is never shown much larger than it is printed."""
     width, height = figure.get_size_inches() * CSS_PIXELS_PER_INCH
     return round(width), round(height)

@@ -1,4 +1,4 @@
-"""What an analysis leaves on disk: figures (PNG, PDF), tables (CSV, LaTeX) and the page that holds them."""
+"""Writes what an analysis leaves on disk: figures (PNG, PDF), tables (CSV, LaTeX) and the page that holds them."""
 
 import io
 from collections.abc import Sequence
@@ -35,8 +35,8 @@ def save_figure(figure: Figure, directory: Path, name: str) -> str:
     The files hold no date: the same figure gives the same bytes with the same version of matplotlib.
 
     Args:
-        figure: what to save.
-        directory: folder, made where needed.
+        figure: the figure.
+        directory: folder of the files, which is made where needed.
         name: file name without ending.
 
     Returns:
@@ -69,10 +69,10 @@ def write_page(
 
     Args:
         analysis: tables, warnings and facts.
-        parts: sections in order, and those that cannot be written.
-        output_dir: folder, see :func:`write_report`.
-        findings: (topic, line) at the top of the page.
-        title: its heading, unless the facts of the analysis have one.
+        parts: sections in order, among them those that cannot be written.
+        output_dir: folder of the files, see :func:`write_report`.
+        findings: pairs (topic, line) at the top of the page.
+        title: heading of the page, unless the facts of the analysis have one.
     """
     output_dir = Path(output_dir)
     _remove_absent(analysis, output_dir / TABLES)
@@ -91,7 +91,7 @@ def write_page(
 
 
 def _remove_absent(analysis: Analysis, folder: Path) -> None:
-    """Delete tables of an earlier analysis that this one lacks: they would be taken for its own."""
+    """Delete tables of an earlier analysis that this one lacks, since they would be taken for tables of this one."""
     names = {*TABLE_NAMES, *OF_COMPARISONS}
     for name in names - set(analysis.tables):
         (folder / f"{name}.csv").unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""The parts a page is made of."""
+"""The parts of a page: sections with their figures and tables."""
 
 from dataclasses import dataclass, field
 
@@ -11,10 +11,10 @@ class Picture:
     """A figure of the page.
 
     Attributes:
-        name: file name without ending, also its anchor.
-        figure: what is drawn.
-        alt: what a reader who cannot see it should know.
-        caption: what it shows, with n and what the marks mean.
+        name: file name without ending, which is also the figure's anchor.
+        figure: the figure itself.
+        alt: text for readers who cannot see the figure.
+        caption: text that says what the figure shows, with n and the meaning of marks.
     """
 
     name: str
@@ -24,7 +24,8 @@ class Picture:
 
 
 MOST_ROWS = 1000
-"""A longer table is a link to its CSV: nobody reads it on a page, and a browser takes seconds to lay it out."""
+"""Largest number of rows that a page shows. A longer table becomes a link to its CSV, since nobody reads it on a page and a browser
+takes seconds to lay it out."""
 
 
 @dataclass(frozen=True)
@@ -32,10 +33,10 @@ class Sheet:
     """A table of the page.
 
     Attributes:
-        name: table of the analysis it was taken from, i.e. the file under ``tables/``.
-        frame: what is shown, already cut to the columns worth reading.
-        caption: what it holds.
-        is_folded: shown only after a click.
+        name: name of the analysis's table that it was taken from, i.e. the file under ``tables/``.
+        frame: the rows and columns that are shown.
+        caption: text that says what the table holds.
+        is_folded: whether it is shown only after a click.
     """
 
     name: str
@@ -45,7 +46,7 @@ class Sheet:
 
     @property
     def is_elsewhere(self) -> bool:
-        """Whether the table is too long for the page and stands in a file beside it."""
+        """Whether the table is too long for the page, which then links to its file."""
         return bool(self.name) and len(self.frame) > MOST_ROWS
 
 
@@ -54,12 +55,12 @@ class Section:
     """A section of the page: text first, then figures, then tables.
 
     Attributes:
-        key: anchor.
-        title: heading.
-        paragraphs: plain text.
+        key: anchor of the section.
+        title: heading of the section.
+        paragraphs: paragraphs of plain text.
         pictures: figures in order.
         sheets: tables in order.
-        points: a list below the figures.
+        points: entries of a list below the figures.
         references: keys of :data:`xling.report.words.references.REFERENCES` that the text cites.
     """
 

@@ -1,4 +1,4 @@
-"""Drawings made small enough for a page: matplotlib writes six decimals and repeats every point's colours."""
+"""Makes drawings small enough for a page, since matplotlib writes six decimals and repeats the colours of every point."""
 
 import re
 from collections import Counter
@@ -17,8 +17,8 @@ _SAFE = " =:/;,.()*!-_~@$+?'"
 def compact(svg: str) -> str:
     """Shorten an SVG document of matplotlib's without a difference that an eye could see.
 
-    Coordinates keep two decimals of a point (1/7200 inch), the command of a line is not said again for the next one, styles that
-    occur again become classes; names of groups, to which nothing refers, comments and line ends go.
+    Coordinates keep two decimals of a point (1/7200 inch). The command of a line is not repeated for the next line. Styles that
+    occur again become classes. Comments, line ends and the names of groups, to which nothing refers, are removed.
 
     >>> compact('<svg><style>*{}</style><path d="M 1.23456 2.5" style="fill: red"/><path d="M 0 0" style="fill: red"/></svg>')
     '<svg><style>*{}.s0{fill: red}</style><path d="M 1.23 2.5" class="s0"/><path d="M 0 0" class="s0"/></svg>'

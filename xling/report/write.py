@@ -1,4 +1,4 @@
-"""Writing a whole report: figures, tables and the page."""
+"""Writes a whole report: figures, tables and the page."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -67,14 +67,14 @@ SECTIONS: Registry[Build] = Registry(
 """The page from top to bottom; other packages add theirs as entry points of the group ``xling.sections``."""
 
 LAST = ("coverage", "methods")
-"""These end the page, below sections of other packages and those asked for by path."""
+"""Sections that end the page, below the sections of other packages and those that are asked for by path."""
 
 
 def choose_sections(further: Sequence[str | Build] = ()) -> list[Build]:
     """List the sections of the page: this package's, those of installed packages, then `further` by path or as functions.
 
     Raises:
-        XlingValueError: there is no such section.
+        XlingValueError: a section does not exist.
     """
     names = [name for name in SECTIONS if name not in LAST]
     return [SECTIONS.find(entry) for entry in [*names, *further, *LAST]]
@@ -88,11 +88,11 @@ def write_report(analysis: Analysis, output_dir: Path | str, further_sections: S
 
     Args:
         analysis: tables, warnings and facts.
-        output_dir: folder; receives ``report.html``, ``figures/`` and ``tables/``.
-        further_sections: sections of one's own, see :func:`choose_sections`.
+        output_dir: folder that receives ``report.html``, ``figures/`` and ``tables/``.
+        further_sections: sections of the user's own, see :func:`choose_sections`.
 
     Returns:
-        Path of the page; it holds its figures inside and needs no other file, but for tables of more than 1,000 rows, to which it
+        Path of the page. It holds its figures and needs no other file, except for tables of more than 1,000 rows, to which it
         links.
     """
     parts = [build(analysis) for build in track(choose_sections(further_sections), "Sections")]

@@ -1,4 +1,4 @@
-"""Tables of many runs below each other, as one frame."""
+"""Joins tables of many runs, one below the other, into one frame."""
 
 from collections.abc import Sequence
 from itertools import groupby
@@ -9,11 +9,11 @@ import pyarrow as pa
 from pandas.api.types import union_categoricals
 
 Table: TypeAlias = pa.Table | pd.DataFrame
-"""A run's table: Arrow's as long as nothing in it has to be changed, which is cheap to put below others."""
+"""A run's table. It stays an Arrow table, which is cheap to join to others, as long as nothing in it has to be changed."""
 
 
 def as_frame(table: Table) -> pd.DataFrame:
-    """Give a table as pandas reads it from its file."""
+    """Convert a table to the frame that pandas would read from its file."""
     return table.to_pandas() if isinstance(table, pa.Table) else table
 
 
@@ -32,7 +32,7 @@ def concat_tables(tables: Sequence[Table]) -> pd.DataFrame:
 
 
 def _schema_of(table: Table) -> Any:
-    """What tables that become one have in common; of a frame, and of a table with categories of its own, nothing."""
+    """Give the schema that tables must share to be joined; a frame, or a table with categories, is joined to no other."""
     if isinstance(table, pa.Table) and not any(map(pa.types.is_dictionary, table.schema.types)):
         return table.schema.remove_metadata()
     return object()

@@ -1,4 +1,4 @@
-"""Which studies use what in the cache: every run's record says what it was made from."""
+"""Finds which studies use what in the cache, from the records of their runs."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +19,7 @@ def find_users(runs: Path, cache_dir: Path) -> dict[Path, set[str]]:
         cache_dir: absolute path of the cache.
 
     Raises:
-        MissingFileError: there is no such folder.
+        MissingFileError: `runs` is no folder.
     """
     if not runs.is_dir():
         raise MissingFileError(f"expected a folder of runs at {runs}, found none; give --runs FOLDER")
@@ -33,7 +33,7 @@ def find_users(runs: Path, cache_dir: Path) -> dict[Path, set[str]]:
 
 
 def entries_of(settings: RunSettings, environment: dict, data: dict, cache_dir: Path) -> list[Path]:
-    """Cache entries of one run, from what its directory records."""
+    """List the cache entries of one run, from what its directory records."""
     model = environment["model"]
     base = base_folder(replace(settings, cache_dir=cache_dir), model["content_hash"])
     tokenised = [cache_dir / "tokenised" / facts["fingerprint"][:24] for facts in data.values()]

@@ -1,4 +1,4 @@
-"""Whether runs of one study may be analysed together: they may differ in source language, strategy and seed, in nothing else."""
+"""Checks whether runs may be analysed as one study: they may differ only in source language, strategy and seed."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,20 +12,20 @@ from xling.settings import RunSettings
 _VARIED = ("study", "source_language", "seed", "target_languages", "data.languages", "freeze.", "intervention.")
 _NAMES_CONTENT = ("data.source.root", "data.source.language_dir", "data.source.hub", "data.source.local", "model.name_or_path",
                   "model.revision", "data.root")  # fmt: skip
-"""Settings that say where content lies: fingerprints and hashes compare the content itself."""
+"""Settings that say where content lies. They are not compared, because fingerprints and hashes compare the content itself."""
 _NAMES_RUNS = ("donor", "models")
-"""Settings of an intervention that say which runs took part: as source and seed, they differ from run to run."""
+"""Settings of an intervention that name the runs that took part; like source and seed, they differ from run to run."""
 _VERSIONS = ("xling", "python")
 _WATCHED = ("commit", "machine.processor_model", "machine.gpus")
-"""Facts that runs of one study may differ in, which the report says."""
+"""Facts in which runs of one study may differ; the report then says so."""
 
 
 @dataclass(frozen=True)
 class Mixed:
-    """One thing in which runs differ that should not.
+    """A setting or fact in which runs differ though they should not.
 
     Attributes:
-        name: e.g. ``optimizer.learning_rate``, ``versions.torch``, ``data.probe.de``.
+        name: dotted name, e.g. ``optimizer.learning_rate``, ``versions.torch``, ``data.probe.de``.
         runs: value -> the runs that have it.
     """
 
@@ -42,12 +42,12 @@ def _more(n: int) -> str:
 
 
 def design_of(settings: RunSettings, environment: Mapping[str, Any], data: Mapping[str, Any]) -> dict[str, str]:
-    """Everything about a run that all runs of its study share, by dotted name.
+    """List everything about a run that must be the same in all runs of its study, by dotted name.
 
     Args:
-        settings: of the run.
-        environment: environment.json; what an older version did not record is left out.
-        data: data.json.
+        settings: settings of the run.
+        environment: content of environment.json; what an older version did not record is left out.
+        data: content of data.json.
     """
     plain = settings.to_plain()
     named = {*settings.named, *(f"data.{name}" for name in settings.data.named)}
@@ -75,10 +75,10 @@ def design_of(settings: RunSettings, environment: Mapping[str, Any], data: Mappi
 
 
 def find_mixed(designs: Mapping[str, Mapping[str, str]]) -> list[Mixed]:
-    """List what runs differ in; what only some of them have recorded is compared among those.
+    """List what runs differ in; a fact that only some of them have recorded is compared among those.
 
     Args:
-        designs: run -> from :func:`design_of`.
+        designs: run -> its design, from :func:`design_of`.
     """
     values: dict[str, dict[str, list[str]]] = {}
     for run, design in designs.items():
@@ -87,19 +87,19 @@ def find_mixed(designs: Mapping[str, Mapping[str, str]]) -> list[Mixed]:
     return [Mixed(name, runs) for name, runs in sorted(values.items()) if len(runs) > 1]
 
 
-def check_pooled(study: str, designs: Mapping[str, Mapping[str, str]], allowed: Collection[str] = ()) -> list[str]:
+def check_comparable(study: str, designs: Mapping[str, Mapping[str, str]], allowed: Collection[str] = ()) -> list[str]:
     """Refuse to analyse runs together that differ in more than source, strategy and seed.
 
     Args:
-        study: its name.
-        designs: run -> from :func:`design_of`.
+        study: name of the study.
+        designs: run -> its design, from :func:`design_of`.
         allowed: names, or groups of names such as ``versions``, in which runs may differ all the same.
 
     Returns:
-        A sentence for what differs and is allowed, or changes no more than digits (processor, GPU, commit of the code).
+        One sentence for each difference that is allowed, or that changes no more than last digits (processor, GPU, commit).
 
     Raises:
-        XlingValueError: something else differs, or `allowed` names what no run records.
+        XlingValueError: the runs differ in something else, or `allowed` has a name that no run records.
     """
     known = {name for design in designs.values() for name in design}
     groups = known | {name.partition(".")[0] for name in known}

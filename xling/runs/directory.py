@@ -1,8 +1,8 @@
-"""The directory of one run: what it holds, when it counts as complete, who may write to it.
+"""The directory of one run: its files, when it counts as complete, and which process may write to it.
 
 ``<output_dir>/<study>/<source_language>/<strategy>/seed_<seed>/`` holds config.yaml, environment.json, data.json, the
 tables of :mod:`xling.runs.tables`, checkpoints/, logs/metrics.csv, run.log and, written last, manifest.json. A directory without a
-manifest is not complete. The lock is an OS lock on a file: a dead process does not keep it.
+manifest is not complete. A process that writes holds a lock of the operating system, which ends with the process.
 """
 
 import datetime
@@ -46,7 +46,7 @@ _IDENTITY = ("study", "source_language", "strategy", "seed")
 NOT_IDENTITY = ("output_dir", "cache_dir", "dry_run", "logger", "trainer.accelerator", "trainer.devices",
                 "trainer.num_nodes", "trainer.strategy", "trainer.enable_progress_bar", "data.num_workers", "keep_checkpoint",
                 "checkpoint", "probe.predictions")  # fmt: skip
-"""Settings that may differ between two starts of the same run: where and with what it runs and what it keeps, not what it
+"""Settings that may differ between two starts of the same run, because they change where it runs and what it keeps, and not what it
 computes."""
 
 
@@ -54,7 +54,7 @@ class RunDirectory:
     """Reads and writes one run's directory.
 
     Args:
-        path: the directory; made when something is first written.
+        path: path of the directory, which is made when something is first written.
     """
 
     def __init__(self, path: Path | str) -> None:
@@ -62,7 +62,7 @@ class RunDirectory:
 
     @classmethod
     def of(cls, output_dir: Path | str, study: str, source_language: str, strategy: str, seed: int) -> "RunDirectory":
-        """The directory that belongs to a run's identity."""
+        """Give the directory that belongs to a run's identity."""
         return cls(Path(output_dir) / study / source_language / strategy / f"seed_{seed}")
 
     @property
@@ -80,7 +80,7 @@ class RunDirectory:
         """Lock the directory, so that no other process writes into it.
 
         Raises:
-            UnreachableError: another live process holds it, or it cannot be written.
+            UnreachableError: another live process holds the lock, or the directory cannot be written.
         """
         in_use = f"{self.path} is in use by another process; wait for it, or choose another study name"
         with ExitStack() as stack:
@@ -97,15 +97,15 @@ class RunDirectory:
             yield
 
     def _remove_leftovers(self) -> None:
-        """Delete temporary files of a process that was killed; call it with the lock, since nobody else writes here then."""
+        """Delete temporary files of a process that was killed; the caller holds the lock, so that nobody is writing them now."""
         for path in self.path.rglob(f"{TEMPORARY_PREFIX}*"):
             shutil.rmtree(path, ignore_errors=True)
 
     def check_settings(self, settings: RunSettings) -> None:
-        """Refuse a directory that holds a run of other settings; writes nothing.
+        """Refuse a directory that holds a run of other settings. Nothing is written.
 
         Raises:
-            XlingValueError: a setting differs.
+            XlingValueError: a setting differs from the recorded one, and is not among :data:`NOT_IDENTITY`.
         """
         if not (self.path / CONFIG_FILE).is_file():
             return
@@ -128,18 +128,18 @@ class RunDirectory:
     def record_inputs(
         self, settings: RunSettings, facts: Mapping[str, Any], data: Mapping[str, Any]
     ) -> list[Difference]:
-        """Record the environment and the data of the run; of a run that is resumed, check that they are the same.
+        """Record the environment and the data of a run; if the run is resumed, check that they have not changed.
 
         Args:
-            settings: written as config.yaml.
-            facts: of the model and more; written as environment.json with :func:`describe_environment`.
-            data: fingerprints and sizes of training and probe sets; written as data.json.
+            settings: settings of the run, which are written as config.yaml.
+            facts: facts about the model and more, which are written as environment.json with :func:`describe_environment`.
+            data: fingerprints and sizes of training and probe sets, which are written as data.json.
 
         Returns:
-            Versions or machine that differ from those of the last start: they are added to what was recorded.
+            Versions and facts about the machine that differ from those of the last start; they are added to the record.
 
         Raises:
-            XlingValueError: another model, other data or another precision than the run was begun with.
+            XlingValueError: the model, the data or the precision are not those that the run was begun with.
         """
         environment = describe_environment() | dict(facts)
         if not self.checkpoint.is_file():
@@ -155,7 +155,10 @@ class RunDirectory:
         return [difference for difference in changed if not difference.name.startswith(_SETTINGS)]
 
     def _changed_settings(self, settings: RunSettings) -> list[Difference]:
-        """Settings that may differ between two starts, and do: config.yaml has the latest, environment.json the earlier ones."""
+        """List the settings that differ from those of the last start, as they may.
+
+        config.yaml is overwritten with the latest settings, so that environment.json has to keep the earlier ones.
+        """
         if not (self.path / CONFIG_FILE).is_file():
             return []
         recorded = {_SETTINGS: read_settings(self.path).to_plain()}
@@ -179,7 +182,7 @@ class RunDirectory:
         """Read the manifest and check every file it names.
 
         Raises:
-            CorruptArtefactError: it is no manifest of a complete run, or a file is missing or has changed.
+            CorruptArtefactError: the file is no manifest of a complete run, or a file that it names is missing or has changed.
         """
         path = self.path / MANIFEST_FILE
         manifest = read_json(path)
@@ -200,7 +203,7 @@ class RunDirectory:
         """Read environment.json or data.json.
 
         Raises:
-            CorruptArtefactError: it holds no JSON object.
+            CorruptArtefactError: the file holds no JSON object.
         """
         record = read_json(self.path / name)
         if not isinstance(record, dict):
@@ -213,10 +216,14 @@ class RunDirectory:
 
 
 def read_verified(path: Path, digests: Mapping[str, str]) -> bytes:
-    """Read a file of a complete run, as its manifest has it.
+    """Read a file of a complete run and compare it with the run's manifest.
+
+    Args:
+        path: path of the file.
+        digests: file name -> sha256 in the manifest.
 
     Raises:
-        CorruptArtefactError: it is missing or has changed.
+        CorruptArtefactError: the file is missing or has changed.
     """
     content = path.read_bytes() if path.is_file() else None
     if content is None or sha256(content) != digests[path.name]:
@@ -238,7 +245,7 @@ def read_settings(folder: Path) -> RunSettings:
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise CorruptArtefactError(f"{path} is not valid YAML; delete its folder and run again") from error
     except OSError as error:
-        raise CorruptArtefactError(f"{path} cannot be read ({error.strerror})") from error
+        raise CorruptArtefactError(f"{path} cannot be read ({error.strerror}); see the file's permissions") from error
     try:
         return _without_import(plain, folder.parent.name)
     except (XlingValueError, TypeError, ValueError, AttributeError, KeyError) as error:
@@ -248,7 +255,11 @@ def read_settings(folder: Path) -> RunSettings:
 
 
 def _without_import(plain: dict[str, Any], strategy_name: str) -> RunSettings:
-    """Make settings of what a file says; a strategy of another package stays a path, named as its folder is."""
+    """Make settings from the content of a config.yaml without importing anything.
+
+    A strategy or intervention of another package cannot be asked for its name without importing it. It stays a path, and its name
+    is taken from the folder of the run.
+    """
     freeze = plain.get("freeze") or {}
     strategy = freeze.get("strategy")
     intervention = plain.get("intervention") or {}
@@ -266,11 +277,11 @@ def _without_import(plain: dict[str, Any], strategy_name: str) -> RunSettings:
 
 
 def read_settings_to_build(folder: Path) -> RunSettings:
-    """Read the settings that a run recorded, to make objects of what they name.
+    """Read the settings that a run recorded, for a caller that will make the objects they name.
 
     Raises:
         CorruptArtefactError: see :func:`read_settings`.
-        XlingValueError: they name code of unknown origin, see :mod:`xling.runs.targets`.
+        XlingValueError: the settings name code of unknown origin, see :mod:`xling.runs.targets`.
     """
     settings = read_settings(folder)
     check_targets(settings.to_plain(), folder)

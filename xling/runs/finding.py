@@ -1,4 +1,4 @@
-"""Where the runs below a folder are, links followed, each once; and what could not be looked into."""
+"""Finds the runs below a folder, each once, and what could not be read on the way."""
 
 import os
 from collections.abc import Iterator
@@ -11,7 +11,8 @@ from xling.storage.atomic import TEMPORARY_PREFIX
 def find_runs(folder: Path) -> tuple[list[Path], list[tuple[str, str]]]:
     """Find every directory below `folder`, itself included, that holds a run, complete or not.
 
-    Links to folders are followed, since sources of one study may lie on several disks; a run that is reached twice is given once.
+    Links to folders are followed, since the sources of one study may lie on several disks. A run that is reached in two ways is
+    given once.
 
     Returns:
         The directories, sorted, and (path, reason) of what could not be read.

@@ -1,7 +1,7 @@
-"""Impact by every recorded measure as one long table: a row per measurement and measure.
+"""Turns wide tables of impact, with a column per measure, into long ones, with a row per measurement and measure.
 
-The monitor holds one record per layer with all measures side by side; what a run writes, and everything after it, is long. Tables
-of version 0.1.0 are wide and are made long when they are read.
+The monitor holds one record per layer with all measures side by side. The tables that a run writes, and all that are made of them,
+are long. Those of version 0.1.0 are wide, and become long when they are read.
 """
 
 import pandas as pd
@@ -11,7 +11,7 @@ from xling.runs.tables import IMPACT
 DEBIASED, BIASED, GROUPED = "cka_debiased", "cka_biased", "cka_grouped"
 
 PREFERRED = (GROUPED, DEBIASED)
-"""Which measure is the main one where none is asked for: the first of these that every run has."""
+"""The main measure, where none is asked for, is the first of these that every run has."""
 
 SIMILARITIES = ("anc", "svcca", "pwcca", "mean_cca", "procrustes", "rbf_cka", "rsa", "mutual_knn")
 """Measures that a wide table of version 0.1.0 may hold beside debiased and biased CKA."""
@@ -45,15 +45,15 @@ def to_long(wide: pd.DataFrame, similarities: tuple[str, ...] = SIMILARITIES) ->
     """Give each measure of a wide table rows of its own.
 
     Args:
-        wide: a row per measurement: keys, layer, n_examples, impact (by the measure named in `estimator`, debiased CKA where
-            there is no such column), impact_debiased and impact_biased, similarities by their own name, and columns on the
-            uncertainty of impact.
+        wide: one row per measurement, with columns for keys, layer, n_examples, impact (by the measure that the column `estimator`
+            names, by debiased CKA without that column), impact_debiased and impact_biased, similarities by their own name, and
+            columns on the uncertainty of impact.
         similarities: names of columns that are similarities, 1 for identical representations.
 
     Returns:
         Columns of :data:`xling.runs.tables.IMPACT`, then the others; rows in the order of `wide`, the main measure of each first.
-        ``impact`` is 1 - similarity, ``chance`` the similarity once groups are paired anew. Columns on the uncertainty of impact
-        belong to the main measure and are NaN for others.
+        ``impact`` is 1 - similarity, and ``chance`` the similarity after the pairing of groups is shuffled. Columns on the
+        uncertainty of impact belong to the main measure, and are NaN for others.
     """
     if wide.empty:
         return wide.reindex(columns=[*IMPACT])

@@ -1,4 +1,4 @@
-"""Where a study is read from: its folder, or its pack, which is unpacked for the life of this process."""
+"""Opens a study, which is a folder or a pack; a pack is unpacked until this process ends."""
 
 import atexit
 import shutil

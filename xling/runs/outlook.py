@@ -1,4 +1,4 @@
-"""How much of a study is done, and how long the rest will take at the pace of its finished runs."""
+"""Says how much of a study is done, and how long the rest will take at the pace of its finished runs."""
 
 import statistics
 from collections.abc import Iterable, Sequence
@@ -14,13 +14,14 @@ from xling.storage.atomic import read_json
 
 @dataclass(frozen=True)
 class Outlook:
-    """Where a study stands.
+    """How much of a study is done.
 
     Attributes:
-        n_runs: runs that it is to have.
-        n_done: complete ones.
-        n_running: those that a live process works on.
-        seconds_left: until all are done, as many at a time as are running now (one, where none is); None as long as none has ended.
+        n_runs: number of runs the study will have.
+        n_done: number of complete runs.
+        n_running: number of runs that a live process is working on.
+        seconds_left: seconds until all runs are done, if as many run at a time as do now (or one, where none does); None as long
+            as no run has ended.
     """
 
     n_runs: int
@@ -30,11 +31,11 @@ class Outlook:
 
 
 def study_outlook(folder: Path, runs: Sequence[RunStatus]) -> Outlook:
-    """Look ahead: a run takes what the finished runs of the study took in the median, a running one what is left of that.
+    """Estimate how long a study will take, if every run takes as long as the median of its finished runs.
 
     Args:
-        folder: of the study.
-        runs: the state of every run it is to have, see :func:`xling.runs.status.study_status`.
+        folder: folder of the study.
+        runs: state of every run the study will have, see :func:`xling.runs.status.study_status`.
     """
     done, running = ([run for run in runs if run.state == state] for state in ("done", "running"))
     return Outlook(len(runs), len(done), len(running), _seconds_left(_durations(folder, done), runs))
@@ -54,7 +55,11 @@ def _seconds_left(durations: Sequence[float], runs: Sequence[RunStatus]) -> floa
 
 
 def _durations(folder: Path, done: Iterable[RunStatus]) -> list[float]:
-    """Seconds of finished runs; of a resumed one at least its training over all starts. A damaged manifest says nothing here."""
+    """List the seconds that finished runs took.
+
+    A manifest's `seconds` are those of the last start, so that a resumed run counts with its training time over all starts if that
+    is longer. Damaged manifests are left out, since this is only an estimate.
+    """
     found = []
     for run in done:
         key = RunKey(run.source_language, run.strategy, run.seed)
@@ -67,7 +72,7 @@ def _durations(folder: Path, done: Iterable[RunStatus]) -> list[float]:
 
 
 def planned_outlook(folder: Path) -> Outlook | None:
-    """The outlook of the runs that sweeps asked for; None where no sweep did, or its list cannot be read."""
+    """Estimate as :func:`study_outlook` does for the runs that sweeps asked for; None where their list is absent or damaged."""
     try:
         keys = sorted(read_plan(folder))
     except XlingError:

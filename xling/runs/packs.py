@@ -1,4 +1,4 @@
-"""One file for a whole study, to publish and to read without training: a *pack* (``STUDY.xling``).
+"""Packs: a whole study in one file (``STUDY.xling``), to be published and read without training.
 
 A pack is a ZIP archive, format 1 (docs/packs.md)::
 
@@ -44,12 +44,12 @@ _TIME = (1980, 1, 1, 0, 0, 0)  # the first that ZIP knows: bytes do not depend o
 
 @dataclass(frozen=True)
 class Pack:
-    """What a pack holds.
+    """The content of a pack.
 
     Attributes:
         study: name of the study.
-        files: content by path, relative to the study's folder; ``plan.json`` and the files of runs.
-        note: on licence and origin.
+        files: path relative to the study's folder -> content, of ``plan.json`` and the files of runs.
+        note: a note on licence and origin.
     """
 
     study: str
@@ -63,7 +63,7 @@ class Pack:
 
 
 def is_pack(path: Path | str) -> bool:
-    """Whether `path` is a ZIP file: a folder or another file is none."""
+    """Whether `path` is a ZIP file, which a folder and other files are not."""
     return Path(path).is_file() and zipfile.is_zipfile(path)
 
 
@@ -74,8 +74,8 @@ def pack_folder(folder: Path | str, note: str = NOTE) -> Pack:
     questions).
 
     Args:
-        folder: of the study.
-        note: on licence and origin.
+        folder: folder of the study.
+        note: a note on licence and origin.
 
     Raises:
         MissingFileError: there is no such folder, or no complete run in it.
@@ -85,7 +85,9 @@ def pack_folder(folder: Path | str, note: str = NOTE) -> Pack:
     folder = Path(folder)
     runs = sorted(path.parent for path in folder.glob(f"*/*/seed_*/{MANIFEST_FILE}"))
     if not runs:
-        raise MissingFileError(f"expected the folder of a study with complete runs at {folder}, found none")
+        raise MissingFileError(
+            f"expected the folder of a study with complete runs at {folder}, found none; give runs/STUDY"
+        )
     studies = sorted({read_json(run / MANIFEST_FILE)["study"] for run in runs})
     if len(studies) > 1:
         raise XlingValueError(
@@ -147,7 +149,7 @@ def _holds_text(predictions: bytes) -> bool:
 
 
 def write_pack(pack: Pack, file: Path | str) -> None:
-    """Write a pack, all or nothing.
+    """Write a pack; the file appears whole or not at all.
 
     Raises:
         UnreachableError: the file cannot be written.
@@ -174,11 +176,13 @@ def read_pack(file: Path | str) -> Pack:
 
     Raises:
         MissingFileError: there is no such file.
-        CorruptArtefactError: it is no pack, a later format, damaged, or holds what no pack holds.
+        CorruptArtefactError: the file is no pack, has a later format, is damaged, or holds files that do not belong in a pack.
     """
     file = Path(file)
     if not file.is_file():
-        raise MissingFileError(f"expected a packed study (*{PACK_SUFFIX}) at {file}, found no file")
+        raise MissingFileError(
+            f"expected a packed study (*{PACK_SUFFIX}) at {file}, found no file; give a file of xling-pack"
+        )
     try:
         with zipfile.ZipFile(file) as archive:
             facts = json.loads(archive.read(PACK_FILE))
@@ -203,7 +207,7 @@ def merge_packs(packs: Sequence[Pack]) -> Pack:
     """Join packs of one study; a run that is in several must be the same in all.
 
     Raises:
-        XlingValueError: they are of several studies, or hold different runs under one name.
+        XlingValueError: the packs are of several studies, or hold different runs under one name.
     """
     studies = sorted({pack.study for pack in packs})
     if len(studies) > 1:
@@ -224,14 +228,14 @@ def unpack(pack: Pack, folder: Path | str) -> Path:
     """Write the runs of a pack as folders, as training leaves them (without weights).
 
     Args:
-        pack: what to write.
-        folder: in which the study's folder is made, e.g. ``runs``.
+        pack: the pack.
+        folder: folder in which the study's folder is made, e.g. ``runs``.
 
     Returns:
         The study's folder.
 
     Raises:
-        XlingValueError: that folder is there already.
+        XlingValueError: the study's folder exists already.
     """
     target = Path(folder) / PureWindowsPath(pack.study).name
     if target.exists():

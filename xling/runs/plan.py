@@ -1,4 +1,4 @@
-"""Which runs a study is to have: the list that its sweeps keep in its folder."""
+"""Names the runs of a study, and keeps the list of those that its sweeps have asked for."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,7 +14,7 @@ PLAN_FILE = "plan.json"
 
 
 class RunKey(NamedTuple):
-    """Which run of a study; below the study's folder it lives in ``source_language/strategy/seed_<seed>``."""
+    """Identifies a run within its study, in whose folder it is ``source_language/strategy/seed_<seed>``."""
 
     source_language: str
     strategy: str
@@ -27,7 +27,7 @@ class RunKey(NamedTuple):
 
 
 def record_plan(folder: Path, runs: Iterable[RunKey]) -> None:
-    """Add `runs` to the ``plan.json`` of the study in `folder`; two sweeps of one study may start at once."""
+    """Add `runs` to the ``plan.json`` of the study in `folder`, under a lock, since two sweeps of a study may start at once."""
     folder.mkdir(parents=True, exist_ok=True)
     with waiting_lock(folder / f".{PLAN_FILE}.lock"):
         known = read_plan(folder)
@@ -36,7 +36,7 @@ def record_plan(folder: Path, runs: Iterable[RunKey]) -> None:
 
 
 def read_plan(folder: Path) -> set[RunKey]:
-    """Runs that sweeps over the study in `folder` asked for; empty where none did.
+    """Read which runs the sweeps of the study in `folder` have asked for; empty where there was none.
 
     Raises:
         CorruptArtefactError: the file is not what :func:`record_plan` writes.
@@ -65,26 +65,26 @@ def check_names(settings: RunSettings) -> None:
 
 
 def study_folder(settings: RunSettings) -> Path:
-    """The folder of a run's study.
+    """Give the folder of a run's study.
 
     Raises:
-        XlingValueError: a name that leads elsewhere.
+        XlingValueError: a name would lead out of ``output_dir``.
     """
     check_names(settings)
     return settings.output_dir / settings.study
 
 
 def run_key(settings: RunSettings) -> RunKey:
-    """Which run of its study the settings describe."""
+    """Say which run of its study the settings describe."""
     strategy = settings.intervention.strategy(settings.freeze.name)
     return RunKey(settings.source_language, strategy, settings.seed)
 
 
 def identity_of(settings: RunSettings) -> dict[str, Any]:
-    """The columns that every table of a run begins with: study, source_language, strategy and seed.
+    """Give the columns that every table of a run begins with: study, source_language, strategy and seed.
 
     Raises:
-        XlingValueError: a name that would put the run elsewhere.
+        XlingValueError: a name would lead out of ``output_dir``.
     """
     check_names(settings)
     return {"study": settings.study, **run_key(settings)._asdict()}

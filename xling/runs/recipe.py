@@ -1,4 +1,4 @@
-"""A run's settings as the sentences of a methods section."""
+"""Writes a run's settings as the sentences of a methods section."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,9 +12,9 @@ def describe_recipe(settings: RunSettings, environment: Mapping[str, Any], data:
     """Say what was trained on what and how, from what a run directory records.
 
     Args:
-        settings: of the run.
-        environment: environment.json.
-        data: data.json.
+        settings: settings of the run.
+        environment: content of environment.json.
+        data: content of data.json.
 
     Returns:
         Sentences that do not depend on the run's languages and seed, so that runs of one design say the same.

@@ -1,7 +1,7 @@
-"""Whether what an interrupted run would go on with is what it began with: weights, data, precision, versions, machine.
+"""Checks that an interrupted run goes on with what it began with: weights, data, precision, versions, machine.
 
-Another model or other data under the same name would give one run made of two: it is refused. Other versions or another machine
-change digits: the run goes on with a warning, and its record says with what. What was recorded stays; only what differs is added.
+Other weights or other data under the same name would make one run of two, and are refused. Other versions or another machine change
+last digits only. The run then goes on with a warning, and the differences are added to its record, which keeps what it had.
 """
 
 import datetime
@@ -14,7 +14,8 @@ from xling.errors import MissingFileError, XlingValueError
 from xling.storage.atomic import read_json
 
 RESUMED = "resumed"
-"""In environment.json: a list with an entry for every start that differed from the first: when, and what -> [before, then]."""
+"""Key in environment.json for a list with an entry per start that differed from the one before: when it was, and what differed ->
+[before, then]."""
 
 _MUST_AGREE = {"model.content_hash": "the weights of the base model", "precision": "the training precision"}
 _MAY_DIFFER = ("xling", "commit", "python", "packages.", "machine.")
@@ -25,8 +26,9 @@ class Difference:
     """A fact that was recorded when the run began and is different now.
 
     Attributes:
-        name: dotted, e.g. ``packages.torch``.
-        recorded, now: the two values.
+        name: dotted name of the fact, e.g. ``packages.torch``.
+        recorded: the recorded value.
+        now: the value now.
     """
 
     name: str
@@ -45,18 +47,18 @@ def check_resumable(
     A fact that only one of the two has, since an older version did not record it, is no difference.
 
     Args:
-        run: the directory, which holds a checkpoint.
-        environment_file: name of the record of the first.
-        data_file: name of the record of the second.
-        environment: as it would be recorded now.
+        run: directory of the run, which holds a checkpoint.
+        environment_file: name of the file that records the environment.
+        data_file: name of the file that records the data.
+        environment: the environment as it would be recorded now.
         data: fingerprints of training and probe sets as they would be recorded now.
 
     Returns:
-        What differs and may: versions, code and machine, against the last start.
+        Differences from the last start that are allowed: versions, code and machine.
 
     Raises:
-        XlingValueError: the weights, a data set or the precision is another one.
-        MissingFileError: there is a checkpoint without one of the records.
+        XlingValueError: the weights, a data set or the precision have changed.
+        MissingFileError: one of the records is missing beside the checkpoint.
     """
     for name in (environment_file, data_file):
         if not (run / name).is_file():
@@ -76,7 +78,7 @@ def check_resumable(
 
 
 def differences(recorded: Mapping[str, Any], now: Mapping[str, Any]) -> list[Difference]:
-    """Facts that both records have and that differ, by dotted name.
+    """List the facts that both records have and in which they differ, by dotted name.
 
     >>> [str(difference) for difference in differences({"a": {"b": 1, "c": 2}}, {"a": {"b": 3, "d": 4}})]
     ['a.b 1, now 3']
@@ -96,7 +98,7 @@ def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def latest(environment: Mapping[str, Any]) -> dict[str, Any]:
-    """The environment of a run's last start, flat: what was recorded first, and what changed since."""
+    """Give the environment of a run's last start, by dotted name: what was recorded first, with all later changes."""
     flat = flatten({name: value for name, value in environment.items() if name != RESUMED})
     for start in environment.get(RESUMED, []):
         flat |= {name: now for name, (_, now) in start["changed"].items()}

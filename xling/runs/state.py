@@ -1,8 +1,8 @@
-"""What a run that is not complete says of itself: how far it is, why it failed, whether a process works on it.
+"""The state of a run that is not complete: how far it is, why it failed, and whether a process is working on it.
 
-``progress.json`` is written every few seconds while a run goes on and stays when its process dies; ``failed.json`` is there
-when the last start of a run failed, and goes when the run is started again. Neither says that a process is alive: that is
-asked of the operating system, through the run's lock, never of a clock.
+``progress.json`` is written every few seconds while a run goes on, and stays when its process dies. ``failed.json`` is there
+when the last start of a run failed, and is removed when the run is started again. Neither says whether a process is alive. The
+operating system knows that, by the run's lock; a clock could not tell it.
 """
 
 import datetime

@@ -1,4 +1,4 @@
-"""The state of every run of a study, read off its folders."""
+"""Reads the state of every run of a study from its folders."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,13 +24,14 @@ class RunStatus:
     """State of one run.
 
     Attributes:
-        source_language: language fine-tuned on.
-        strategy: name of the freezing strategy.
-        seed: its seed.
+        source_language: language the run is fine-tuned on.
+        strategy: name of the run's strategy of freezing or intervention.
+        seed: seed of the run.
         state: key of ``STATES``.
-        epoch: epochs done of a run that is under way or was, else None.
-        seconds_left: of a running run at its pace so far; None before its first step is reported.
-        reason: one line; why it failed, or where an interrupted run was last heard of.
+        epoch: epochs done by a run that has begun and is not complete; None for others.
+        seconds_left: seconds that a running run still needs at its pace so far; None for others, and before its first step is
+            reported.
+        reason: one line that says why the run failed, or where an interrupted run was last heard of.
     """
 
     source_language: str
@@ -43,7 +44,7 @@ class RunStatus:
 
 
 def read_status(folder: Path, key: RunKey) -> RunStatus:
-    """State of the run `key` of the study in `folder`; nothing is written."""
+    """Read the state of the run `key` of the study in `folder`; nothing is written."""
     path = folder / key.folder
     if RunDirectory(path).is_complete:
         return RunStatus(*key, "done")
@@ -69,13 +70,13 @@ def _seconds_left(progress: Progress | None) -> float | None:
 
 
 def study_status(folder: Path) -> list[RunStatus]:
-    """State of every run of a study, in order of source, strategy and seed.
+    """Read the state of every run of a study, in order of source, strategy and seed.
 
-    What is missing follows from ``plan.json``, written when a sweep starts; without one, every combination of the sources,
-    strategies and seeds that are there is expected.
+    Which runs are missing follows from ``plan.json``, which is written when a sweep starts. Without that file, every combination
+    of the sources, strategies and seeds that are there is expected.
 
     Args:
-        folder: of one study.
+        folder: folder of one study.
     """
     seen = {_key(path) for path in folder.glob(_RUNS) if path.is_dir() and path.name[5:].isdigit()}
     planned = read_plan(folder)
@@ -86,7 +87,7 @@ def study_status(folder: Path) -> list[RunStatus]:
 
 
 def find_studies(folder: Path) -> list[Path]:
-    """The studies in `folder`: itself, or those directly below it.
+    """Find the studies in `folder`, which is a study itself or holds studies directly below it.
 
     Raises:
         MissingFileError: there is no such folder.

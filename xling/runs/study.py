@@ -1,4 +1,4 @@
-"""All complete runs of a study as tidy tables."""
+"""Reads all complete runs of a study as tidy tables."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -40,16 +40,16 @@ from xling.runs.tables import (
 
 @dataclass(frozen=True, repr=False)
 class Study:
-    """What :func:`load_study` found.
+    """The complete runs of a study, as :func:`load_study` read them.
 
     Attributes:
         impact: rows of all runs, columns of :data:`xling.runs.tables.IMPACT`.
         transfer: rows of all runs, columns of :data:`xling.runs.tables.TRANSFER`.
         alignment: rows of the runs that measured it, columns of :data:`xling.runs.tables.ALIGNMENT`; may be empty.
-        runs: one row per complete run: path, the manifest's facts, recipe, its settings in words, subject, its
-            data set, task and encoder, and design, what it shares
-            with all runs of its study (:func:`xling.runs.comparable.design_of`).
-        skipped: (directory, reason) of what was left out.
+        runs: one row per complete run, with the manifest's facts and the columns path, recipe (its settings in words), subject
+            (its data set, task and encoder) and design (what it must share with all runs of its study, see
+            :func:`xling.runs.comparable.design_of`).
+        skipped: (directory, reason) of every run that was left out.
     """
 
     impact: pd.DataFrame
@@ -59,11 +59,11 @@ class Study:
     skipped: list[tuple[str, str]]
 
     def __repr__(self) -> str:
-        """One line instead of all tables."""
+        """Describe the study in one line, where a dataclass would print all tables."""
         return f"Study of {self._in_words()}"
 
     def _repr_html_(self) -> str:
-        """What a notebook shows: what the study is, and the mean score of every source on every target."""
+        """Show the study in a notebook: a line about it, and the mean score of every source on every target."""
         last = self.transfer[self.transfer["step"] == self.transfer.groupby("source_language")["step"].transform("max")]
         scores = last.pivot_table(index="source_language", columns="target_language", values="score", observed=True)
         metric = " / ".join(sorted(last["metric"].astype(str).unique()))
@@ -100,7 +100,7 @@ class Study:
         return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=list(LINEAR_PROBES))
 
     def _read_each(self, file: str, what: str) -> list[pd.DataFrame]:
-        """Read a file of every run that has it; one that has gone or changed is left out and added to `skipped`."""
+        """Read a file of every run that has it; files that are gone or changed are left out, and added to `skipped`."""
         frames = []
         for path, manifest in zip(self.runs["path"], self.runs["files"], strict=True):
             if file in manifest:
@@ -122,7 +122,7 @@ BROKEN = (
     RecursionError,
     pa.ArrowException,
 )
-"""What reading damaged files raises, here and in the libraries that read them."""
+"""Errors that reading damaged files raises, here and in the libraries that read them."""
 
 
 def load_study(directory: Path | str) -> Study:
@@ -131,7 +131,7 @@ def load_study(directory: Path | str) -> Study:
     A run that is not complete, damaged, deleted while it is read, or the same as another one is skipped with its reason.
 
     Args:
-        directory: a study's folder, or any folder above or below; or its pack (:mod:`xling.runs.packs`).
+        directory: a study's folder, or any folder above or below it; or its pack (:mod:`xling.runs.packs`).
 
     Raises:
         MissingFileError: there is no such folder, or no complete run in it.
@@ -161,7 +161,7 @@ def load_study(directory: Path | str) -> Study:
 
 
 def _reason(error: BaseException) -> str:
-    """One line: this project's own sentences as they are, others with their kind."""
+    """Give an error's reason in one line: the message of an error of xling as it is, others with the error's kind."""
     text = " ".join(str(error).split()) or "no reason given"
     return text if isinstance(error, XlingError) else f"it cannot be read ({type(error).__name__}: {text[:200]})"
 
@@ -170,7 +170,7 @@ _IDENTITY = ("study", "source_language", "strategy", "seed")
 
 
 def _load_run(run: RunDirectory) -> tuple[dict[str, Any], list[Table]]:
-    """A run's facts and tables, every file as the manifest has it when it is read."""
+    """Load a run's facts and tables; every file is compared with the manifest when it is read."""
     if not run.is_complete:
         raise MissingFileError("the run is not complete (no manifest)")
     manifest = run.read_manifest()
@@ -214,12 +214,12 @@ def _check_rows(name: str, table: pa.Table, manifest: dict[str, Any], targets: S
 
 
 def _long(impact: pa.Table) -> Table:
-    """Read a table from when measures stood side by side."""
+    """Make a table long that was written when measures still stood side by side (version 0.1.0)."""
     return impact if "measure" in impact.column_names else to_long(as_frame(impact))
 
 
 def _with_score(transfer: pa.Table) -> Table:
-    """Read a table from before tasks named their metric, or from before a missing score had its reason."""
+    """Complete a table that was written before tasks named their metric, or before a missing score had its reason."""
     if {"score", "reason"} <= set(transfer.column_names):
         return transfer
     frame = as_frame(transfer)

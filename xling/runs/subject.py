@@ -1,4 +1,4 @@
-"""What a run is about, in the few words of a title: data set, task and encoder."""
+"""Names data set, task and encoder of a run in a few words, as a title needs them."""
 
 from collections.abc import Mapping
 
@@ -30,6 +30,6 @@ def _name(given: ObjectSettings) -> str:
 
 
 def _data_set(source: ObjectSettings) -> str:
-    """By its class; of a reader of any files by the pattern of their names."""
+    """Name a data set by the class of its source, or by the pattern of its files where the source reads files of any kind."""
     pattern = source.arguments.get("pattern")
     return DATA_SETS.get(_name(source)) or (f"files {pattern}" if pattern else _name(source))

@@ -1,9 +1,9 @@
-"""Which code a recorded configuration may name: a run directory from somebody else must not decide what is executed here.
+"""Decides which code a recorded configuration may name, since a run directory from somebody else must not execute code here.
 
-What a user types is the user's choice. What a ``config.yaml`` says is read without importing anything, and before something is
-built from it (a model to measure again, probe sets to compute distances on) every class and function that it names must be one of
-this package, one that an installed package registers as an entry point (:data:`GROUPS`), or one that the user trusts by name
-in the environment variable ``XLING_TRUSTED``.
+What a user types is the user's choice. A recorded ``config.yaml`` is read without importing anything. Before something is built
+from it (a model to measure again, probe sets to compute distances on), every class and function that it names must be one of this
+package, one that an installed package registers as an entry point (:data:`GROUPS`), or one that the user trusts by name in the
+environment variable ``XLING_TRUSTED``.
 """
 
 import os
@@ -15,7 +15,7 @@ from typing import Any
 from xling.errors import XlingValueError
 
 TRUSTED = "XLING_TRUSTED"
-"""Environment variable: further paths as they stand in the configuration, separated by commas."""
+"""Environment variable with further trusted paths, as they stand in the configuration, separated by commas."""
 
 OWN = frozenset(
     {
@@ -62,11 +62,11 @@ def check_targets(config: Mapping[str, Any], folder: Path) -> None:
 
     Args:
         config: plain settings, with class paths of today.
-        folder: where they were recorded, for the message.
+        folder: folder in which they were recorded, for the message.
 
     Raises:
-        XlingValueError: a target that is neither this package's nor registered nor trusted, or an interpolation, which a
-            recorded configuration does not have.
+        XlingValueError: a target is neither this package's nor registered nor trusted, or a value is an interpolation, which no
+            run records.
     """
     for setting, value in _walk(config):
         if "${" in value:
@@ -94,7 +94,7 @@ def is_known(target: str) -> bool:
 
 
 def _registered() -> Iterator[tuple[str, str]]:
-    """Names and paths of entry points; a name alone stands for a task of another package, as this package's own names do."""
+    """Yield names and paths of entry points, since a task may be named by its name alone; this package's own tasks come first."""
     yield from (("sentences", ""), ("words", ""), ("questions", ""))
     for group in GROUPS:
         for point in entry_points(group=group):
@@ -102,7 +102,7 @@ def _registered() -> Iterator[tuple[str, str]]:
 
 
 def _walk(node: Any, name: str = "") -> Iterator[tuple[str, str]]:
-    """Every text in a plain configuration, keys of mappings included, with its dotted name."""
+    """Yield every text in a plain configuration with its dotted name."""
     if isinstance(node, Mapping):
         for key, value in node.items():
             yield from _walk(value, f"{name}.{key}" if name else str(key))

@@ -1,4 +1,4 @@
-"""Writing that is all or nothing: a temporary name in the same folder, flushed, then renamed."""
+"""Writes files and folders that appear whole or not at all: under a temporary name in the same folder, flushed, then renamed."""
 
 import errno
 import json
@@ -18,12 +18,12 @@ _UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES)
 
 @contextmanager
 def atomic_path(path: Path | str) -> Iterator[Path]:
-    """Give a temporary path beside `path`; when the block ends without an error it becomes `path`.
+    """Give a temporary path beside `path`, which is renamed to `path` when the block ends without an error.
 
-    The block may create a file or a folder there. After an error the temporary thing is removed and `path` is as it was.
+    The block may create a file or a folder there. After an error it is removed, and `path` is as it was.
 
     Args:
-        path: where the finished file or folder shall stand; parent folders are made.
+        path: path of the finished file or folder; parent folders are made.
 
     Raises:
         UnreachableError: no space is left, or the folder cannot be written.
@@ -49,7 +49,10 @@ def atomic_path(path: Path | str) -> Iterator[Path]:
 
 
 def _follow_umask(path: Path) -> None:
-    """Some writers (safetensors, datasets) make files for their owner alone; a cache may be shared."""
+    """Give files the permissions of the user's umask.
+
+    Some writers (safetensors, datasets) make files that only their owner may read, and a cache may be shared.
+    """
     mask = _umask()
     for entry in [path, *(path.rglob("*") if path.is_dir() else ())]:
         if not entry.is_symlink():
@@ -81,7 +84,7 @@ def _flush(path: Path) -> None:
 
 
 def flush_folder(folder: Path) -> None:
-    """Have the disk keep the names in `folder`: with the power a rename may be lost, though the file's content was flushed."""
+    """Flush the names in `folder` to the disk, since a power cut may undo a rename even if the file's content was flushed."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -93,7 +96,7 @@ def flush_folder(folder: Path) -> None:
 
 
 def unwritable(path: Path, error: OSError) -> UnreachableError:
-    """The error of a file or folder that cannot be written, in a user's words."""
+    """Make the error for a file or folder that cannot be written, in words for a user."""
     reason = "no space is left on its disk" if error.errno in (errno.ENOSPC, errno.EDQUOT) else error.strerror
     return UnreachableError(f"cannot write {path}: {reason}; free some space or choose another folder")
 
@@ -114,7 +117,7 @@ def read_json(path: Path | str) -> Any:
 
     Raises:
         MissingFileError: there is no such file.
-        CorruptArtefactError: it is not JSON, e.g. cut short.
+        CorruptArtefactError: the file is not JSON, e.g. because it was cut short.
     """
     path = Path(path)
     try:

@@ -1,4 +1,4 @@
-"""What the cache holds, and what of it may be removed."""
+"""Lists what the cache holds, chooses what of it may be removed, and removes it."""
 
 import os
 import shutil
@@ -30,12 +30,12 @@ class Entry:
 
     Attributes:
         kind: key of ``KINDS``.
-        path: its folder or file.
-        about: what it belongs to, in words.
-        n_bytes: size on disk.
+        path: folder or file of the entry.
+        about: words that say what it belongs to.
+        n_bytes: size on disk, in bytes.
         idle_days: days since its last use.
-        is_in_use: a live process may still read it.
-        studies: studies whose runs use it, of those that were looked at.
+        is_in_use: whether a live process may still read it.
+        studies: studies whose runs use it, of those that were searched.
     """
 
     kind: str
@@ -51,7 +51,7 @@ def list_entries(cache_dir: Path, studies: dict[Path, set[str]] | None = None) -
     """List everything in the cache, by kind, the largest first.
 
     Args:
-        cache_dir: the cache.
+        cache_dir: folder of the cache.
         studies: entry -> studies that use it, see :func:`xling.runs.cache_users.find_users`.
 
     Raises:
@@ -63,7 +63,7 @@ def list_entries(cache_dir: Path, studies: dict[Path, set[str]] | None = None) -
     for kind in KINDS:
         entries = []
         for path in _paths(cache_dir, kind):
-            with suppress(FileNotFoundError):  # pruned in this moment
+            with suppress(FileNotFoundError):  # another process is pruning it at this moment
                 entries.append(_entry(kind, path, (studies or {}).get(path, set())))
         found += sorted(entries, key=lambda entry: -entry.n_bytes)
     return found
@@ -103,16 +103,16 @@ def _describe(kind: str, path: Path) -> str:
 def choose_entries(
     entries: Iterable[Entry], kinds: Iterable[str] = (), older_than: float | None = None, unused: bool = False
 ) -> list[Entry]:
-    """Choose what to remove: entries that meet every condition that is given; none that is in use.
+    """Choose the entries to remove: those that meet all given conditions and are not in use.
 
     Args:
-        entries: from :func:`list_entries`.
-        kinds: only these kinds; empty: all but ``fetched``, which cannot be made again without internet.
-        older_than: only what was not used for so many days.
-        unused: only what no study that was looked at uses.
+        entries: entries of the cache, from :func:`list_entries`.
+        kinds: kinds to remove; empty: all except ``fetched``, which cannot be made again without internet.
+        older_than: days for which an entry must not have been used; None: no such condition.
+        unused: whether to remove only entries that no study uses, of those that were searched.
 
     Raises:
-        XlingValueError: no condition, which would mean everything.
+        XlingValueError: no condition is given, which would mean everything.
     """
     kinds = list(kinds)
     if not kinds and older_than is None and not unused:
@@ -132,7 +132,13 @@ def choose_entries(
 
 
 def remove_entry(entry: Entry) -> bool:
-    """Remove an entry unless a process has begun to use it; a process that dies here leaves nothing half there."""
+    """Remove an entry unless a process has begun to use it.
+
+    The entry is renamed first, so that a process which dies here leaves no half of it under its own name.
+
+    Returns:
+        Whether the entry was removed.
+    """
     with exclusive_use(entry.path) as is_ours:
         if is_ours and entry.path.exists():
             trash = Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX, dir=entry.path.parent))

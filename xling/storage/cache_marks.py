@@ -1,7 +1,7 @@
-"""Marks on what is in the cache: when it was last used, and whether a live process may still read it.
+"""Marks entries of the cache with the time of their last use, and knows whether a live process may still read them.
 
-Beside an entry ``X`` stands ``X.used``: its time is the last use, and every process that uses the entry holds a shared lock of
-the kernel's on it until it ends, however it ends. Pruning needs the exclusive one.
+Beside an entry ``X`` stands a file ``X.used``, whose time is that of the last use. Every process that uses the entry holds a shared
+lock of the operating system on that file, which ends with the process. Who removes the entry needs the exclusive lock.
 """
 
 import errno
@@ -16,7 +16,7 @@ from xling.storage.locks import is_held, lock_or_warn, open_shared
 
 MARK = ".used"
 ABOUT_FILE = "about.json"
-"""In a folder of base representations: model and pooling, for people; the folder's name is a hash of both and more."""
+"""File in a folder of base representations that names model and pooling for people, since the folder's name is a hash."""
 
 _READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 _held: dict[Path, int] = {}
@@ -38,7 +38,7 @@ def mark_in_use(entry: Path) -> None:
         if error.errno in _READ_ONLY:
             return
         raise
-    with suppress(PermissionError):  # another user's: it stays locked all the same
+    with suppress(PermissionError):  # another user's file, whose time cannot be set; the lock holds all the same
         os.utime(descriptor)
     _held[mark] = descriptor
 
@@ -72,7 +72,7 @@ def is_in_use(entry: Path) -> bool:
 
 
 def last_use(entry: Path) -> float:
-    """When the entry was last used, in seconds since the epoch; when it was made, if it has no mark."""
+    """Find when the entry was last used (or when it was made, if it has no mark), in seconds since the epoch."""
     mark = _mark(entry)
     return (mark if mark.exists() else entry).stat().st_mtime
 
@@ -82,7 +82,7 @@ def _mark(entry: Path) -> Path:
 
 
 def _open_locked(mark: Path, operation: int) -> int:
-    """Open and lock the mark. If another process removed the file in between, its lock protects nothing: try again."""
+    """Open and lock the mark; try again if another process removed the file in between, since that lock protects nothing."""
     while True:
         descriptor = open_shared(mark)
         try:

@@ -1,4 +1,4 @@
-"""What ``xling-fetch`` put into a cache for machines without internet, found again before any hub is asked.
+"""Finds what ``xling-fetch`` has put into a cache for machines without internet, before any hub is asked.
 
 ``<cache>/fetched/models/<hub id>@<revision asked for>/`` holds a checkpoint, ``<cache>/fetched/data/<key>/`` the examples of one
 data source, a file per language and split. ``record.json`` beside the files has their sha256.
@@ -23,17 +23,17 @@ RECORD_FILE = "record.json"
 
 
 def model_folder(cache_dir: Path, name: str, revision: str | None) -> Path:
-    """Where the checkpoint of a hub id lies."""
+    """Give the folder for the checkpoint of a hub id."""
     return cache_dir / FOLDER / "models" / f"{name.replace('/', '--')}@{revision or 'main'}"
 
 
 def data_folder(cache_dir: Path, source: Mapping[str, Any]) -> Path:
-    """Where the examples of a data source lie, by its settings."""
+    """Give the folder for the examples of a data source, which is named after the source's settings."""
     return cache_dir / FOLDER / "data" / content_key(first_paths(dict(source)))
 
 
 def find_fetched_model(cache_dir: Path, name: str, revision: str | None) -> tuple[Path, str] | None:
-    """The folder and commit of a fetched checkpoint, every file as it was recorded; None where it was not fetched.
+    """Find the folder and the commit of a fetched checkpoint, and check its files; None where it was not fetched.
 
     Raises:
         CorruptArtefactError: a file is missing or has changed.
@@ -47,7 +47,7 @@ def find_fetched_model(cache_dir: Path, name: str, revision: str | None) -> tupl
 
 
 def read_record(folder: Path) -> dict[str, Any]:
-    """The record of a folder: facts, and ``files``: name -> sha256; without files where nothing was recorded yet."""
+    """Read the record of a folder: facts, and under ``files`` name -> sha256, which is empty where nothing was recorded yet."""
     return read_json(folder / RECORD_FILE) if (folder / RECORD_FILE).is_file() else {"files": {}}
 
 
@@ -80,18 +80,18 @@ def _check_file(path: Path, digest: str) -> None:
 
 
 class FetchedFirst:
-    """An example source that takes what was fetched of another one, and asks that one for the rest.
+    """An example source that gives the fetched examples of another source, and asks that source for those not fetched.
 
     Args:
-        source: the other one.
-        folder: from :func:`data_folder`.
+        source: the other source.
+        folder: folder of its fetched examples, from :func:`data_folder`.
     """
 
     def __init__(self, source: Any, folder: Path) -> None:
         self.source, self.folder = source, folder
 
     def __call__(self, language: str, split: str) -> pd.DataFrame:
-        """Examples of one language and split, see :data:`xling.data.protocols.ExampleSource`."""
+        """Give the examples of one language and split, see :data:`xling.data.protocols.ExampleSource`."""
         name = f"{split}.{language}.parquet"
         if name not in read_record(self.folder)["files"]:
             return self.source(language, split)

@@ -1,4 +1,4 @@
-"""Content keys: short names that change when what they stand for changes; checksums that tell whether a file is damaged."""
+"""Hashes: content keys, which are short names that change with the content, and checksums, which show whether a file is damaged."""
 
 import hashlib
 import itertools
@@ -30,12 +30,12 @@ def _hash(parts: Iterable[bytes | str | memoryview]) -> str:
 
 
 def stable_number(text: str) -> int:
-    """A number in 0 .. 2**64 - 1 that depends on `text` alone, on every machine and in every process."""
+    """Turn a text into a number of 0 .. 2**64 - 1, which is the same on every machine and in every process."""
     return int(sha256(text)[:16], 16)
 
 
 def content_key(*parts: Any, length: int = 16) -> str:
-    """Hash JSON-able `parts` into a name.
+    """Hash `parts`, values that JSON can write, into a name of `length` hexadecimal digits.
 
     >>> content_key("a", 1) == content_key("a", 1) != content_key("a", 2)
     True
@@ -45,7 +45,7 @@ def content_key(*parts: Any, length: int = 16) -> str:
 
 
 def rows_fingerprint(*columns: Iterable[Any]) -> str:
-    """Fingerprint equally long columns, row by row, in order (sha256, 64 hexadecimal digits).
+    """Hash equally long columns, row by row, in their order (sha256, 64 hexadecimal digits).
 
     >>> rows_fingerprint([1, 2], ["a", "b"]) == rows_fingerprint([2, 1], ["b", "a"])
     False
@@ -62,12 +62,12 @@ def file_sha256(path: Path) -> str:
 
 
 def quick_checksum(content: memoryview) -> int:
-    """Checksum of bytes in memory, 64 bits (xxh3), against damage alone."""
+    """Compute a checksum of bytes in memory, 64 bits (xxh3), which shows damage but not forgery."""
     return xxhash.xxh3_64_intdigest(content)
 
 
 def quick_digest(parts: Iterable[bytes | memoryview]) -> str:
-    """Hash the parts one after another, 32 hexadecimal digits (xxh3): tells contents apart, not forgeries."""
+    """Hash the parts one after another, 32 hexadecimal digits (xxh3); this tells contents apart, but does not reveal forgery."""
     digest = xxhash.xxh3_128()
     for part in parts:
         digest.update(part)
@@ -75,6 +75,9 @@ def quick_digest(parts: Iterable[bytes | memoryview]) -> str:
 
 
 def file_checksum(path: Path) -> str:
-    """Checksum of a file of our own, 32 hexadecimal digits (xxh3): ten times as fast as sha256, against damage alone."""
+    """Compute a checksum of a file that xling itself wrote, 32 hexadecimal digits (xxh3).
+
+    It is ten times as fast as sha256, and shows damage but not forgery.
+    """
     with path.open("rb") as file:
         return hashlib.file_digest(file, xxhash.xxh3_128).hexdigest()

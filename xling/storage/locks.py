@@ -1,7 +1,7 @@
-"""Locks of the kernel's on files: who holds one, and what is done on a file system that has none.
+"""Locks of the operating system on files, which end with the process that holds them, however it ends.
 
-Such a lock ends with the process that held it, however it ended. Some network file systems do not have them (Lustre without the
-mount option ``flock``, some FUSE and NFS mounts): there nothing can be protected, which is said once, and work goes on.
+Some network file systems have no such locks (Lustre without the mount option ``flock``, some FUSE and NFS mounts). Nothing can be
+protected there; a warning says so once, and work goes on.
 """
 
 import errno
@@ -21,19 +21,18 @@ log = logging.getLogger(__name__)
 
 _POLL_S = 0.05
 NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOLCK)
-"""What the kernel answers where a file system has no locks."""
+"""Error numbers of the operating system where a file system has no locks."""
 
 
 def is_held(path: Path, *, against_readers: bool = False) -> bool:
-    """Whether a live process holds the flock of `path`; writes nothing, works where one may only read.
+    """Whether a live process holds the lock of `path`. Nothing is written, and it suffices that the file may be read.
 
-    The lock is the kernel's: it ends with the process that held it, on whatever machine of a shared file system that
-    passes locks on. The answer is taken by holding the lock for an instant; who wants it meanwhile waits that long.
-    On a file system without locks nobody is known to hold anything.
+    The process may be on another machine, if the shared file system passes locks on. To find out, the lock is held for an
+    instant; who wants it meanwhile waits that long. On a file system without locks the answer is always no.
 
     Args:
-        path: lock file; where there is none, or it may not be read, nobody is known to hold it.
-        against_readers: whether shared holders count too, not only an exclusive one.
+        path: lock file; where there is none, or it may not be read, the answer is no.
+        against_readers: whether processes that share the lock count too, and not only one that holds it exclusively.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY)
@@ -53,12 +52,12 @@ def hold_lock(path: Path, refusal: str, timeout: float = 1.0) -> Iterator[None]:
     """Lock the file `path` for this process; on a file system without locks continue without one, and warn.
 
     Args:
-        path: its folder exists.
-        refusal: what is said where another live process holds it.
-        timeout: seconds to wait: somebody may be asking for the state. Infinite: for as long as it takes.
+        path: lock file, in a folder that exists.
+        refusal: message of the error where another live process holds the lock.
+        timeout: seconds to wait, since :func:`is_held` may hold the lock for an instant; infinite: as long as it takes.
 
     Raises:
-        UnreachableError: another live process holds it.
+        UnreachableError: another live process holds the lock.
         OSError: the file cannot be opened.
     """
     ends = time.monotonic() + timeout
@@ -73,12 +72,16 @@ def hold_lock(path: Path, refusal: str, timeout: float = 1.0) -> Iterator[None]:
 
 
 def waiting_lock(path: Path) -> AbstractContextManager[None]:
-    """Hold the lock file `path`, waiting for it; see :func:`hold_lock`."""
+    """Lock the file `path`, waiting as long as another process holds it; see :func:`hold_lock`."""
     return hold_lock(path, "", timeout=math.inf)
 
 
 def _try(path: Path) -> int | None:
-    """Try to lock the file: an open descriptor, also on a file system without locks; None if another process has the lock."""
+    """Try to lock the file.
+
+    Returns:
+        An open descriptor, also on a file system without locks; None if another process has the lock.
+    """
     descriptor = open_shared(path)
     try:
         lock_or_warn(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, path.parent)
@@ -89,15 +92,15 @@ def _try(path: Path) -> int | None:
         raise
     if path.exists() and os.path.samestat(os.fstat(descriptor), path.stat()):
         return descriptor
-    os.close(descriptor)  # the file was removed in between: that lock would bind nobody
+    os.close(descriptor)  # the file was removed in between, and nobody else would see a lock on it
     return None
 
 
 def lock_or_warn(descriptor: int, operation: int, folder: Path) -> None:
-    """Lock an open file; where its file system has no locks, say so once and go on.
+    """Lock an open file; where its file system has no locks, warn once and go on.
 
     Raises:
-        BlockingIOError: somebody else has it, and `operation` does not wait.
+        BlockingIOError: another process has the lock, and `operation` does not wait.
     """
     try:
         fcntl.flock(descriptor, operation)
@@ -108,7 +111,7 @@ def lock_or_warn(descriptor: int, operation: int, folder: Path) -> None:
 
 
 def open_shared(path: Path) -> int:
-    """Open a lock file, made under the user's umask where it is not there; one that may only be read can be locked as well."""
+    """Open a lock file, and make it if it is not there; a file that may only be read can be locked as well."""
     try:
         return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
     except OSError as error:

@@ -1,7 +1,7 @@
-"""A folder whose files belong together: written beside, swapped in at the end, by one process at a time.
+"""Replaces the files of a folder that belong together, such as a report with its tables and figures, by one process at a time.
 
-What is in the folder is at every moment of one making: the old page goes first and the new page comes last, so that a process that
-is killed in between leaves fewer files, but never files of two.
+The new files are written into a scratch folder and moved at the end. The old page is removed first and the new page is moved last,
+so that a process that is killed in between leaves fewer files, but never files of two different reports.
 """
 
 import os
@@ -24,12 +24,13 @@ def swapped_in(folder: Path | str, is_ours: Callable[[Path], bool], last: str) -
     """Give a scratch folder; when the block ends without an error, its files take the place of the older ones in `folder`.
 
     Args:
-        folder: made where needed; held by this process until the block ends.
-        is_ours: whether an older file, given relative to `folder`, is of an earlier making and goes.
-        last: name of the file that stands for all of them: the first to go and the last to come.
+        folder: folder of the files, which is made where needed and locked until the block ends.
+        is_ours: function of an older file's path, relative to `folder`, that says whether it was written by an earlier call and is
+            to be removed.
+        last: name of the file that leads to all others, which is removed first and moved last.
 
     Raises:
-        UnreachableError: another process writes there, or the folder cannot be written.
+        UnreachableError: another process is writing the folder, or it cannot be written.
     """
     folder = Path(folder)
     try:
@@ -39,9 +40,8 @@ def swapped_in(folder: Path | str, is_ours: Callable[[Path], bool], last: str) -
             f"{folder} is being written by another process; wait for it, or choose another output_dir",
         ):
             for leftover in folder.glob(f"{TEMPORARY_PREFIX}*"):
-                shutil.rmtree(
-                    leftover, ignore_errors=True
-                )  # of a killed process: only the holder of the lock writes here
+                # of a killed process, since only the holder of the lock writes here
+                shutil.rmtree(leftover, ignore_errors=True)
             scratch = Path(tempfile.mkdtemp(prefix=TEMPORARY_PREFIX, dir=folder))
             try:
                 yield scratch

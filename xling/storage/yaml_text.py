@@ -1,4 +1,4 @@
-"""Reading YAML: plain values only, by libyaml where PyYAML was built with it, which is ten times as fast as its Python."""
+"""Reads YAML texts of plain values, by libyaml where PyYAML was built with it, which is ten times as fast as Python code."""
 
 from typing import Any
 
@@ -6,16 +6,15 @@ import yaml
 
 _C_LOADER = getattr(yaml, "CSafeLoader", None)
 _DEEP = 1000
-"""Levels that neither loader has trouble with; libyaml's has no limit of its own, and ends the process
-somewhere above 20,000."""
+"""Levels of nesting that both loaders can read. libyaml's has no limit of its own, and ends the process somewhere above 20,000."""
 
 
 def parse_yaml(text: str) -> Any:
     """Give the values of a YAML text; no object of a class is made.
 
     Raises:
-        yaml.YAMLError: it is no YAML.
-        RecursionError: it is nested more deeply than Python's stack.
+        yaml.YAMLError: the text is no YAML.
+        RecursionError: the text is nested more deeply than Python's stack allows.
 
     >>> parse_yaml("seeds: [1, 2]")
     {'seeds': [1, 2]}
@@ -26,7 +25,10 @@ def parse_yaml(text: str) -> Any:
 
 
 def _most_levels(text: str) -> int:
-    """A depth that the text cannot exceed: brackets open one level each; a block begins right of its parent, or, a list, below it.
+    """Compute a depth of nesting that the text cannot exceed.
+
+    Each bracket opens one level. A block is indented more than its parent, and a list in it may not be, so that a line has at most
+    two levels per character.
 
     >>> _most_levels("a:\\n- [[1]]")
     16

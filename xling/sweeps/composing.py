@@ -1,4 +1,4 @@
-"""Composing hundreds of jobs of a sweep: jobs that choose the same configuration files have them read and merged once."""
+"""Composes hundreds of jobs of a sweep quickly: files that several jobs choose are read and merged once for all of them."""
 
 import copy
 import re
@@ -12,18 +12,18 @@ from omegaconf import DictConfig, OmegaConf
 from xling.machine.private import apply_overrides, is_group
 
 _OF_THE_JOB = re.compile(r"\$\{hydra:(?!runtime\.choices\.\w+\})")
-"""Settings that refer to more of the job than to the files it chose; where there are any, each job is composed by itself."""
+"""Matches settings that refer to more of a job than the files it chose; where there are any, each job is composed by itself."""
 
 
 class SweepComposer:
-    """Composes the jobs of one sweep as Hydra's ``load_sweep_config`` does, but for what ``hydra`` says of the job's overrides.
+    """Composes the jobs of one sweep as Hydra's ``load_sweep_config`` does, except for the job's overrides in the node ``hydra``.
 
-    Hydra merges the chosen files first, and then sets the values that the command line names, in order. The first half is the
+    Hydra first merges the chosen files, and then sets the values that the command line names, in order. The first half is the
     same for all jobs that choose the same files, and takes nearly all of the time.
 
     Args:
-        loader: Hydra's.
-        config: of the sweep, Hydra's own node included.
+        loader: Hydra's loader of configurations.
+        config: configuration of the sweep, with Hydra's own node.
     """
 
     def __init__(self, loader: ConfigLoader, config: DictConfig) -> None:
@@ -35,10 +35,10 @@ class SweepComposer:
         """Compose one job.
 
         Args:
-            job: its overrides, as Hydra's sweeper parted them.
+            job: overrides of the job, as Hydra's sweeper has separated them.
 
         Raises:
-            HydraException: they cannot be composed.
+            HydraException: the overrides cannot be composed.
         """
         overrides = self.parser.parse_overrides(list(job))
         values = [override for override in overrides if not self._chooses_a_file(override)]
@@ -53,7 +53,7 @@ class SweepComposer:
         return is_group(self.loader, override.key_or_group) and not isinstance(override.value(), dict)
 
     def _base(self, choices: tuple[str, ...]) -> DictConfig | None:
-        """Compose what the jobs with these choices share; None where they share nothing that could be told beforehand."""
+        """Compose what all jobs share that choose these files; None where that cannot be known beforehand."""
         if self.config.hydra.searchpath:  # files from elsewhere may add groups
             return None
         if choices not in self.bases:

@@ -1,4 +1,4 @@
-"""What a sweep would do: its runs, what is done already, what the rest will cost. Nothing is trained, fetched or written."""
+"""Prints what a sweep would do: its runs, which of them are done, and what the rest will cost. Nothing is trained or written."""
 
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
@@ -52,7 +52,7 @@ def print_dry_run(wanted: Sequence[RunSettings]) -> None:
 
 
 def planned_state(folder: Path, key: RunKey, settings: RunSettings) -> RunStatus:
-    """State of a run as it would be met: ``to do`` where there is nothing, ``refused`` where its folder holds another."""
+    """Find the state of a planned run: ``to do`` where nothing is there, ``refused`` where its folder holds another run."""
     path = folder / key.folder
     try:
         RunDirectory(path).check_settings(as_recorded(path, settings))
@@ -63,7 +63,7 @@ def planned_state(folder: Path, key: RunKey, settings: RunSettings) -> RunStatus
 
 
 def measured_seconds(folder: Path) -> dict[str, list[float]]:
-    """Seconds of the study's finished runs, by strategy; of a resumed run at least its training over all starts."""
+    """Read the seconds of the study's finished runs, by strategy; a resumed run counts with its training over all starts."""
     seconds: dict[str, list[float]] = {}
     for path in folder.glob(f"*/*/seed_*/{MANIFEST_FILE}"):
         manifest = read_json(path)
@@ -72,7 +72,7 @@ def measured_seconds(folder: Path) -> dict[str, list[float]]:
 
 
 def phrase_hours(folder: Path, left: Sequence[RunSettings]) -> str:
-    """Say how long the runs that are left will take, one after another, and what says so."""
+    """Say how long the runs that are left will take, one after another, and what the estimate rests on."""
     if not left:
         return "Time: nothing is left to do"
     measured = measured_seconds(folder)
@@ -100,7 +100,7 @@ def _phrase_rule(settings: RunSettings) -> str:
 
 
 def phrase_memory(left: Sequence[RunSettings]) -> list[str]:
-    """Say what the largest of the runs that are left will hold in memory while it trains, and of what that consists."""
+    """Say how much memory the largest of the runs that are left will need in training, and what it consists of."""
     if not left:
         return []
     distinct = {str((s.model, s.freeze, s.data.batch_size, s.data.max_length, s.trainer)): s for s in left}
@@ -125,7 +125,7 @@ def _memory_of(settings: RunSettings) -> TrainingMemory | None:
 
 
 def _where(settings: RunSettings) -> tuple[str, bool]:
-    """The precision that is set, or that this machine would choose, and whether a GPU trains."""
+    """Find the precision that is set or that this machine would choose, and whether training is on a GPU."""
     trainer = settings.trainer
     is_gpu = trainer.accelerator in ("gpu", "cuda") or (trainer.accelerator == "auto" and torch.cuda.is_available())
     if str(trainer.precision) in ("auto", "16-mixed", "16") and is_gpu and not torch.cuda.is_available():

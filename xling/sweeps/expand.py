@@ -1,4 +1,4 @@
-"""The runs that a command line asks for, known before the first of them starts."""
+"""Finds all runs that a command line asks for, before the first of them starts."""
 
 import sys
 from typing import Any, cast
@@ -20,13 +20,13 @@ def expand_sweep(config: DictConfig) -> list[RunSettings]:
     """Compose every job of a sweep as Hydra's basic sweeper will.
 
     Args:
-        config: what Hydra gives to ``on_multirun_start``, its own node included.
+        config: configuration that Hydra gives to ``on_multirun_start``, with Hydra's own node.
 
     Returns:
         The settings of every job, in order.
 
     Raises:
-        XlingValueError: another sweeper chooses the jobs while it goes.
+        XlingValueError: another sweeper than the basic one is used, whose jobs are only known as it goes on.
     """
     sweeper = config.hydra.sweeper
     if not sweeper["_target_"].endswith(BasicSweeper.__name__):
@@ -55,10 +55,10 @@ def settings_of_job(config: DictConfig) -> RunSettings:
 
 
 def plain_settings(config: DictConfig) -> dict[str, Any]:
-    """Resolve a composed configuration, but for Hydra's own node, into plain values.
+    """Resolve a composed configuration, without Hydra's own node, into plain values.
 
     Raises:
-        XlingValueError: a setting refers to one that is not there, as in a group file of one's own that lacks a key.
+        XlingValueError: a setting refers to one that does not exist, e.g. because a user's configuration file lacks it.
     """
     try:
         return {str(name): _plain(config[name]) for name in config if name != "hydra"}  # no copy of hundreds of nodes

@@ -1,7 +1,7 @@
-"""Which jobs of a sweep failed, and why, wherever they ran.
+"""Reports which jobs of a sweep failed, and why, wherever they ran.
 
-A job that fails raises :class:`JobFailed`: every Hydra launcher carries it back to the process that was typed, which ends with
-status 1 after all other jobs. Hydra names only the first one; :class:`FailureReport` collects them all.
+A job that fails raises :class:`JobFailed`. Every Hydra launcher carries it back to the process of the command that was typed, which
+ends with status 1 after all other jobs. Hydra names only the first failed job; :class:`FailureReport` collects all of them.
 """
 
 import logging
@@ -28,9 +28,9 @@ class JobFailed(CompactHydraException):
 
 
 class FailureReport(Callback):
-    """Hydra callback: every job that fails leaves a note in a folder of its sweep, which travels with the job.
+    """Hydra callback by which every job that fails leaves a note in a folder of its sweep.
 
-    Runs on: multirun start (in the process that was typed) and job end (where the job ran).
+    Runs on: multirun start (in the process of the command that was typed) and job end (where the job ran).
     Writes: ``<output_dir>/<study>/.failures-<id>/<job>.json``, gone when :func:`take_failures` has read them.
     """
 
@@ -41,7 +41,7 @@ class FailureReport(Callback):
         self.fixed = {_squeezed(override) for override in config.hydra.overrides.task}
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:
-        """Note the reason of a failure. The exit status does not depend on it: the disk may be full."""
+        """Write down the reason of a failure. The exit status does not depend on this note, since the disk may be full."""
         if job_return.status != JobStatus.FAILED or not hasattr(self, "folder"):
             return
         varied = [override for override in job_return.overrides or () if _squeezed(override) not in self.fixed]

@@ -1,4 +1,4 @@
-"""Download what the runs of a sweep need, for machines without internet."""
+"""Downloads what the runs of a sweep need, for machines without internet."""
 
 import json
 import logging
@@ -28,13 +28,13 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True)
 class Fetched:
-    """One thing that a study needs.
+    """A model or data set that a study needs.
 
     Attributes:
-        what: model or data, in words.
-        revision: commit, or what stands for one.
-        folder: where it is now; None: it needs no file.
-        state: what was done.
+        what: words that say which model or data set it is.
+        revision: commit, or a version that stands for one.
+        folder: folder where it is now; None: it needs no file.
+        state: words that say what was done.
     """
 
     what: str
@@ -47,12 +47,12 @@ def fetch(runs: Iterable[RunSettings], dest: Path) -> list[Fetched]:
     """Fetch the encoders and examples that runs need.
 
     Args:
-        runs: their settings.
-        dest: becomes their ``cache_dir``.
+        runs: settings of the runs.
+        dest: folder that will be the ``cache_dir`` of the runs.
 
     Raises:
         UnreachableError: a hub does not answer.
-        CorruptArtefactError: a file is not what the hub says, or has changed since it was fetched.
+        CorruptArtefactError: a file differs from what the hub announced, or has changed since it was fetched.
     """
     runs = list(runs)
     models = {repr(settings.model): settings.model for settings in runs}
@@ -71,7 +71,7 @@ def fetch(runs: Iterable[RunSettings], dest: Path) -> list[Fetched]:
 
 
 def fetch_model(spec: EncoderSpec, dest: Path) -> Fetched:
-    """Put an encoder's files into `dest`, hashed against the hub's names for them, and load its tokenizer from there."""
+    """Put an encoder's files into `dest`, check their hashes, and load the tokenizer from there as a trial."""
     if spec.weights == "tiny":
         return Fetched(f"model {spec.name}", "random", None, "")
     spec = resolve_weights(spec, dest)
@@ -110,7 +110,7 @@ def _copy_snapshot(snapshot: Path, folder: Path) -> None:
 
 
 def fetch_data(settings: ObjectSettings, wanted: Sequence[tuple[str, str]], dest: Path) -> list[Fetched]:
-    """Put the examples of each wanted (language, split) into `dest`, unless they are local files or made here."""
+    """Put the examples of each wanted (language, split) into `dest`, unless they are local files or generated."""
     source, name = settings.make(), settings.target.rpartition(".")[2]
     if is_local(source):
         for language, split in wanted:

@@ -1,4 +1,4 @@
-"""Whether there is anything left to do of what a command asks for."""
+"""Checks whether all runs that a command asks for are finished."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +11,7 @@ from xling.settings import RunSettings
 
 
 def all_finished(wanted: Sequence[RunSettings]) -> bool:
-    """Whether every run is complete as it would be met: of these settings, every file as its manifest has it."""
+    """Whether every run is complete, was made with these settings, and has every file as its manifest says."""
     runs = [RunDirectory(study_folder(settings) / run_key(settings).folder) for settings in wanted]
     return all(run.is_complete for run in runs) and all(map(_is_sound, runs, wanted))
 
@@ -20,13 +20,13 @@ def _is_sound(run: RunDirectory, settings: RunSettings) -> bool:
     try:
         run.check_settings(as_recorded(run.path, settings))
         run.read_manifest()
-    except XlingError:  # the job says it
+    except XlingError:  # the run's own job will report it
         return False
     return True
 
 
 def as_recorded(run: Path, settings: RunSettings) -> RunSettings:
-    """Take what was recorded for settings that mean "what this machine has"."""
+    """Replace settings that mean "what this machine has" by what the run in the folder `run` has recorded for them."""
     if not (run / CONFIG_FILE).is_file():
         return settings
     changes: dict[str, dict[str, Any]] = {}

@@ -1,4 +1,4 @@
-"""What a run says of itself at its start and end: what is trained on what, how large, and where the sweep stands."""
+"""Phrases what a run logs at its start and end: what is trained on what, how large it is, and how far the sweep is."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,7 +14,7 @@ _MOST_NAMED = 20
 
 
 def phrase_start(settings: RunSettings) -> str:
-    """Data set, task, encoder, languages, strategy and seed of a run, in one line."""
+    """Phrase data set, task, encoder, languages, strategy and seed of a run in one line."""
     subject, key = describe_subject(settings), run_key(settings)
     return (
         f"{subject['data_set']}, {subject['task']}, {settings.model.name}: {key.source_language} -> "
@@ -23,11 +23,11 @@ def phrase_start(settings: RunSettings) -> str:
 
 
 def phrase_sizes(data: Mapping[str, Mapping[str, Any]], model: Mapping[str, Any]) -> str:
-    """Numbers of examples and weights in words.
+    """Phrase the numbers of examples and weights.
 
     Args:
-        data: role -> facts, as :func:`xling.training.parts.data_facts` gives them.
-        model: what :func:`xling.models.encoders.describe_encoder` says.
+        data: role -> facts, from :func:`xling.training.parts.data_facts`.
+        model: facts about the encoder, from :func:`xling.models.encoders.describe_encoder`.
     """
     sizes = [facts["n_examples"] for role, facts in data.items() if role.startswith("probe.")]
     each = f"{min(sizes):,}" if min(sizes) == max(sizes) else f"{min(sizes):,} to {max(sizes):,}"
@@ -43,7 +43,7 @@ def _phrase_weights(n: int) -> str:
 
 
 def phrase_languages(languages: Sequence[str]) -> str:
-    """List languages, of many the first ones.
+    """List languages; of many only the first ones are named.
 
     >>> phrase_languages(["ar", "de"]), phrase_languages([f"l{i}" for i in range(40)])[-17:]
     ('ar, de (2 targets)', 'more (40 targets)')
@@ -71,5 +71,5 @@ def phrase_rest(folder: Path, settings: RunSettings) -> str:
 
 
 def _phrase_left(outlook: Outlook) -> str:
-    """Time for the whole; nothing before a first run has ended or after the last."""
+    """Phrase the time left for all runs; empty before the first run has ended and after the last."""
     return f", about {phrase_duration(outlook.seconds_left)} left for all of it" if outlook.seconds_left else ""

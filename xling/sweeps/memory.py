@@ -1,7 +1,8 @@
-"""What training will hold in memory at once: a step of the encoder, followed without computing it.
+"""Estimates how much memory training will need, by following one step of the encoder without computing it.
 
-The encoder is built on torch's meta device, which knows shapes and types and no numbers, frozen as the run will freeze it, and
-passed one batch of the longest examples allowed. What autograd keeps for the backward pass is what training keeps.
+The encoder is built on torch's meta device, which knows shapes and types but no numbers. It is frozen as the run will freeze it,
+and given one batch of the longest examples allowed. The tensors that autograd then keeps for the backward pass are those that
+training will keep.
 """
 
 import copy
@@ -25,19 +26,20 @@ from xling.models.spec import EncoderSpec
 from xling.settings import RunSettings
 
 FUSED, PLAIN = "xling_counted_fused", "xling_counted_plain"
-"""Names with transformers of attentions that keep what a GPU's fused kernels keep, no weights of pairs of tokens; or all."""
+"""Names under which two attentions are registered with transformers: one keeps what a GPU's fused kernels keep, which is no weights
+of pairs of tokens; the other keeps these weights too."""
 
 
 @dataclass(frozen=True)
 class TrainingMemory:
-    """Bytes that a step of training holds at most, of the encoder.
+    """The largest number of bytes that the encoder needs during a step of training.
 
     Attributes:
-        weights: of the encoder.
-        gradients: one for each weight that trains.
-        moments: AdamW's two for each weight that trains.
-        activations: what the forward pass keeps for the backward pass, of one batch of the longest examples allowed; under mixed
-            precision the copies of the matrices in half precision are among it.
+        weights: bytes of the encoder's weights.
+        gradients: bytes of one gradient for each weight that trains.
+        moments: bytes of AdamW's two moments for each weight that trains.
+        activations: bytes that the forward pass keeps for the backward pass, of one batch of the longest examples allowed; under
+            mixed precision they include the copies of weights in half precision.
     """
 
     weights: int
@@ -47,19 +49,19 @@ class TrainingMemory:
 
     @property
     def total(self) -> int:
-        """All of it."""
+        """Sum of all parts, in bytes."""
         return self.weights + self.gradients + self.moments + self.activations
 
 
 def estimate_memory(settings: RunSettings, precision: str, *, is_gpu: bool) -> TrainingMemory | None:
     """Estimate the memory of a run's training on one device; None where the encoder's configuration is not on this machine.
 
-    Left out: the head, the device's own needs, and gaps between blocks of memory; and what is saved where only used rows of the
-    word-piece table train.
+    The head, the device's own needs, and gaps between blocks of memory are left out, and so is what is saved where only the used
+    rows of the word-piece table train.
 
     Args:
-        settings: of the run.
-        precision: resolved, see :func:`xling.machine.precision.resolve_precision`.
+        settings: settings of the run.
+        precision: precision of training, from :func:`xling.machine.precision.resolve_precision`.
         is_gpu: whether attention is computed by a GPU's fused kernels, which keep no weights of pairs of tokens.
     """
     trainer = settings.trainer
@@ -90,14 +92,14 @@ def count_memory(
     spec: EncoderSpec,
     is_gpu: bool,
 ) -> TrainingMemory:
-    """Count what one step of training holds.
+    """Count the memory that one step of training needs.
 
     Args:
-        config: of the encoder.
-        plan: what is frozen.
-        shape: examples and tokens of a batch.
+        config: configuration of the encoder.
+        plan: plan of what is frozen.
+        shape: number of examples and of tokens in a batch.
         precision: ``32-true``, ``bf16-mixed``, ``16-mixed``, ``bf16-true`` or ``64-true``.
-        spec: for module paths of an unknown architecture, and dropout.
+        spec: specification of the encoder, for the module paths of an unknown architecture.
         is_gpu: see :func:`estimate_memory`.
     """
     config = copy.deepcopy(config)
@@ -113,11 +115,11 @@ def count_memory(
 
 
 def _kept_bytes(encoder: nn.Module, shape: tuple[int, int], precision: str) -> int:
-    """Bytes of all tensors that autograd keeps of a forward pass, each storage once, the weights themselves left out."""
+    """Count the bytes of all tensors that autograd keeps of a forward pass, each storage once, without the weights."""
     encoder.to({"bf16-true": torch.bfloat16, "64-true": torch.float64}.get(precision, torch.float32))
     half = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}.get(precision)
     own = {tensor.untyped_storage()._cdata for tensor in (*encoder.parameters(), *encoder.buffers())}
-    kept: dict[int, Tensor] = {}  # holds the tensors: the address of a freed one would be given to another
+    kept: dict[int, Tensor] = {}  # the tensors are kept, since the address of a freed one would be given to another
 
     def keep(tensor: Tensor) -> Tensor:
         kept.setdefault(tensor.untyped_storage()._cdata, tensor)
@@ -133,7 +135,7 @@ def _kept_bytes(encoder: nn.Module, shape: tuple[int, int], precision: str) -> i
 
 
 class _Autocast(TorchFunctionMode):
-    """``torch.autocast`` for the meta device, which has none: products in half precision, norms in float32."""
+    """Does what ``torch.autocast`` does, for the meta device, which has none: products in half precision, norms in float32."""
 
     PRODUCTS = frozenset({nn.functional.linear, torch.matmul, Tensor.matmul, Tensor.__matmul__, torch.bmm, torch.addmm})
     NORMS = frozenset({nn.functional.layer_norm, nn.functional.rms_norm, nn.functional.softmax, torch.softmax, Tensor.softmax,
@@ -157,7 +159,7 @@ def _cast(value: Any, dtype: torch.dtype) -> Any:
 
 
 class _Fused(torch.autograd.Function):
-    """Attention without numbers: keeps queries, keys, values, result and a number per query, as fused kernels do."""
+    """Attention that computes nothing, but keeps queries, keys, values, result and a number per query, as fused kernels do."""
 
     @staticmethod
     def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
@@ -184,7 +186,7 @@ def _plain(
 
 
 def _for_every_head(query: Tensor, states: Tensor) -> Tensor:
-    """Keys or values that several heads share, once per head."""
+    """Repeat keys or values that several heads share, once per head."""
     return (
         states.repeat_interleave(query.shape[1] // states.shape[1], dim=1)
         if query.shape[1] > states.shape[1]
@@ -193,7 +195,7 @@ def _for_every_head(query: Tensor, states: Tensor) -> Tensor:
 
 
 def _no_mask(*_: Any, **__: Any) -> None:
-    """What is masked depends on numbers; no memory does."""
+    """Make no mask, since what is masked changes numbers, but no memory."""
 
 
 for _name, _attention in ((FUSED, _fused), (PLAIN, _plain)):

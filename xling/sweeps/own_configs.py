@@ -1,4 +1,4 @@
-"""Configuration files of a user's own beside the shipped ones: Hydra takes the shipped one of two with one name."""
+"""Checks a user's own configuration files: of two files with one name, Hydra would read the one shipped with xling."""
 
 from collections.abc import Iterator, Sequence
 from importlib.resources import as_file, files
@@ -10,7 +10,7 @@ _OPTIONS = ("--config-dir", "-cd")
 
 
 def own_folders(arguments: Sequence[str]) -> Iterator[Path]:
-    """Folders that a command line names by ``--config-dir`` or ``hydra.searchpath``."""
+    """Find the folders that a command line names by ``--config-dir`` or ``hydra.searchpath``."""
     for index, argument in enumerate(arguments):
         key, is_set, value = argument.partition("=")
         if key in _OPTIONS:
@@ -26,7 +26,7 @@ def check_own_configs(folder: Path) -> None:
 
     Raises:
         MissingFileError: there is no such folder.
-        XlingValueError: names the file.
+        XlingValueError: a file has the name of a shipped one.
     """
     if not folder.is_dir():
         raise MissingFileError(f"expected a folder with configuration files at {folder}, found none; see --config-dir")

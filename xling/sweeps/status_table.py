@@ -1,4 +1,4 @@
-"""A study's runs as one table for people: a row per source and strategy; a column per seed as long as they fit."""
+"""Shows a study's runs as a table for people, with a row per source and strategy, and a column per seed as long as they fit."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -18,14 +18,17 @@ _STYLES = {"done": "green", "running": "cyan", "failed": "bold red", "interrupte
 
 
 def run_table(title: str, runs: Sequence["RunStatus"], width: int = 80) -> Table:
-    """Lay out the runs of a study within `width` columns: a column per seed, or where they are too many, their states counted."""
+    """Lay out the runs of a study within `width` characters.
+
+    There is a column per seed or, where these are too many, one column that counts the states of all seeds.
+    """
     table = _table_by_seed(title, runs)
     measured = Console(width=10_000, color_system=None).measure(table)
     return table if measured.maximum <= width else _table_of_counts(title, runs)
 
 
 def _table_by_seed(title: str, runs: Sequence["RunStatus"]) -> Table:
-    """A cell without a run is blank."""
+    """Lay out a column per seed; the cell of a run that is not asked for is blank."""
     seeds = sorted({run.seed for run in runs})
     table = _table(title, *(f"seed {seed}" for seed in seeds))
     cells = {(run.source_language, run.strategy, run.seed): phrase_cell(run) for run in runs}
@@ -54,12 +57,12 @@ def _table(title: str, *headings: str) -> Table:
 
 
 def _plain(text: str) -> str:
-    """Text of unknown origin, without rich's markup and escape sequences."""
+    """Make text of unknown origin harmless: without rich's markup and escape sequences."""
     return escape(printable(text))
 
 
 def phrase_cell(run: "RunStatus") -> str:
-    """State, epochs done and time left of one run, with rich's markup."""
+    """Phrase state, epochs done and time left of one run, with rich's markup."""
     details = []
     if run.epoch is not None and run.state != "done":
         details.append(f"epoch {run.epoch:.1f}")
@@ -80,7 +83,7 @@ def phrase_counts(runs: Sequence["RunStatus"]) -> str:
 
 
 def phrase_total(runs: Sequence["RunStatus"], outlook: "Outlook") -> str:
-    """The states counted, and how long what is left will take."""
+    """Count the states in words, and say how long the rest will take."""
     counts = phrase_counts(runs)
     if not outlook.seconds_left:
         return counts

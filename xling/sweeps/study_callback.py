@@ -1,4 +1,4 @@
-"""Hydra's callback that notes, before a sweep's first job, which runs were asked for."""
+"""The Hydra callback that records, before a sweep's first job, which runs were asked for."""
 
 import logging
 import sys
@@ -23,9 +23,9 @@ log = logging.getLogger(__name__)
 
 
 class StudyCallback(Callback):
-    """Before a sweep's first job: notes in the study what was asked for; with ``dry_run=true`` prints that and ends.
+    """Records in the study which runs a sweep asks for; with ``dry_run=true`` it prints them and ends the command.
 
-    Runs where the command was typed, before a launcher is made, so that a dry run submits nothing to a cluster.
+    It runs where the command was typed, before a launcher is made, so that a dry run submits nothing to a cluster.
     """
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
@@ -34,26 +34,25 @@ class StudyCallback(Callback):
             do_instead(_print_dry_run, lambda: [settings_of_job(config)])
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        """Note in the study which runs a sweep asks for; with ``dry_run=true``, print what they would do and end the command."""
+        """Record in the study which runs a sweep asks for; with ``dry_run=true``, print what they would do and end the command."""
         if config.dry_run:
             do_instead(_print_dry_run, lambda: expand_sweep(config))
         try:
             if isinstance(study := config.get("study"), str) and "${" not in study:
                 check_folder_name(study, "study")  # before anything is written, e.g. into ../elsewhere
-            refuse_passwords(
-                cast(dict[str, Any], OmegaConf.to_container(config.logger, resolve=True))
-            )  # Hydra writes them
+            # before Hydra writes them into its own record of the sweep
+            refuse_passwords(cast(dict[str, Any], OmegaConf.to_container(config.logger, resolve=True)))
             _check_writable(Path(config.hydra.sweep.dir))
             runs = expand_sweep(config)
             _record(runs)
             is_finished = all_finished(runs)
-        except (UnreachableError, XlingValueError) as error:  # Hydra would write next, and show a traceback
+        except (UnreachableError, XlingValueError) as error:  # Hydra would write files next, and end with a traceback
             log.error("error: %s", error)
             sys.exit(1)
-        except (XlingError, OSError) as error:  # the jobs say themselves what is wrong with a setting or a folder
+        except (XlingError, OSError) as error:  # the jobs will report what is wrong with a setting or a folder
             log.warning("the study keeps no list of its runs: %s", error)
         except HydraException:
-            return  # Hydra validates every job next, and says it
+            return  # Hydra validates every job next, and reports the error
         else:
             if is_finished:
                 log.info("%s: all %d runs are complete; nothing to do", study_folder(runs[0]), len(runs))
@@ -62,14 +61,19 @@ class StudyCallback(Callback):
 
 def _check_writable(folder: Path) -> None:
     probe = folder / ".writable"
-    write_text(probe, " " * 2**16)  # a full disk takes an empty file
-    probe.unlink(missing_ok=True)  # another sweep may start in this moment
+    write_text(probe, " " * 2**16)  # not an empty file, which even a full disk takes
+    probe.unlink(missing_ok=True)  # another sweep that starts at this moment may have removed it
 
 
 def do_instead(action: Callable[[Sequence[RunSettings]], None], runs: Callable[[], Sequence[RunSettings]]) -> NoReturn:
-    """Act on all jobs of a command at once and end it: status 0, or 1 and one sentence.
+    """Act on all jobs of a command at once, and end the command in place of running them.
 
-    Hydra turns what a callback raises into a warning, so that it must end here.
+    The exit status is 0, or 1 after an error, which is logged in one sentence. Hydra turns errors of a callback into warnings, so
+    that the process has to be ended here.
+
+    Args:
+        action: function of the settings of all jobs.
+        runs: function that gives these settings; its errors end the command as well.
     """
     try:
         action(runs())

@@ -1,9 +1,10 @@
-"""What a run is fine-tuned for. One class per kind of task says everything that only the task knows.
+"""The tasks that a run can be fine-tuned for. One class per kind of task holds everything that depends on the task.
 
 A task checks the columns of its examples, learns its labels from the training examples unless they are given, tokenises, and
-makes the LightningModule with its head and scores. Data sources name the task they feed (``data.task`` in conf/data); nothing
-else asks which one it is. A further task is a class with the methods of :class:`xling.data.protocols.TaskData`, named as
-``data.task._target_``: by its path, as ``package.module:Name``, or by a name of the registry.
+makes the LightningModule with its head and scores. The configuration of a data source names its task (``data.task`` in
+conf/data), and no other code asks which task it is. A task of your own is a class with the methods of
+:class:`xling.data.protocols.TaskData`. ``data.task._target_`` names it by its path, as ``package.module:Name``, or by a name in
+the registry.
 """
 
 from collections.abc import Callable

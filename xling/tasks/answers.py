@@ -1,7 +1,8 @@
 """Exact match and F1 of an answer, by the rules of SQuAD, with MLQA's normalisation per language.
 
-Case, punctuation (Unicode's) and articles do not count; F1 is over words, and over characters where Chinese or Japanese has
-no spaces. Articles are those that MLQA's script names; a language that it does not know has none taken off.
+Case, articles and punctuation (as Unicode defines it) do not count. F1 is over words; in Chinese and Japanese, which are written
+without spaces, each ideograph or kana is a word. The articles are those in MLQA's script, and no articles are removed from a
+language that is not in it.
 
 References:
     Rajpurkar et al. 2016 (arXiv:1606.05250); Lewis et al. 2020 (arXiv:1910.07475) for the articles and segmentation.
@@ -24,7 +25,7 @@ _IDEOGRAPH_OR_KANA = re.compile(r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900
 
 
 def normalised(text: str, language: str) -> list[str]:
-    """Lower case, no punctuation, no articles; the words that are left.
+    """List the words of a text in lower case, without punctuation and articles.
 
     >>> normalised("The  U.S. Army!", "en"), normalised("北京 A1", "zh")
     (['us', 'army'], ['北', '京', 'a1'])
@@ -38,13 +39,13 @@ def normalised(text: str, language: str) -> list[str]:
 
 
 def exact_match(answer: str, true: Sequence[str], language: str) -> float:
-    """1 if `answer` equals one of the `true` ones once normalised, else 0."""
+    """Compute exact match: 1 if `answer` equals one of the `true` answers after normalisation, else 0."""
     words = normalised(answer, language)
     return float(any(words == normalised(t, language) for t in true))
 
 
 def answer_f1(answer: str, true: Sequence[str], language: str) -> float:
-    """Largest F1 between the words of `answer` and of a `true` one, 0..1.
+    """Compute the largest F1 between the words of `answer` and those of one of the `true` answers, 0..1.
 
     >>> answer_f1("the red house", ["red barn", "a house"], "en")
     0.6666666666666666

@@ -3,14 +3,15 @@
 from collections.abc import Sequence
 
 Entity = tuple[str, int, int]
-"""Type, first word, word after the last."""
+"""Type of the entity, index of its first word, index of the word after its last."""
 
 
 _STANDS_FOR = {"L": "E", "U": "S"}
-"""BILOU's marks of an entity's last and only word, as BIOES has them."""
+"""BILOU's marks for the last word of an entity and for its only word -> the marks of BIOES for the same."""
 
 MARKS = "BIESLU"
-"""What a tag may begin with, before a hyphen and the type; ``O`` is outside. BIO, BIOES (IOBES) and BILOU are all read."""
+"""Letters with which a tag may begin, before a hyphen and the type; the tag ``O`` is of a word outside every entity. BIO, BIOES
+(also called IOBES) and BILOU are understood."""
 
 
 def is_entity_tag(tag: str) -> bool:
@@ -23,9 +24,10 @@ def is_entity_tag(tag: str) -> bool:
 
 
 def entities(tags: Sequence[str]) -> set[Entity]:
-    """Find the entities in one sentence's tags, as CoNLL's script does: I-X after another tag than B-X or I-X begins one.
+    """Find the entities in one sentence's tags, as CoNLL's script does.
 
-    E-X ends an entity and S-X is one by itself; E-X without a beginning is one, as in seqeval (default mode).
+    I-X begins an entity unless it follows B-X or I-X. E-X ends an entity, and S-X is one by itself. E-X without a beginning is an
+    entity of one word, as in seqeval (default mode).
 
     >>> sorted(entities(["B-PER", "I-PER", "O", "I-LOC", "B-LOC"]))
     [('LOC', 3, 4), ('LOC', 4, 5), ('PER', 0, 2)]
@@ -52,11 +54,11 @@ def entity_f1(true: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]])
     """Micro-averaged F1 over entities: type and both ends must agree (Tjong Kim Sang and De Meulder 2003).
 
     Args:
-        true: tags per sentence.
-        predicted: tags per sentence, of the same lengths.
+        true: the correct tags of each sentence.
+        predicted: the predicted tags of each sentence, as many as there are correct ones.
 
     Returns:
-        0..1; 0 where there is no entity at all.
+        F1, 0..1; 0 where there is no entity at all.
     """
     pairs = [(entities(t), entities(p)) for t, p in zip(true, predicted, strict=True)]
     n_correct = sum(len(t & p) for t, p in pairs)

@@ -1,4 +1,4 @@
-"""What turns the last hidden states into class scores, of an example or of every token."""
+"""Heads, which turn the encoder's last hidden states into scores of classes, per example or per token."""
 
 from torch import Tensor, nn
 
@@ -7,7 +7,7 @@ from xling.models.pooling import get_pooling
 
 
 class ClassificationHead(nn.Module):
-    """Pool, (project by the pre-trained pooler,) drop out, classify.
+    """One vector per example (by pooling, or by the encoder's pre-trained pooler), dropout, and a linear classifier.
 
     Args:
         hidden_size: width of the encoder.
@@ -19,7 +19,7 @@ class ClassificationHead(nn.Module):
         initializer_range: standard deviation of the classifier's initial weights.
 
     Raises:
-        XlingValueError: a pooler with another pooling than ``cls``.
+        XlingValueError: a pooler is given, and `pooling` is not ``cls``.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class ClassificationHead(nn.Module):
         self.classifier = _linear(hidden_size, n_labels, initializer_range)
 
     def forward(self, hidden_states: Tensor, mask: Tensor) -> Tensor:
-        """[batch, sequence, hidden], [batch, sequence] -> logits [batch, n_labels]."""
+        """Compute logits [batch, n_labels] from hidden states [batch, sequence, hidden] and mask [batch, sequence]."""
         pooled = self.pool(hidden_states, mask) if self.pooler is None else self.pooler(hidden_states)
         return self.classifier(self.dropout(pooled))
 
@@ -66,7 +66,7 @@ class TokenHead(nn.Module):
         self.classifier = _linear(hidden_size, n_labels, initializer_range)
 
     def forward(self, hidden_states: Tensor, mask: Tensor) -> Tensor:
-        """[batch, sequence, hidden] -> logits [batch, sequence, n_labels]; `mask` is not needed."""
+        """Compute logits [batch, sequence, n_labels] from hidden states [batch, sequence, hidden]; `mask` is not used."""
         return self.classifier(self.dropout(hidden_states))
 
 
@@ -74,7 +74,7 @@ def refuse_pooler(pooler: nn.Module | None) -> None:
     """Refuse a pre-trained pooler where a head reads every token.
 
     Raises:
-        XlingValueError: there is one.
+        XlingValueError: `pooler` is not None.
     """
     if pooler is not None:
         raise XlingValueError(

@@ -1,4 +1,7 @@
-"""A task's labels: given, or those of the training examples; what counts as one, whichever file, hub or setting it is from."""
+"""The labels of a task, which are given or learnt from the training examples, as texts.
+
+Files, hubs and settings write the same label in different ways (``1``, ``1.0``, ``"1 "``); here they all become one text.
+"""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -16,7 +19,7 @@ MISSING = ("", "-1", "nan", "NaN")
 
 
 def label_text(value: Any) -> str:
-    """A label as text: without white space around it, a whole number without ``.0``, ``""`` where there is none.
+    """Write a label as text, without white space around it; a whole number has no ``.0``, and a missing label is ``""``.
 
     >>> [label_text(value) for value in ("0 ", 1, 2.0, True, None, float("nan"))]
     ['0', '1', '2', 'True', '', '']
@@ -34,10 +37,13 @@ def label_text(value: Any) -> str:
 
 
 def given_labels(labels: Any) -> tuple[str, ...] | None:
-    """The labels of ``data.task.labels`` as texts; None: those of the training examples.
+    """Check the setting ``data.task.labels`` and write its labels as texts.
+
+    Returns:
+        The labels in their order; None where the labels are to be those of the training examples.
 
     Raises:
-        XlingValueError: no list, fewer than two, an empty one, or one that comes twice.
+        XlingValueError: `labels` is no list, has fewer than two labels, or one that is empty or occurs twice.
     """
     if labels is None:
         return None
@@ -53,10 +59,10 @@ def given_labels(labels: Any) -> tuple[str, ...] | None:
 
 
 def fitted_labels(labels: Sequence[str] | None) -> tuple[str, ...]:
-    """A task's labels, which number the classes.
+    """Return a task's labels, whose positions are the numbers of the classes.
 
     Raises:
-        XlingValueError: they are not known yet.
+        XlingValueError: `labels` is None, since the task has not seen its training examples yet.
     """
     if labels is None:
         raise XlingValueError(
@@ -66,15 +72,19 @@ def fitted_labels(labels: Sequence[str] | None) -> tuple[str, ...]:
 
 
 def is_missing(label: str, labels: Sequence[str] | None) -> bool:
-    """Whether a label, as of :func:`label_text`, stands for none."""
+    """Whether a label, written by :func:`label_text`, means that there is none."""
     return label in MISSING and label not in (labels or ())
 
 
 def labels_of(values: Iterable[str], where: str) -> tuple[str, ...]:
-    """The different `values`, sorted.
+    """List the different `values`, sorted.
+
+    Args:
+        values: labels of examples, written by :func:`label_text`.
+        where: name of the set of examples, for the message.
 
     Raises:
-        XlingValueError: fewer than two: there is nothing to tell apart.
+        XlingValueError: there are fewer than two different labels, so that there is nothing to classify.
     """
     labels = tuple(sorted(set(values)))
     if len(labels) < 2:
@@ -91,13 +101,13 @@ def check_labels(
 
     Args:
         frame: examples.
-        of_rows: the labels of each, as of :func:`label_text`.
-        labels: those of the task; None: whatever there is becomes the labels.
-        where: what to call the set.
-        what: what to call a label.
+        of_rows: the labels of each example, written by :func:`label_text`.
+        labels: the labels of the task; None: any label is accepted, since the task learns its labels from these examples.
+        where: name of the set of examples, for the message.
+        what: word for a label in the message, e.g. ``tag``.
 
     Raises:
-        XlingValueError: says how many have none, or names one unknown label, its row and what was expected.
+        XlingValueError: an example has no label, or one that the task does not have.
     """
     is_bare = np.array([any(is_missing(label, labels) for label in row) for row in of_rows], dtype=bool)
     remedy = ""

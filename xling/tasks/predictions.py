@@ -1,4 +1,4 @@
-"""What a model answered, example by example: columns that every task's validation keeps, and one frame of them."""
+"""The predictions of a model, example by example: columns that every task's validation keeps, and the table made of them."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -10,19 +10,27 @@ from torch import Tensor
 from xling.machine.distributed import gather_objects, is_distributed
 
 Columns = dict[str, Any]
-"""Tensors ``[n]`` (``[n, classes]`` for probabilities) or lists of n: example_id, group_id, gold, predicted and more."""
+"""Column -> tensor ``[n]`` (``[n, classes]`` for probabilities) or list of n values: example_id, group_id, gold, predicted and
+more."""
 
 UNDEFINED = -1
-"""Class of an example whose logits are not all finite: it has no prediction, and the scores over it no value."""
+"""Class of an example whose logits are not all finite: it has no prediction, and scores over it are NaN."""
 
 
 def classes_of(logits: Tensor) -> Tensor:
-    """The class with the largest of ``[n, classes]`` logits, ``[n]`` int64; :data:`UNDEFINED` where one is not finite."""
+    """Choose the class with the largest logit.
+
+    Args:
+        logits: float ``[n, classes]``.
+
+    Returns:
+        Classes, int64 ``[n]``; :data:`UNDEFINED` where one of the logits is not finite.
+    """
     return logits.argmax(dim=-1).masked_fill(~logits.isfinite().all(dim=-1), UNDEFINED)
 
 
 def gather_columns(parts: Iterable[Columns]) -> Columns:
-    """Batches one after another, of all processes; every process must call it."""
+    """Join the columns of batches, those of all processes; every process must call this."""
     own = _joined([{name: _on_cpu(value) for name, value in part.items()} for part in parts])
     return _joined([shard for shard in gather_objects(own) if shard]) if is_distributed() else own
 
@@ -43,12 +51,15 @@ def _joined(parts: Sequence[Columns]) -> Columns:
 
 
 def prediction_frame(columns: Columns, labels: Sequence[str] | None) -> pd.DataFrame:
-    """One row per example, sorted by id: example_id, group_id, gold, predicted, then what else the task keeps.
+    """Make a table of predictions with one row per example, sorted by id.
 
     Args:
-        columns: of :func:`gather_columns`.
-        labels: names of the classes that gold and predicted number, and whose probabilities are columns ``p_<label>``,
-            float32; None: they are texts.
+        columns: columns from :func:`gather_columns`.
+        labels: names of the classes, where gold and predicted are numbers of classes; None: they are texts.
+
+    Returns:
+        Columns example_id, group_id, gold, predicted, and what else the task keeps; probabilities become float32 columns
+        ``p_<label>``.
     """
     columns = dict(columns)
     probabilities = columns.pop("probabilities", None)

@@ -49,11 +49,14 @@ class AnswerScores(Metric):
 
 
 def surest_windows(questions: Tensor, certainty: Tensor) -> Tensor:
-    """Each question's window with the largest certainty, the first of equals: positions, by ascending id of the question.
+    """Find each question's window with the largest certainty; of equal ones the first.
 
     Args:
         questions: id of each window's question, [n] int64.
-        certainty: of the window's best span, [n]; NaN counts as the largest, so that it is not lost.
+        certainty: certainty of each window's best span, [n]; NaN counts as the largest, so that an undefined answer shows.
+
+    Returns:
+        Positions of the windows, one per question, by ascending id of the question.
     """
     order = certainty.argsort(descending=True, stable=True)
     order = order[questions[order].argsort(stable=True)]
@@ -70,7 +73,7 @@ class SpanClassifier(TransferModule[AnswerScores]):
 
     Args:
         encoder: see :class:`xling.tasks.transfer_module.TransferModule`, which takes `settings`.
-        max_answer_length: tokens of an answer at most.
+        max_answer_length: largest number of tokens in an answer.
     """
 
     def __init__(self, encoder: nn.Module, *, max_answer_length: int, **settings: Any) -> None:
@@ -79,7 +82,10 @@ class SpanClassifier(TransferModule[AnswerScores]):
         self.max_answer_length = max_answer_length
 
     def loss(self, batch: dict[str, Any]) -> tuple[Tensor, int]:
-        """Summed cross-entropy of the first and the last token, their mean; and the number of windows."""
+        """Compute the summed loss of a batch, and the number of windows it is summed over.
+
+        A window's loss is the mean of two cross-entropies: that of the answer's first token and that of its last.
+        """
         first, last = self(batch).masked_fill(batch["attention_mask"][..., None] == 0, -torch.inf).unbind(dim=-1)
         total = nn.functional.cross_entropy(first, batch["start"], reduction="sum")
         total = total + nn.functional.cross_entropy(last, batch["end"], reduction="sum")
@@ -103,7 +109,7 @@ class SpanClassifier(TransferModule[AnswerScores]):
         return ids | {"gold": list(batch["answers"]), "predicted": texts, "certainty": certainty}
 
     def predictions(self, language: str) -> pd.DataFrame:
-        """One row per question: that of its surest window."""
+        """Give one row per question: that of the window whose best span has the largest certainty."""
         windows = super().predictions(language)
         if windows.empty:
             return windows
@@ -114,15 +120,15 @@ class SpanClassifier(TransferModule[AnswerScores]):
 
 
 def best_spans(logits: Tensor, is_context: Tensor, max_length: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The span of at most `max_length` tokens of the context with the largest sum of both scores.
+    """Find the span of the context, of at most `max_length` tokens, for which both scores together are largest.
 
     Args:
-        logits: [batch, sequence, 2], for the first and the last token.
-        is_context: [batch, sequence] bool; at least one in each row.
-        max_length: >= 1.
+        logits: scores for being the first and the last token of the answer, float [batch, sequence, 2].
+        is_context: whether a token belongs to the context, bool [batch, sequence]; at least one does in each row.
+        max_length: largest number of tokens in a span, at least 1.
 
     Returns:
-        First token, last token, and the sum, each [batch].
+        Index of the first token, index of the last token, and the sum of their scores, each [batch].
 
     >>> logits = torch.tensor([[[9.0, 9.0], [1.0, 0.0], [0.0, 2.0]]])
     >>> [x.tolist() for x in best_spans(logits, torch.tensor([[False, True, True]]), 2)]

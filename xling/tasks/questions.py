@@ -21,13 +21,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class QuestionAnswering:
-    """Columns: context, question, and answers: a list of {text, start}, start counting characters of the context.
+    """The task of extractive question answering.
 
-    A context longer than the encoder takes becomes windows that overlap by a third of the tokens; the answer is the best span
-    of all windows.
+    Examples have the columns context, question and answers, a list of {text, start}, where start counts characters of the
+    context. A context longer than the encoder takes is cut into windows that overlap by a third of the tokens; the answer is the
+    best span of all windows.
 
     Args:
-        max_answer_length: tokens of an answer at most.
+        max_answer_length: largest number of tokens in an answer.
     """
 
     max_answer_length: int = 30
@@ -38,11 +39,11 @@ class QuestionAnswering:
         return [not _as_list(answers) for answers in frame.get("answers", [[None]] * len(frame))]
 
     def check(self, frame: pd.DataFrame, where: str) -> pd.DataFrame:
-        """Return `frame` if its examples fit.
+        """Return the examples with their answers in one form, and refuse examples that do not fit the task.
 
         Raises:
-            XlingValueError: no rows, a missing column, a question without answer, an answer that is not where it is said to
-                stand in its context, or an id that occurs twice.
+            XlingValueError: there are no rows, a column is missing, a question has no answer, an answer is not at its place in
+                the context, or an id occurs twice.
         """
         frame = check_examples(frame, ("context", "question", "answers"), where)
         frame = frame.assign(answers=frame["answers"].map(_as_list))
@@ -59,19 +60,19 @@ class QuestionAnswering:
         return frame
 
     def fitted(self, frame: pd.DataFrame) -> "QuestionAnswering":
-        """The task itself: it has no labels to learn."""
+        """Return the task itself, since it has no labels to learn."""
         return self
 
     def columns(self, frame: pd.DataFrame) -> list[str]:
-        """Columns that are used, ids apart."""
+        """List the columns that the task uses besides ids."""
         return ["context", "question", "answers"]
 
     def key(self) -> list[Any]:
-        """What tokenised rows depend on beside the examples."""
+        """Give what tokenised rows depend on besides the examples; it is part of the cache's key."""
         return ["questions"]
 
     def tokenise(self, frame: pd.DataFrame, tokenizer: PreTrainedTokenizerBase, max_length: int) -> dict[str, Sequence]:
-        """Encode question and context, in windows of the context; a question of over half the tokens is cut.
+        """Encode each question with its context, window by window; a question that fills over half of `max_length` is cut.
 
         Returns:
             Columns of equal length. Per token: input_ids (and token_type_ids where the model has them), context_start and
@@ -98,17 +99,22 @@ class QuestionAnswering:
     def module(
         self, encoder: nn.Module, *, pooling: str, pooler: nn.Module | None = None, **settings: Any
     ) -> SpanClassifier:
-        """The LightningModule; `settings` are those of :class:`xling.tasks.transfer_module.TransferModule`. `pooling` is not used.
+        """Make the LightningModule; `settings` are those of :class:`xling.tasks.transfer_module.TransferModule`.
+
+        `pooling` is not used, since every token is scored.
 
         Raises:
-            XlingValueError: a pooler, which reads one token alone.
+            XlingValueError: a pooler is given, which would read a single token.
         """
         refuse_pooler(pooler)
         return SpanClassifier(encoder, max_answer_length=self.max_answer_length, **settings)
 
 
 def _as_list(answers: Any) -> list[dict[str, Any]]:
-    """Answers as a list of {text, start}, from that, from an array of them, or from {text: [...], answer_start: [...]}."""
+    """Bring answers into one form, a list of {text, start}.
+
+    They come as such a list, as an array of dicts, or as SQuAD on the hub has them: {text: [...], answer_start: [...]}.
+    """
     if isinstance(answers, Mapping):
         answers = [{"text": t, "start": s} for t, s in zip(answers["text"], answers["answer_start"], strict=True)]
     return [{"text": answer["text"], "start": int(answer["start"])} for answer in answers]
@@ -141,7 +147,7 @@ def _row(encoded: BatchEncoding, index: int, example: pd.Series) -> dict[str, An
 
 
 def _answer_tokens(starts: list[int], ends: list[int], answer: dict[str, Any]) -> tuple[int, int]:
-    """First and last token of an answer; (0, 0) where the window does not hold all of it."""
+    """Find the first and the last token of an answer; (0, 0) where the window does not hold all of it."""
     start, end = answer["start"], answer["start"] + len(answer["text"])
     inside = [i for i, (s, e) in enumerate(zip(starts, ends, strict=True)) if s >= 0 and s < end and e > start]
     if not inside or starts[inside[0]] > start or ends[inside[-1]] < end:

@@ -62,7 +62,7 @@ class SequenceClassifier(TransferModule[LabelScores]):
     Args:
         encoder: see :class:`xling.tasks.transfer_module.TransferModule`, which takes `settings`.
         n_labels: number of classes.
-        pooling: of the head, ``cls`` or ``mean``.
+        pooling: how the head makes one vector of an example, ``cls`` or ``mean``.
         pooler: see :class:`xling.tasks.heads.ClassificationHead`.
         labels: names of the classes; None: their numbers.
     """
@@ -82,11 +82,11 @@ class SequenceClassifier(TransferModule[LabelScores]):
         self.label_names = tuple(labels or map(str, range(n_labels)))
 
     def loss(self, batch: dict[str, Any]) -> tuple[Tensor, int]:
-        """Summed cross-entropy, and the number of examples."""
+        """Compute a batch's summed cross-entropy, and the number of its examples."""
         return nn.functional.cross_entropy(self(batch), batch["label"], reduction="sum"), len(batch["label"])
 
     def score(self, meter: LabelScores, outputs: Tensor, batch: dict[str, Any], language: str) -> Columns:
-        """Count the labels predicted."""
+        """Count the predicted labels, and return the predictions."""
         predicted = classes_of(outputs)
         meter.update(predicted, batch["label"])
         ids = {name: batch[name] for name in ("example_id", "group_id") if name in batch}

@@ -19,14 +19,16 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class SentenceClassification:
-    """Columns: text, label, and text_pair where examples are pairs.
+    """The task of classifying sentences or pairs of sentences.
+
+    Examples have the columns text, label and, where they are pairs, text_pair.
 
     Args:
         labels: all labels; their order numbers the classes. None: those of the training examples, sorted.
         metric: transfer metric, ``accuracy`` or ``macro_f1``; the other one is measured beside it.
 
     Raises:
-        XlingValueError: there is no such metric.
+        XlingValueError: `metric` is neither of these, or `labels` are not two or more different labels.
     """
 
     labels: Sequence[str] | None = None
@@ -42,10 +44,10 @@ class SentenceClassification:
         return [is_missing(label_text(label), self.labels) for label in frame.get("label", [""] * len(frame))]
 
     def check(self, frame: pd.DataFrame, where: str) -> pd.DataFrame:
-        """Return `frame` if its examples fit.
+        """Return the examples with their labels as texts, and refuse examples that do not fit the task.
 
         Raises:
-            XlingValueError: no rows, a missing column, no label or an unknown one, or an id that occurs twice.
+            XlingValueError: there are no rows, a column is missing, a label is missing or unknown, or an id occurs twice.
         """
         frame = check_examples(frame, ("text", "label"), where)
         frame = frame.assign(label=[label_text(label) for label in frame["label"]])
@@ -56,15 +58,15 @@ class SentenceClassification:
         return frame
 
     def fitted(self, frame: pd.DataFrame) -> "SentenceClassification":
-        """The task with the labels of its training examples, unless they are given."""
+        """Return the task with the labels of the training examples `frame`, unless its labels are given."""
         return self if self.labels else replace(self, labels=labels_of(frame["label"], "training examples"))
 
     def columns(self, frame: pd.DataFrame) -> list[str]:
-        """Columns that are used, ids apart."""
+        """List the columns that the task uses besides ids."""
         return [*self._texts(frame), "label"]
 
     def key(self) -> list[Any]:
-        """What tokenised rows depend on beside the examples."""
+        """Give what tokenised rows depend on besides the examples; it is part of the cache's key."""
         return ["sentences", list(fitted_labels(self.labels))]
 
     def tokenise(self, frame: pd.DataFrame, tokenizer: PreTrainedTokenizerBase, max_length: int) -> dict[str, Sequence]:
@@ -95,7 +97,7 @@ class SentenceClassification:
     def module(
         self, encoder: nn.Module, *, pooling: str, pooler: nn.Module | None = None, **settings: Any
     ) -> SequenceClassifier:
-        """The LightningModule; `settings` are those of :class:`xling.tasks.transfer_module.TransferModule`."""
+        """Make the LightningModule; `settings` are those of :class:`xling.tasks.transfer_module.TransferModule`."""
         metrics = sorted(METRICS, key=lambda name: name != self.metric)
         labels = fitted_labels(self.labels)
         return SequenceClassifier(

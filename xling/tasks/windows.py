@@ -1,4 +1,4 @@
-"""Words as word pieces, and sentences longer than the encoder takes as windows between words."""
+"""Encodes words as word pieces, and cuts sentences that are longer than the encoder takes into windows."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -8,24 +8,24 @@ from transformers import PreTrainedTokenizerBase
 from xling.data.examples import stable_id
 
 WORD_BITS = 16
-"""A word's id is its sentence's id and, in the lowest 16 bits, its position: unique over a set."""
+"""Number of bits for a word's position. A word's id is its sentence's id followed by these bits, and so unique over a set."""
 
 
 @dataclass(frozen=True)
-class Frame:
-    """What a tokenizer puts around a text.
+class SpecialTokens:
+    """The special tokens that a tokenizer puts around a text.
 
     Attributes:
-        before: ids before the text.
-        after: ids after it.
+        before: ids of the tokens before the text.
+        after: ids of the tokens after it.
     """
 
     before: list[int]
     after: list[int]
 
     @classmethod
-    def of(cls, tokenizer: PreTrainedTokenizerBase) -> "Frame":
-        """Find them by encoding a text with and without special tokens."""
+    def of(cls, tokenizer: PreTrainedTokenizerBase) -> "SpecialTokens":
+        """Find a tokenizer's special tokens by encoding a text with and without them."""
         inner = tokenizer("a", add_special_tokens=False)["input_ids"]
         full = tokenizer("a")["input_ids"]
         start = next(i for i in range(len(full)) if full[i : i + len(inner)] == inner)
@@ -37,7 +37,9 @@ class Frame:
 
 
 def pieces_of(words: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> dict[str, list[int]]:
-    """Encode each different word by itself; one that the tokenizer drops (a control character) is an unknown piece.
+    """Encode each different word by itself.
+
+    A word of which the tokenizer leaves nothing (a control character, say) becomes its token for unknown words.
 
     Returns:
         Word -> ids of its pieces, at least one.
@@ -51,11 +53,11 @@ def windows(sizes: Sequence[int], room: int) -> Iterator[tuple[int, int]]:
     """Cut a sentence between words so that every word is in exactly one window.
 
     Args:
-        sizes: pieces of each word.
-        room: pieces per window, >= 1; a longer word has a window of its own, in which its first pieces stand.
+        sizes: number of word pieces of each word.
+        room: largest number of pieces per window, at least 1; a longer word has a window of its own, which holds its first pieces.
 
     Yields:
-        First word and word after the last.
+        Index of a window's first word, and of the word after its last.
 
     >>> list(windows([2, 2, 3, 9, 1], room=5))
     [(0, 2), (2, 3), (3, 4), (4, 5)]
@@ -71,7 +73,7 @@ def windows(sizes: Sequence[int], room: int) -> Iterator[tuple[int, int]]:
 
 
 def window_id(example_id: int, first: int) -> int:
-    """Id of the window that begins with word (or token) `first`: the example's own for the first window.
+    """Make the id of the window that begins with word (or token) `first`; a first window has the example's own id.
 
     >>> window_id(17, 0), window_id(17, 40) == window_id(17, 80)
     (17, False)

@@ -20,7 +20,9 @@ METRICS = ("accuracy", "entity_f1")
 
 
 class WordScores(Metric):
-    """Accuracy over words and F1 over entities, which may span windows and batches: words are kept with their ids.
+    """Accuracy over words and F1 over entities.
+
+    All words are kept with their ids until the end, because the words of an entity may be in different windows and batches.
 
     Args:
         labels: names of the classes.
@@ -63,13 +65,13 @@ class WordScores(Metric):
 class TokenClassifier(TransferModule[WordScores]):
     """An encoder with a classifier on every word's first piece.
 
-    Batches have labels [batch, sequence] (-100: none), word [batch, sequence] (position in the sentence, -1: none) and
-    sentence_id [batch].
+    Batches have labels [batch, sequence] (-100 where a token has none), word [batch, sequence] (the position of a token's word in
+    its sentence, -1 where it belongs to none) and sentence_id [batch].
 
     Args:
         encoder: see :class:`xling.tasks.transfer_module.TransferModule`, which takes `settings`.
         labels: names of the classes.
-        metric: transfer metric, one of :data:`METRICS`; entity_f1 is measured where it is the metric.
+        metric: transfer metric, one of :data:`METRICS`; entity_f1 is measured only where it is the transfer metric.
     """
 
     def __init__(self, encoder: nn.Module, *, labels: Sequence[str], metric: str, **settings: Any) -> None:
@@ -79,12 +81,12 @@ class TokenClassifier(TransferModule[WordScores]):
         self.label_names = tuple(labels)
 
     def word_ids(self, batch: dict[str, Any]) -> Tensor:
-        """Each token's word, unique over a set, [batch, sequence] int64; -1 where it belongs to none."""
+        """Give each token's word, an id that is unique over a set, [batch, sequence] int64; -1 where it belongs to none."""
         ids = (batch["sentence_id"][:, None] << WORD_BITS) + batch["word"]
         return ids.masked_fill(batch["word"] < 0, -1)
 
     def loss(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
-        """Summed cross-entropy, and the number of words."""
+        """Compute a batch's summed cross-entropy, and the number of its words."""
         logits, labels = self(batch).flatten(0, 1), batch["labels"].flatten()
         return nn.functional.cross_entropy(logits, labels, ignore_index=IGNORED, reduction="sum"), (
             labels != IGNORED

@@ -16,7 +16,7 @@ from xling.errors import XlingValueError, check_known
 from xling.tasks.entities import is_entity_tag
 from xling.tasks.heads import refuse_pooler
 from xling.tasks.labels import check_labels, fitted_labels, given_labels, is_missing, label_text, labels_of
-from xling.tasks.windows import WORD_BITS, Frame, pieces_of, window_id, windows
+from xling.tasks.windows import WORD_BITS, SpecialTokens, pieces_of, window_id, windows
 from xling.tasks.word_module import METRICS, TokenClassifier
 
 log = logging.getLogger(__name__)
@@ -24,14 +24,16 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class TokenClassification:
-    """Columns: words and tags, lists of equal length. A word's label stands at its first piece.
+    """The task of classifying every word of a sentence.
+
+    Examples have the columns words and tags, lists of equal length. A word's label stands at its first piece.
 
     Args:
         labels: all tags; their order numbers the classes. None: those of the training examples, sorted.
-        metric: transfer metric, ``accuracy`` over words or ``entity_f1``, for tags O, B-TYPE and I-TYPE (or BIOES, BILOU).
+        metric: transfer metric, ``accuracy`` over words, or ``entity_f1`` for tags O, B-TYPE and I-TYPE (or BIOES, BILOU).
 
     Raises:
-        XlingValueError: there is no such metric.
+        XlingValueError: `metric` is neither of these, or `labels` are not two or more different labels.
     """
 
     labels: Sequence[str] | None = None
@@ -50,11 +52,11 @@ class TokenClassification:
         ]
 
     def check(self, frame: pd.DataFrame, where: str) -> pd.DataFrame:
-        """Return `frame` if its examples fit.
+        """Return the examples with their tags as texts, and refuse examples that do not fit the task.
 
         Raises:
-            XlingValueError: no rows, a missing column, tags that are not as many as the words, no tag or an unknown one, an id
-                that occurs twice.
+            XlingValueError: there are no rows, a column is missing, a sentence has not as many tags as words, a tag is missing
+                or unknown, or an id occurs twice.
         """
         frame = check_examples(frame, ("words", "tags"), where)
         words, tags = frame["words"].map(list), [[label_text(tag) for tag in row] for row in frame["tags"]]  # or arrays
@@ -76,28 +78,28 @@ class TokenClassification:
         return frame
 
     def fitted(self, frame: pd.DataFrame) -> "TokenClassification":
-        """The task with the tags of its training examples, unless they are given."""
+        """Return the task with the tags of the training examples `frame`, unless its labels are given."""
         tags = itertools.chain.from_iterable(frame["tags"])
         return self if self.labels else replace(self, labels=labels_of(tags, "training examples"))
 
     def columns(self, frame: pd.DataFrame) -> list[str]:
-        """Columns that are used, ids apart."""
+        """List the columns that the task uses besides ids."""
         return ["words", "tags"]
 
     def key(self) -> list[Any]:
-        """What tokenised rows depend on beside the examples."""
+        """Give what tokenised rows depend on besides the examples; it is part of the cache's key."""
         return ["tokens", list(fitted_labels(self.labels))]
 
     def tokenise(self, frame: pd.DataFrame, tokenizer: PreTrainedTokenizerBase, max_length: int) -> dict[str, Sequence]:
-        """Encode sentences word by word; one longer than `max_length` tokens becomes several rows, cut between words.
+        """Encode sentences word by word; a sentence longer than `max_length` tokens is cut between words into several rows.
 
         Returns:
             Columns of equal length. Per token: input_ids (and token_type_ids where the model has them), labels (at the first
-            piece of a word, else -100), word (position in the sentence; -1 around it). Per row: example_id (of the window),
-            sentence_id, group_id, length.
+            piece of a word, else -100), word (position in the sentence; -1 for special tokens). Per row: example_id (of the
+            window), sentence_id, group_id, length.
         """
         pieces = pieces_of(list(itertools.chain.from_iterable(frame["words"])), tokenizer)
-        around = Frame.of(tokenizer)
+        around = SpecialTokens.of(tokenizer)
         number = {label: index for index, label in enumerate(fitted_labels(self.labels))}
         rows, n_cut = [], 0
         for example in frame.itertuples(index=False):
@@ -121,16 +123,18 @@ class TokenClassification:
     def module(
         self, encoder: nn.Module, *, pooling: str, pooler: nn.Module | None = None, **settings: Any
     ) -> TokenClassifier:
-        """The LightningModule; `settings` are those of :class:`xling.tasks.transfer_module.TransferModule`. `pooling` is not used.
+        """Make the LightningModule; `settings` are those of :class:`xling.tasks.transfer_module.TransferModule`.
+
+        `pooling` is not used, since every token is scored.
 
         Raises:
-            XlingValueError: a pooler, which reads one token alone.
+            XlingValueError: a pooler is given, which would read a single token.
         """
         refuse_pooler(pooler)
         return TokenClassifier(encoder, labels=fitted_labels(self.labels), metric=self.metric, **settings)
 
 
-def _row(words: list[list[int]], labels: list[int], start: int, around: Frame) -> dict[str, Any]:
+def _row(words: list[list[int]], labels: list[int], start: int, around: SpecialTokens) -> dict[str, Any]:
     ids, marks, positions = list(around.before), [IGNORED] * len(around.before), [-1] * len(around.before)
     for offset, (pieces, label) in enumerate(zip(words, labels, strict=True)):
         ids += pieces

@@ -140,12 +140,12 @@ def build_parts(settings: RunSettings, identity: dict[str, Any], run: RunDirecto
     Raises:
         XlingValueError: two settings exclude each other, or the encoder cannot take the data.
     """
-    _check_compiles(settings)
+    _refuse_compiling_packed(settings)
     check_intervention(settings)
     datamodule = build_data(settings)  # before the model, so that bad data is reported without loading one
     check_validates(settings, len(datamodule.training_set))
     encoder = load_encoder(settings.model, settings.cache_dir)
-    _check_takes(encoder, settings, datamodule)
+    _check_encoder_takes(encoder, settings, datamodule)
     facts: dict[str, Any] = {
         "model": describe_encoder(settings.model, encoder, settings.cache_dir),
         "precision": settings.trainer.precision,
@@ -162,12 +162,12 @@ def build_parts(settings: RunSettings, identity: dict[str, Any], run: RunDirecto
     callbacks = [
         *_build_interveners(settings, datamodule, layers),
         *observers.in_order(),
-        *_build_recorders(settings, run, recorder, clock, observers.monitor),
+        *_build_writers(settings, run, recorder, clock, observers.monitor),
     ]
     return Parts(datamodule, module, observers.monitor, recorder, clock, callbacks, facts, observers.other_poolings)
 
 
-def _check_compiles(settings: RunSettings) -> None:
+def _refuse_compiling_packed(settings: RunSettings) -> None:
     if settings.compile and settings.packed:
         raise XlingValueError(
             "compile=true needs padded batches, and packed=true, which has none, compiles anew for every pattern of equal "
@@ -213,10 +213,10 @@ def _build_recorder(
     )
 
 
-def _build_recorders(
+def _build_writers(
     settings: RunSettings, run: RunDirectory, recorder: RunRecorder, clock: TrainingClock, monitor: ImpactMonitor
 ) -> list[pl.Callback]:
-    """Make the callbacks that write down what the observers measured and what the training did.
+    """Make the callbacks that write down what the observers measured, and those that watch over the fit.
 
     They come after the observers. The checkpoint comes last of all, because it holds the state of every other callback.
     """
@@ -233,7 +233,7 @@ def _build_recorders(
     ]
 
 
-def _check_takes(encoder: Any, settings: RunSettings, datamodule: TransferDataModule) -> None:
+def _check_encoder_takes(encoder: Any, settings: RunSettings, datamodule: TransferDataModule) -> None:
     """Refuse examples for which the encoder has no positions or embeddings, before one of them crashes an epoch."""
     check_max_length(encoder, settings.data.max_length)
     n_embeddings = encoder.get_input_embeddings().num_embeddings

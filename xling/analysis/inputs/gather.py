@@ -27,7 +27,7 @@ from xling.distances import (
 from xling.distances.controls import controls_table, language_facts
 from xling.distances.registry import LANGUAGES
 from xling.errors import XlingValueError, close_matches
-from xling.runs.comparable import check_pooled
+from xling.runs.comparable import check_comparable
 from xling.runs.study import load_study
 
 log = logging.getLogger(__name__)
@@ -66,7 +66,7 @@ def gather_studies(
     Args:
         directories: the folders.
         allow_mixed: what runs of one study may differ in beside source, strategy and seed, see
-            :func:`xling.runs.comparable.check_pooled`.
+            :func:`xling.runs.comparable.check_comparable`.
 
     Returns:
         name -> measurements, in the order of the folders, then by name; and a sentence per run that was left out and belongs
@@ -94,7 +94,7 @@ def _check_design(study: str, measured: Measurements, allow_mixed: Collection[st
     assert measured.runs is not None
     keys = measured.runs[["source_language", "strategy", "seed"]].itertuples(index=False)
     names = [f"{source}/{strategy}/seed_{seed}" for source, strategy, seed in keys]
-    return check_pooled(study, dict(zip(names, measured.runs["design"], strict=True)), allow_mixed)
+    return check_comparable(study, dict(zip(names, measured.runs["design"], strict=True)), allow_mixed)
 
 
 def _split(measured: Measurements) -> dict[str, Measurements]:

@@ -9,6 +9,9 @@ SHARES = ("share_component_1", "share_component_3", "share_top_groups")
 MOST = 0.5
 """From this share on, the impact counts as carried by it."""
 
+NO_CHANGE = 1e-5
+"""An impact up to this has no shares: xling.similarity.concentration.NO_CHANGE, here without its torch."""
+
 CONCENTRATION = {
     "strategy": "name of the freezing strategy",
     "source_language": "language fine-tuned on",
@@ -21,7 +24,7 @@ CONCENTRATION = {
     "share_top_groups": "the same without the 1 % of groups, at least one, that influence it most",
     "carried_by": "a few groups, a few directions, the whole space, or no change",
 }
-"""Columns of ``concentration``: one row per strategy, source, target and layer."""
+"""Columns of ``concentration``: one row per strategy, source, target and layer that has shares or has not changed."""
 
 
 def compute_concentration(impact: pd.DataFrame, epoch: int | None = None, step: int | None = None) -> pd.DataFrame:
@@ -43,13 +46,16 @@ def compute_concentration(impact: pd.DataFrame, epoch: int | None = None, step: 
     rows = select_validation(impact, epoch, step)
     means = {name: (name, "mean") for name in ("impact", *SHARES)}
     cells = rows.groupby([*CELL, "layer"], as_index=False).agg(n_seeds=("seed", "nunique"), **means)
+    is_measured = cells[list(SHARES)].notna().any(axis=1) | (cells["impact"] <= NO_CHANGE)
+    cells = cells[is_measured].reset_index(drop=True)
     cells["carried_by"] = [_carried_by(row) for row in cells.to_dict("records")]
     return cells[list(CONCENTRATION)]
 
 
 def _carried_by(row: dict) -> str:
-    if pd.isna(row["share_component_3"]):
+    if pd.Series(row)[list(SHARES)].isna().all():
         return "no change"
     if row["share_top_groups"] >= MOST:  # a few groups that moved far are a direction, too
         return "a few groups"
-    return "a few directions" if row["share_component_3"] >= MOST else "the whole space"
+    nothing_else = pd.isna(row["share_component_3"])  # without three directions no structure is left
+    return "a few directions" if nothing_else or row["share_component_3"] >= MOST else "the whole space"

@@ -1,6 +1,6 @@
-"""The forms of one language for ``mini_nli``: one checked yaml file, and how a template finds its words in it.
+"""The forms of one language for ``mini_nli``: reads and checks its yaml file, and puts meanings into words with it.
 
-The layout is described in ``docs/mini_nli.md``. No code knows any language.
+The layout of the file is described in ``docs/mini_nli.md``. Everything about a language is in its file, nothing in the code.
 """
 
 import re
@@ -38,9 +38,9 @@ class Language:
     """The forms of one language.
 
     Attributes:
-        code: name of its file, ISO 639-1.
-        templates: what is told, e.g. "activity place" or "not origin" -> its wordings, one or two.
-        forms: "subject", a slot, or "words" -> entry -> a string, or strings under features (gender, polarity, ...).
+        code: ISO 639-1 code, which is the name of the language's file.
+        templates: the slots that a sentence tells, e.g. "activity place" or "not origin" -> one or two wordings.
+        forms: "subject", a slot, or "words" -> entry -> its form, or its forms by feature (gender, polarity, ...).
     """
 
     code: str
@@ -49,7 +49,7 @@ class Language:
 
 
 def language_files(language_dir: str | Path | None = None) -> dict[str, Path]:
-    """Language files by code: the embedded ones, and those of `language_dir`, which win.
+    """Find the language files by code. A file in `language_dir` replaces an embedded one of the same name.
 
     Raises:
         MissingFileError: `language_dir` is not a folder.
@@ -72,7 +72,7 @@ def load_language(language: str, language_dir: str | Path | None = None) -> Lang
         language_dir: folder with further files ``<code>.yaml``; one here replaces an embedded one of the same name.
 
     Raises:
-        XlingValueError: no such language, or its file is no yaml or lacks a form (the message names it).
+        XlingValueError: there is no such language, or its file is no yaml or lacks a form, which the message names.
         MissingFileError: `language_dir` is not a folder.
     """
     files = language_files(language_dir)

@@ -1,4 +1,4 @@
-"""Meanings of the embedded data set ``mini_nli``: what is said, in no language.
+"""The meanings in the embedded data set ``mini_nli``, which are independent of any language.
 
 A premise tells two of three things about a person (an activity, a place, an origin); a hypothesis tells one or two.
 Each of the three is a taxonomy of depth two, and a person has one value of each at a time, so the label follows from
@@ -52,7 +52,7 @@ TAXONOMY = {
         "south_america": ("lima", "bogota", "quito", "caracas"),
     },
 }
-"""slot -> general value -> its specific values, equally many under each so that every marginal is uniform."""
+"""Slot -> general value -> its specific values. Every general value has equally many, so that all values are equally frequent."""
 
 SLOTS = tuple(TAXONOMY)
 GENERAL = {slot: tuple(tree) for slot, tree in TAXONOMY.items()}
@@ -160,13 +160,13 @@ def draw_meanings(n_premises: int, *, split: str, seed: int = 0) -> list[tuple[M
     Args:
         n_premises: number of premises, >= 1; each occurs once.
         split: "train" or "probe"; no premise is in both.
-        seed: of the draw. A longer draw starts with the shorter one.
+        seed: seed of the draw. A longer draw of the same seed starts with the shorter one.
 
     Returns:
         3 * n_premises rows (premise, label, hypothesis).
 
     Raises:
-        XlingValueError: an unknown split, or more premises than the grammar has.
+        XlingValueError: the split is unknown, or the grammar has fewer premises than are asked for.
     """
     check_known("mini_nli split", split, SPLITS)
     if n_premises < 1:

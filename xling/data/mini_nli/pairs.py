@@ -39,7 +39,7 @@ def generate(
         language: ISO 639-1 code; see :func:`available_languages`.
         n_premises: number of premises, >= 1; each has three rows.
         split: "train" or "probe"; no premise is in both.
-        seed: of the draw. A longer set starts with the shorter one.
+        seed: seed of the draw. A longer set of the same seed starts with the shorter one.
         language_dir: folder with further languages.
 
     Returns:
@@ -47,7 +47,8 @@ def generate(
         premise and hypothesis (str), label ("entailment", "neutral" or "contradiction", each once per premise).
 
     Raises:
-        XlingValueError: unknown language or split, faulty language file, more premises than the grammar has.
+        XlingValueError: the language or split is unknown, the language's file is faulty, or the grammar has fewer premises than
+            are asked for.
         MissingFileError: `language_dir` is not a folder.
 
     >>> pairs = generate("en", 2, split="train")

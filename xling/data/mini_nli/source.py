@@ -14,7 +14,7 @@ class MiniNliSource:
     Args:
         n_premises: split -> number of premises; each has three pairs.
         language_dir: folder with further ``<language>.yaml`` files.
-        seed: of the draw.
+        seed: seed of the draw.
     """
 
     def __init__(self, n_premises: dict[str, int], language_dir: str | Path | None = None, seed: int = 0) -> None:
@@ -35,7 +35,7 @@ class MiniNliSource:
         """Generate examples, groups being premises; see :data:`xling.data.protocols.ExampleSource`.
 
         Raises:
-            XlingValueError: unknown language or split.
+            XlingValueError: the language or split is unknown.
         """
         check_known("mini_nli split", split, self.n_premises)
         frame = generate(language, self.n_premises[split], split=split, seed=self.seed, language_dir=self.language_dir)

@@ -13,8 +13,8 @@ def hub_or_files(root: str | Path | None, hub: Mapping[str, Any], local: Mapping
     """Read from local files where a folder is given, from the hub otherwise.
 
     Args:
-        root: folder, or None.
+        root: folder with the files; None: read from the hub.
         hub: arguments of :class:`xling.data.sources.hub_sets.HubSource`.
-        local: arguments of :class:`xling.data.sources.files.FileSource` beside `root`.
+        local: arguments of :class:`xling.data.sources.files.FileSource` besides `root`.
     """
     return HubSource(**hub) if root is None else FileSource(root, **local)

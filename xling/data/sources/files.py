@@ -1,4 +1,4 @@
-"""Examples from one's own files, one per language and split, in any layout that has a reader."""
+"""Reads examples from the user's own files, in any layout that has a reader; each file holds one language."""
 
 import itertools
 import logging
@@ -14,30 +14,31 @@ from xling.errors import MissingFileError, XlingValueError, close_matches
 log = logging.getLogger(__name__)
 
 Reader = Callable[[Path, str], pd.DataFrame]
-"""Maps (file, language) to the columns of a task. Columns id and group (texts), line (where a row stands) and split (where one
-file has the rows of several) are there where the file says them."""
+"""Function of a file and its language that gives the columns of a task. It may also give id and group (texts), line (the place of a
+row in the file) and split (where one file has the rows of several splits)."""
 
 Patterns = str | Sequence[str]
-"""Names of files, see :mod:`xling.data.sources.patterns`; of several the first that a file fits counts."""
+"""One or several patterns of file names, see :mod:`xling.data.sources.patterns`. They are tried in turn until a file fits."""
 
 
 class FileSource:
-    """Reads one language and split; whether the language is known to this project does not matter.
+    """Reads the examples of one language and split from files; a language needs no further support than its files.
 
     Args:
         root: folder of the files.
-        pattern: name of a file below it, with ``{language}`` and ``{split}``; ``*`` stands for anything, where one file fits.
-            Or several such names, of which the first that a file fits counts.
-        reader: of one file.
-        parallel: whether an id, or a position where there is none, means the same content in every language.
-        parts: name -> share of the examples: cuts files that have a single split into disjoint parts, by a hash of the
-            group's id, so that every language of parallel files is cut alike. `pattern` then has no ``{split}``.
-        untranslated: texts that stand where a translation is missing; such examples are left out, and counted.
+        pattern: name of a file below `root`, with ``{language}`` and ``{split}``; ``*`` stands for any text, and exactly one file
+            must fit. Or several such names, which are tried in turn until a file fits.
+        reader: function that reads one file.
+        parallel: whether an id (or a position, in files without ids) means the same content in every language.
+        parts: name of a part -> its share of the examples, 0..1. Files that have a single split are cut into these disjoint
+            parts, which then are the splits, by a hash of the group's id, so that every language of parallel files is cut alike.
+            `pattern` then has no ``{split}``.
+        untranslated: texts that stand where a translation is missing; examples with such a text are left out, and counted.
 
     Raises:
-        MissingFileError: there is no such folder.
-        XlingValueError: a pattern without ``{language}``, without anything that tells splits apart, or of another kind; parts
-            that do not fit it or exceed 1.
+        MissingFileError: `root` is no folder.
+        XlingValueError: a pattern has no ``{language}``, nothing tells splits apart, or `parts` do not fit the pattern or exceed
+            1 together.
     """
 
     def __init__(
@@ -62,12 +63,13 @@ class FileSource:
         self._check_splits()
 
     def _check_splits(self) -> None:
-        """One thing tells splits apart: the file, a column, or a part of the rows."""
+        """See that exactly one thing tells splits apart: the file's name, a column, or a part of the rows."""
         has_split = ["{split}" in pattern for pattern in self.patterns]
         shown = " or ".join(map(repr, self.patterns))
         if self.parts and any(has_split):
             raise XlingValueError(
-                f"data.parts cuts a single file per language, but data.pattern={shown} has a {{split}}"
+                f"data.parts cuts a single file per language, but data.pattern={shown} has a {{split}}; take it out, or set "
+                "data.parts=null"
             )
         if self.parts and self._has_column:
             raise XlingValueError(
@@ -87,7 +89,7 @@ class FileSource:
 
     @property
     def languages(self) -> tuple[str, ...]:
-        """Languages that have a file, sorted; files whose name has no code in the language's place are named in the log."""
+        """Languages that have a file, sorted; files that have no language code in the place of the language are only logged."""
         found = self._names()
         strange = {name: file for name, file in found.items() if not is_code(name)}
         if strange:
@@ -105,8 +107,8 @@ class FileSource:
         """Load examples; see :data:`xling.data.protocols.ExampleSource`.
 
         Raises:
-            XlingValueError: an unknown part, several files, or bad content.
-            MissingFileError: there is no such file.
+            XlingValueError: the split is not among `parts`, several files fit, or the content of the file is wrong.
+            MissingFileError: no file fits.
         """
         if self.parts and split not in self.parts:
             hint = close_matches(split, self.parts)
@@ -147,10 +149,10 @@ def _filled(pattern: str, language: str, split: str) -> str:
 
 
 def checked_parts(parts: Mapping[str, float] | None) -> dict[str, float]:
-    """Return parts of files by name if their shares can be cut.
+    """Refuse shares by which a file cannot be cut into parts; return them by name.
 
     Raises:
-        XlingValueError: a share that is no number above 0, or more than 1 together.
+        XlingValueError: a share is no number above 0, or the shares exceed 1 together.
     """
     parts = dict(parts or {})
     if any(isinstance(share, bool) or not isinstance(share, int | float) or not share > 0 for share in parts.values()):
@@ -163,7 +165,7 @@ def checked_parts(parts: Mapping[str, float] | None) -> dict[str, float]:
 
 
 def leave_out_untranslated(frame: pd.DataFrame, untranslated: Sequence[str], where: str) -> pd.DataFrame:
-    """Leave out examples with a text that says there is no translation, and count them; ids of the others stay."""
+    """Leave out examples with a text that says that there is no translation, and log their number; the others keep their ids."""
     texts = [name for name in ("text", "text_pair") if name in frame]
     if not untranslated or not texts:
         return frame

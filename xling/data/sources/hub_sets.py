@@ -18,11 +18,11 @@ class HubSource:
     """Reads one language and split of a data set of the hub.
 
     Args:
-        name: e.g. ``google-research-datasets/paws-x``.
-        columns: the task's column -> the hub's, e.g. ``{text: sentence1, label: label}``; id and group may be among them.
+        name: name of the data set on the hub, e.g. ``google-research-datasets/paws-x``.
+        columns: column of the task -> column on the hub, e.g. ``{text: sentence1, label: label}``; id and group may be among them.
         config: name of a language's configuration, e.g. ``"{language}"`` or ``"PAN-X.{language}"``.
-        splits: our name of a split -> the hub's.
-        parallel: whether an id, or a position where there is none, means the same content in every language.
+        splits: name of a split here -> its name on the hub.
+        parallel: whether an id (or a position, in sets without ids) means the same content in every language.
         revision: commit of the data set; None: the newest.
         untranslated: see :class:`xling.data.sources.files.FileSource`.
     """
@@ -46,7 +46,7 @@ class HubSource:
         """Load examples; see :data:`xling.data.protocols.ExampleSource`.
 
         Raises:
-            XlingValueError: a folder instead of a hub's name, an unknown split or configuration, or a missing column.
+            XlingValueError: the name is that of a folder, the split or configuration is unknown, or a column is missing.
             UnreachableError: the hub does not answer.
         """
         if Path(self.name).expanduser().is_dir():
@@ -77,8 +77,8 @@ def load_hub_frame(
     """Load one configuration and split, with class numbers turned into their names.
 
     Raises:
-        XlingValueError: the hub answers, and has no such set, configuration or split.
-        UnreachableError: the hub does not answer and its cache lacks the set; `advice` says what else there is.
+        XlingValueError: the hub answers, but has no such set, configuration or split.
+        UnreachableError: the hub does not answer, and its cache lacks the set; the message repeats `advice`.
     """
     import datasets
 
@@ -104,13 +104,13 @@ def load_hub_frame(
 
 
 def _class_name(names: Sequence[str], index: Any) -> str | None:
-    """Name of a class; None where the hub has -1 or nothing, which would be the last class to Python."""
+    """Look up the name of a class; None where the hub has -1 or nothing, since Python would take -1 for the last class."""
     return None if index is None or pd.isna(index) or index < 0 else names[int(index)]
 
 
 @functools.cache
 def _hub_answers(name: str) -> bool:
-    """Ask once a process, and briefly: load_dataset alone would retry for half a minute per file."""
+    """Ask the hub whether it answers, once per process; load_dataset by itself would retry for half a minute per file."""
     from huggingface_hub import HfApi
 
     try:
@@ -122,7 +122,7 @@ def _hub_answers(name: str) -> bool:
 
 @contextmanager
 def _offline_unless(is_reachable: bool) -> Iterator[None]:
-    """Let `datasets` look into its cache alone; the flag is what HF_HUB_OFFLINE=1 sets."""
+    """Have `datasets` look only into its cache unless the hub is reachable, by the flag that HF_HUB_OFFLINE=1 sets."""
     import datasets
 
     before = datasets.config.HF_HUB_OFFLINE

@@ -1,4 +1,4 @@
-"""Names of files with a language and a split in them: ``{split}.{language}.tsv``, ``{language}_*-ud-{split}.conllu``."""
+"""Patterns of file names that contain language and split: ``{split}.{language}.tsv``, ``{language}_*-ud-{split}.conllu``."""
 
 import re
 import string
@@ -13,7 +13,7 @@ _CODE = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]+)*|[A-Za-z]{2,3}(_[A-Z][a-z]{3})
 
 
 def is_code(name: str) -> bool:
-    """Whether a part of a file name is formed as a language code.
+    """Whether a part of a file name has the form of a language code.
 
     >>> [is_code(name) for name in ("zho_Hans", "pt_BR", "be-x-old", "simple", "en_pud")]
     [True, True, True, False, False]
@@ -25,7 +25,8 @@ def check_pattern(pattern: str) -> None:
     """Refuse a pattern that names no file of a language.
 
     Raises:
-        XlingValueError: no ``{language}``, another placeholder, an absolute path, or a ``*`` beside ``{language}``.
+        XlingValueError: the pattern has no ``{language}``, has another placeholder, is an absolute path, or has a ``*`` right
+            beside ``{language}``.
     """
     example = "; e.g. '{split}.{language}.tsv'"
     if not isinstance(pattern, str):
@@ -56,20 +57,20 @@ def check_pattern(pattern: str) -> None:
 
 
 def find_files(root: Path, pattern: str, language: str, split: str) -> list[Path]:
-    """The files that a pattern names for one language and split, sorted."""
+    """List the files that a pattern names for one language and split, sorted."""
     filled = _escaped(pattern).format(language=_escaped(language).replace("*", "[*]"), split=_escaped(split))
     return sorted(path for path in root.glob(filled) if path.is_file())
 
 
 def find_languages(root: Path, pattern: str) -> dict[str, str]:
-    """What stands in the place of the language in each file that fits a pattern -> the name of one such file."""
+    """Find the files that fit a pattern in any language: text in the place of the language -> the name of one such file."""
     regex = re.compile(_regex(pattern))
     names = sorted(p.relative_to(root).as_posix() for p in root.glob(_escaped(pattern).format(language="*", split="*")))
     return {match["language"]: name for name in names if (match := regex.fullmatch(name))}
 
 
 def _escaped(text: str) -> str:
-    """Only ``*`` is special in a pattern."""
+    """Escape what is special to `glob` besides ``*``, since only ``*`` is special in a pattern."""
     return text.replace("[", "[[]").replace("?", "[?]")
 
 
@@ -81,6 +82,6 @@ def _regex(pattern: str) -> str:
     """
     text = re.escape(pattern).replace(r"\*\*/", "(?:.*/)?").replace(r"\*", "[^/]*").replace(r"\{split\}", "[^/]+?")
     first, *others = text.split(r"\{language\}")
-    # a code where one fits, so that en_pud-ud-test.conllu is of en; else whatever stands there, to be named
+    # a language code where one fits, so that en_pud-ud-test.conllu is of en; else any text, which a message can then name
     language = rf"(?P<language>(?:{_CODE.pattern.replace('(', '(?:')})|[^/]+?)"
     return first + language + "(?P=language)".join(others)

@@ -1,4 +1,4 @@
-"""Reader of questions on paragraphs in SQuAD's JSON layout: XQuAD, MLQA, TyDi QA (gold passage)."""
+"""Reads questions on paragraphs in SQuAD's JSON layout, which XQuAD, MLQA and TyDi QA (gold passage) have."""
 
 import json
 from collections.abc import Iterator
@@ -19,10 +19,10 @@ class SquadReader:
     """
 
     def __call__(self, path: Path, language: str) -> pd.DataFrame:
-        """Columns context, question, answers (lists of text and start), id, group.
+        """Read one file; gives the columns context, question, answers (lists of text and start), id, group and line.
 
         Raises:
-            XlingValueError: not JSON in this layout; names the file and what is missing.
+            XlingValueError: the file is no JSON in this layout; the message names what is missing.
         """
         try:
             with opened(path) as file:

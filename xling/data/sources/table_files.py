@@ -1,4 +1,4 @@
-"""Readers of tables: CSV, TSV and JSONL with named (or numbered) columns."""
+"""Reads tables, which are CSV, TSV or JSONL files with named (or numbered) columns."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from xling.data.examples import place_of
-from xling.data.sources.tables import DELIMITERS, QUOTING, NumberedRow, read_rows
+from xling.data.sources.delimited_lines import DELIMITERS, QUOTING, NumberedRow, read_rows
 from xling.data.sources.text import check_unicode, numbered_lines
 from xling.errors import XlingValueError, check_known, close_matches
 
@@ -22,18 +22,18 @@ _HEADER_WORDS = {"text", "sentence", "sentence1", "sentence2", "premise", "hypot
 
 
 class TableReader:
-    """Reads a file by its suffix: .csv (quoted as CSV is), .tsv (no quoting), .jsonl (one object a line).
+    """Reads a file in the format its suffix names: .csv (with quoting), .tsv (without), .jsonl (one object per line).
 
     Args:
-        columns: the task's column (text, text_pair, label, id, group) -> its name in the file, or its number from 0 where
-            the file has no header; entries that are None are left out. ``split`` names the split of a row, where one file
-            has the rows of several.
-        header: the same by name, for sets that come with and without a header: used where the first line has all of these
-            names.
-        quoting: see :data:`xling.data.sources.tables.QUOTING`; None: by the suffix.
+        columns: column of the task (text, text_pair, label, id, group) -> its name in the file, or its number from 0 where the
+            file has no header; entries that are None are left out. ``split`` is the column that names a row's split, where one
+            file has the rows of several splits.
+        header: column of the task -> its name in the first line, for data sets of which some files have a header and others do
+            not. It replaces `columns` in files whose first line has all of these names.
+        quoting: see :data:`xling.data.sources.delimited_lines.QUOTING`; None: as is usual for the suffix.
 
     Raises:
-        XlingValueError: an unknown quoting.
+        XlingValueError: `quoting` is unknown.
     """
 
     def __init__(
@@ -52,10 +52,10 @@ class TableReader:
         return "split" in self.columns
 
     def __call__(self, path: Path, language: str) -> pd.DataFrame:
-        """Read texts and names as text and labels as they come, with the number of each row's line in column line.
+        """Read one file: texts and names become text, labels stay as they are, and column line has the number of each row's line.
 
         Raises:
-            XlingValueError: not such a file, a missing column, or a line without a value.
+            XlingValueError: the file is of another kind, lacks a column, or has a line without a value.
         """
         if path.suffix == _JSONL:
             frame = self._objects(path)
@@ -111,7 +111,7 @@ def _check_name(path: Path, wanted: str | int, names: Sequence[Any]) -> None:
 
 
 def _refuse_header(path: Path, rows: Sequence[NumberedRow], columns: Columns) -> None:
-    """Columns are numbered, so that the first line is an example; one that names the columns would be one as well."""
+    """Refuse a header in a file whose columns are numbered, since it would be read as an example."""
     if not rows:
         return
     line, first = rows[0]
@@ -125,7 +125,7 @@ def _refuse_header(path: Path, rows: Sequence[NumberedRow], columns: Columns) ->
 
 
 def _text(value: Any, path: Path, line: int, column: str) -> str:
-    """A text or name as text; numbers are, lists and groups of values are not."""
+    """Read a text or a name as text; a number becomes text too, and a list or group of values is refused."""
     where = place_of(path, line)
     if value is None or value != value or (column in _NAMES and value == ""):  # JSON's NaN is not itself
         raise XlingValueError(f"{where}: expected a value for {column!r}, found none; complete it")
@@ -133,7 +133,7 @@ def _text(value: Any, path: Path, line: int, column: str) -> str:
 
 
 def _label(value: Any, path: Path, line: int, column: str) -> Any:
-    """A label as it comes; the task says what counts as one."""
+    """Read a label as it is, since the task decides what counts as a label."""
     return _single(value, place_of(path, line), column)
 
 
@@ -153,7 +153,7 @@ def _parse_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             row = json.loads(line)
         except ValueError as error:
             raise XlingValueError(
-                f"{place_of(path, number)}: expected a JSON object, found {line.strip()[:40]!r}"
+                f"{place_of(path, number)}: expected a JSON object, found {line.strip()[:40]!r}; write one per line"
             ) from error
         if not isinstance(row, dict):
             raise XlingValueError(

@@ -1,4 +1,4 @@
-"""How every reader opens a text file: UTF-8, with or without a byte-order mark, and lines with their numbers."""
+"""Opens text files for every reader, in UTF-8 with or without a byte-order mark, and numbers their lines."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,11 +13,11 @@ NumberedLine = tuple[int, str]
 
 @contextmanager
 def opened(path: Path, newline: str = "\n") -> Iterator[TextIO]:
-    """Open a file in UTF-8; a byte-order mark at its beginning is no part of the text.
+    """Open a file in UTF-8, without the byte-order mark that it may begin with.
 
     Args:
-        path: the file.
-        newline: as of :func:`open`; a carriage return inside a line is text.
+        path: path of the file.
+        newline: the parameter of :func:`open`; by default a carriage return inside a line is text.
 
     Raises:
         XlingValueError: the file is in another encoding.
@@ -32,7 +32,7 @@ def opened(path: Path, newline: str = "\n") -> Iterator[TextIO]:
 
 
 def numbered_lines(path: Path) -> Iterator[NumberedLine]:
-    """The lines of a file, without their ends (``\\n`` or ``\\r\\n``).
+    """Yield the lines of a file with their numbers, without the line's end (``\\n`` or ``\\r\\n``).
 
     Raises:
         XlingValueError: the file is in another encoding.
@@ -43,10 +43,16 @@ def numbered_lines(path: Path) -> Iterator[NumberedLine]:
 
 
 def check_unicode(text: str, where: str) -> str:
-    r"""Return `text` if a tokenizer can read it; JSON may hold one half of a pair of surrogates (``\ud83d``).
+    r"""Return `text` if a tokenizer can read it.
+
+    A JSON file may hold one half of a pair of surrogates (``\ud83d``), which is no character.
+
+    Args:
+        text: text from a file.
+        where: name of the text's place, for the message.
 
     Raises:
-        XlingValueError: it holds such a half.
+        XlingValueError: `text` holds half of a pair.
     """
     try:
         text.encode("utf-8")

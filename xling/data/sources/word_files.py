@@ -1,4 +1,4 @@
-"""Readers of tagged words: CoNLL-U, and columns with a BIO tag."""
+"""Reads tagged words, from CoNLL-U files and from files with one word and its tag per line."""
 
 import collections
 import re
@@ -25,14 +25,14 @@ _HEADERS = (
 class ConlluReader:
     """Reads a CoNLL-U file: words and their tags, one row per sentence, named by its ``sent_id`` where it has one.
 
-    The words are the syntactic ones: of a multi-word token (line ``3-4``) its parts count, an empty node (``8.1``) does not.
-    A tag ``_`` is none.
+    The words are the syntactic words: the parts of a multi-word token (line ``3-4``) are read and not the token, and an empty node
+    (line ``8.1``) is left out. A tag ``_`` means that a word has no tag.
 
     Args:
-        column: which of the columns is the tag: ``upos`` or ``xpos``.
+        column: column that holds the tag, ``upos`` or ``xpos``.
 
     Raises:
-        XlingValueError: another column.
+        XlingValueError: `column` is neither of these.
 
     References:
         https://universaldependencies.org/format.html
@@ -45,10 +45,10 @@ class ConlluReader:
         self.column = columns[column]
 
     def __call__(self, path: Path, language: str) -> pd.DataFrame:
-        """Columns words and tags (lists of text), id where sentences have one, and line.
+        """Read one file; gives the columns words and tags (lists of text), id where sentences have one, and line.
 
         Raises:
-            XlingValueError: names the file and the line that is malformed; or the treebank comes without its words.
+            XlingValueError: a line is malformed, which the message names, or the treebank comes without its words.
         """
         rows = []
         for lines in _blocks(path):
@@ -67,13 +67,13 @@ class ConlluReader:
             fields = text.split("\t")
             if len(fields) != _N_CONLLU_COLUMNS:
                 raise XlingValueError(
-                    f"{path}, line {number}: expected 10 columns separated by tabs, found {len(fields)}"
+                    f"{path}, line {number}: expected 10 columns separated by tabs, found {len(fields)}; correct the line"
                 )
             if _SPAN.fullmatch(fields[0]) or _EMPTY_NODE.fullmatch(fields[0]):
                 continue
             if not _WORD.fullmatch(fields[0]) or int(fields[0]) != expected or not fields[1]:
                 raise XlingValueError(
-                    f"{path}, line {number}: expected word {expected} of its sentence, found {text[:40]!r}"
+                    f"{path}, line {number}: expected word {expected} of its sentence, found {text[:40]!r}; number the words from 1"
                 )
             expected += 1
             tag = fields[self.column]
@@ -81,7 +81,7 @@ class ConlluReader:
 
 
 def _refuse_wordless(path: Path, sentences: list[list[str]]) -> None:
-    """Some treebanks are published without their text, with ``_`` in place of every word; a real ``_`` is rare."""
+    """Refuse treebanks that are published without their text, with ``_`` in place of every word; a real ``_`` is rare."""
     words = [word for sentence in sentences for word in sentence]
     n_bare = words.count(_NO_VALUE)
     if 2 * n_bare > len(words):
@@ -94,23 +94,23 @@ def _refuse_wordless(path: Path, sentences: list[list[str]]) -> None:
 class TagReader:
     """Reads columns separated by tabs (or spaces): a word and its tag on a line, a blank line after each sentence.
 
-    Where most words of a file begin with a language and a colon, as in WikiANN's release (``en:Karl``), that is taken off each
-    word that has it. A line ``-DOCSTART-`` (CoNLL-2003) ends a sentence and is left out, and so is a comment: a line before a
-    sentence's first word that begins with ``# `` and has not the sentence's columns, or no tag of the file.
+    Where most words of a file begin with a language and a colon, as in WikiANN's release (``en:Karl``), this is removed from each
+    word that has it. A line ``-DOCSTART-`` (CoNLL-2003) ends a sentence and is left out. So is a comment, which is a line before
+    a sentence's first word that begins with ``# `` and does not have the sentence's columns, or has no tag of the file.
 
     Args:
-        word: number of the word's column.
-        tag: number of the tag's column; -1 is the last.
+        word: number of the word's column, from 0.
+        tag: number of the tag's column, from 0; -1 is the last.
     """
 
     def __init__(self, word: int = 0, tag: int = -1) -> None:
         self.word, self.tag = word, tag
 
     def __call__(self, path: Path, language: str) -> pd.DataFrame:
-        """Columns words and tags (lists of text), and line.
+        """Read one file; gives the columns words and tags (lists of text), and line.
 
         Raises:
-            XlingValueError: names the file and the line that is malformed, or a header.
+            XlingValueError: a line is malformed or a header, which the message names.
         """
         blocks = list(_blocks(path, is_end=lambda text: text.startswith("-DOCSTART-")))
         known = {self._split(text)[self.tag] for lines in blocks for _, text in lines if not text.startswith("#")}
@@ -170,7 +170,7 @@ class TagReader:
 
 
 def _common_prefix(words: list[str]) -> str:
-    """The ``<language>:`` with which most words begin; empty where there is none."""
+    """Find the ``<language>:`` with which most words begin; empty where there is none."""
     found = collections.Counter(match[1] for word in words if (match := _PREFIX.match(word)))
     prefix, count = found.most_common(1)[0] if found else ("", 0)
     return prefix if 2 * count > len(words) else ""
@@ -181,7 +181,7 @@ def _without(prefix: str, word: str) -> str:
 
 
 def _blocks(path: Path, is_end: Callable[[str], bool] = lambda text: False) -> Iterator[list[NumberedLine]]:
-    """Lines of a file with their numbers, from blank line (or one that ends a block) to the next."""
+    """Yield the blocks of a file, lines with their numbers, which blank lines (or lines that `is_end` accepts) separate."""
     block: list[NumberedLine] = []
     for number, text in numbered_lines(path):
         if text.strip() and not is_end(text):

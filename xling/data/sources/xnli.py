@@ -1,4 +1,4 @@
-"""XNLI from the hub or from local files, in the layouts in which it is passed on.
+"""Reads XNLI from the hub or from local files, in the layouts in which it is published.
 
 Conneau et al. 2018 (arXiv:1809.05053). Three rows of dev and test share a premise: ``group_id = (pair_id - 1) // 3``.
 """
@@ -11,15 +11,15 @@ from typing import Any
 import pandas as pd
 
 from xling.data.examples import ROW, place_of
+from xling.data.sources.delimited_lines import read_rows
 from xling.data.sources.hub_sets import load_hub_frame
-from xling.data.sources.tables import read_rows
 from xling.errors import MissingFileError, XlingValueError, check_known, close_matches
 
 XNLI_LANGUAGES = ("ar", "bg", "de", "el", "en", "es", "fr", "hi", "ru", "sw", "th", "tr", "ur", "vi", "zh")
-"""In the order the paper lists them. Other languages need no entry here: files are enough."""
+"""The languages of XNLI, by code. Other languages need no entry here, since their files are enough."""
 
 HUB_ROWS = {"train": 392_702, "dev": 2_490, "test": 5_010}
-"""Of the data set on the hub, in every language."""
+"""Split -> number of examples on the hub, which is the same in every language."""
 
 HUB_NAME = "facebook/xnli"
 SPLITS = ("train", "dev", "test")
@@ -35,7 +35,7 @@ _COLUMNS: tuple[dict[str, str], ...] = (
 
 
 class XnliSource:
-    """Reads one language and split of XNLI, or of a translation of it into a further language.
+    """Reads one language and split of XNLI, or of a translation of it into another language.
 
     Args:
         root: folder with ``{split}.{language}.tsv`` files (columns pair_id, premise, hypothesis, label), or the
@@ -49,11 +49,13 @@ class XnliSource:
         self.root = None if root is None else Path(str(root)).expanduser()
         self.revision = revision
         if self.root is not None and not self.root.is_dir():
-            raise MissingFileError(f"data.root={self.root}: expected a folder with XNLI's TSV files, found none there")
+            raise MissingFileError(
+                f"data.root={self.root}: expected a folder with XNLI's TSV files, found none there; set data.root=FOLDER"
+            )
 
     @property
     def languages(self) -> tuple[str, ...]:
-        """XNLI's, of the hub; those that have a file, of local files."""
+        """The languages of XNLI on the hub; of local files, the languages that have a file."""
         if self.root is None:
             return XNLI_LANGUAGES
         own = re.compile(rf"(?:{'|'.join(SPLITS)}|multinli\.train)\.([^.]+)\.tsv")
@@ -68,14 +70,14 @@ class XnliSource:
         return self.root is not None
 
     def count_rows(self, language: str, split: str) -> int | None:
-        """Number of examples; of the hub's known splits without asking it."""
+        """Count the examples; those of the hub's known splits are counted without asking the hub."""
         return HUB_ROWS.get(split) if self.root is None else len(self(language, split))
 
     def __call__(self, language: str, split: str) -> pd.DataFrame:
         """Load examples; see :data:`xling.data.protocols.ExampleSource`.
 
         Raises:
-            XlingValueError: unknown split, a language that is not on the hub, or bad content.
+            XlingValueError: the split is unknown, the language is not on the hub, or the content of a file is wrong.
             MissingFileError: a local file is not there.
             UnreachableError: the hub does not answer.
         """
@@ -114,15 +116,15 @@ class XnliSource:
 
 
 def _found(root: Path, name: str) -> list[Path]:
-    """Files of that name, the least deep first."""
+    """Find the files of a name below `root`, those in the fewest folders first."""
     return [path for folder in _FOLDERS for path in sorted(root.glob(f"{folder}{name}")) if path.is_file()]
 
 
 def _read(path: Path, language: str) -> pd.DataFrame:
-    """Columns pair_id (where the file has it), text, text_pair, label as they come, and line, of one language."""
+    """Read one language's columns pair_id (where the file has it), text, text_pair, label (as it is) and line."""
     rows = read_rows(path, "none")
     if not rows:
-        raise XlingValueError(f"{path}: expected a UTF-8 TSV file with a header, found an empty file")
+        raise XlingValueError(f"{path}: expected a UTF-8 TSV file with a header, found an empty file; fetch it again")
     header = rows.pop(0)[1]
     columns = _columns(header, path)
     places = {ours: header.index(theirs) for ours, theirs in columns.items()}
@@ -145,7 +147,7 @@ def _columns(header: Sequence[str], path: Path) -> dict[str, str]:
 
 
 def _of_language(header: Sequence[str], language: str) -> Any:
-    """Whether a row is of the language: those of the release's files say of which they are."""
+    """Make the test whether a row is of a language, which only the rows of the release's files name."""
     if "language" not in header:
         return lambda row: True
     place = header.index("language")

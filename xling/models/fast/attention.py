@@ -1,7 +1,7 @@
-"""Attention with dropout on a processor: torch's fused kernel has none there and gives way to a slow one.
+"""Faster attention with dropout on a CPU, where torch's fused kernel has no dropout, so that torch falls back to a slow one.
 
-Registered with transformers under :data:`ATTENTION`. In evaluation, on a GPU, in compiled code and for whatever is not plain
-attention it is transformers' own call of torch's scaled dot product, to the bit.
+It is registered with transformers under :data:`ATTENTION`. In evaluation, on a GPU, in compiled code and for anything but plain
+attention it is transformers' own call of torch's scaled dot product attention, to the bit.
 """
 
 from typing import cast
@@ -17,7 +17,7 @@ from xling.models.fast.dropout import dropout as drop
 
 ATTENTION = "xling"
 _SPECIAL = ("position_bias", "cache", "softcap")
-"""What changes transformers' attention if it is given; whatever else comes along does not."""
+"""Arguments that change transformers' attention if they are given; others do not."""
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, dropout: float, scale: float) -> Tensor:
@@ -26,13 +26,14 @@ def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, dropo
     Args:
         query: [batch, heads, n, size].
         key: [batch, heads, m, size].
-        value: the same.
-        mask: bool, true where a key counts, broadcastable to [batch, heads, n, m]; every query has one. None: all count.
-        dropout: probability on the weights.
-        scale: of the scores.
+        value: [batch, heads, m, size].
+        mask: bool, true where a key counts, broadcastable to [batch, heads, n, m]; every query must have such a key. None: all
+            keys count.
+        dropout: probability of dropping a weight, 0..1.
+        scale: factor of the scores.
 
     Returns:
-        [batch, heads, n, size] in the dtype of `value`; computed in float32 at least, as torch's kernels do.
+        [batch, heads, n, size] in the dtype of `value`; computed in float32 at least, as in torch's kernels.
     """
     if not _has_slow_kernel(query, dropout):
         return nn.functional.scaled_dot_product_attention(query, key, value, mask, dropout, scale=scale)
@@ -45,7 +46,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, dropo
 
 
 def _widened(states: Tensor) -> Tensor:
-    """In float32 at least and contiguous, in one pass: a product of four axes would copy what is not."""
+    """Convert to float32 at least and to contiguous memory in one pass; a matrix product would copy what is not contiguous."""
     wide = torch.promote_types(states.dtype, torch.float32)
     return states.to(wide, memory_format=torch.contiguous_format)
 
@@ -60,14 +61,14 @@ def attention_forward(
     scaling: float | None = None,
     **others,
 ) -> tuple[Tensor, None]:
-    """Attention as transformers calls it; arguments and result as of its ``sdpa_attention_forward``."""
+    """Attention as transformers calls it; arguments and result are those of its ``sdpa_attention_forward``."""
     if scaling is None or not (_has_slow_kernel(query, dropout) and _is_plain(module, attention_mask, scaling, others)):
         return sdpa_attention_forward(module, query, key, value, attention_mask, dropout, scaling, **others)
     return attend(query, key, value, attention_mask, dropout, scaling).transpose(1, 2).contiguous(), None
 
 
 def _is_plain(module: nn.Module, mask: Tensor | None, scaling: float | None, others: dict) -> bool:
-    """Whether nothing is asked of transformers' function beyond scores, mask and dropout: no causality, bias, cache, groups."""
+    """Whether only scores, mask and dropout are asked of transformers' function, and no causality, bias, cache or groups."""
     is_causal = others.get("is_causal")
     is_causal = getattr(module, "is_causal", True) if is_causal is None else is_causal
     return (
@@ -79,7 +80,7 @@ def _is_plain(module: nn.Module, mask: Tensor | None, scaling: float | None, oth
 
 
 def use_processor_attention(encoder: nn.Module) -> None:
-    """Let a Hugging Face encoder that uses torch's scaled dot product attention use this one."""
+    """Have a Hugging Face encoder use this attention, if it uses torch's scaled dot product attention now."""
     if config_of(encoder)._attn_implementation == "sdpa":
         cast(PreTrainedModel, encoder).set_attn_implementation(ATTENTION)
 

@@ -1,8 +1,9 @@
-"""Dropout on a processor, where drawing torch's masks takes a fifth to a quarter of a training step.
+"""Faster dropout on a CPU, where drawing torch's masks takes a fifth to a quarter of a training step.
 
-torch draws 64 random bits an element from one Mersenne twister. Here an element takes 16 bits of a generator four times as
-fast, seeded by torch's own: the same distribution but for a probability rounded to a multiple of 2^-16, reproducible from
-the same random state, other draws. On a GPU, and in compiled code, torch's own dropout runs.
+For each element torch draws 64 random bits from one Mersenne twister. Here an element takes 16 bits, from a generator that is four
+times as fast and is seeded by torch's own. The draws differ from torch's. Their distribution is the same, except that the
+probability is rounded to a multiple of 2^-16, and they are reproducible from torch's random state. On a GPU, and in compiled code,
+torch's own dropout runs.
 """
 
 import numpy as np
@@ -14,7 +15,7 @@ _BITS_AT_ONCE = 64 // 16
 
 
 class ProcessorDropout(nn.Dropout):
-    """:class:`torch.nn.Dropout` with faster masks for tensors on a processor."""
+    """:class:`torch.nn.Dropout` with faster masks for tensors on a CPU."""
 
     def forward(self, input: Tensor) -> Tensor:
         """Zero elements with probability `p` and scale the others in training; the identity otherwise."""
@@ -26,7 +27,7 @@ def dropout(values: Tensor, p: float) -> Tensor:
 
     Args:
         values: any shape, floating point.
-        p: 0 to 1; on a processor rounded to a multiple of 2^-16.
+        p: probability of 0..1; on a CPU it is rounded to a multiple of 2^-16.
 
     Returns:
         A tensor of the same shape and dtype; its gradient has the same zeros and scale.
@@ -38,8 +39,10 @@ def dropout(values: Tensor, p: float) -> Tensor:
 
 
 def _draw_factors(values: Tensor, n_dropped: int) -> Tensor:
-    """0 where a random number of 16 bits is below `n_dropped`, elsewhere what keeps the mean; like `values`."""
-    seed = int(torch.randint(2**62, ()))  # of torch's generator, so that checkpoints and forks hold all random state
+    """Draw a factor per element: 0 where a random number of 16 bits is below `n_dropped`, else the one that keeps the mean."""
+    seed = int(
+        torch.randint(2**62, ())
+    )  # from torch's generator, so that its state, which checkpoints hold, fixes the masks
     n = values.numel()
     bits = np.random.SFC64(seed).random_raw(-(-n // _BITS_AT_ONCE)).view(np.int16)
     is_kept = torch.from_numpy(bits)[:n].view(values.shape) >= n_dropped - _LEVELS // 2
@@ -47,7 +50,7 @@ def _draw_factors(values: Tensor, n_dropped: int) -> Tensor:
 
 
 def use_processor_dropout(module: nn.Module) -> None:
-    """Put :class:`ProcessorDropout` in the place of every plain dropout inside `module`; parameters and names stay."""
+    """Replace every plain dropout inside `module` by :class:`ProcessorDropout`; parameters and names stay."""
     for name, child in module.named_children():
         if type(child) is nn.Dropout:
             setattr(module, name, ProcessorDropout(child.p).train(child.training))

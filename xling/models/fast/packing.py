@@ -1,9 +1,9 @@
-"""Running an encoder without padding: the real tokens of a batch as one long sequence, attention within each example.
+"""Runs an encoder without padding: the real tokens of a batch become one long sequence, with attention within each example.
 
 Tokens are taken out of the padded batch once, before layer 0, and put back once, after the last layer, so that heads
 and poolings ([CLS], masked mean) see the shape they always see. In between nothing is computed for padding.
-Attention runs without a mask: on a GPU over all examples at once, by torch's kernels for sequences of any lengths, else over
-groups of examples of equal length, which batches of neighbours in length have few of.
+Attention runs without a mask. On a GPU it runs over all examples at once, by torch's kernels for sequences of any lengths; on a CPU
+it runs over one group of examples of equal length after another, of which a batch of similar lengths has few.
 """
 
 from collections.abc import Iterator
@@ -33,7 +33,7 @@ def encode_packed(
     token_type_ids: Tensor | None = None,
     prefix: tuple[int, Tensor] | None = None,
 ) -> Tensor:
-    """The encoder's last hidden state, computed for real tokens only.
+    """Compute the encoder's last hidden states for real tokens only.
 
     Args:
         encoder: a Hugging Face encoder of an architecture in `FIRST_POSITION`.
@@ -41,15 +41,15 @@ def encode_packed(
         attention_mask: [batch, sequence], 1 where a token is real; every example has at least one, and padding follows
             the real tokens.
         token_type_ids: [batch, sequence] int64, or None.
-        prefix: a layer and its output [batch, sequence, hidden] to start from, see :mod:`xling.models.fast.prefix`; None: the
-            tokens.
+        prefix: a layer and its output [batch, sequence, hidden] to start from, see :mod:`xling.models.fast.prefix`; None: start
+            from the tokens.
 
     Returns:
-        [batch, sequence, hidden], 0 at padding. Equal to the padded forward pass up to rounding, dropout apart: it
-        draws its random numbers for fewer places.
+        [batch, sequence, hidden], 0 at padding. Without dropout it equals the padded forward pass up to rounding; with dropout
+        other random numbers are drawn, because there are fewer places.
 
     Raises:
-        XlingValueError: an architecture that does not pack.
+        XlingValueError: encoders of this architecture cannot be packed.
     """
     first_position = FIRST_POSITION[check_packs(encoder)](encoder.config)
     lengths = attention_mask.sum(1)
@@ -71,10 +71,10 @@ def encode_packed(
 
 
 def check_packs(encoder: nn.Module) -> str:
-    """Return the encoder's model type if it can run packed.
+    """Return the encoder's model type if it can run without padding.
 
     Raises:
-        XlingValueError: it cannot.
+        XlingValueError: encoders of this model type cannot be packed.
     """
     model_type = config_of(encoder).model_type
     if model_type not in FIRST_POSITION:
@@ -111,16 +111,16 @@ def packed_attention(
     """Attention of packed examples, as transformers calls it.
 
     Args:
-        module: the attention module.
-        query: [1, heads, total, head size].
-        key: the same.
-        value: the same.
-        attention_mask: not needed.
-        dropout: probability on the attention weights.
-        scaling: of the scores.
-        example_lengths: tokens per example in ascending order, adding up to `total`.
-        example_offsets: [examples + 1], where each begins, and `total`.
-        **unused: what other attention functions take.
+        module: the attention module, which is not used.
+        query: [1, heads, total, head size], where `total` counts the tokens of all examples.
+        key: of the same shape.
+        value: of the same shape.
+        attention_mask: not used, since there is no padding.
+        dropout: probability of dropping an attention weight, 0..1.
+        scaling: factor of the scores; None: 1 / sqrt(head size).
+        example_lengths: number of tokens in each example, ascending; they add up to `total`.
+        example_offsets: int64 [examples + 1], the position at which each example begins, and `total`.
+        **unused: arguments of other attention functions.
 
     Returns:
         [1, total, heads, head size], and None for the weights.
@@ -141,11 +141,11 @@ def attend_by_length(
 
     Args:
         query: [total, heads, head size].
-        key: the same.
-        value: the same.
-        lengths: tokens per example, ascending, adding up to `total`.
-        dropout: probability on the attention weights.
-        scale: of the scores.
+        key: of the same shape.
+        value: of the same shape.
+        lengths: number of tokens in each example, ascending; they add up to `total`.
+        dropout: probability of dropping an attention weight, 0..1.
+        scale: factor of the scores.
 
     Returns:
         [total, heads, head size].
@@ -164,9 +164,10 @@ def attend_by_length(
 def attend_ragged(
     query: Tensor, key: Tensor, value: Tensor, lengths: list[int], offsets: Tensor, dropout: float, scale: float
 ) -> Tensor:
-    """The same by torch's kernels for sequences of any lengths in one call, which GPUs have; elsewhere torch loops.
+    """Attention within each example in one call, by torch's kernels for sequences of any lengths.
 
-    `offsets` [examples + 1] says where each example begins, on the device of the others.
+    Only GPUs have these kernels; on a CPU torch would loop over the examples. Arguments and result are those of
+    :func:`attend_by_length`, besides `offsets`, int64 [examples + 1], the positions at which examples begin, on the same device.
     """
     extremes: dict[str, Any] = {"min_seqlen": min(lengths), "max_seqlen": max(lengths)}
     queries, keys, values = (
@@ -178,7 +179,7 @@ def attend_ragged(
 
 
 def _runs(lengths: list[int]) -> Iterator[tuple[int, int]]:
-    """(length, number of examples in a row that have it)."""
+    """Yield each different length, and how many consecutive examples have it."""
     start = 0
     for index in range(1, len(lengths) + 1):
         if index == len(lengths) or lengths[index] != lengths[start]:

@@ -1,6 +1,7 @@
-"""Starting an encoder in the middle: where the lowest layers are frozen and draw no dropout, their output never changes.
+"""Starts an encoder in the middle, from the stored output of its lowest layers.
 
-It is computed once per example, kept on disk, and later epochs and seeds start from it.
+Where these layers are frozen and have no dropout, their output for an example never changes. It is computed once, kept on disk, and
+later epochs and runs with other seeds start from it.
 """
 
 import logging
@@ -51,7 +52,7 @@ def blocks_after(encoder: nn.Module, layer: int, hidden_states: Tensor) -> Itera
         hidden_states: output of `layer`, [batch, sequence, hidden].
 
     Raises:
-        XlingValueError: an architecture that cannot start inside.
+        XlingValueError: encoders of this architecture cannot start at an inner layer.
     """
     with (
         _replaced(encoder, _architecture(encoder).embeddings, _Given(hidden_states)),
@@ -113,20 +114,21 @@ def store_prefix(
     folder: Path,
     key: Sequence[Any],
 ) -> PrefixStates:
-    """Compute the output of `layer` for every example, unless it is stored, and open it.
+    """Compute the output of `layer` for every example, unless it is stored already, and open the file with it.
 
     Args:
-        encoder: its layers up to `layer` draw no dropout; it is left in the mode it was in.
+        encoder: encoder whose layers up to `layer` have no dropout; it is left in the mode it was in.
         layer: see :func:`blocks_after`.
-        lengths: tokens per example, [n].
-        batches: (rows, inputs of the encoder) covering every example once; padding follows the real tokens.
-        folder: of all stored prefixes; several processes may ask at once, one computes.
-        key: what the content depends on: weights, layer and examples.
+        lengths: number of tokens in each example, [n].
+        batches: pairs (positions of examples, inputs of the encoder) that cover every example once; padding follows the real
+            tokens.
+        folder: folder of all stored prefixes; where several processes ask at once, one computes and the others wait.
+        key: everything the content depends on besides `layer`, such as weights and examples.
 
     Raises:
-        CorruptArtefactError: what is stored has another size.
+        CorruptArtefactError: the stored file has another size than these examples need.
         UnreachableError: the disk has too little space.
-        XlingValueError: an architecture that cannot start inside.
+        XlingValueError: encoders of this architecture cannot start at an inner layer.
     """
     hidden_size = config_of(encoder).hidden_size
     path = folder / f"{content_key(*key, layer)}.f32"

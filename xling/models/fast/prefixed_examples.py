@@ -16,14 +16,14 @@ from xling.storage.hashing import quick_checksum
 class PrefixStates:
     """The output of one layer for every example of a set, memory-mapped, with a checksum per example.
 
-    The file holds float32 [tokens of all examples, hidden], then uint64 [examples]: xxh3 of each one's rows, compared
-    whenever they are read, since nobody would notice a changed number.
+    The file holds float32 [tokens of all examples, hidden], then uint64 [examples]: the xxh3 of each example's rows. It is compared
+    whenever the rows are read, since nobody would notice a changed number.
 
     Args:
         path: file that :func:`xling.models.fast.prefix.store_prefix` fills.
-        lengths: tokens per example, [n], in the order of the set.
+        lengths: number of tokens in each example, [n], in the order of the set.
         hidden_size: width of the encoder.
-        is_new: make the file, to be filled by :meth:`put`.
+        is_new: whether the file is made now, to be filled by :meth:`put`.
 
     Raises:
         CorruptArtefactError: the file has another size.
@@ -53,10 +53,10 @@ class PrefixStates:
         self._file.flush()
 
     def rows(self, indices: Sequence[int]) -> list[Tensor]:
-        """The states of the examples asked for, each [tokens, hidden] float32.
+        """Read the states of some examples, each [tokens, hidden] float32.
 
         Raises:
-            CorruptArtefactError: they are not what was put in.
+            CorruptArtefactError: the states have changed since they were written.
         """
         return [torch.from_numpy(self._row(index)) for index in indices]
 
@@ -75,17 +75,17 @@ class PrefixStates:
 
 
 def prefix_bytes(lengths: Sequence[int] | np.ndarray, hidden_size: int) -> int:
-    """Size of the file for examples of so many tokens, in bytes."""
+    """Compute the size of the file in bytes, for examples of so many tokens."""
     return int(np.sum(lengths)) * hidden_size * 4 + len(lengths) * 8
 
 
 @dataclass(frozen=True)
 class PrefixedExamples(torch.utils.data.Dataset):
-    """Tokenised examples whose rows have `prefix`, [tokens, hidden] float32, besides.
+    """Tokenised examples whose rows have one column more, `prefix`, [tokens, hidden] float32.
 
     Attributes:
-        examples: the rows.
-        states: of the same examples in the same order.
+        examples: the tokenised examples.
+        states: stored states of the same examples, in the same order.
     """
 
     examples: TokenisedExamples

@@ -13,19 +13,19 @@ from torch import Tensor, nn
 
 
 class UsedRowsEmbedding(nn.Embedding):
-    """An embedding whose `weight` is fixed but for the rows in `used`, which are the parameter `rows`.
+    """An embedding whose `weight` is fixed except for the rows in `used`, which are the parameter `rows`.
 
-    In training the used rows alone are looked up, and any other id raises IndexError; on CUDA it is a device-side assert, after
-    which the process can use the GPU no more. Otherwise every id is found.
-    ``state_dict`` is that of the plain embedding: all rows as they are now. The indices are no buffers: callbacks that average
-    weights average buffers too.
+    In training only the used rows can be looked up, and any other id raises IndexError; on CUDA that is a device-side assert,
+    after which the process cannot use the GPU any more. In evaluation every id is found. ``state_dict`` is that of the plain
+    embedding, with all rows as they are now. The indices are not registered as buffers, because callbacks that average weights
+    average buffers too.
 
     Args:
         table: the plain embedding; its weight is shared, not copied.
         used: ids of the rows, in any order; the padding row is added.
 
     Attributes:
-        rows: [n_used, width], those that training moves.
+        rows: [n_used, width], the rows that training moves.
         used: [n_used] int64, ascending.
         position: [num_embeddings] int64, place of each id in `rows`, -1 where it is not among them.
     """
@@ -51,7 +51,7 @@ class UsedRowsEmbedding(nn.Embedding):
         return torch.where((position >= 0).unsqueeze(-1), moved, nn.functional.embedding(ids, self.weight))
 
     def plain(self) -> nn.Embedding:
-        """The plain embedding with the rows as they are now; shares its weight with this one."""
+        """Make the plain embedding with the rows as they are now; it shares its weight with this one."""
         self._write_back()
         n_rows, width = self.weight.shape
         table = nn.Embedding(n_rows, width, padding_idx=self.padding_idx, _weight=self.weight)
@@ -81,7 +81,7 @@ class UsedRowsEmbedding(nn.Embedding):
 
 
 def can_leave_out_rows(table: nn.Module) -> TypeGuard[nn.Embedding]:
-    """Whether it is a plain embedding that trains; tables that scale or renormalise what they look up are not."""
+    """Whether `table` is an embedding that trains and looks up rows as they are, without scaling or renormalising them."""
     if type(table) is not nn.Embedding or table.max_norm is not None:
         return False
     return not table.scale_grad_by_freq and not table.sparse and table.weight.requires_grad

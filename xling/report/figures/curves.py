@@ -1,4 +1,4 @@
-"""Impact layer by layer."""
+"""Draws impact layer by layer, a line per target language."""
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,7 @@ from xling.report.figures.matrix import add_colour_bar
 from xling.report.words import frames
 
 ENDS_LABELLED = 3
-"""Targets named at each end of the fan of lines: the most and the least impacted; a name for each line would hide the lines."""
+"""Number of targets that are named among the most and among the least impacted; a name for each line would hide the lines."""
 
 
 @style.styled
@@ -32,8 +32,8 @@ def plot_impact_curves(
 
     Args:
         pairs: table ``pairs``.
-        ax: where to draw; a new figure by default.
-        source_language: the first by name by default.
+        ax: axes to draw on; None: those of a new figure.
+        source_language: language whose runs are shown; None: the first by name.
         distance: column of `pairs` that colours the lines, over its range between different languages; grey where it is missing.
         strategy: freezing strategy; ``none`` (or the first there is) by default.
 
@@ -57,7 +57,7 @@ def plot_impact_curves(
 
 
 def distance_scale(rows: pd.DataFrame, distance: str) -> Normalize:
-    """The range of a distance between different languages: a scale from 0 to 1 would spend half its colours on no pair."""
+    """Scale colours to the range of a distance between different languages; from 0 to 1, half the colours would go unused."""
     values = rows.loc[~rows["is_in_language"], distance].dropna() if distance in rows else pd.Series(dtype=float)
     return Normalize(float(values.min()), float(values.max())) if values.nunique() > 1 else Normalize(0, 1)
 
@@ -79,7 +79,7 @@ def _draw_target(ax: Axes, line: pd.DataFrame, distance: str, scale: Normalize) 
 
 
 def _ribbon(line: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """Lower and upper edge of a line's ribbon; NaN where there is none."""
+    """Compute the lower and upper edge of a line's ribbon; NaN where there is none."""
     impact, deviation = line["impact"].to_numpy(float), line["impact_sd"].to_numpy(float)
     if np.isfinite(deviation).any():
         return impact - deviation, impact + deviation
@@ -105,7 +105,7 @@ def _name_lines(ax: Axes, ends: dict[str, tuple[float, ColorType]], rows: pd.Dat
 
 
 def _named(rows: pd.DataFrame) -> list[str]:
-    """The targets that are named: of few all, of many both ends by mean impact, and the source."""
+    """Choose the targets that are named: all where they are few; else the source, and both ends by mean impact."""
     means = rows.groupby("target_language")["impact"].mean().sort_values()
     names = list(means.index)
     own = list(rows.loc[rows["is_in_language"], "target_language"].unique())

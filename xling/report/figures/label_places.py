@@ -1,4 +1,4 @@
-"""Placing text so that labels do not run into each other."""
+"""Places labels so that they do not overlap."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.transforms import Bbox
 
 OFFSETS = ((4, 0), (-4, 0), (0, 5), (0, -5), (4, 4), (-4, 4), (4, -4), (-4, -4), (9, 0), (-9, 0), (0, 10), (0, -10))
-"""Where a label may stand from its point, in points, best first."""
+"""Places for a label relative to its point, in typographic points, the best first."""
 
 
 def spread(values: Sequence[float], gap: float) -> np.ndarray:
@@ -15,7 +15,7 @@ def spread(values: Sequence[float], gap: float) -> np.ndarray:
 
     Args:
         values: positions, in any order.
-        gap: smallest distance allowed, same unit.
+        gap: smallest distance allowed, in the same unit.
 
     Returns:
         float64 array of new positions in the order of `values`.
@@ -40,15 +40,15 @@ def spread(values: Sequence[float], gap: float) -> np.ndarray:
 def place_labels(ax: Axes, x: Sequence[float], y: Sequence[float], texts: Sequence[str], fontsize: float = 6) -> int:
     """Write a label beside each point where there is room, in the order given; leave the others out.
 
-    Limits and data of `ax` must be final. Greedy: the first of :data:`OFFSETS` where the label touches no earlier label
-    and no point.
+    Limits and data of `ax` must be final. Labels are placed one after another, each at the first of :data:`OFFSETS` where it
+    touches no earlier label and no point.
 
     Args:
-        ax: where the points were drawn.
+        ax: axes on which the points were drawn.
         x: horizontal positions of the points [n].
         y: vertical positions [n].
         texts: labels [n].
-        fontsize: in points.
+        fontsize: size of the letters, in points.
 
     Returns:
         Number of labels written.

@@ -1,4 +1,4 @@
-"""Annotated matrices: coefficients by layer and distance, and scores by source and target."""
+"""Draws annotated matrices: coefficients by layer and distance, and scores by source and target."""
 
 import numpy as np
 import pandas as pd
@@ -16,20 +16,20 @@ from xling.report.words.numbers import coefficient, fraction
 
 SIGNIFICANT = 0.05
 TARGETS_ACROSS = 24
-"""Beyond so many the matrix of scores stands upright, a row per target; beyond so many columns its cells have no numbers."""
+"""With more targets than this, the matrix of scores has a row per target; with more columns, its cells have no numbers."""
 ROW_OF_MANY = 0.15
-"""Height of a row then, in inches."""
+"""Height of a row in a matrix with a row per target, in inches."""
 
 
 def draw_cells(ax: Axes, values: np.ndarray, texts: np.ndarray, colours: Colormap, scale: Normalize) -> None:
     """Fill one cell per value with colour and text; NaN is hatched and carries no text.
 
     Args:
-        ax: where to draw; row 0 is at the top.
+        ax: axes to draw on; row 0 is at the top.
         values: float array [n_rows, n_columns].
         texts: string array of the same shape.
-        colours: the map.
-        scale: value range of the map.
+        colours: map from values to colours.
+        scale: range of values of the map.
     """
     edges = (np.arange(size + 1) - 0.5 for size in reversed(values.shape))
     ax.pcolormesh(*edges, np.ma.masked_invalid(values), cmap=colours, norm=scale, edgecolors="white", linewidth=1)
@@ -62,16 +62,16 @@ def outline_cell(ax: Axes, column: int, row: int) -> None:
 
 
 def significance_marks(correlations: pd.DataFrame, kind: str) -> pd.Series:
-    """Stars for each row of `correlations`.
+    """Give the stars for each row of `correlations`.
 
     Args:
         correlations: rows of ``correlations`` or ``correlations_paper``.
         kind: key of :data:`xling.report.frames.COEFFICIENT`.
 
     Returns:
-        Strings, indexed as `correlations`. In the paper's table its own uncorrected stars. Otherwise ``**`` family-wise
-        (max-T) and ``*`` by false discovery rate (Benjamini-Hochberg), each at .05, for the main coefficient and for
-        Pearson's raw r, each by its own p-values; Spearman's rho has none.
+        Strings, indexed as `correlations`. The paper's table has its own, uncorrected stars. Otherwise ``**`` means significant
+        family-wise (max-T) and ``*`` by false discovery rate (Benjamini-Hochberg), each at .05. The main coefficient and
+        Pearson's raw r have stars by their own p-values; Spearman's rho has none.
     """
     if f"{kind}_stars" in correlations:
         return correlations[f"{kind}_stars"].fillna("")
@@ -91,7 +91,7 @@ def plot_correlation_heatmap(
 
     Args:
         correlations: table ``correlations`` or ``correlations_paper``; rows of other analyses are left out.
-        ax: where to draw; a new figure by default.
+        ax: axes to draw on; None: those of a new figure.
         kind: ``main``, ``pearson`` or ``spearman``; by default the main coefficient where the table has one.
         has_numbers: write each coefficient into its cell; else its marks alone, for panels that are small.
 
@@ -139,7 +139,7 @@ def plot_transfer_matrix(pairs: pd.DataFrame, ax: Axes | None = None, strategy: 
 
     Args:
         pairs: table ``pairs``.
-        ax: where to draw; a new figure by default.
+        ax: axes to draw on; None: those of a new figure.
         strategy: freezing strategy to show; ``none`` (or the first there is) by default.
 
     Returns:

@@ -1,4 +1,4 @@
-"""The three relations, pair by pair: impact, transfer and distance."""
+"""Draws impact, transfer and distance against each other, a point per pair of languages."""
 
 import numpy as np
 import pandas as pd
@@ -40,7 +40,7 @@ def plot_pairs(
         pairs: table ``pairs``.
         x: column on the horizontal axis.
         y: column on the vertical axis.
-        ax: where to draw; a new figure by default.
+        ax: axes to draw on; None: those of a new figure.
         layer: the layer whose impact is shown; mean over layers by default.
         has_labels: write the labels now; they need the final layout of the figure.
 
@@ -72,7 +72,7 @@ def select_points(pairs: pd.DataFrame, x: str, y: str, layer: int | None = None)
 
 
 def _fit(rows: pd.DataFrame, x: str, y: str) -> np.ndarray | None:
-    """Coefficients of the least-squares line, or None where it is not determined."""
+    """Compute the coefficients of the least-squares line, or None where it is not determined."""
     return np.polyfit(rows[x].astype(float), rows[y].astype(float), 1) if rows[x].nunique() > 1 else None
 
 

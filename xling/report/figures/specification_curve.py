@@ -1,4 +1,4 @@
-"""The specification curve: every way of computing one association, sorted, over the choices that made it."""
+"""Draws the specification curve: one association computed in every way, sorted, above the choices that lead to each value."""
 
 import numpy as np
 import pandas as pd
@@ -25,7 +25,7 @@ def draw_specification_curve(specifications: pd.DataFrame) -> Figure:
         specifications: rows of the table ``specifications`` with a coefficient.
 
     Returns:
-        The figure; filled: family-wise p <= .05 over the curve; bars: range with one language left out.
+        The figure. Filled points have a family-wise p <= .05 over the curve; bars show the range with one language left out.
     """
     rows = specifications.dropna(subset="r").sort_values("r", kind="stable").reset_index(drop=True)
     places = _places(rows)

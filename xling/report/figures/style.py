@@ -1,4 +1,4 @@
-"""How every figure looks: sizes of a printed page, colours safe for colour-blind readers, one font that travels along.
+"""The look of every figure: sizes of a printed page, colours safe for colour-blind readers, and a font that is shipped along.
 
 Categories use the palette of Okabe & Ito (2008) together with marker shapes, so that no figure needs colour alone;
 coefficients use a red-blue diverging map centred on 0, scores and distances a perceptually even one (viridis).
@@ -29,7 +29,7 @@ MARKERS = ("o", "^", "s", "D", "v", "P", "X")
 DIVERGING = matplotlib.colormaps["RdBu_r"]
 SEQUENTIAL = matplotlib.colormaps["viridis"]
 DISTANCE_MAP = LinearSegmentedColormap.from_list("distance", matplotlib.colormaps["viridis"](np.linspace(0, 0.85, 64)))
-"""Viridis without its yellow end, which thin lines lose on white paper."""
+"""Viridis without its yellow end, in which thin lines can hardly be seen on white paper."""
 
 RC: dict[str, Any] = {
     "text.parse_math": False,  # a language or study may have a $ in its name
@@ -60,11 +60,11 @@ RC: dict[str, Any] = {
 }
 
 styled = matplotlib.rc_context(cast(Any, RC))  # matplotlib's types list every key as a literal
-"""Decorator: the function draws with :data:`RC` whatever the caller's settings are, and leaves those untouched."""
+"""Decorator of functions that draw: they use :data:`RC` whatever the caller's settings are, and leave those untouched."""
 
 
 def matrix_width(n_columns: int) -> float:
-    """Width in inches for a matrix of square-ish cells: as wide as it needs to be, at most a page.
+    """Compute the width in inches of a matrix of nearly square cells, which is a page at most.
 
     >>> matrix_width(4), matrix_width(15)
     (3.1, 6.9)
@@ -73,7 +73,7 @@ def matrix_width(n_columns: int) -> float:
 
 
 def figure_of(ax: Axes) -> Figure:
-    """The whole figure that `ax` is in, also where it lies in a part of one."""
+    """Return the whole figure that `ax` is in, also where `ax` lies in a sub-figure."""
     figure = ax.get_figure(root=True)
     assert figure is not None
     return figure
@@ -92,7 +92,7 @@ def is_lowest(ax: Axes) -> bool:
 
 
 def choose_ticks(axis: Axis, *, integer: bool = False, at_most: int | None = None) -> None:
-    """Have the ticks of a linear axis at whole numbers alone, or at fewer places."""
+    """Set the ticks of a linear axis at whole numbers only, or at fewer places."""
     locator = axis.get_major_locator()
     assert isinstance(locator, MaxNLocator)
     if integer:
@@ -127,7 +127,7 @@ def new_panels(n_panels: int, n_columns: int, width: float, panel_height: float,
 
 
 def freeze_layout(figure: Figure) -> None:
-    """Lay the figure out now and keep that layout; making it anew for every format takes most of the time."""
+    """Lay the figure out now and keep that layout, since laying it out for every file format takes most of the time."""
     if isinstance(figure.get_layout_engine(), ConstrainedLayoutEngine):
         figure.draw_without_rendering()
         figure.set_layout_engine("none")

@@ -1,4 +1,4 @@
-"""Whether source and target stay alike on the same examples: the section and its figure."""
+"""The section and figure on whether source and target stay alike on the same examples."""
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -30,7 +30,7 @@ def plot_alignment(alignment: pd.DataFrame, ax: Axes | None = None, source_langu
 
     Args:
         alignment: table ``alignment``; one strategy and its first measure are shown.
-        ax: where to draw; a new figure by default.
+        ax: axes to draw on; None: those of a new figure.
         source_language: the first by name by default.
 
     Returns:
@@ -65,7 +65,7 @@ def draw_alignment(alignment: pd.DataFrame) -> Figure:
 
 
 def alignment_section(analysis: Analysis) -> Section | Absent:
-    """How alike source and target are on parallel examples before and after fine-tuning."""
+    """Write the section on how alike source and target are on parallel examples, before and after fine-tuning."""
     if not has_rows(analysis, "alignment"):
         return Absent(TITLE, "no alignment was measured")
     table = analysis.tables["alignment"]

@@ -71,7 +71,7 @@ def _in_words(tests: pd.DataFrame) -> str:
 
 
 def impact_distance_section(analysis: Analysis) -> Section | Absent:
-    """The heat map of impact against distance, and its pairs."""
+    """Write the section on impact against distance, with its heat map and its pairs."""
     if not has_impact(analysis):
         return Absent("Impact and distance", "no impact was measured")
     if not frames.measured_distances(frames.cross_language(main_pairs(analysis))):
@@ -115,7 +115,7 @@ def _hatched(tests: pd.DataFrame) -> str:
 
 
 def impact_transfer_section(analysis: Analysis) -> Section | Absent:
-    """Impact against zero-shot transfer."""
+    """Write the section on impact against zero-shot transfer."""
     if not has_impact(analysis):
         return Absent("Impact and transfer", "no impact was measured")
     if main_pairs(analysis)["score"].isna().all():
@@ -136,7 +136,7 @@ def impact_transfer_section(analysis: Analysis) -> Section | Absent:
 
 
 def transfer_distance_section(analysis: Analysis) -> Section | Absent:
-    """Zero-shot transfer against distance."""
+    """Write the section on zero-shot transfer against distance."""
     if not has_rows(analysis, "pairs"):
         return Absent("Transfer and distance", "no pair was measured")
     cells = frames.cross_language(main_pairs(analysis))
@@ -155,7 +155,7 @@ def transfer_distance_section(analysis: Analysis) -> Section | Absent:
 
 
 def paper_section(analysis: Analysis) -> Section | Absent:
-    """The same analyses by the rules of the paper's public scripts."""
+    """Write the section on the same analyses by the rules of the paper's public scripts."""
     if not has_rows(analysis, "correlations_paper"):
         return Absent("The paper’s form", "it was not asked for (mode “default”)")
     tests = analysis.tables["correlations_paper"]

@@ -23,7 +23,7 @@ UNSHOWN = (
     *("layer", "n_sources", "n_targets", "p_pearson", "p_spearman", "controls", "n_permuted", "n_pairs_permuted"),
     *("n_permutations", "exact"),
 )
-"""Columns kept to the files."""
+"""Columns that are only in the files, and not on the page."""
 
 
 def _own_rows(analysis: Analysis, name: str) -> pd.DataFrame:
@@ -32,7 +32,7 @@ def _own_rows(analysis: Analysis, name: str) -> pd.DataFrame:
 
 
 def ranking_section(analysis: Analysis) -> Section | Absent:
-    """How well each predictor chooses a source for a target."""
+    """Write the section on how well each predictor chooses a source for a target."""
     title = "Choosing a source language"
     if not has_rows(analysis, "ranking"):
         return Absent(title, "no ranking was computed")
@@ -58,7 +58,7 @@ def ranking_section(analysis: Analysis) -> Section | Absent:
 
 
 def source_choice_section(analysis: Analysis) -> Section | Absent:
-    """What always fine-tuning on one language costs."""
+    """Write the section on what it costs to fine-tune on the same language for every target."""
     title = "What a choice of source costs"
     if not has_rows(analysis, "source_choice"):
         return Absent(title, "it needs two sources measured on common targets")
@@ -118,7 +118,7 @@ def _sources(row: pd.Series) -> str:
 
 
 def held_out_section(analysis: Analysis) -> Section | Absent:
-    """Whether transfer of a language left out can be predicted."""
+    """Write the section on whether transfer to a language that was left out can be predicted."""
     title = "Predicting a language left out"
     if not has_rows(analysis, "held_out"):
         return Absent(title, "no held-out prediction was computed")
@@ -149,7 +149,7 @@ def _describe_held_out(known: pd.DataFrame, better: pd.DataFrame) -> str:
 
 
 def views_section(analysis: Analysis) -> Section | Absent:
-    """Other views of the same associations, as tables."""
+    """Write the section with other views of the same associations, as tables."""
     title = "Other views of the same associations"
     captions = {
         "correlations_outcomes": "Transfer expressed as relative score, gap, or rank within the source.",

@@ -1,4 +1,4 @@
-"""The section that opens the page: what the study says of each claim."""
+"""The first section of the page, which says what the study shows about each claim."""
 
 import pandas as pd
 
@@ -28,7 +28,7 @@ _HOW = (
 
 
 def claims_section(analysis: Analysis) -> Section | Absent:
-    """One row per claim: verdict, deciding test, and what could have been seen."""
+    """Write the section on claims, a row per claim: verdict, deciding test, and what the design could have shown."""
     if not has_rows(analysis, "claims"):
         return Absent(TITLE, "no claims were given, or nothing was tested")
     table = analysis.tables["claims"]

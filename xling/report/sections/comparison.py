@@ -1,4 +1,4 @@
-"""The page on several studies: what each is, their maps under one colour scale, how far they agree, what holds in all."""
+"""The page that compares several studies: what each is, their maps in one colour scale, how far they agree, what holds in all."""
 
 from pathlib import Path
 
@@ -29,8 +29,8 @@ def write_comparison(comparison: Analysis, output_dir: Path | str) -> Path:
     """Write ``report.html``, figures and tables of several studies, as :func:`xling.report.write_report` does of one.
 
     Args:
-        comparison: from :func:`xling.analysis.questions.comparison.compare_studies`.
-        output_dir: folder.
+        comparison: the comparison, from :func:`xling.analysis.questions.comparison.compare_studies`.
+        output_dir: folder of the files.
 
     Returns:
         Path of the page.
@@ -47,7 +47,7 @@ def list_comparison_findings(comparison: Analysis) -> list[tuple[str, str]]:
 
 
 def studies_section(comparison: Analysis) -> Section:
-    """What each study is."""
+    """Write the section on what each study is."""
     table = comparison.tables["comparison_studies"]
     text = [
         f"{numbers.plural(len(table), 'study').replace('studys', 'studies')}: {numbers.listing(list(table['study']))}."
@@ -58,7 +58,7 @@ def studies_section(comparison: Analysis) -> Section:
 
 
 def maps_section(comparison: Analysis) -> Section | Absent:
-    """The maps side by side, and the cells that hold in every study."""
+    """Write the section with the maps side by side, and the cells that hold in every study."""
     maps, everywhere = comparison.tables["comparison_maps"], comparison.tables["comparison_everywhere"]
     if maps["r"].isna().all():
         return Absent("Impact and distance", "no study has a coefficient of impact and distance")
@@ -76,7 +76,7 @@ def maps_section(comparison: Analysis) -> Section | Absent:
 
 
 def pooled_section(comparison: Analysis) -> Section | Absent:
-    """Coefficients pooled over the studies."""
+    """Write the section on coefficients pooled over the studies."""
     table = comparison.tables["comparison_pooled"]
     if table.empty or table["r"].isna().all():
         reasons = sorted(set(table["reason"])) if len(table) else ["no study has a coefficient"]
@@ -160,7 +160,7 @@ def describe_everywhere(comparison: Analysis) -> str:
 
 
 def agreement_section(comparison: Analysis) -> Section:
-    """How far each two studies agree."""
+    """Write the section on how far each two studies agree."""
     table = comparison.tables["comparison_agreement"]
     short = table[(table["what"] != "impact") | (table["row"] == MEAN_LABEL)]
     whole = "Agreement of every two studies: of their maps, of the mean impact per language pair, of the scores."
@@ -190,7 +190,7 @@ def _describe_pair(row: pd.Series) -> str:
 
 
 def methods(comparison: Analysis) -> Section:
-    """How the comparison was computed."""
+    """Write the section on how the comparison was computed."""
     draws = f"{comparison.facts['permutations']:,} permutations, seed {comparison.facts['seed']}"
     text = [
         "Layers are matched by relative depth: rows are the layers of the shallowest encoder, and a deeper one of N layers "

@@ -1,4 +1,4 @@
-"""What the impact consists of: the section on directions, groups and the whole space."""
+"""The section on what a large impact consists of: a few directions, a few groups of examples, or the whole space."""
 
 import pandas as pd
 
@@ -10,11 +10,11 @@ from xling.report.words.lookup import drop_blank_columns, has_rows, main_strateg
 
 TITLE = "What the impact consists of"
 LARGE = 0.05
-"""Impact from which on the text speaks of a cell."""
+"""Smallest impact of a cell that the text mentions."""
 
 
 def concentration_section(analysis: Analysis) -> Section | Absent:
-    """Where a large impact is a few directions, a few groups of examples, or the whole space."""
+    """Write the section on where a large impact is due to a few directions, a few groups of examples, or the whole space."""
     if not has_rows(analysis, "concentration"):
         return Absent(TITLE, "no shares were measured (probe.uncertainty=[jackknife,concentration])")
     table = analysis.tables["concentration"]

@@ -1,4 +1,4 @@
-"""How much of the distances was observed: figure and section."""
+"""The section and figure on how much of the distances was observed."""
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -35,7 +35,7 @@ def plot_distance_coverage(pairs: pd.DataFrame, ax: Axes | None = None) -> Axes:
 
     Args:
         pairs: table ``pairs``.
-        ax: where to draw; a new figure by default.
+        ax: axes to draw on; None: those of a new figure.
 
     Returns:
         The axes; colour is relative to the best covered language of the row; hatched = not known.
@@ -51,7 +51,7 @@ def plot_distance_coverage(pairs: pd.DataFrame, ax: Axes | None = None) -> Axes:
 
 
 def coverage_section(analysis: Analysis) -> Section | Absent:
-    """What the distances rest on."""
+    """Write the section on how many observed features the distances rest on."""
     if not has_rows(analysis, "pairs") or not distance_kinds(analysis.tables["pairs"]):
         return Absent(TITLE, "no distance was given")
     pairs = main_pairs(analysis)

@@ -1,4 +1,4 @@
-"""The findings in short, at the top of the page: for a reader who is no statistician; the tests stand in the sections."""
+"""The findings in short, at the top of the page, for readers who are no statisticians; the tests are in the sections."""
 
 import pandas as pd
 

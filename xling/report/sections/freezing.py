@@ -1,4 +1,4 @@
-"""Freezing strategies compared: figure and section."""
+"""The section and figure that compare freezing strategies."""
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -42,7 +42,7 @@ def plot_freezing(freezing: pd.DataFrame, ax: Axes | None = None, metric: str = 
 
     Args:
         freezing: table ``freezing``.
-        ax: where to draw; a new figure by default.
+        ax: axes to draw on; None: those of a new figure.
         metric: one of its metrics.
 
     Returns:
@@ -102,7 +102,7 @@ def shown_metrics(freezing: pd.DataFrame) -> list[str]:
 
 
 def freezing_section(analysis: Analysis) -> Section | Absent:
-    """What freezing layers changes."""
+    """Write the section on what freezing layers changes."""
     if not has_rows(analysis, "freezing"):
         return Absent(TITLE, "it needs runs of a freezing strategy and of the baseline without it")
     table = analysis.tables["freezing"]

@@ -1,4 +1,4 @@
-"""What is done to layers compared, and what impact does to transfer: figures and section."""
+"""The section and figures that compare interventions on layers, and say what impact does to transfer."""
 
 import numpy as np
 import pandas as pd
@@ -45,7 +45,7 @@ def plot_interventions(interventions: pd.DataFrame, ax: Axes | None = None, metr
 
     Args:
         interventions: table ``interventions``.
-        ax: where to draw; a new figure by default.
+        ax: axes to draw on; None: those of a new figure.
         metric: one of its metrics.
 
     Returns:
@@ -91,7 +91,7 @@ def draw_interventions(interventions: pd.DataFrame) -> Figure:
 
 
 def interventions_section(analysis: Analysis) -> Section | Absent:
-    """Freezing, holding, reverting, swapping and averaging beside each other."""
+    """Write the section that sets freezing, anchoring, reverting, swapping and averaging beside each other."""
     if not has_rows(analysis, "interventions"):
         return Absent(TITLE, "it needs runs of an intervention (intervention=..., xling-restore) beside the baseline's")
     table = analysis.tables["interventions"]

@@ -17,7 +17,7 @@ COLUMNS = [
 
 
 def joint_section(analysis: Analysis) -> Section | Absent:
-    """What each distance adds to the others."""
+    """Write the section on what each distance adds to the others."""
     if not has_rows(analysis, "joint_models"):
         return Absent(TITLE, "it needs at least two distances or controls, known for half of the pairs")
     table = analysis.tables["joint_models"]

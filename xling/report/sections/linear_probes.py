@@ -1,4 +1,4 @@
-"""What a linear classifier reads from the layers: label and language, before and after training."""
+"""The section on what a linear classifier can read from the layers: label and language, before and after training."""
 
 import pandas as pd
 
@@ -12,7 +12,7 @@ TITLE = "What can be read from the layers"
 
 
 def linear_probes_section(analysis: Analysis) -> Section | Absent:
-    """How well labels and languages are read from each layer, before training and after."""
+    """Write the section on how well labels and languages can be read from each layer, before and after training."""
     if not has_rows(analysis, "linear_probes"):
         return Absent(TITLE, "no linear classifier was fitted (probe.linear_probes=true)")
     table = analysis.tables["linear_probes"]
@@ -46,7 +46,7 @@ def _describe(means: pd.DataFrame, is_of_pairs: bool) -> str:
 
 
 def _change(means: pd.DataFrame, what: str, name: str, chance: str) -> str:
-    """The layer at which reading has changed most, and the top layer."""
+    """Say at which layer reading has changed most, and how it has changed at the top layer."""
     before, after = means[f"{what}_before"], means[f"{what}_after"]
     if before.isna().all():
         best = after.idxmax()

@@ -17,7 +17,7 @@ CELL_COLUMNS = [
 
 
 def transfer_section(analysis: Analysis) -> Section | Absent:
-    """The score of every source's model on every target language."""
+    """Write the section on the score of every source's model on every target language."""
     if not has_rows(analysis, "pairs") or main_pairs(analysis)["score"].isna().all():
         return Absent("Transfer", "no score was measured")
     cells = frames.layer_mean(main_pairs(analysis))
@@ -76,7 +76,7 @@ def _describe_worst(across: pd.DataFrame) -> str:
 
 
 def impact_section(analysis: Analysis) -> Section | Absent:
-    """Impact layer by layer."""
+    """Write the section on impact, layer by layer."""
     if not has_impact(analysis):
         return Absent("Impact per layer", "no impact was measured")
     rows = main_pairs(analysis)

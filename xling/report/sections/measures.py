@@ -1,4 +1,4 @@
-"""The same question by every recorded measure of similarity: the section and its figure of small multiples."""
+"""The section that asks the same question by every recorded measure of similarity, with a small figure for each."""
 
 import pandas as pd
 from matplotlib.colors import Normalize
@@ -26,7 +26,7 @@ NAMES = {
     "rsa": "RSA",
     "mutual_knn": "mutual nearest neighbours",
 }
-"""Measure -> what it is called on the page; measures of other packages go by their own name."""
+"""Measure -> its name on the page; measures of other packages keep their own name."""
 COLUMNS = [
     "measure",
     "analysis",
@@ -76,7 +76,7 @@ def draw_measures(correlations: pd.DataFrame) -> Figure:
 
 
 def measures_section(analysis: Analysis) -> Section | Absent:
-    """The maps by all recorded measures beside each other, where there is more than one."""
+    """Write the section with the maps by all recorded measures beside each other, where there is more than one measure."""
     if not has_rows(analysis, "correlations_measures"):
         return Absent(TITLE, "no impact was tested")
     table = analysis.tables["correlations_measures"]

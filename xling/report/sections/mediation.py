@@ -1,4 +1,4 @@
-"""Distance, impact and transfer as a path diagram, and the section around it."""
+"""The section on distance, impact and transfer as a path diagram."""
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -32,7 +32,7 @@ COLUMNS = [
 def main_effects(mediation: pd.DataFrame) -> pd.DataFrame:
     """Keep the rows on the absolute score and mean impact, in the order of the distances.
 
-    They are those without source and target effects, unless the design leaves nothing then.
+    Source and target effects are removed from them, unless the design then leaves nothing.
     """
     rows = mediation[(mediation["outcome"] == "score") & (mediation["layer_label"] == MEAN_LABEL)]
     demeaned = rows["is_demeaned"].astype(bool)
@@ -47,7 +47,7 @@ def plot_mediation(mediation: pd.DataFrame, ax: Axes | None = None, predictor: s
 
     Args:
         mediation: table ``mediation``; the score as outcome and the mean over layers are shown.
-        ax: where to draw; a new figure by default.
+        ax: axes to draw on; None: those of a new figure.
         predictor: distance kind; the first by default.
 
     Returns:
@@ -94,7 +94,7 @@ def draw_mediation(mediation: pd.DataFrame) -> Figure:
 
 
 def mediation_section(analysis: Analysis) -> Section | Absent:
-    """How much of the association of distance with transfer runs along impact."""
+    """Write the section on how much of the association of distance with transfer goes through impact."""
     if not has_rows(analysis, "mediation"):
         reason = "it needs a score and a distance" if has_impact(analysis) else "no impact was measured"
         return Absent(TITLE, reason)

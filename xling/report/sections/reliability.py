@@ -15,7 +15,7 @@ COLUMNS = [
 
 
 def reliability_section(analysis: Analysis) -> Section | Absent:
-    """How much of impact and score is noise."""
+    """Write the section on how much of impact and score is noise."""
     if not has_rows(analysis, "reliability") or analysis.tables["reliability"]["reliability"].isna().all():
         return Absent(TITLE, "noise is known from several seeds, a jackknife, or the number of examples of an accuracy")
     table = analysis.tables["reliability"]

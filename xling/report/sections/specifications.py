@@ -14,7 +14,7 @@ LEVEL = 0.05
 
 
 def specifications_section(analysis: Analysis) -> Section | Absent:
-    """Every way of computing the association of distance with impact, and with transfer."""
+    """Write the section on every way of computing the association of distance with impact, and with transfer."""
     if not has_rows(analysis, "specifications") or analysis.tables["specifications"]["r"].isna().all():
         return Absent(TITLE, "no association with distance was computed")
     table = analysis.tables["specifications"]

@@ -9,7 +9,7 @@ from xling.report.words.lookup import has_impact, has_rows, main_pairs, main_str
 
 
 def run_section(analysis: Analysis) -> Section:
-    """What was run: languages, seeds, strategies, cells that are missing, runs that were skipped."""
+    """Write the section on what was run: languages, seeds, strategies, missing cells and skipped runs."""
     facts = analysis.facts
     text = [_describe_design(analysis), _describe_missing(facts.get("missing_cells", []))]
     skipped = facts.get("skipped", [])
@@ -50,7 +50,7 @@ def _describe_missing(cells: list) -> str:
 
 
 def methods_section(analysis: Analysis) -> Section:
-    """How the numbers were computed, with settings and versions."""
+    """Write the section on how the numbers were computed, with settings and versions."""
     facts = analysis.facts
     text = [*facts.get("recipes", []), _describe_measures(analysis), _describe_inference(analysis)]
     versions = facts.get("versions") or {}

@@ -1,4 +1,4 @@
-"""Impact, score and alignment over the steps of training: figures and section."""
+"""The section and figures on impact, score and alignment over the steps of training."""
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -24,9 +24,9 @@ def plot_trajectory(
 
     Args:
         trajectory: table ``trajectory``.
-        ax: where to draw; a new figure by default.
+        ax: axes to draw on; None: those of a new figure.
         quantity: ``impact``, ``alignment`` or ``score``.
-        target_language: of whose cells; '' = the mean over targets.
+        target_language: target whose values are drawn; '' = the mean over targets.
 
     Returns:
         The axes.
@@ -47,7 +47,7 @@ def plot_trajectory(
 
 
 def _reach(means: pd.Series) -> tuple[float, float]:
-    """Limits of the axis: the lines fill it, and intervals over few sources are cut off instead of pressing them flat."""
+    """Compute limits of the axis that the lines fill; wide intervals over few sources are cut off, lest the lines be flat."""
     low, high = means.min(), means.max()
     margin = 0.15 * (high - low) or 0.05
     return low - margin, high + margin
@@ -91,7 +91,7 @@ def plot_over_time(over_time: pd.DataFrame, analysis: str, predictor: str, ax: A
         over_time: table ``coefficients_over_time``.
         analysis: one of its analyses.
         predictor: one of its predictors.
-        ax: where to draw; a new figure by default.
+        ax: axes to draw on; None: those of a new figure.
     """
     rows = over_time[(over_time["analysis"] == analysis) & (over_time["predictor"] == predictor)]
     column = "r" if rows["r"].notna().any() else "pearson_r"
@@ -108,7 +108,7 @@ def plot_over_time(over_time: pd.DataFrame, analysis: str, predictor: str, ax: A
 
 
 def trajectory_section(analysis: Analysis) -> Section | Absent:
-    """When in training each layer moves, and what early steps foretell."""
+    """Write the section on when in training each layer moves, and what early steps predict."""
     if not has_rows(analysis, "trajectory"):
         return Absent(TITLE, "it needs at least three validations that all runs share (trainer.val_check_interval)")
     caption = (

@@ -1,4 +1,4 @@
-"""Tables as they are shown: headings in words, numbers as a paper prints them."""
+"""Turns tables into what a page shows: headings in words, and numbers as a paper prints them."""
 
 from dataclasses import dataclass
 
@@ -39,7 +39,7 @@ HEADINGS = {
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell of a table: what is shown and what it is sorted by (empty where missing)."""
+    """One cell of a table: the text that is shown, and the value that the column is sorted by (empty where missing)."""
 
     text: str
     key: str
@@ -55,7 +55,7 @@ def heading(column: str) -> str:
 
 
 def column_classes(frame: pd.DataFrame) -> list[str]:
-    """Class of every column: numbers are set flush right."""
+    """Give the CSS class of every column, by which numbers are set flush right."""
     return ["number" if pd.api.types.is_numeric_dtype(frame[column]) else "text" for column in frame]
 
 

@@ -1,4 +1,4 @@
-"""What the page is about: its title and its first paragraphs, for a reader who opens it without the study at hand."""
+"""Writes the page's title and first paragraphs, for readers who do not know the study."""
 
 from xling.analysis.schema import Analysis
 from xling.report.words.lookup import has_impact, metric_name
@@ -6,7 +6,7 @@ from xling.report.words.numbers import plural
 
 
 def page_title(analysis: Analysis) -> str:
-    """Study, data set and encoder; empty where they are not known."""
+    """Make a title of study, data set and encoder; empty where they are not known."""
     about = analysis.facts.get("subject")
     return (
         f"{about['study']}: {about['encoder'].partition(' (')[0]} on {about['data_set'].partition(',')[0]}"
@@ -16,7 +16,7 @@ def page_title(analysis: Analysis) -> str:
 
 
 def subject(analysis: Analysis) -> list[str]:
-    """Say what was trained on what, and what is measured; of scores without runs the latter alone."""
+    """Say what was trained on what, and what is measured; an analysis of scores without runs only says the latter."""
     facts, about = analysis.facts, analysis.facts.get("subject")
     paragraphs = []
     if about:

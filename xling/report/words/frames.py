@@ -1,4 +1,4 @@
-"""Rows and orders that figures and sentences share, over the tidy tables of :mod:`xling.analysis.schema`."""
+"""Selects and orders rows of the tidy tables of :mod:`xling.analysis.schema`, for figures and sentences alike."""
 
 from collections.abc import Iterable
 
@@ -19,7 +19,7 @@ def metric_name(pairs: pd.DataFrame) -> str:
 
 
 def main_kind(correlations: pd.DataFrame) -> str:
-    """Choose the coefficient to show first: the main one; the paper's table has none but Pearson's."""
+    """Choose the coefficient to show first, which is the main one; the paper's table has only Pearson's."""
     return "main" if "main" in correlations else "pearson"
 
 
@@ -89,6 +89,6 @@ def layer_order(rows: pd.DataFrame) -> list[str]:
 def pivot(
     rows: pd.DataFrame, index: str, columns: str, values: str, index_order: list[str], column_order: list[str]
 ) -> pd.DataFrame:
-    """Spread tidy rows into a matrix in a given order; a combination that is not there becomes NaN."""
+    """Spread tidy rows into a matrix in a given order; a combination that has no row becomes NaN."""
     first = rows.drop_duplicates([index, columns])
     return first.pivot(index=index, columns=columns, values=values).reindex(index=index_order, columns=column_order)

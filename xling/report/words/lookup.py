@@ -1,4 +1,4 @@
-"""What an analysis holds: the tables and rows that several sections ask for."""
+"""Looks up tables and rows of an analysis that several sections need."""
 
 import pandas as pd
 
@@ -7,7 +7,7 @@ from xling.report.words import frames, sentences
 
 
 def has_rows(analysis: Analysis, name: str) -> bool:
-    """Say whether a table is there and holds something."""
+    """Say whether the analysis has a table and the table has rows."""
     return name in analysis.tables and not analysis.tables[name].empty
 
 
@@ -45,7 +45,7 @@ def variance_of(analysis: Analysis, outcome: str) -> str:
 
 
 def drop_blank_columns(frame: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
-    """Keep those of `columns` that hold anything at all."""
+    """Keep those of `columns` that have a value in some row."""
     return frame[[name for name in columns if name in frame and not _is_blank(frame[name])]]
 
 

@@ -1,4 +1,4 @@
-"""Numbers as a paper prints them."""
+"""Prints numbers as a paper does: without a leading zero where they cannot exceed 1, and with few digits."""
 
 import math
 

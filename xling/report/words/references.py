@@ -1,4 +1,4 @@
-"""Works the page cites."""
+"""The works that the page cites."""
 
 REFERENCES = {
     "philippy2023": "Philippy, Guo & Haddadan (2023). Identifying the correlation between language distance and "

@@ -1,4 +1,4 @@
-"""Sentences derived from the tables: each states its n and p, and says so where nothing is significant."""
+"""Writes sentences from the tables; each states its n and p, and says so where nothing is significant."""
 
 import pandas as pd
 
@@ -39,7 +39,7 @@ def range_of(counts: pd.Series) -> str:
 
 
 def describe_test(row: pd.Series) -> str:
-    """State one coefficient with everything needed to judge it."""
+    """State one coefficient with its interval, number of pairs and p-values."""
     where = ", ".join(part for part in (predictor_phrase(row["predictor"]), layer_phrase(row["layer_label"])) if part)
     figures = [f"r\xa0=\xa0{numbers.coefficient(row['r'])}", numbers.interval(row["ci_low"], row["ci_high"])]
     figures.append(f"n\xa0=\xa0{int(row['n_pairs'])} pairs")
@@ -53,7 +53,7 @@ def describe_test(row: pd.Series) -> str:
 
 
 def describe_main(tests: pd.DataFrame) -> str:
-    """Say what the main coefficient of one analysis is, and what the raw one mixes; empty where there is no test."""
+    """Say what the main coefficient of one analysis is, and what the raw one mixes up; empty where there is no test."""
     if tests.empty:
         return ""
     if (tests["main"] == RAW).all():
@@ -72,8 +72,8 @@ def describe_variance(shares: pd.DataFrame, outcome: str, name: str) -> str:
 
     Args:
         shares: table ``variance_shares``, or an empty frame.
-        outcome: the column `outcome` of the row wanted; of impact the mean over layers is taken.
-        name: what to call it, e.g. accuracy.
+        outcome: value of the column `outcome`; for impact, the mean over layers is described.
+        name: name of the outcome in the sentence, e.g. accuracy.
     """
     if shares.empty:
         return ""

@@ -11,7 +11,7 @@ from xling.analysis.inputs.gather import gather_studies
 from xling.commands.train import train
 from xling.errors import CorruptArtefactError, MissingFileError, XlingValueError
 from xling.runs.cache_users import find_users
-from xling.runs.comparable import check_pooled, design_of, find_mixed
+from xling.runs.comparable import check_comparable, design_of, find_mixed
 from xling.runs.directory import ENVIRONMENT_FILE, MANIFEST_FILE, RunDirectory
 from xling.runs.tables import IMPACT_FILE, TRANSFER_FILE
 from xling.storage.hashing import file_sha256
@@ -211,5 +211,5 @@ def test_one_folder_spelled_twice_is_one_study(study, tmp_path):
     assert list(gather_studies([study, f"{study}/.", tmp_path / "link"])[0]) == ["test"]
 
 
-def test_check_pooled_says_nothing_of_runs_without_records():
-    assert check_pooled("x", {"a": {}, "b": {}}) == []
+def test_runs_without_records_are_comparable():
+    assert check_comparable("x", {"a": {}, "b": {}}) == []

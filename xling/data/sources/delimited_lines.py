@@ -1,4 +1,4 @@
-"""The lines of CSV and TSV files as fields, with the numbers of their lines; whether fields are quoted is told or asked."""
+"""Splits the lines of CSV and TSV files into fields, and keeps the numbers of the lines for messages."""
 
 import csv
 import logging
@@ -13,21 +13,21 @@ log = logging.getLogger(__name__)
 NumberedRow = tuple[int, list[str]]
 
 QUOTING = ("csv", "none")
-"""``csv``: a field may be quoted, as CSV has it and pandas writes it; ``none``: a quote is text, and so is its doubling."""
+"""``csv``: fields may be quoted, as CSV defines it and pandas writes it; ``none``: every quote, also a doubled one, is text."""
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
 _USUAL = {".csv": "csv", ".tsv": "none"}
 
 
 def read_rows(path: Path, quoting: str | None = None) -> list[NumberedRow]:
-    """Fields of every line that is not empty, all of the first line's number.
+    """Read the fields of every line that is not empty.
 
     Args:
-        path: a file named .csv or .tsv.
-        quoting: see :data:`QUOTING`; None: what is usual for the suffix, with a warning where a .tsv looks quoted.
+        path: a file whose name ends in .csv or .tsv.
+        quoting: see :data:`QUOTING`; None: as is usual for files of that name, with a warning where a .tsv looks quoted.
 
     Raises:
-        XlingValueError: a line with another number of fields, quotes that do not end, or another encoding.
+        XlingValueError: a line has another number of fields than the first one, a quote does not end, or the file is not UTF-8.
     """
     if (quoting or _USUAL[path.suffix]) == "csv":
         return _of_one_width(path, _split_quoted(path), "")
