@@ -63,6 +63,7 @@ TESTS = {
     "xling/analysis/inference/intervals.py": ["test_analysis_statistics.py"],
     "xling/analysis/inference/influence.py": ["test_analysis_statistics.py"],
     "xling/analysis/inference/inversion.py": ["test_analysis_statistics.py"],
+    "xling/analysis/inference/crossed_effects.py": ["test_crossed_effects.py"],
     "xling/analysis/inference/dyadic.py": ["test_joint.py", "test_analysis_statistics.py"],
     "xling/analysis/inference/joint.py": ["test_joint.py"],
     "xling/analysis/inference/two_way.py": ["test_cause.py", "test_freezing_comparison.py"],

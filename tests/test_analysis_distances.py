@@ -137,6 +137,21 @@ def test_further_distances_come_from_tables_of_their_own(tmp_path):
         add_more_distances(measured, {"lexical": long})
 
 
+def test_further_distances_come_from_registered_sources():
+    measured = make_measurements(make_distances(("de", "en", "ru")), sources=("en",), n_layers=1)
+    found, _ = add_more_distances(measured, {"script": "registered:script"})
+    table = found.distances.set_index(["source_language", "target_language"])
+    assert table.loc[("en", "de"), "script"] == 0
+    assert table.loc[("en", "ru"), "script"] == 1
+    assert found.kind_sources == {"script": "script"}
+    with pytest.raises(XlingValueError, match="expected a distance 'lexical' of registered:script, which has script"):
+        add_more_distances(measured, {"lexical": "registered:script"})
+    with pytest.raises(XlingValueError, match="unknown distance 'scrpt'; did you mean 'script'"):
+        add_more_distances(measured, {"script": "registered:scrpt"})
+    with pytest.raises(XlingValueError, match="registered:vocabulary_overlap is measured on probe sets"):
+        add_more_distances(measured, {"overlap": "registered:vocabulary_overlap"})
+
+
 @pytest.fixture
 def repaired():
     measured = make_measurements(make_distances(("de", "en", "ru")), sources=("en",), n_layers=1)

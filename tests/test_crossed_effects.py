@@ -108,3 +108,11 @@ def test_an_outcome_without_residual_is_refused():
     for y in (0.3 * x, 0.3 * x + np.arange(8.0)[sources] ** 2 + np.sin(targets)):
         with pytest.raises(np.linalg.LinAlgError, match="no residual variance is left"):
             CrossedEffects(x, y, sources, targets).fit()
+
+
+@pytest.mark.parametrize("sds", [(1, 1, 1), (0.3, 1, 0.5), (0.5, 0.3, 1)])
+def test_the_likelihood_is_flat_at_the_estimates(sds):
+    model = CrossedEffects(*make_pairs(12, *sds, gaps=0.1, seed=5))
+    found = model.fit()
+    assert (found.sd_effects > 0).all()
+    assert np.abs(model.at((found.sd_effects / found.sd_residual) ** 2).gradient).max() < 1e-9

@@ -182,3 +182,5 @@ def test_sources_of_the_specification_curve_that_are_measured_or_of_others_give_
     assert analysis_key(settings | {"specification_distances": ["individual", "knn"]}) is not None
     for source in ("vocabulary_overlap", "somebody.else:distances"):
         assert analysis_key(settings | {"specification_distances": [source]}) is None
+    assert analysis_key(settings | {"more_distances": {"script": "registered:script"}}) is not None
+    assert analysis_key(settings | {"more_distances": {"mine": "registered:somebody.else:distances"}}) is None

@@ -51,6 +51,10 @@ def _is_all_ours(settings: Mapping[str, Any]) -> bool:
     """Whether the settings name only code of this package; what installed packages add counts by their version."""
     distances = settings.get("distances") or {}
     further = set(settings.get("specification_distances") or ()) - set(_OWN_SOURCES)
+    tables = [str(given) for given in (settings.get("more_distances") or {}).values()]
+    further |= {
+        given for given in tables if given.startswith("registered:") and given.removeprefix("registered:") != "script"
+    }
     return distances.get("_target_") in _OWN_DISTANCES and not further and not settings.get("sections")
 
 

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from xling.distances import codes, uriel
+from xling.distances.result import Distances, Matrix
 from xling.distances.tags import read_tag
 from xling.distances.user_tables import sizes_of
 
@@ -80,6 +81,24 @@ def controls_table(
         table["source_log_pretraining_size"] = np.log10(source["pretraining_size"])
         table["target_log_pretraining_size"] = np.log10(target["pretraining_size"])
     return table
+
+
+def script_distances(languages: Iterable[str]) -> Distances:
+    """Compute the distance of scripts: 0 where two languages are written in the same one, 1 where not, NaN where one is not known.
+
+    Args:
+        languages: codes or tags, each once; a tag's own script counts (``zho_Hans``).
+
+    >>> script_distances(["ur", "hi", "ar"]).values["script"].loc["ur"].tolist()
+    [0.0, 1.0, 0.0]
+    """
+    scripts = language_facts(languages)["script"]
+    known, names = scripts.notna().to_numpy(), scripts.to_numpy(dtype=object)
+    differs = (names[:, None] != names[None, :]).astype(float)
+    values = np.where(known[:, None] & known[None, :], differs, np.nan)
+    np.fill_diagonal(values, 0.0)
+    matrix = Matrix(values, np.full(values.shape, np.nan), np.zeros(values.shape, dtype=bool))
+    return Distances.from_matrices("script", scripts.index, {"script": matrix})
 
 
 def script_of(code: str) -> str | None:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
 
+from xling.distances.controls import script_distances
 from xling.distances.matrices import KINDS
 from xling.distances.measured import representation_distances, vocabulary_overlap_distances
 from xling.distances.result import Distances
@@ -49,7 +50,11 @@ DISTANCES: Registry[Callable[..., Distances]] = Registry(
     "distance",
     "xling.distances",
     {source: partial(compute_distances, KINDS, source=source) for source in SOURCES}
-    | {"vocabulary_overlap": vocabulary_overlap_distances, "representation": representation_distances},
+    | {
+        "script": script_distances,
+        "vocabulary_overlap": vocabulary_overlap_distances,
+        "representation": representation_distances,
+    },
 )
 """By name; other packages add theirs as entry points of the group ``xling.distances``."""
 

@@ -16,8 +16,16 @@ from xling.analysis.inputs.measurements import Measurements
 from xling.analysis.inputs.pairs import LANGUAGE_PAIR
 from xling.analysis.inputs.probes import supply_probes
 from xling.analysis.schema import distance_kinds
-from xling.distances import Distances, DistanceWarning, MacrolanguageWarning, find_distances, load_distances
+from xling.distances import (
+    Distances,
+    DistanceWarning,
+    MacrolanguageWarning,
+    feed_of,
+    find_distances,
+    load_distances,
+)
 from xling.distances.controls import controls_table, language_facts
+from xling.distances.registry import LANGUAGES
 from xling.errors import XlingValueError, close_matches
 from xling.runs.comparable import check_comparable
 from xling.runs.study import load_study
@@ -25,6 +33,8 @@ from xling.runs.study import load_study
 log = logging.getLogger(__name__)
 
 Table = TypeVar("Table")
+REGISTERED = "registered:"
+"""In place of a table's path: a source of distances by its registered name follows."""
 XNLI_MACROLANGUAGES = frozenset({"ar", "sw", "zh"})
 """Of XNLI's fifteen, in every study with the defaults: docs/distances.md says what their rows mix, not every report anew."""
 
@@ -201,7 +211,8 @@ def add_more_distances(measured: Measurements, files: Mapping[str, Path | str]) 
     Args:
         measured: with distances.
         files: name of the distance -> its table, see :func:`xling.distances.load_distances`: a square matrix, or a long table
-            with a column of that name.
+            with a column of that name; or ``registered:SOURCE``, a source that has a distance of that name, e.g.
+            ``registered:script``.
 
     Returns:
         The measurements with a column per name more, and a sentence per language that a table does not have.
@@ -216,14 +227,30 @@ def add_more_distances(measured: Measurements, files: Mapping[str, Path | str]) 
             raise XlingValueError(
                 f"expected a name of its own for {path}, found {name!r}, which the distances have already"
             )
-        load = partial(load_distances, path, kinds=[name])
+        load = _further_distance(name, path)
         found, told = _leave_out_unknown(_languages(measured), load, f"{name} distances")
-        table = table.merge(found.to_table(), on=LANGUAGE_PAIR, how="outer")
+        if name not in found.kinds:
+            raise XlingValueError(
+                f"expected a distance {name!r} of {path}, which has {', '.join(found.kinds)}; name one of these"
+            )
+        own = found.to_table()[[*LANGUAGE_PAIR, name, f"{name}_coverage"]]
+        table = table.merge(own, on=LANGUAGE_PAIR, how="outer")
         sentences += told
     named = ", ".join([measured.distances_name, *files])
-    from_tables = {name: Path(path).stem for name, path in files.items()}
+    from_tables = {name: Path(str(path).removeprefix(REGISTERED)).stem for name, path in files.items()}
     kind_sources = {**measured.kind_sources, **from_tables}
     return replace(measured, distances=table, distances_name=named, kind_sources=kind_sources), sentences
+
+
+def _further_distance(name: str, given: Path | str) -> Callable[..., Distances]:
+    if not str(given).startswith(REGISTERED):
+        return partial(load_distances, given, kinds=[name])
+    compute = find_distances(str(given).removeprefix(REGISTERED))
+    if feed_of(compute) != LANGUAGES:
+        raise XlingValueError(
+            f"{given} is measured on probe sets; choose it as distances=, or a source that knows languages"
+        )
+    return compute
 
 
 def add_controls(
