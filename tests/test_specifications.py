@@ -79,7 +79,7 @@ def test_the_curve_is_drawn_in_order_and_told_with_its_carriers(measured):
     upper, lower = draw_specification_curve(rows).axes
     heights = upper.collections[1].get_offsets()[:, 1]
     assert (np.diff(heights) >= 0).all()
-    assert len(lower.get_yticks()) == 2 + 1 + 2 + 3
+    assert len(lower.get_yticks()) == 2 + 2 + 3  # forms, distances, measures; one source of distances is no choice
     text = describe_curve("impact", rows.assign(carried_by="sw as source"))
     assert "12 specifications" in text
     assert "6 differ from 0 family-wise over all of them (6 negative, 0 positive)" in text
@@ -154,4 +154,4 @@ def test_choices_are_told_by_dimension_with_their_verdicts(measured):
     assert "raw values or source and target effects removed: demeaned 3 of 6, raw 3 of 6" in told
     assert "source of distances" not in told  # there is one
     _, lower = draw_specification_curve(rows).axes
-    assert [text.get_text() for text in lower.texts] == ["form", "source", "distance", "outcome"]
+    assert [text.get_text() for text in lower.texts] == ["form", "distance", "outcome"]

@@ -5,6 +5,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from xling.report.figures import style
+from xling.report.words.measures import name_measure
 
 LEVEL = 0.05
 HEADINGS = {
@@ -42,7 +43,7 @@ def draw_specification_curve(specifications: pd.DataFrame) -> Figure:
         is_chosen = (rows[choice] == name).to_numpy()
         for own, colour in ((is_chosen & ~clear, style.MUTED), (is_chosen & clear, style.PALETTE[0])):
             lower.plot(x[own], np.full(own.sum(), place), "|", color=colour, markersize=4)
-    lower.set_yticks(list(places.values()), [name for _, name in places])
+    lower.set_yticks(list(places.values()), [_label(choice, name) for choice, name in places])
     lower.set_ylim(n_lines - 0.5, -0.5)
     for choice in dict.fromkeys(choice for choice, _ in places):
         first = min(place for (own, _), place in places.items() if own == choice)
@@ -55,13 +56,17 @@ def draw_specification_curve(specifications: pd.DataFrame) -> Figure:
     return figure
 
 
+def _label(choice: str, name: str) -> str:
+    return name_measure(name) if choice == "outcome" else name
+
+
 def _places(rows: pd.DataFrame) -> dict[tuple[str, str], float]:
-    """Give every choice a line of its own, half a line between dimensions."""
+    """Give every choice a line of its own, half a line between dimensions; where there is nothing to choose there is no line."""
     places: dict[tuple[str, str], float] = {}
     place = 0.0
     for choice in HEADINGS:
         names = sorted(rows[choice].unique())
-        if names == [""]:  # transfer has no pooling
+        if len(names) == 1 and choice != "form":  # the same line of marks below every point
             continue
         for name in names:
             places[choice, name] = place
