@@ -51,7 +51,10 @@ def held_out_predictions(rows: Tensor, labels: Tensor, folds: Tensor) -> Tensor:
     order = folds.argsort(stable=True)  # so that a fold's rows are one slice
     rows, index = rows[order], index[order]
     rows, norms = _scaled(rows.sub_(rows.mean(0)))
-    weights, offsets = _fit(rows, norms, index, sizes, len(classes))
+    width = rows.shape[1]
+    if len(rows) < width:  # in the space that they span, where all their products are the same
+        rows = torch.linalg.qr(rows.mT, mode="r").R.mT
+    weights, offsets = _fit(rows, norms, index, sizes, len(classes), width)
     parts = zip(rows.split(sizes), weights, offsets, strict=True)
     predicted = torch.cat([torch.addmm(offset, part, weight).argmax(1) for part, weight, offset in parts])
     return torch.empty_like(labels).index_copy_(0, order, classes[predicted])
@@ -66,7 +69,9 @@ def _scaled(rows: Tensor) -> tuple[Tensor, Tensor]:
     return rows.div_(scale), norms / scale / scale
 
 
-def _fit(rows: Tensor, norms: Tensor, index: Tensor, sizes: list[int], n_classes: int) -> tuple[Tensor, Tensor]:
+def _fit(
+    rows: Tensor, norms: Tensor, index: Tensor, sizes: list[int], n_classes: int, width: int
+) -> tuple[Tensor, Tensor]:
     """Discriminants, each fitted on the rows of all folds but one, from sums that are additive over folds.
 
     Args:
@@ -75,6 +80,7 @@ def _fit(rows: Tensor, norms: Tensor, index: Tensor, sizes: list[int], n_classes
         index: class of each, ``[n]``.
         sizes: rows of each fold.
         n_classes: number of classes.
+        width: dimension of the space that they are from, d or more.
 
     Returns:
         Weights ``[folds, d, classes]`` and offsets ``[folds, classes]`` of the discriminant scores.
@@ -89,7 +95,7 @@ def _fit(rows: Tensor, norms: Tensor, index: Tensor, sizes: list[int], n_classes
     means = totals / counts.clamp_min(1).unsqueeze(-1)
     n_train = counts.sum(1)
     within = torch.baddbmm(products, totals.mT, means, alpha=-1) / n_train[:, None, None]
-    covariance = shrunk(within, _fourth_powers(rows, norms, index, means, fold), n_train)
+    covariance = shrunk(within, _fourth_powers(rows, norms, index, means, fold), n_train, width)
     weights = _solved(covariance, means.mT)
     return weights, (counts / n_train[:, None]).log() - (means * weights.mT).sum(
         -1
@@ -112,18 +118,19 @@ def _solved(covariances: Tensor, right: Tensor) -> Tensor:
     return torch.linalg.solve(covariances, right) if failed.any() else torch.cholesky_solve(right, factors)
 
 
-def shrunk(covariance: Tensor, fourth_powers: Tensor, n: Tensor | int) -> Tensor:
+def shrunk(covariance: Tensor, fourth_powers: Tensor, n: Tensor | int, width: int | None = None) -> Tensor:
     """Shrink covariances towards multiples of the identity by as much as Ledoit & Wolf (2004) estimate to be best.
 
     Args:
         covariance: of centred rows, divided by their number, ``[..., d, d]``.
         fourth_powers: sum of the fourth powers of the centred rows' norms, ``[...]``.
         n: number of rows, ``[...]``.
+        width: dimension of the whole space, where the covariance is that within a part of it which holds all rows; None: d.
 
     Returns:
-        ``(1 - s) covariance + s (trace / d) I``, ``[..., d, d]``.
+        ``(1 - s) covariance + s (trace / width) I``, ``[..., d, d]``.
     """
-    d = covariance.shape[-1]
+    d = covariance.shape[-1] if width is None else width
     level, square = covariance.diagonal(dim1=-2, dim2=-1).sum(-1) / d, covariance.square().sum((-2, -1))
     spread = square - d * level**2
     noise = (fourth_powers / n - square) / n
