@@ -42,6 +42,8 @@ STUDY, CONTROLS = (
 )
 PLANNED = 45
 CONTROL_SOURCES = ("en", "ru", "sw")
+OTHER_DISTANCES = ("individual", "average", "knn", "paper")
+"""Tables of distances in the specification curve, beside the repaired one of the plan."""
 RESAMPLING = Resampling()
 SUMMARIES = ("summary", "seeds_summary", "controls_summary")
 """Entries of results.yaml that are words around computed numbers."""
@@ -239,7 +241,11 @@ def gather_context(output_dir: Path) -> dict:
     measured = gather_study(HERE / f"{STUDY}.xling")
     settings = Settings(resampling=RESAMPLING, claims=read_claims("paper"))
     analysis = analyze(
-        partial(compute_distances, KINDS), output_dir / STUDY, runs=HERE / f"{STUDY}.xling", settings=settings
+        partial(compute_distances, KINDS),
+        output_dir / STUDY,
+        runs=HERE / f"{STUDY}.xling",
+        settings=settings,
+        specification_distances=OTHER_DISTANCES,
     )
     tables = analysis.tables
     tests = tables["correlations"]
