@@ -16,7 +16,12 @@ import torch
 
 @dataclass(frozen=True)
 class Measured:
-    """Several calls: seconds of each, and the most memory above what was resident before, in MB (None off Linux)."""
+    """What one call took, or several calls of the same function.
+
+    Attributes:
+        seconds: wall time of each call.
+        megabytes: the most memory above what was resident before, in MiB; None on other systems than Linux.
+    """
 
     seconds: list[float]
     megabytes: float | None
@@ -27,7 +32,7 @@ class Measured:
 
 
 def measured(call: Callable[[], Any]) -> tuple[Any, Measured]:
-    """What one call returned, and what it took."""
+    """Call a function, and give what it returned and what it took."""
     before = _reset_peak()
     start = time.perf_counter()
     value = call()
@@ -37,7 +42,12 @@ def measured(call: Callable[[], Any]) -> tuple[Any, Measured]:
 
 @dataclass
 class Seconds:
-    """Wall time of a block, and the time that the processors worked on it for this process."""
+    """What a block took, in seconds; NaN while it runs.
+
+    Attributes:
+        value: wall time.
+        cpu: time that processors worked for this process.
+    """
 
     value: float = float("nan")
     cpu: float = float("nan")
@@ -58,14 +68,14 @@ def timed() -> Iterator[Seconds]:
 
 @dataclass
 class Peak:
-    """The most memory above what was resident before, in MB; None where it cannot be measured."""
+    """The most memory above what was in use before, in MiB; None where it cannot be measured."""
 
     megabytes: float | None = None
 
 
 @contextmanager
 def peak_memory() -> Iterator[Peak]:
-    """Measure the peak of a block: of the GPU where there is one, else of the process."""
+    """Measure the peak memory of a block: of the GPU where there is one, else of the process."""
     peak, on_gpu = Peak(), torch.cuda.is_available()
     before = torch.cuda.memory_allocated() / 2**20 if on_gpu else _reset_peak()
     if on_gpu:
@@ -79,38 +89,42 @@ def peak_memory() -> Iterator[Peak]:
 
 @contextmanager
 def nothing_kept() -> Iterator[None]:
-    """Give every freed block back at once, so that what is resident is what lives; slower, so not to be timed. With glibc."""
+    """Return freed memory to the system at once, so that resident memory is what the program still holds.
+
+    This is slower, so that a block within it must not be timed. It works with glibc alone; elsewhere it does nothing.
+    """
     library = ctypes.CDLL(None)
     if not hasattr(library, "mallopt"):
         yield
         return
-    map_above, trim_above, usual = -3, -1, 128 * 1024  # M_MMAP_THRESHOLD and M_TRIM_THRESHOLD of mallopt(3)
-    library.mallopt(map_above, 32 * 1024)
-    library.mallopt(trim_above, 0)
+    mmap_threshold, trim_threshold = -3, -1  # numbers of these parameters in mallopt(3)
+    default = 128 * 1024
+    library.mallopt(mmap_threshold, 32 * 1024)
+    library.mallopt(trim_threshold, 0)
     try:
         yield
     finally:
-        library.mallopt(map_above, usual)
-        library.mallopt(trim_above, usual)
+        library.mallopt(mmap_threshold, default)
+        library.mallopt(trim_threshold, default)
 
 
 def interleaved(calls: dict[str, Callable[[], Any]], rounds: int) -> dict[str, Measured]:
-    """Every call once per round, after one round to warm up: a slow minute of the machine meets all of them."""
-    found: dict[str, list[Measured]] = {name: [] for name in calls}
+    """Measure each call once per round, after one round to warm up, so that a slow minute of the machine meets all calls alike."""
+    by_call: dict[str, list[Measured]] = {name: [] for name in calls}
     for _ in range(rounds + 1):
         for name, call in calls.items():
-            found[name].append(measured(call)[1])
-    return {name: together(runs[1:]) for name, runs in found.items()}
+            by_call[name].append(measured(call)[1])
+    return {name: together(runs[1:]) for name, runs in by_call.items()}
 
 
 def together(runs: list[Measured]) -> Measured:
-    """Several calls of the same function."""
+    """Put what several calls of the same function took into one: the seconds of each, and the largest peak of memory."""
     peaks = [run.megabytes for run in runs if run.megabytes is not None]
     return Measured([run.seconds[0] for run in runs], max(peaks, default=None))
 
 
 def _reset_peak() -> float | None:
-    """Give freed memory back and forget the peak so far; MB resident now."""
+    """Return freed memory to the system, reset the peak, and give the MiB that are resident now; None if not on Linux."""
     if platform.system() != "Linux":
         return None
     gc.collect()
@@ -120,5 +134,6 @@ def _reset_peak() -> float | None:
 
 
 def _status(key: str) -> float:
+    """Read a line of this process's status, such as VmRSS (resident now) or VmHWM (its peak), in MiB."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(key)) / 1024

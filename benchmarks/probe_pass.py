@@ -27,16 +27,16 @@ from xling.probing.base_store import BaseStore
 
 
 class ByHand(pl.Callback):
-    """``output_hidden_states=True``, masked means of every layer kept for a comparison later."""
+    """Does by hand what ImpactMonitor does: asks for all hidden states and keeps masked means of every layer for later."""
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.kept: list[list[Tensor]] = []
+        self.means: list[list[Tensor]] = []  # per batch and layer [batch, hidden]
         pl_module.encode = lambda batch: self.encode(pl_module.encoder, batch)
 
     def encode(self, encoder, batch) -> Tensor:
         inputs = {name: batch[name] for name in ("input_ids", "attention_mask")}
         output = encoder(**inputs, output_hidden_states=True)
-        self.kept.append([masked_mean(layer, batch["attention_mask"]) for layer in output.hidden_states])
+        self.means.append([masked_mean(layer, batch["attention_mask"]) for layer in output.hidden_states])
         return output[0]
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -55,15 +55,15 @@ class Predictions(pl.Callback):
 
 
 class Passes:
-    """An encoder after a little training, its probe sets and the base from before, and the ways to go over them.
+    """An encoder, its probe sets, the base from before its weights changed, and the ways to go over the probe sets.
 
     Args:
-        name: of the encoder.
-        root: folder of XNLI.
-        cache_dir: of decoded weights and tokenised data.
-        n_probe: examples per language.
-        folder: of the base, which is computed unless it is there.
-        n_languages: how many of the languages; None: all.
+        name: name of the encoder.
+        root: folder of XNLI; None: mini_nli is taken instead.
+        cache_dir: folder of decoded weights and tokenised data.
+        n_probe: number of examples per language.
+        folder: folder of the base, which is computed unless it is there.
+        n_languages: number of languages, from the first on; None: all.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Passes:
             monitor = ImpactMonitor(base=base)
             with monitor.capturing():
                 validate(self.module, self.data, [monitor])
-        with torch.no_grad():
+        with torch.no_grad():  # in place of training, so that the rows differ from those of the base
             for parameter in self.module.encoder.parameters():
                 parameter.mul_(1.01)
         self.callbacks: dict[str, Callable[[], list[pl.Callback]]] = {
@@ -104,7 +104,7 @@ class Passes:
         }
 
     def run(self, way: str, languages: Sequence[str] | None = None) -> Seconds:
-        """Go over all languages, or over some."""
+        """Go once over all languages, or over some, and give the time that this takes."""
         data = self.data
         if languages is not None:
             data = copy.copy(data)
@@ -117,10 +117,10 @@ class Plan:
     """What is measured.
 
     Attributes:
-        ways: beginnings of the ways' names; the first is what others are compared with. Empty: all.
-        together: languages in one pass, before the next way goes over them; a busy machine's speed drifts.
-        languages: how many of the languages; None: all.
-        in_cpu_seconds: state the time of the processors, for a machine that others use; then no memory is measured.
+        ways: beginnings of the ways' names; others are compared with the first. Empty: all ways.
+        together: number of languages that one way goes over before the next way does; few, because a busy machine's speed drifts.
+        languages: number of languages; None: all.
+        in_cpu_seconds: whether to state the time of the processors, for a machine that others use; then no memory is measured.
     """
 
     ways: tuple[str, ...] = ()
@@ -130,7 +130,11 @@ class Plan:
 
 
 def bench(name: str, root: Path | None, cache_dir: Path, n_probe: int, rounds: int, plan: Plan) -> str:
-    """Rows of the table: seconds, ratio to logits alone, memory and its ratio to the way by hand."""
+    """Measure every way in several rounds.
+
+    Returns:
+        Rows of a Markdown table under :data:`HEADER`: seconds, ratio to logits alone, memory and its ratio to the way by hand.
+    """
     with tempfile.TemporaryDirectory() as folder:
         where = (name, root, cache_dir, n_probe, Path(folder), plan.languages)
         passes = Passes(*where)
@@ -144,7 +148,8 @@ def bench(name: str, root: Path | None, cache_dir: Path, n_probe: int, rounds: i
                 print(name, {way: round(values[turn], 1) for way, values in seconds.items()}, flush=True)
         megabytes: dict[str, float | None] = dict.fromkeys(ways)
         if not plan.in_cpu_seconds:
-            # in a process of its own: in this one freed blocks lie scattered, and new ones are taken where they do not fit
+            # in a process of its own, because in this one the freed blocks are scattered: new ones that do not fit into them add to
+            # the memory that is measured
             with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as fresh:
                 peaks = {way: [fresh.apply(memory_of, (way, *where)) for _ in range(rounds)] for way in ways}
             megabytes = {way: None if None in found else median(found) for way, found in peaks.items()}
@@ -152,12 +157,12 @@ def bench(name: str, root: Path | None, cache_dir: Path, n_probe: int, rounds: i
 
 
 def batched(languages: list[str], n: int) -> list[list[str]]:
-    """The languages, n at a time."""
+    """Split the languages into lists of n; the last may be shorter."""
     return [languages[start : start + n] for start in range(0, len(languages), n)]
 
 
 def memory_of(way: str, *where) -> float | None:
-    """Peak of one pass, MB above what was resident before; `where` as of :class:`Passes`."""
+    """Measure the peak memory of one pass, in MiB above what was in use before; `where` are the arguments of :class:`Passes`."""
     passes = Passes(*where)
     passes.run(way, passes.languages[:1])
     with nothing_kept(), peak_memory() as memory:
@@ -166,7 +171,7 @@ def memory_of(way: str, *where) -> float | None:
 
 
 def validate(module: pl.LightningModule, data, callbacks: list[pl.Callback]) -> Seconds:
-    """One validation pass; the time from its first hook to its last: without moving the module to a GPU and back."""
+    """Time one validation pass from its first hook to its last, which leaves out moving the module to a GPU and back."""
     taken: list[Seconds] = []
     with ExitStack() as clock:
         start = LambdaCallback(on_validation_start=lambda *_: taken.append(clock.enter_context(timed())))
@@ -176,6 +181,7 @@ def validate(module: pl.LightningModule, data, callbacks: list[pl.Callback]) -> 
 
 
 def _row(name: str, way: str, seconds: dict[str, list[float]], megabytes: dict[str, float | None]) -> str:
+    """Write one way's row; the first way is the pass with logits alone, the last one that by hand."""
     alone, by_hand = next(iter(seconds)), list(seconds)[-1]
     ratios = sorted(one / other for one, other in zip(seconds[way], seconds[alone], strict=True))
     ratio = f"{median(ratios):.3f} ({ratios[0]:.3f} to {ratios[-1]:.3f})"

@@ -268,5 +268,5 @@ def test_measures_of_rows_refuse_moments(rows):
 @pytest.mark.parametrize(("name", "wrong"), [("cka_grouped", "Moments"), ("procrustes", "GroupedMoments")])
 def test_sums_of_the_other_kind_are_refused(name, wrong, rows):
     sums = Moments.of(*rows) if wrong == "Moments" else GroupedMoments.of(*rows, None)
-    with pytest.raises(ValueError, match=f"{name} is computed from .*Moments, got {wrong}$"):
+    with pytest.raises(ValueError, match=f"{name} is computed from .*Moments, got {wrong}; sum the rows"):
         get_measure(name).of_moments(sums)

@@ -12,6 +12,7 @@ FEW_EXAMPLES = 500
 """Below this, the standard error of an accuracy can exceed 2 percentage points (sqrt(.25 / 500))."""
 
 _LISTED = 12
+"""Names that a sentence lists at most; of more it says how many there are."""
 
 
 def missing_cells(cells: pd.DataFrame) -> list[tuple[str, str]]:
@@ -74,10 +75,10 @@ def describe_distances(pairs: pd.DataFrame, kinds: list[str], distances: pd.Data
     """Say which pairs S != T a distance leaves out, by language where a language has none at all.
 
     Args:
-        pairs: one strategy's rows.
+        pairs: one strategy's rows of the pair table.
         kinds: distance columns.
-        distances: the distance table of all ordered pairs; a source without data leaves all its pairs out, but only it is the
-            cause.
+        distances: the distance table of all ordered pairs, which shows which languages have no data: where a source has none, its
+            targets have no distance in the study either, but only the source is the cause.
     """
     cells = pairs[(pairs["layer_label"] == MEAN_LABEL) & ~pairs["is_in_language"]]
     alike: dict[str, list[str]] = {}
@@ -88,7 +89,8 @@ def describe_distances(pairs: pd.DataFrame, kinds: list[str], distances: pd.Data
             who = f" (no data for {_list(without)})" if without else ""
             alike.setdefault(f"missing for {len(missing)} of {len(cells)} pairs{who}", []).append(kind)
     return [
-        f"The {_list(own)} {'distances are' if len(own) > 1 else 'distance is'} {what}." for what, own in alike.items()
+        f"The {_list(names)} {'distances are' if len(names) > 1 else 'distance is'} {what}."
+        for what, names in alike.items()
     ]
 
 

@@ -24,6 +24,7 @@ SUPPORTED, CONTRADICTED, NOT_SHOWN, NOT_TESTED = "supported", "contradicted", "n
 DIRECTIONS = ("positive", "negative", "either")
 HOLDS_FOR = ("every", "any")
 LEVEL = 0.05
+"""Family-wise p-value up to which a test bears a claim out."""
 
 CLAIMS = {
     "claim": "its name",
@@ -53,15 +54,15 @@ class Claim:
     """A statement about the tests of an analysis.
 
     Attributes:
-        name: short, unique.
+        name: short name, which no other claim of the file has.
         text: the claim in a sentence.
         analysis: one of :data:`xling.analysis.schema.ANALYSES`.
-        predictors: distances, or ``("impact",)``.
+        predictors: kinds of distance, or ``("impact",)``.
         layers: numbers of encoder blocks from 1 on; None: every block that was measured, or an analysis without layers.
-        holds_for: ``every`` or ``any`` of these tests.
-        direction: sign of the main coefficient, ``positive``, ``negative`` or ``either``.
-        strength: smallest absolute value of it that would bear the claim out, 0..1.
-        source: who claims it.
+        holds_for: whether ``every`` one of these tests must bear the claim out, or ``any`` of them.
+        direction: claimed sign of the main coefficient, ``positive``, ``negative`` or ``either``.
+        strength: smallest absolute value of the main coefficient that would bear the claim out, above 0 and below 1.
+        source: paper or person that makes the claim.
     """
 
     name: str
@@ -76,10 +77,10 @@ class Claim:
 
     @classmethod
     def from_plain(cls, plain: Any) -> "Claim":
-        """Make a claim of an entry of a claims file.
+        """Make a claim from an entry of a claims file, a mapping with the attributes of a claim as keys.
 
         Raises:
-            XlingValueError: a key is unknown or missing, or a value is none of those allowed.
+            XlingValueError: the entry is no mapping, a key is unknown or missing, or a value is none of those allowed.
         """
         if not isinstance(plain, Mapping):
             raise XlingValueError(
@@ -105,7 +106,7 @@ class Claim:
         )
 
     def covers(self, tests: pd.DataFrame) -> pd.DataFrame:
-        """Give the rows of ``correlations`` that the claim speaks of; the mean over layers is no layer."""
+        """Give the rows of ``correlations`` that the claim speaks of; the mean over layers does not count as a layer."""
         chosen = tests[(tests["analysis"] == self.analysis) & tests["predictor"].isin(self.predictors)]
         if self.analysis == TRANSFER_VS_DISTANCE:
             return chosen
@@ -113,14 +114,14 @@ class Claim:
         return chosen[(layers >= 1).fillna(False) if self.layers is None else layers.isin(self.layers)]
 
     def is_borne_out_by(self, tests: pd.DataFrame) -> pd.Series:
-        """Which tests show the claim, as booleans."""
+        """Say which tests bear the claim out, as booleans, one per row of `tests`."""
         significant = tests["p_max_t"] <= LEVEL
         if self.direction == "either":
             return significant
         return significant & ((tests["r"] > 0) if self.direction == "positive" else (tests["r"] < 0))
 
     def is_ruled_out_by(self, tests: pd.DataFrame) -> pd.Series:
-        """Which tests exclude every coefficient that would bear the claim out, as booleans."""
+        """Say which tests exclude every coefficient that would bear the claim out, as booleans, one per row of `tests`."""
         below, above = tests["ci_high"] < self.strength, tests["ci_low"] > -self.strength
         return {"positive": below, "negative": above, "either": below & above}[self.direction]
 
@@ -148,14 +149,15 @@ def _strength(plain: Mapping[str, Any]) -> float:
 
 
 def read_claims(name: str | Path) -> tuple[Claim, ...]:
-    """Read claims that ship with the package, or a file of one's own.
+    """Read claims that ship with the package, or a user's file.
 
     Args:
-        name: e.g. ``paper``, or the path of a YAML file: a list of claims, with the keys of :class:`Claim`.
+        name: name of claims that ship with the package, e.g. ``paper``, or the path of a YAML file that holds a list of claims
+            with the attributes of :class:`Claim` as keys.
 
     Raises:
         MissingFileError: no such claims ship with the package, and there is no such file.
-        XlingValueError: the file is no list of claims, or two claims have one name.
+        XlingValueError: the file is no list of claims, a claim is wrong, or two claims have one name.
     """
     shipped = files("xling.conf") / "claims" / f"{name}.yaml"
     path = shipped if "/" not in str(name) and shipped.is_file() else Path(name)
@@ -167,7 +169,7 @@ def read_claims(name: str | Path) -> tuple[Claim, ...]:
     try:
         entries = parse_yaml(path.read_text(encoding="utf-8-sig"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise XlingValueError(f"{name} is no YAML file: {error}") from error
+        raise XlingValueError(f"{name} is no YAML file: {error}; correct it, see conf/claims/paper.yaml") from error
     if not isinstance(entries, list):
         raise XlingValueError(
             f"expected a list of claims in {name}, found {type(entries).__name__}; see conf/claims/paper.yaml"
@@ -175,7 +177,7 @@ def read_claims(name: str | Path) -> tuple[Claim, ...]:
     claims = tuple(Claim.from_plain(entry) for entry in entries)
     names = [claim.name for claim in claims]
     if len(set(names)) < len(names):
-        raise XlingValueError(f"expected claims of different names in {name}, found {', '.join(names)}")
+        raise XlingValueError(f"expected claims of different names in {name}, found {', '.join(names)}; rename one")
     return claims
 
 
@@ -244,7 +246,7 @@ def _verdict(claim: Claim, shown: pd.Series, excluded: pd.Series) -> str:
 
 
 def _decisive(claim: Claim, tests: pd.DataFrame) -> pd.Series:
-    """Where every test must hold, the one that does so least, counting the claimed direction; else the one that does most."""
+    """Choose the test that decides: the weakest in the claimed direction where every test must hold, else the strongest."""
     sign = {"positive": 1.0, "negative": -1.0}.get(claim.direction)
     size = tests["r"].abs() if sign is None else sign * tests["r"]
     order = np.lexsort((size, -tests["p_max_t"].where(size > 0, 1.0)))  # from the least significant to the most

@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 
 MODES = ("default", "paper", "both")
 BASELINES = ("none", "word_embeddings")
+"""Baselines; where a study has several strategies and none is chosen, the one baseline among them is analysed."""
 _PACKAGES = ("xling", "numpy", "scipy", "pandas", "matplotlib", "torch", "transformers", "lang2vec")
 
 
@@ -43,7 +44,8 @@ def analyse(measured: Measurements, settings: Settings | None = None) -> Analysi
     Raises:
         XlingValueError: a setting does not fit, a column is missing, or no pair of different languages is left.
     """
-    with threadpool_limits(1):  # thousands of small products: a second thread waits for the first, and doubles the time
+    # in thousands of small matrix products a second thread only waits for the first, which doubles the time
+    with threadpool_limits(1):
         return _analyse(measured, settings or Settings())
 
 
@@ -81,7 +83,11 @@ def _analyse(measured: Measurements, settings: Settings) -> Analysis:
 
 
 def _choose_measure(measured: Measurements, settings: Settings) -> tuple[Measurements, str | None, list[str]]:
-    """Make a wide table of impact long, and choose whose rows the analysis speaks of; None without impact."""
+    """Make a wide table of impact long, and choose the measure that is analysed.
+
+    Returns:
+        The measurements with the long table, the measure's name (None without impact), and sentences for the report.
+    """
     if measured.impact is None or measured.impact.empty:
         return measured, None, []
     if "measure" not in measured.impact:
@@ -96,7 +102,7 @@ def _choose_measure(measured: Measurements, settings: Settings) -> tuple[Measure
 
 
 def choose_strategy(pairs: pd.DataFrame, strategy: str | None = None) -> str:
-    """Choose whose runs enter the main analyses: the one asked for, the only one, or the only baseline.
+    """Choose the strategy whose runs enter the main analyses: the one asked for, the only one, or the only baseline.
 
     Raises:
         XlingValueError: there is no such strategy, or no single baseline to choose.
@@ -161,7 +167,7 @@ def _subject(measured: Measurements) -> dict[str, str]:
     finished = sorted(str(time)[:10] for time in measured.runs["finished"])
     dates = finished[0] if finished[0] == finished[-1] else f"{finished[0]} to {finished[-1]}"
     names = {
-        key: " / ".join(sorted({own[key] for own in measured.runs["subject"]}))
+        key: " / ".join(sorted({subject[key] for subject in measured.runs["subject"]}))
         for key in ("data_set", "task", "encoder")
     }
     return {

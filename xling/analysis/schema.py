@@ -37,8 +37,8 @@ TABLES = (
     "concentration",
     "linear_probes",
 )
-"""All tables an analysis may have; the columns of the first, of ``joint_models`` and of the last seventeen stand in the modules of
-their questions."""
+"""All tables that an analysis may have. The columns of the first, of ``joint_models`` and of the last seventeen are described in
+the modules that compute them."""
 
 MEAN_LABEL = "mean"
 """`layer_label` of the mean over layers 1..n (the embedding output, layer 0, is not part of it)."""

@@ -62,8 +62,8 @@ def compute_default_tables(
     """Compute ``correlations``, ``correlations_outcomes``, ``mixed_models``, ``ranking`` and more.
 
     Args:
-        measured: the measurements `pairs` was joined from.
-        settings: validation and resampling.
+        measured: the measurements from which `pairs` was joined.
+        settings: settings, of which validation and resampling are read.
         pairs: all strategies' rows of the pair table.
         main: the rows of the strategy whose correlations are wanted.
         kinds: distance columns with a value for some pair.
@@ -109,13 +109,13 @@ def compute_default_tables(
         tables |= _intervene(measured, settings, transfer, baseline, kinds)
     if gradients is not None:
         strategy = main["strategy"].iloc[0]
-        own, transfer = (table[table["strategy"] == strategy] for table in (gradients, measured.transfer))
-        tables["gradients"] = compute_gradients(own, transfer, settings.resampling)
+        gradients, transfer = (table[table["strategy"] == strategy] for table in (gradients, measured.transfer))
+        tables["gradients"] = compute_gradients(gradients, transfer, settings.resampling)
     return tables | _over_time(measured, main["strategy"].iloc[0], kinds)
 
 
 def _pairs_of_seeds(measured: Measurements, settings: Settings, strategy: str) -> list[pd.DataFrame]:
-    """The pair table of every seed by itself; none of a single seed."""
+    """Compute the pair table of every seed by itself; an empty list where there is a single seed."""
     transfer, impact = measured.transfer, measured.impact
     transfer = transfer[transfer["strategy"] == strategy]
     if impact is not None:
@@ -141,10 +141,10 @@ def _intervene(
     impact = measured.impact
     if impact is not None and not impact.empty:
         impact = select_validation(impact, settings.epoch, settings.step)
-    own = (transfer, impact, measured.distances)
-    tables = {"interventions": compute_interventions(*own, measured.runs, baseline, measured.predictions)}
+    inputs = (transfer, impact, measured.distances)
+    tables = {"interventions": compute_interventions(*inputs, measured.runs, baseline, measured.predictions)}
     if len(tables["interventions"]) and impact is not None and not impact.empty:
-        tables["cause"] = compute_causes(*own, kinds, measured.runs, baseline)
+        tables["cause"] = compute_causes(*inputs, kinds, measured.runs, baseline)
     return tables
 
 
@@ -154,11 +154,11 @@ def _over_time(measured: Measurements, strategy: str, kinds: list[str]) -> dict[
     transfer, impact, alignment = (t if t is None else t[t["strategy"] == strategy] for t in tables)
     if len(shared_steps(transfer)) < MIN_STEPS:
         return {}
-    found = {"trajectory": compute_trajectory(transfer, impact, alignment)}
+    over_time = {"trajectory": compute_trajectory(transfer, impact, alignment)}
     if impact is not None and not impact.empty:
-        found["half_times"] = compute_half_times(impact)
-        found["coefficients_over_time"] = compute_over_time(transfer, impact, measured.distances, kinds)
-    return found
+        over_time["half_times"] = compute_half_times(impact)
+        over_time["coefficients_over_time"] = compute_over_time(transfer, impact, measured.distances, kinds)
+    return over_time
 
 
 def infer_correlations(
@@ -178,6 +178,7 @@ def infer_impact(measured: Measurements, main: pd.DataFrame, kinds: list[str], r
 def _build_analyses(
     measured: Measurements, main: pd.DataFrame, kinds: list[str], outcomes: Sequence[str] = OUTCOMES
 ) -> dict[str, PairArrays]:
+    """Make the arrays of every analysis for which there are values: name of the analysis -> arrays."""
     between = main[~main["is_in_language"]]
     outcomes = [name for name in outcomes if between[name].notna().any()]
     has_impact, has_score = between["impact"].notna().any(), "score" in outcomes
@@ -194,6 +195,7 @@ def _build_analyses(
 
 
 def _test(analyses: dict[str, PairArrays], resampling: Resampling) -> pd.DataFrame:
+    """Test all associations of all analyses; two measured sides are relabelled within the complete part of the design alone."""
     tests = []
     for name, arrays in analyses.items():
         permuted = restrict_to_complete(arrays) if name == IMPACT_VS_TRANSFER else arrays
@@ -231,12 +233,12 @@ def _fit_joint(analyses: dict[str, PairArrays], resampling: Resampling) -> pd.Da
     for name in (IMPACT_VS_DISTANCE, TRANSFER_VS_DISTANCE):
         if name in analyses:
             arrays = analyses[name]
-            kept = [
+            chosen = [
                 i for i, label in enumerate(arrays.outcome_labels) if label in (("impact", MEAN_LABEL), ("score", ""))
             ]
-            labels = tuple(arrays.outcome_labels[i] for i in kept)
+            labels = tuple(arrays.outcome_labels[i] for i in chosen)
             tables.append(
-                infer_joint(replace(arrays, outcomes=arrays.outcomes[kept], outcome_labels=labels), resampling)
+                infer_joint(replace(arrays, outcomes=arrays.outcomes[chosen], outcome_labels=labels), resampling)
             )
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=list(JOINT))
 
@@ -247,12 +249,12 @@ def _share_variance(main: pd.DataFrame) -> pd.DataFrame:
     outcomes = [("impact", label, rows) for label, rows in between.groupby("layer_label")]
     outcomes += [(name, "", between[between["layer_label"] == MEAN_LABEL]) for name in OUTCOMES]
     rows = []
-    for outcome, label, own in outcomes:
-        own = own.dropna(subset=outcome)
-        if len(own):
-            cells = (own[side].factorize()[0] for side in LANGUAGE_PAIR)
-            shares = variance_shares(own[outcome].to_numpy(float), *cells)
-            key = {"outcome": outcome, "layer_label": label, "n_pairs": len(own)}
+    for outcome, label, pairs in outcomes:
+        pairs = pairs.dropna(subset=outcome)
+        if len(pairs):
+            cells = (pairs[side].factorize()[0] for side in LANGUAGE_PAIR)
+            shares = variance_shares(pairs[outcome].to_numpy(float), *cells)
+            key = {"outcome": outcome, "layer_label": label, "n_pairs": len(pairs)}
             rows.append(key | dict(zip(("source", "target", "rest"), shares, strict=True)))
     table = pd.DataFrame(rows, columns=[name for name in VARIANCE_SHARES if name != "layer"])
     return table.assign(layer=_layer(table))[list(VARIANCE_SHARES)]

@@ -20,7 +20,7 @@ class Individual(NamedTuple):
 
 @functools.cache
 def letter_codes() -> dict[str, str]:
-    """ISO 639-1 (and the bibliographic codes of 639-2, such as ger) to ISO 639-3, from lang2vec."""
+    """Read lang2vec's table of ISO 639-1 codes (and bibliographic codes of 639-2, such as ger) to ISO 639-3 codes."""
     return json.loads(uriel.read_lang2vec_file("letter_codes.json"))
 
 
@@ -47,7 +47,7 @@ def resolve_code(language: str) -> str:
         ISO 639-3 code.
 
     Raises:
-        XlingValueError: it is no code of one language, or URIEL has no such language; names the close matches.
+        XlingValueError: `language` is no code of one language, or URIEL has no such language; the message names close matches.
 
     >>> resolve_code("sw"), resolve_code("swh")
     ('swa', 'swh')
@@ -63,10 +63,10 @@ def resolve_code(language: str) -> str:
 
 
 def resolve_codes(languages: Iterable[str]) -> list[str]:
-    """Resolve several codes, each given once.
+    """Find the ISO 639-3 codes of several languages, each given once; see :func:`resolve_code`.
 
     Raises:
-        XlingValueError: no language, the same label twice, or an unknown one.
+        XlingValueError: no language is given, a label is given twice, or a language is unknown.
     """
     languages = [languages] if isinstance(languages, str) else list(languages)
     if not languages or len(set(languages)) < len(languages):
@@ -76,7 +76,7 @@ def resolve_codes(languages: Iterable[str]) -> list[str]:
 
 @functools.cache
 def macrolanguage_members() -> dict[str, list[tuple[str, bool]]]:
-    """Macrolanguage to its individual languages in URIEL, each with whether CLDR calls it the predominant one."""
+    """List for every macrolanguage its individual languages in URIEL, each with whether CLDR calls it the predominant one."""
     members: dict[str, list[tuple[str, bool]]] = {}
     text = uriel.read_own_file("macrolanguages.csv")
     for row in csv.DictReader(text.splitlines()):
@@ -87,12 +87,12 @@ def macrolanguage_members() -> dict[str, list[tuple[str, bool]]]:
 
 @functools.cache
 def individual_of(code: str, taken: frozenset[str] = frozenset()) -> Individual:
-    """The individual languages that stand in for an ISO 639-3 code; itself where it is no macrolanguage.
+    """Choose the individual languages that stand in for an ISO 639-3 code; a code that is no macrolanguage stands for itself.
 
     Geography and genealogy take the member that CLDR calls predominant (arb for ara), typology the member with the most
     observed features (arz for ara, because URIEL hardly describes arb). A member without any data never stands in: then
     the best described one does for geography and genealogy too, and if no member has data the macrolanguage remains. Members in
-    `taken` never stand in: they are other languages of the study.
+    `taken` never stand in, because they are other languages of the study.
 
     >>> individual_of("ara"), individual_of("deu")
     (Individual(language='arb', typology='arz'), Individual(language='deu', typology='deu'))
@@ -109,25 +109,25 @@ def individual_of(code: str, taken: frozenset[str] = frozenset()) -> Individual:
 
 
 def individuals_of(codes: list[str]) -> list[Individual]:
-    """The individual languages that stand in for each of a study's ISO 639-3 codes, none of them twice.
+    """Choose the individual languages that stand in for each of a study's ISO 639-3 codes, none of them twice.
 
     An individual language that the study has itself is never merged with the macrolanguage beside it (id and ms, arz and ar):
     the macrolanguage takes its next best member.
     """
     taken = {code for code in codes if code not in macrolanguage_members()}
-    found = {}
+    individuals = {}
     for code in dict.fromkeys(codes):
-        found[code] = individual_of(code, frozenset(taken - {code}))
-        taken |= set(found[code])
-    return [found[code] for code in codes]
+        individuals[code] = individual_of(code, frozenset(taken - {code}))
+        taken |= set(individuals[code])
+    return [individuals[code] for code in codes]
 
 
 def n_observed_features(code: str) -> int:
-    """How many of the 284 typological features URIEL observed for an ISO 639-3 code."""
+    """Count the typological features, of 284, that URIEL observed for an ISO 639-3 code."""
     return int((uriel.kind_values("featural", [code]) >= 0).sum())
 
 
 def n_family_nodes(code: str) -> int:
-    """How many nodes of the family tree URIEL records for an ISO 639-3 code."""
+    """Count the nodes of the family tree that URIEL records for an ISO 639-3 code."""
     table = uriel.families()
     return int(table.nodes[table.rows[code]].sum())

@@ -34,8 +34,12 @@ def language_facts(
         pretraining_size: language to size in any unit, or a CSV file with columns language and size; None = unknown.
 
     Returns:
-        One row per language, indexed by the code as given: script (ISO 15924; Hans and Hant both read Hani), family
-        (name of the tree's root), is_indo_european (1.0, 0.0), pretraining_size. Missing is NaN.
+        One row per language, indexed by the code as given: script (ISO 15924; Hans and Hant both become Hani), family
+        (name of the tree's root), is_indo_european (1.0 or 0.0), pretraining_size. What is not known is None or NaN.
+
+    Raises:
+        XlingValueError: a language is unknown or given twice, or the file of sizes is wrong.
+        MissingFileError: there is no such file of sizes.
 
     >>> language_facts(["ur", "hi"])[["script", "family"]].values.tolist()
     [['Arab', 'Indo-European'], ['Deva', 'Indo-European']]
@@ -68,6 +72,10 @@ def controls_table(
         One row per ordered pair, S = T included: source_language, target_language; same_script, same_family,
         both_indo_european (1.0 yes, 0.0 no, NaN unknown); where sizes were given, source_log_pretraining_size and
         target_log_pretraining_size (log10).
+
+    Raises:
+        XlingValueError: a language is unknown or given twice, or the file of sizes is wrong.
+        MissingFileError: there is no such file of sizes.
     """
     facts = language_facts(languages, pretraining_size)
     source = facts.loc[np.repeat(facts.index, len(facts))].reset_index()
@@ -84,7 +92,7 @@ def controls_table(
 
 
 def script_distances(languages: Iterable[str]) -> Distances:
-    """Compute the distance of scripts: 0 where two languages are written in the same one, 1 where not, NaN where one is not known.
+    """Compute the distance of scripts: 0 where two languages share one, 1 where not, NaN where the script of one is not known.
 
     Args:
         languages: codes or tags, each once; a tag's own script counts (``zho_Hans``).
@@ -102,19 +110,20 @@ def script_distances(languages: Iterable[str]) -> Distances:
 
 
 def script_of(code: str) -> str | None:
-    """The likely script of an ISO 639-3 code as its ISO 15924 code; None where CLDR has none."""
+    """Look up the likely script of an ISO 639-3 code as its ISO 15924 code; None where CLDR has none."""
     return _one_han(_scripts().get(code))
 
 
 def _one_han(script: str | None) -> str | None:
+    """Give simplified and traditional Chinese script the code of both, Hani."""
     return "Hani" if script in ("Hans", "Hant") else script
 
 
 @functools.cache
 def family_of(code: str) -> str | None:
-    """The top-level family of an ISO 639-3 code in URIEL's tree; None where no node is recorded.
+    """Find the top-level family of an ISO 639-3 code in URIEL's tree; None where no node is recorded.
 
-    The root is the node of the language that has the most members.
+    The root is the one of its nodes that has the most languages.
     """
     table = uriel.families()
     nodes = np.flatnonzero(table.nodes[table.rows[code]])

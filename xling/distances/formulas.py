@@ -11,9 +11,9 @@ GOLDEN_ANGLE = 137.50776
 
 
 def angular_distance(vectors: np.ndarray) -> np.ndarray:
-    """Normalised angle between all pairs of rows: ``(2 / pi) * arccos(u.v / (|u| |v|))``.
+    """Compute the normalised angle between all pairs of rows: ``(2 / pi) * arccos(u.v / (|u| |v|))``.
 
-    An angle, not the cosine distance. Equal 0/1 rows give exactly 0, because their squared norms are whole numbers.
+    This is an angle, not the cosine distance. Equal 0/1 rows give exactly 0, because their squared norms are whole numbers.
 
     Args:
         vectors: float or integer, [n, n_features], non-negative, no row entirely 0.
@@ -32,7 +32,7 @@ def angular_distance(vectors: np.ndarray) -> np.ndarray:
 
 
 def shared_angular_distance(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The normalised angle between all pairs of rows over the features observed for both, as URIEL+ defines it.
+    """Compute the normalised angle between all pairs of rows over the features observed for both, as URIEL+ defines it.
 
     Args:
         values: float or integer, [n, n_features], non-negative; below 0 = missing.
@@ -55,13 +55,13 @@ def shared_angular_distance(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]
 
 
 def genetic_distance(nodes: np.ndarray, node_counts: np.ndarray, positions: np.ndarray) -> np.ndarray:
-    """Share of the family tree not shared: ``1 - shared nodes / (nodes of a + 1)``.
+    """Compute the fraction of the family nodes that two languages do not share: ``1 - shared nodes / (nodes of a + 1)``.
 
     Language a is the one of the pair with the lower position.
 
     Args:
-        nodes: 0/1, [n, n_nodes], the family nodes a language belongs to.
-        node_counts: [n], how many nodes each language is counted with.
+        nodes: 0/1, [n, n_nodes], the family nodes that each language belongs to.
+        node_counts: [n], the number of nodes that each language is counted with, which for some is not that of `nodes`.
         positions: [n], the place of each language in lang2vec's order; it alone decides which language is a.
 
     Returns:
@@ -74,9 +74,12 @@ def genetic_distance(nodes: np.ndarray, node_counts: np.ndarray, positions: np.n
 
 
 def lattice_points(n: int = 299) -> np.ndarray:
-    """Unit vectors of URIEL's geographic reference points, a Fibonacci lattice.
+    """Compute unit vectors of URIEL's geographic reference points, a Fibonacci lattice.
 
     Point i has ``sin(lat) = -1 + 2i/n`` and ``lon = 180 - 137.50776 i`` degrees.
+
+    Args:
+        n: number of points; URIEL has 299.
 
     Returns:
         float64, [n, 3]: points i = 1..n as x (towards lat 0, lon 0), y (lat 0, lon 90), z (north pole).
@@ -92,7 +95,8 @@ def locate(angles: np.ndarray) -> np.ndarray:
     """Find the places whose central angles to the lattice points are given, by weighted least squares.
 
     A place p has ``p . point = cos(angle)`` for each point. URIEL rounds the angles, so each row is divided by
-    sin(angle) to make an error of the angle, not of its cosine, count the same everywhere. Good to about 0.001 degrees.
+    sin(angle) to make an error of the angle, not of its cosine, count the same everywhere. Places are right to about 0.001
+    degrees.
 
     Args:
         angles: [n, n_points], central angles divided by pi, in 0..1.
@@ -111,7 +115,7 @@ def locate(angles: np.ndarray) -> np.ndarray:
 
 
 def great_circle_distance(places: np.ndarray) -> np.ndarray:
-    """Great-circle distance as a fraction of half the circumference.
+    """Compute the great-circle distance as a fraction of half the circumference.
 
     Args:
         places: float, [n, 3], unit vectors.

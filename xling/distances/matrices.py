@@ -9,6 +9,7 @@ from xling.distances import formulas, uriel
 from xling.distances.result import Matrix
 
 KINDS = ("genetic", "geographic", "syntactic", "inventory", "phonological", "featural")
+"""URIEL's kinds of distance."""
 
 
 def compute_matrix(
@@ -18,13 +19,14 @@ def compute_matrix(
 
     Args:
         kind: one of KINDS.
-        codes: ISO 639-3 codes of URIEL.
-        empty_rows: codes treated as if URIEL had no data for them.
-        filling: of typological features, see :func:`xling.distances.uriel.kind_vectors`.
+        codes: ISO 639-3 codes that URIEL has.
+        empty_rows: codes that are treated as if URIEL had no data for them.
+        filling: how typological features are filled in, see :func:`xling.distances.uriel.kind_vectors`.
 
     Returns:
-        Values (not rounded), coverage (the number of features observed for both languages) and placeholders (an empty
-        row, or no common feature unless features are predicted); a language's distance to itself is 0.
+        Values (not rounded), coverage (the number of features observed for both languages) and placeholders (where one of the
+        languages has no data, or no feature was observed for both unless features are predicted); a language's distance to itself
+        is 0 and no placeholder.
     """
     is_empty = np.isin(codes, list(empty_rows))
     compute = {"genetic": _genetic, "geographic": _geographic}.get(kind)
@@ -42,7 +44,7 @@ def _typological(kind: str, codes: list[str], is_empty: np.ndarray, filling: str
     is_blank = ~np.asarray(vectors.any(axis=1))
     vectors[is_blank] = 1  # lang2vec's placeholder
     values = formulas.angular_distance(vectors)
-    if kind == "phonological":  # rounding noise in lang2vec's arccos
+    if kind == "phonological":  # not 0 in lang2vec's file, because of rounding noise in its arccos
         values[np.outer(is_blank, is_blank)] = uriel.rules()["phonological_distance_of_two_empty_rows"]
     coverage = observed.astype(np.int64) @ observed.T.astype(np.int64)
     is_unobserved = (coverage == 0) & (filling != "knn")
@@ -75,4 +77,5 @@ def _geographic(codes: list[str], is_empty: np.ndarray) -> Matrix:
 
 
 def _either(mask: np.ndarray) -> np.ndarray:
+    """Mark the pairs [n, n] of which at least one language is in the mask [n]."""
     return mask[:, None] | mask[None, :]

@@ -18,9 +18,9 @@ MEASURES = ("cosine", "cka")
 
 
 def vocabulary_overlap_distances(token_counts: Mapping[str, np.ndarray], weighting: str = "types") -> Distances:
-    """One minus the overlap of the sub-words that languages' probe texts are made of.
+    """Compute one minus the overlap of the sub-words that languages' probe texts are made of.
 
-    ``types``: ``1 - |A & B| / |A | B|`` over the sets of sub-words (Jaccard, symmetric). ``tokens``: the share of the
+    ``types`` gives ``1 - |A & B| / |A | B|`` over the sets of sub-words (Jaccard, symmetric). ``tokens`` gives the fraction of the
     target's tokens whose sub-word never occurs in the source (directed).
 
     Args:
@@ -33,7 +33,7 @@ def vocabulary_overlap_distances(token_counts: Mapping[str, np.ndarray], weighti
         shorter text.
 
     Raises:
-        XlingValueError: unknown weighting, vectors of different length, or a text without tokens.
+        XlingValueError: the weighting is unknown, vectors differ in length, a count is negative, or a text has no tokens.
 
     >>> counts = {"de": np.array([3, 1, 0]), "en": np.array([1, 0, 4])}
     >>> vocabulary_overlap_distances(counts, "tokens").values["vocabulary_overlap"].loc["de"].tolist()
@@ -63,7 +63,7 @@ def representation_distances(
     measure: str = "cosine",
     layer: int | None = None,
 ) -> Distances:
-    """How far apart the base model puts the same sentences in two languages.
+    """Compute how far apart the base model puts the same sentences in two languages.
 
     Args:
         representations: language to pooled representations of the probe set, float, [n_layers + 1, n_examples, hidden].
@@ -72,10 +72,10 @@ def representation_distances(
         layer: 0 = embedding output, i = output of encoder block i; None = the mean over the layers 1 and above.
 
     Returns:
-        Kind ``representation``; its coverage is the number of examples compared.
+        Kind ``representation``, symmetric, in the range of `measure`; its coverage is the number of examples compared.
 
     Raises:
-        XlingValueError: unknown measure, layer out of range, shapes or ids that do not match.
+        XlingValueError: the measure is unknown, the layer is out of range, or shapes or ids do not match.
     """
     check_names("measure", [measure], MEASURES)
     _check_ids(ids, list(representations))
@@ -90,16 +90,16 @@ def representation_distances(
     values = np.zeros((n_languages, n_languages))
     for i, j in zip(*np.triu_indices(n_languages, k=1), strict=True):
         layers = range(1, n_layers) if layer is None else [layer]
-        each = [representation_distance(stacked[i, k], stacked[j, k], measure) for k in layers]
-        values[i, j] = values[j, i] = np.mean(each)
+        by_layer = [representation_distance(stacked[i, k], stacked[j, k], measure) for k in layers]
+        values[i, j] = values[j, i] = np.mean(by_layer)
     matrix = Matrix(values, np.full(values.shape, n_examples), np.zeros(values.shape, dtype=bool))
     return Distances.from_matrices("representation", representations, {"representation": matrix})
 
 
 def representation_distance(first: np.ndarray, second: np.ndarray, measure: str = "cosine") -> float:
-    """Distance between two representations of the same sentences, row by row the same.
+    """Compute the distance between two representations of the same sentences, one sentence per row.
 
-    ``cosine``: the mean of ``1 - cos(first_i, second_i)``, in 0..2. ``cka``: 1 - debiased linear CKA, 0 = same up to
+    ``cosine`` is the mean of ``1 - cos(first_i, second_i)``, in 0..2. ``cka`` is 1 - debiased linear CKA: 0 = the same up to
     rotation and scale, about 1 = unrelated.
 
     Args:
@@ -108,7 +108,10 @@ def representation_distance(first: np.ndarray, second: np.ndarray, measure: str 
         measure: ``cosine`` or ``cka``.
 
     Returns:
-        The distance; NaN where a row is all zeros (cosine) or CKA is undefined.
+        The distance; for ``cosine`` NaN where a row is all zeros.
+
+    Raises:
+        UndefinedSimilarityError: CKA of these representations is undefined (``cka``).
 
     >>> representation_distance(np.array([[1.0, 0.0], [1.0, 0.0]]), np.array([[2.0, 0.0], [0.0, 1.0]]))
     0.5

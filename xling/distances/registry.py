@@ -56,11 +56,11 @@ DISTANCES: Registry[Callable[..., Distances]] = Registry(
         "representation": representation_distances,
     },
 )
-"""By name; other packages add theirs as entry points of the group ``xling.distances``."""
+"""Functions of distances by name; other packages add theirs as entry points of the group ``xling.distances``."""
 
 
 def find_distances(source: str, **options: Any) -> Callable[..., Distances]:
-    """Give the function of distances of a name, or of ``package.module:name``, with options of its own set.
+    """Find a function of distances by its name or by ``package.module:name``, and set options as its keyword arguments.
 
     Raises:
         XlingValueError: there is no function of that name.

@@ -15,15 +15,15 @@ WITHOUT_FEATURES = ("genetic", "geographic")
 
 
 class DistanceWarning(UserWarning):
-    """Something about distances that a careful reader would want to know; base of the warnings below."""
+    """Warns of something about distances that a careful reader would want to know; base of the warnings below."""
 
 
 class CodeWarning(DistanceWarning):
-    """A label was read down to a language code, or means something else in another data set."""
+    """Warns that a label was reduced to its language code, or means something else in another data set."""
 
 
 class MacrolanguageWarning(DistanceWarning):
-    """A macrolanguage was asked for, whose row in URIEL mixes several languages.
+    """Warns that a macrolanguage was asked for, whose row in URIEL mixes several languages.
 
     Attributes:
         languages: labels of the macrolanguages, as they were asked for.
@@ -35,7 +35,7 @@ class MacrolanguageWarning(DistanceWarning):
 
 
 class PlaceholderWarning(DistanceWarning):
-    """Some of the paper's distances are placeholders, not measurements."""
+    """Warns that some of the paper's distances are placeholders, not measurements."""
 
 
 class Matrix(NamedTuple):
@@ -51,12 +51,12 @@ class Distances:
     """Distances between languages, one or more kinds, from one source.
 
     Attributes:
-        source: where they come from, e.g. repaired.
-        languages: labels as the user gave them.
-        values: kind to a square frame of distances, source language in rows, target language in columns; 0 on the
+        source: name of the source, e.g. repaired.
+        languages: labels of the languages as the user gave them.
+        values: kind -> square frame of distances, source language in rows, target language in columns; 0 on the
             diagonal; NaN = missing.
-        coverage: kind to a square frame: how many features were observed for both languages; NaN = not known.
-        placeholders: kind to a square boolean frame: the cell's value is no measurement (only source `paper` has any).
+        coverage: kind -> square frame of the number of features observed for both languages; NaN = not known.
+        placeholders: kind -> square boolean frame, true where the value is no measurement (only source `paper` has any).
     """
 
     source: str
@@ -88,11 +88,11 @@ class Distances:
         """Take out the pairs whose typological distance rests on few features.
 
         Args:
-            n_features: fewest features that must be observed for both languages. Genetic and geographic distance rest on none, and
-                a kind whose coverage is not known stays as it is.
+            n_features: smallest number of features that must be observed for both languages. Genetic and geographic distance rest
+                on no features, and these two stay as they are, as does a kind whose coverage is not known.
 
         Returns:
-            The distances, NaN where fewer were observed, and a sentence per kind that lost pairs.
+            The distances, NaN where fewer features were observed, and a sentence per kind that lost pairs.
 
         Raises:
             XlingValueError: `n_features` is no whole number of at least 0.
@@ -116,7 +116,7 @@ class Distances:
         return replace(self, values=values), sentences
 
     def to_table(self) -> pd.DataFrame:
-        """One row per ordered pair of languages, S = T included.
+        """Make a table with one row per ordered pair of languages, S = T included.
 
         Returns:
             Columns source_language, target_language, one per kind, then one ``<kind>_coverage`` per kind.

@@ -102,13 +102,14 @@ def check_names(what: str, names: Iterable[str], known: tuple[str, ...]) -> list
 
 
 def _fill(kind: str, resolved: list[str], source: str) -> Matrix:
+    """Compute one kind of distance as the source defines it, for ISO 639-3 codes."""
     if source == "paper":
         matrix = compute_matrix(kind, resolved, frozenset(uriel.rules()["rows_missing_in_distance_file"]))
         stored = formulas.round_as_stored(matrix.values, uriel.rules()["stored_decimals"][kind])
         return matrix._replace(values=stored)
     if source == "individual":
         role = "language" if kind in ("genetic", "geographic") else "typology"
-        resolved = [getattr(own, role) for own in codes.individuals_of(resolved)]
+        resolved = [getattr(individual, role) for individual in codes.individuals_of(resolved)]
     matrix = compute_matrix(kind, resolved, filling=source if source in _FILLINGS else "union")
     values = np.where(matrix.placeholders, np.nan, np.round(matrix.values, 4))
     return Matrix(values, matrix.coverage, np.zeros_like(matrix.placeholders))

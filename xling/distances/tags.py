@@ -13,6 +13,8 @@ from xling.distances import uriel
 from xling.errors import XlingValueError
 
 RETIRED = {"iw": "heb", "in": "ind", "ji": "yid", "jw": "jav", "mo": "ron", "mol": "ron", "scc": "srp", "scr": "hrv"}
+"""Retired code -> ISO 639-3 code that has taken its place."""
+
 NO_LANGUAGE = {
     "und": "undetermined",
     "mul": "multiple languages",
@@ -24,14 +26,14 @@ _SCRIPT = re.compile(r"[A-Za-z]{4}")
 
 
 class Tag(NamedTuple):
-    """A label, read: the language's code in lower case, and the script if the label names one (ISO 15924)."""
+    """What a label says: the language's code in lower case, and the script (ISO 15924) if the label names one."""
 
     language: str
     script: str | None = None
 
 
 def read_tag(label: str) -> Tag:
-    """Read a label down to a language code, without asking whether URIEL has it.
+    """Reduce a label to a language code, without asking whether URIEL has the language.
 
     Args:
         label: ISO 639-1 or ISO 639-3 code, Glottocode, or a tag of subtags joined by ``-`` or ``_``; any case.
@@ -62,6 +64,7 @@ def read_tag(label: str) -> Tag:
 
 
 def _members(code: str) -> str:
+    """List in brackets, for an error, the members of a collective code that URIEL has, at most 12."""
     known = [member for member in collective_codes()[code] if member in uriel.typology().rows]
     shown = ", ".join(known[:12])
     return f" ({shown}{', ...' if len(known) > 12 else ''})" if known else ""
@@ -69,14 +72,14 @@ def _members(code: str) -> str:
 
 @functools.cache
 def collective_codes() -> dict[str, list[str]]:
-    """Codes of ISO 639-2 for groups of languages, with members of those that public data sets use, the best known first."""
+    """Read the codes of ISO 639-2 for groups of languages, with members where public data sets use them, the best known first."""
     text = uriel.read_own_file("collective_codes.csv")
     return {row["code"]: row["members"].split() for row in csv.DictReader(text.splitlines())}
 
 
 @functools.cache
 def glottocodes() -> dict[str, str]:
-    """Glottocode to ISO 639-3, for the languages of URIEL that have one."""
+    """Read the table of Glottocodes to ISO 639-3 codes, for the languages of URIEL that have a Glottocode."""
     text = uriel.read_own_file("glottocodes.csv")
     return {row["glottocode"]: row["language"] for row in csv.DictReader(text.splitlines()) if row["glottocode"]}
 

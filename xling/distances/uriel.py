@@ -48,13 +48,13 @@ class Geography(NamedTuple):
 
 @functools.cache
 def rules() -> dict[str, Any]:
-    """Where lang2vec's distance file departs from its feature files (files/lang2vec_rules.json)."""
+    """Read the rules by which lang2vec's distance file departs from its feature files (files/lang2vec_rules.json)."""
     return json.loads(read_own_file("lang2vec_rules.json"))
 
 
 @functools.cache
 def genetic_order() -> dict[str, int]:
-    """Place of each ISO 639-3 code in lang2vec's distance file; genetic distance takes the earlier language as a."""
+    """Read the place of each ISO 639-3 code in lang2vec's distance file; genetic distance takes the earlier language as a."""
     return {code: place for place, code in enumerate(read_own_file("distances_languages.txt").strip().split(","))}
 
 
@@ -95,14 +95,14 @@ def geography() -> Geography:
 
 @functools.cache
 def kind_columns(kind: str) -> np.ndarray:
-    """Columns of :func:`typology` that a kind uses: 98 syntactic, 28 phonological, 158 inventory, 284 featural."""
+    """List the columns of :func:`typology` that a kind uses: 98 syntactic, 28 phonological, 158 inventory, 284 featural."""
     left_out = set(rules()["syntactic_features_left_out"])
     chosen = [name.startswith(PREFIXES[kind]) and name not in left_out for name in map(str, typology().names)]
     return np.flatnonzero(chosen)
 
 
 def kind_values(kind: str, codes: list[str]) -> np.ndarray:
-    """Features of one typological kind as URIEL observed them.
+    """Select the features of one typological kind as URIEL observed them.
 
     Args:
         kind: one of TYPOLOGICAL_KINDS.
@@ -117,12 +117,12 @@ def kind_values(kind: str, codes: list[str]) -> np.ndarray:
 
 
 def kind_vectors(kind: str, codes: list[str], filling: str = "union") -> np.ndarray:
-    """The vectors lang2vec computes with: missing = 0, and its three overrides applied.
+    """Make the vectors that lang2vec computes with: missing = 0, and its three overrides applied (see :func:`rules`).
 
     Args:
         kind: one of TYPOLOGICAL_KINDS.
         codes: ISO 639-3 codes of URIEL.
-        filling: ``union``, 1 where any source says so, or one of :func:`filled_features`.
+        filling: ``union`` (1 where any source says so), or ``average`` or ``knn``, see :func:`filled_features`.
 
     Returns:
         [n, n_features], in 0..1; a language without anything above 0 has a row of zeros.

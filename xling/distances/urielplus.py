@@ -41,7 +41,7 @@ PARTS_OF_KINDS = {
     "morphological": ("typology", "M_"),
     "script": ("script", ""),
 }
-"""Kind to the matrix of URIEL+ it is computed from and the prefix of its features."""
+"""Kind -> the matrix of URIEL+ that it is computed from, and the prefix of its features' names."""
 
 
 def compute_urielplus_distances(
@@ -52,13 +52,19 @@ def compute_urielplus_distances(
     Args:
         kinds: keys of PARTS_OF_KINDS.
         languages: ISO 639-1 or ISO 639-3 codes.
-        cache_dir: where URIEL+'s integrated databases are kept; None = the environment variable XLING_CACHE, else
+        cache_dir: folder in which URIEL+'s integrated databases are kept; None = the environment variable XLING_CACHE, else
             ~/.cache/xling. The first call takes about three minutes and 4 GB of memory.
+
+    Returns:
+        Distances 0..1 with 4 decimals, NaN = missing; their coverage is the number of features observed for both languages.
 
     Raises:
         UnreachableError: the package is not installed, or its databases could not be integrated.
         CorruptArtefactError: the cached file cannot be read.
         XlingValueError: URIEL+ has no such language.
+
+    Warns:
+        MacrolanguageWarning: an individual language was used in place of a macrolanguage.
     """
     path = _cached_file(cache_dir)
     tables = _read(path)
@@ -76,6 +82,7 @@ def _matrix(tables: dict, kind: str, rows: list[int]) -> Matrix:
 
 
 def _code_in(rows: dict[str, int], language: str) -> str:
+    """Find the code of a language among those of URIEL+; of a macrolanguage, that of its individual language."""
     code = codes.resolve_code(language)
     if code in rows:
         return code
@@ -99,6 +106,7 @@ def _read(path: Path) -> dict:
 
 
 def _cached_file(cache_dir: str | Path | None) -> Path:
+    """Give the file of the integrated databases of the installed version, which is built where it is missing."""
     if importlib.util.find_spec("urielplus") is None:
         raise UnreachableError(
             "the distance source 'urielplus' needs the package urielplus, which is not installed; "
@@ -114,6 +122,7 @@ def _cached_file(cache_dir: str | Path | None) -> Path:
 
 
 def _build(out: Path) -> None:
+    """Integrate the databases in a process of its own, with a copy of the package that it may write to."""
     spec = importlib.util.find_spec("urielplus")
     assert spec is not None
     assert spec.origin is not None  # its version was read before

@@ -19,8 +19,9 @@ PARTS = ("family", "typology", "geography", "script")
 def build(out: Path) -> None:
     """Integrate the databases and write the compact arrays.
 
-    Per part, `<part>` holds values [n_languages, n_features] (the maximum over sources; -1 = missing) and
-    `<part>_names` the features; `languages` holds ISO 639-3 codes and `glottocodes` the codes URIEL+ knows them by.
+    For every part, `<part>` holds values [n_languages, n_features] (the maximum over sources; -1 = missing) and
+    `<part>_names` the names of the features; `languages` holds ISO 639-3 codes and `glottocodes` the codes by which URIEL+ knows
+    these languages.
 
     Args:
         out: the .npz file to write.

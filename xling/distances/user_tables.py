@@ -16,22 +16,22 @@ PAIR = ["source_language", "target_language"]
 def load_distances(path: str | Path, languages: Iterable[str], kinds: str | Iterable[str] | None = None) -> Distances:
     """Read distances from a CSV file in one of two layouts.
 
-    Square: the first column and the header hold the languages, sources in rows; the file holds one kind. Long: columns
-    source_language, target_language and one per kind, with an optional ``<kind>_coverage``; where a file never lists
-    a pair in both directions, the one given serves for both. An empty cell is a missing distance.
+    A square file has the languages in its first column (sources) and in its header (targets), and holds one kind. A long file has
+    columns source_language, target_language and one per kind, with an optional ``<kind>_coverage``; where it never lists a pair in
+    both directions, the one given serves for both. An empty cell is a missing distance.
 
     Args:
-        path: the file.
+        path: path of the file.
         languages: the languages wanted; the file may call them by ISO 639-1 or 639-3 or any label of its own.
-        kinds: which columns of a long file (default all), or the name of a square file's kind (default its file name).
+        kinds: columns to read of a long file (default all), or the name of a square file's kind (default its file name).
 
     Returns:
-        The distances, source ``csv``; a coverage the file does not state is NaN.
+        The distances, source ``csv``, at least 0; a coverage that the file does not state is NaN.
 
     Raises:
         MissingFileError: there is no such file.
         CorruptArtefactError: the file cannot be read as CSV.
-        XlingValueError: a language, column or number that does not fit.
+        XlingValueError: a language or column is missing, a pair is listed twice, or a value is no distance.
     """
     path, languages = Path(path), list(languages)
     frame = _read(path)
@@ -56,15 +56,18 @@ def load_pretraining_sizes(path: str | Path, languages: Iterable[str]) -> dict[s
         languages: the languages wanted.
 
     Returns:
-        Language as given to size; languages that the file does not list are left out.
+        Language as given -> size; languages that the file does not list are left out.
 
     Raises:
         MissingFileError: there is no such file.
-        XlingValueError: a column is missing, a language stands twice, or a size is not a positive number.
+        CorruptArtefactError: the file cannot be read as CSV.
+        XlingValueError: a column is missing, a language is listed twice, or a size is not a positive number.
     """
     frame = _read(Path(path))
     if not {"language", "size"} <= set(frame):
-        raise XlingValueError(f"expected columns language and size in {path}, got {', '.join(map(str, frame))}")
+        raise XlingValueError(
+            f"expected columns language and size in {path}, got {', '.join(map(str, frame))}; rename the columns"
+        )
     sizes = pd.to_numeric(frame["size"], errors="coerce")
     keys = frame["language"].map(_key)
     if not (sizes > 0).all() or not np.isfinite(sizes).all() or keys.duplicated().any():
@@ -159,6 +162,7 @@ def _checked(square: pd.DataFrame, kind: str, path: Path) -> np.ndarray:
 
 
 def _key(label: str) -> str:
+    """Reduce a label to the code by which labels of file and study are matched."""
     try:
         return plain_code(label)
     except XlingValueError:  # a table may have rows for labels that are no single language
@@ -166,7 +170,7 @@ def _key(label: str) -> str:
 
 
 def sizes_of(sizes: Mapping[str, float] | str | Path | None, languages: list[str]) -> dict[str, float]:
-    """Accept pre-training sizes as a mapping, a CSV file or nothing."""
+    """Give pre-training sizes that the user states as a mapping, as a CSV file or not at all, as a mapping."""
     if sizes is None:
         return {}
     return dict(sizes) if isinstance(sizes, Mapping) else load_pretraining_sizes(sizes, languages)

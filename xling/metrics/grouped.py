@@ -16,13 +16,13 @@ _OPEN = ("open_x", "open_y", "open_groups", "closed_groups")
 
 
 class GroupedMomentsMetric(SumsMetric[GroupedMoments, GroupedMarginal]):
-    """States of :class:`xling.similarity.GroupedMoments`, and the group that is still open.
+    """A metric whose states are :class:`xling.similarity.GroupedMoments` and the rows of the group that is still open.
 
     The rows of a group must follow one another, on one process, in one batch or several; a group is closed when another one
     begins, and the last one when the metric is evaluated.
 
     Args:
-        base: ``GroupedMarginal.of(x, groups)`` where the base is known: then it is not summed again.
+        base: ``GroupedMarginal.of(x, groups)`` where it was computed before, so that the base is not summed again.
         kwargs: further arguments of :class:`SumsMetric`.
     """
 
@@ -40,11 +40,12 @@ class GroupedMomentsMetric(SumsMetric[GroupedMoments, GroupedMarginal]):
         for name in _OPEN:
             dtype = torch.float32 if name in _OPEN[:2] else torch.int64
             self.add_state(name, torch.zeros(0, dtype=dtype), dist_reduce_fx="sum")
-        self._local: tuple[GroupedMoments | None, OpenGroup | None] | None = None
+        # sums and open group of this process alone, put aside while the states hold those of all processes
+        self._before_sync: tuple[GroupedMoments | None, OpenGroup | None] | None = None
 
     @property
     def open(self) -> OpenGroup | None:
-        """The group that is still open, with the ids of those closed; None before the first rows with ids."""
+        """The group that is still open, with the ids of those that are closed; None before the first rows with ids."""
         if self.open_x.dim() < 2:
             return None
         return OpenGroup(*(getattr(self, name) for name in _OPEN))
@@ -65,7 +66,7 @@ class GroupedMomentsMetric(SumsMetric[GroupedMoments, GroupedMarginal]):
         self.moments = moments
 
     def whole(self) -> GroupedMoments | None:
-        """Sums over all rows so far, with the open group counted as whole; None before the first rows."""
+        """Give the sums over all rows so far, with the open group counted as whole; None before the first rows."""
         moments, group = self.moments, self.open
         if moments is None or group is None or not len(group.groups):
             return moments
@@ -80,8 +81,8 @@ class GroupedMomentsMetric(SumsMetric[GroupedMoments, GroupedMarginal]):
         """Add the groups of another metric, or of a dict of its states, to this one; its open group counts as whole.
 
         Raises:
-            XlingValueError: a metric of another kind, a group that occurs in both, other layers or widths, or started with a base
-                and without.
+            XlingValueError: the other metric is of another kind, a group occurs in both, layers or widths differ, or one was
+                started with a base's sums and the other without.
         """
         states = self._checked(incoming_state)
         other = type(self)(base=self.base)
@@ -100,8 +101,8 @@ class GroupedMomentsMetric(SumsMetric[GroupedMoments, GroupedMarginal]):
         self._count_updates(incoming_state)
 
     def _agree(self, gather: Callable[[Tensor], list[Tensor]]) -> None:
-        """As :class:`SumsMetric`, every process's open group counted as whole until :meth:`unsync`."""
-        self._local = (self.moments, self.open)
+        """Agree as :class:`SumsMetric` does, with every process's open group counted as whole until :meth:`unsync`."""
+        self._before_sync = (self.moments, self.open)
         known = torch.zeros(0, dtype=torch.int64, device=self.device) if self.open is None else self.open.known
         check_together(torch.cat([ids.to(self.device) for ids in gather(known)]))
         moments = self.whole()
@@ -111,13 +112,13 @@ class GroupedMomentsMetric(SumsMetric[GroupedMoments, GroupedMarginal]):
         super()._agree(gather)
 
     def unsync(self, should_unsync: bool = True) -> None:
-        """Go on with this process's own rows."""
+        """Give this process its own sums and its open group back."""
         was_synced = self._is_synced
         super().unsync(should_unsync)
-        if was_synced and not self._is_synced and self._local is not None:
-            moments, still_open = self._local
+        if was_synced and not self._is_synced and self._before_sync is not None:
+            moments, still_open = self._before_sync
             self.open = still_open
             self.reset_sums()
             if moments is not None:
                 self.moments = moments
-            self._local = None
+            self._before_sync = None

@@ -8,10 +8,10 @@ from xling.similarity.shapes import Ids, LayersX, LayersY
 
 
 class MomentsMetric(SumsMetric[Moments, Marginal]):
-    """States of :class:`xling.similarity.Moments`; subclasses say what to compute from them.
+    """A metric whose states are :class:`xling.similarity.Moments`; subclasses say what to compute from them.
 
     Args:
-        base: ``Marginal.of(x)`` where the base is known, see :class:`SumsMetric`.
+        base: ``Marginal.of(x)`` where it was computed before, see :class:`SumsMetric`.
         kwargs: further arguments of :class:`SumsMetric`.
     """
 

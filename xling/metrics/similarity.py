@@ -24,13 +24,15 @@ class SimilarityMetric(Metric):
     ``update(x, y)`` takes rows ``[..., b, d]`` (leading dimensions: layers), ``compute()`` gives float64 ``[...]``, NaN
     where the similarity of a layer is undefined; `reason` says why. Measures of moments keep sums of constant size;
     those that need the rows (``rbf_cka``, ``rsa``, ``mutual_knn``) keep the rows. ``cka_grouped`` takes ``update(x, y, groups)``,
-    see :class:`CKA`. In a
-    :class:`torchmetrics.MetricCollection` several measures of moments share one set of sums.
+    see :class:`CKA`. In a :class:`torchmetrics.MetricCollection` several measures of moments share one set of sums.
 
     Args:
-        measure: a name in ``MEASURES``.
-        kwargs: `base` and `allow_tf32` of :class:`MomentsMetric` for measures of moments; those of
-            :class:`torchmetrics.Metric` for all.
+        measure: a name in ``MEASURES``, or a measure.
+        kwargs: for measures of moments `base` and `allow_tf32`, see :class:`MomentsMetric`; for all measures the arguments of
+            :class:`torchmetrics.Metric`.
+
+    Attributes:
+        reason: why each layer's similarity is NaN, after :meth:`compute`, one text per layer; empty where it is defined.
 
     Raises:
         XlingValueError: the measure is unknown.
@@ -47,7 +49,7 @@ class SimilarityMetric(Metric):
     higher_is_better = True
 
     def __new__(cls, measure: str = "cka_debiased", *args: Any, **kwargs: Any) -> "SimilarityMetric":
-        """The subclass that keeps what `measure` needs (unpickling passes further positional arguments)."""
+        """Make the subclass that keeps what `measure` needs (unpickling passes further positional arguments)."""
         if cls is SimilarityMetric:
             found = get_measure(measure)
             cls = (
@@ -65,22 +67,22 @@ class SimilarityMetric(Metric):
         self.reason = [""]
 
     def update(self, *args: Any, **kwargs: Any) -> None:
-        """Take a batch of paired rows ``[..., b, d_x]`` and ``[..., b, d_y]``; of grouped measures also the groups' ids ``[b]``."""
+        """Add a batch of paired rows ``[..., b, d_x]`` and ``[..., b, d_y]`` (with group ids ``[b]`` for grouped measures)."""
         raise NotImplementedError  # here for type checkers, which do not see that __new__ chooses a subclass
 
     def compute(self) -> PerLayer:
-        """Similarity of every layer, float64 ``[...]``; NaN where undefined, see `reason`."""
+        """Compute the similarity of every layer, float64 ``[...]``; NaN where undefined, see `reason`."""
         result = self._evaluate()
         self.reason = result.reason
         return result.value
 
     def explain(self) -> Result:
-        """The similarity of every layer together with the reasons for each NaN."""
+        """Compute the similarity of every layer together with the reason of each NaN."""
         return Result(self.compute(), self.reason)
 
     def _evaluate(self) -> Result:
-        """Values and reasons from the states."""
-        raise NotImplementedError  # as above
+        """Compute values and reasons from the states."""
+        raise NotImplementedError  # here for type checkers, see `update`
 
 
 class _MomentsSimilarity(MomentsMetric, SimilarityMetric):
@@ -115,12 +117,15 @@ class CKA(SimilarityMetric):
     id per row ``[b]``, and the rows of a group must follow one another on one process, over as many batches as they like.
 
     Args:
-        debiased: unbiased HSIC (Song 2012) in place of the biased one.
-        groups: debias over groups of rows.
-        base: ``Marginal.of(x)`` where the base is known, with groups ``GroupedMarginal.of(x, groups)``: X'X is then not
-            accumulated.
-        allow_tf32: multiply in TF32 on a GPU that can.
+        debiased: whether to take the unbiased HSIC (Song 2012) or the biased one.
+        groups: whether to debias over groups of rows.
+        base: ``Marginal.of(x)``, or with groups ``GroupedMarginal.of(x, groups)``, where it was computed before, so that X'X is
+            not summed again.
+        allow_tf32: whether a GPU may multiply in TF32.
         kwargs: further arguments of :class:`torchmetrics.Metric`.
+
+    Raises:
+        XlingValueError: groups are asked for with the biased estimator.
 
     References:
         Kornblith et al. 2019 (arXiv:1905.00414); Song et al. 2012 (JMLR 13).
@@ -135,7 +140,7 @@ class CKA(SimilarityMetric):
     """
 
     def __new__(cls, debiased: bool = True, groups: bool = False, *args: Any, **kwargs: Any) -> "CKA":
-        """The subclass that keeps what is needed (unpickling passes further positional arguments)."""
+        """Make the subclass that keeps what is needed (unpickling passes further positional arguments)."""
         if cls is CKA:
             cls = _GroupedCKA if groups else _RowwiseCKA
         return Metric.__new__(cls)
@@ -156,7 +161,7 @@ class _GroupedCKA(CKA, _GroupedSimilarity):
 
 
 class _RowsSimilarity(SimilarityMetric):
-    """Keeps the rows themselves, examples first so that torchmetrics concatenates them."""
+    """Keeps the rows themselves, with the axis of examples first, because torchmetrics concatenates states along that axis."""
 
     full_state_update = False
     is_differentiable = False
@@ -173,12 +178,12 @@ class _RowsSimilarity(SimilarityMetric):
         """Keep paired rows ``[..., b, d_x]`` and ``[..., b, d_y]``.
 
         Raises:
-            XlingValueError: rows, layers or widths that do not fit each other or what was kept before.
+            XlingValueError: rows, layers or widths do not fit each other or what was kept before.
         """
         check_rows(x, y)
-        for name, kept, rows in (("x", self.x, x), ("y", self.y, y)):
-            if kept:
-                check_layers(f"what {name} held before", kept[0].shape[1:], rows.shape[:-2] + rows.shape[-1:])
+        for name, earlier, rows in (("x", self.x, x), ("y", self.y, y)):
+            if earlier:
+                check_layers(f"what {name} held before", earlier[0].shape[1:], rows.shape[:-2] + rows.shape[-1:])
         self.x.append(x.detach().movedim(-2, 0))
         self.y.append(y.detach().movedim(-2, 0))
 

@@ -19,7 +19,7 @@ class Base(Protocol):
     """Sums over the base's rows alone, which are known before a comparison starts."""
 
     def to(self, device: torch.device | str) -> Self:
-        """The same sums on `device`."""
+        """Give the same sums on `device`."""
 
 
 class Sums(Protocol):
@@ -39,22 +39,22 @@ class Sums(Protocol):
 
     @classmethod
     def start(cls, x: Tensor, y: Tensor, base: Any = None) -> Self:
-        """No rows yet; `x` and `y` are the first batch, `base` the base's own sums."""
+        """Make sums of no rows yet, with shifts from the first batch `x` and `y` or from the base's own sums `base`."""
 
     @classmethod
     def empty(cls, layers: tuple[int, ...], shift_x: Tensor, shift_y: Tensor, *, base_is_known: bool) -> Self:
-        """No rows yet."""
+        """Make sums of no rows yet, with given shifts."""
 
     @classmethod
     def from_tensors(cls, tensors: dict[str, Tensor]) -> Self:
         """Inverse of :meth:`tensors`."""
 
     def tensors(self) -> dict[str, Tensor]:
-        """Everything held, by name."""
+        """Give all sums by name."""
 
 
 def _first(gathered: Tensor) -> Tensor:
-    """Reduction of the shifts, which all processes have agreed on before they are gathered."""
+    """Reduce the shifts of the processes, which are equal, because they agree on them before states are gathered."""
     return gathered[0]
 
 
@@ -63,14 +63,15 @@ BaseT = TypeVar("BaseT", bound=Base)
 
 
 class SumsMetric(Metric, Generic[KindT, BaseT]):
-    """States that are one kind of sums; subclasses name the kind, and say what to compute from it.
+    """A metric whose states are one kind of sums; subclasses name the kind, and say what to compute from it.
 
     The states take their shape from the first batch. Before they are summed over processes, every process re-centres
     its own to the mean over all of them; a process that met no rows takes part with zeros.
 
     Args:
-        base: the base's own sums where they are known: then X'X is not accumulated, and evaluation needs the same rows.
-        allow_tf32: multiply in TF32 on a GPU that can.
+        base: the base's own sums where they were computed before: then X'X is not summed again, and the metric must meet all the
+            rows that these sums cover before it is evaluated.
+        allow_tf32: whether a GPU may multiply in TF32.
         kwargs: further arguments of :class:`torchmetrics.Metric`.
     """
 
@@ -89,12 +90,12 @@ class SumsMetric(Metric, Generic[KindT, BaseT]):
     @staticmethod
     @abstractmethod
     def merge(first: KindT, second: KindT) -> KindT:
-        """Sums over the rows of both."""
+        """Add the sums over different rows."""
 
     @staticmethod
     @abstractmethod
     def recentre(moments: KindT, shift_x: Tensor, shift_y: Tensor) -> KindT:
-        """The same sums with other shifts taken off the rows."""
+        """Move the sums to other shifts ``[L, d_x]`` and ``[L, d_y]``."""
 
     @abstractmethod
     def _add(self, x: Tensor, y: Tensor, groups: Tensor | None) -> None:
@@ -102,7 +103,7 @@ class SumsMetric(Metric, Generic[KindT, BaseT]):
 
     @property
     def moments(self) -> KindT | None:
-        """What was accumulated; None before the first rows. Shares the metric's storage."""
+        """The accumulated sums, which share the metric's storage; None before the first rows."""
         states = {name: getattr(self, name) for name in self._own_states()}
         return self._restored(states)
 
@@ -135,16 +136,18 @@ class SumsMetric(Metric, Generic[KindT, BaseT]):
         Args:
             x: base rows.
             y: other rows, the same examples in the same order.
-            groups: ids ``[b]``, integers, for a measure that knows groups; others leave them alone. None: each row is one.
+            groups: group id of each row, ``[b]`` integers, which only a measure that knows groups uses; None: every row is a group
+                by itself.
 
         Raises:
-            XlingValueError: rows, layers, widths or ids that do not fit each other or what was added before.
+            XlingValueError: rows, layers, widths or ids do not fit each other or what was added before.
         """
         check_rows(x, y)
         if x.shape[-2]:
             self._add(x, y, groups)
 
     def _started(self, x: LayersX, y: LayersY) -> KindT:
+        """Give the sums so far, or new ones with shifts from this first batch."""
         moments = self.moments
         if moments is None:
             self.base = None if self.base is None else self.base.to(x.device)
@@ -152,14 +155,15 @@ class SumsMetric(Metric, Generic[KindT, BaseT]):
         return moments
 
     def whole(self) -> KindT | None:
-        """All rows so far; None before the first ones."""
+        """Give the sums over all rows so far; None before the first rows."""
         return self.moments
 
     def merge_state(self, incoming_state: dict[str, Any] | Metric) -> None:
         """Add the rows of another metric, or of a dict of its states, to this one.
 
         Raises:
-            XlingValueError: a metric of another kind, other layers or widths, or started with a base and without.
+            XlingValueError: the other metric is of another kind, layers or widths differ, or one was started with a base's sums and
+                the other without.
         """
         states = self._checked(incoming_state)
         incoming = self._restored({name: states[name].clone() for name in self._own_states()})
@@ -217,21 +221,26 @@ class SumsMetric(Metric, Generic[KindT, BaseT]):
     def _common_shift(
         self, side: Marginal, n: Annotated[Tensor, "[] int64"], gather: Callable[[Tensor], list[Tensor]]
     ) -> Annotated[Tensor, "[L, d] float"]:
-        """Mean over the `n` rows of all processes, ``[L, d]``."""
+        """Compute the mean over the `n` rows of all processes, ``[L, d]``."""
         totals = gather(side.n * side.shift.double() + side.total)
         return (torch.stack(totals).sum(0) / n).to(side.shift.dtype)
 
     def _common_layout(self, gather: Callable[[Tensor], list[Tensor]]) -> list[int] | None:
-        """[whether float64, d_x, d_y, layers...] of the processes that met rows; None if none did."""
-        own = [-1] if self.moments is None else _layout(self.moments)
-        found = {tuple(layout.tolist()) for layout in gather(torch.tensor(own, device=self.device))} - {(-1,)}
-        if len(found) > 1:
+        """Find the layout of the processes that met rows, see :func:`_layout`; None if none did.
+
+        Raises:
+            XlingValueError: their layouts differ.
+        """
+        layout = [-1] if self.moments is None else _layout(self.moments)  # [-1] stands for a process without rows
+        layouts = {tuple(each.tolist()) for each in gather(torch.tensor(layout, device=self.device))} - {(-1,)}
+        if len(layouts) > 1:
             raise XlingValueError(
-                f"processes hold different [float64, d_x, d_y, layers...] {sorted(found)}; give all the same layers"
+                f"processes hold different [float64, d_x, d_y, layers...] {sorted(layouts)}; give all the same layers"
             )
-        return list(found.pop()) if found else None
+        return list(layouts.pop()) if layouts else None
 
 
 def _layout(moments: Sums) -> list[int]:
+    """Describe the tensors of sums as numbers: whether they are float64 (1 or 0), d_x, d_y, and the layers' own shape."""
     x, y = moments.sides
     return [int(y.shift.dtype == torch.float64), x.shift.shape[-1], y.shift.shape[-1], *moments.layers]

@@ -25,17 +25,20 @@ _ELEMENTWISE = (activation.__name__, dropout.__name__, activations.__name__)
 
 
 def feature_layouts(module: nn.Module, layers: Mapping[str, nn.Module], axis: FeatureAxis = None) -> dict[str, Layout]:
-    """Label -> where the layer's features are: an axis, one of the constants above, or None where it is not known.
+    """Say for every layer where its features are.
 
     Args:
-        module: holds the layers.
-        layers: label -> module.
-        axis: the user's word: one axis for all layers, or by patterns of labels.
+        module: the module that holds the layers.
+        layers: label -> module of each layer.
+        axis: what the user says: one axis for all layers, or axes by shell-style patterns of labels; None: nothing.
+
+    Returns:
+        Label -> an axis (never 0), one of the constants above, or None where it is not known.
 
     Raises:
-        XlingValueError: an axis that is 0 or no whole number, or a pattern that no layer's label matches.
+        XlingValueError: an axis is 0 or no whole number, or no layer's label matches a pattern.
     """
-    told = _told(layers, axis)
+    told = _axes_by_label(layers, axis)
     names = {id(part): name for name, part in module.named_modules()}
     return {
         label: told[label] if label in told else _layout_within(module, names.get(id(part), ""), part)
@@ -44,9 +47,17 @@ def feature_layouts(module: nn.Module, layers: Mapping[str, nn.Module], axis: Fe
 
 
 def axis_of(layout: Layout, shape: tuple[int, ...], mask: Tensor | None = None) -> int | None:
-    """Axis of the features in an output of `shape`, at least 1; None where it is not known.
+    """Find the axis of the features in an output of `shape`.
 
-    Where the module does not say, a mask [batch, sequence] does if exactly one of two places fits it.
+    Where the module does not show it, a mask does if its length is that of exactly one of the two axes beside the batch.
+
+    Args:
+        layout: the layer's entry in :func:`feature_layouts`.
+        shape: shape of its output, [batch, ...].
+        mask: padding mask [batch, sequence], or None.
+
+    Returns:
+        An axis from 1 to ``len(shape) - 1``, or None where it is not known.
     """
     n = len(shape)
     if isinstance(layout, int):
@@ -63,7 +74,7 @@ def axis_of(layout: Layout, shape: tuple[int, ...], mask: Tensor | None = None) 
 
 
 def layout_of(module: nn.Module) -> Layout:
-    """Where `module` puts its features, as far as what it is made of says.
+    """Say where `module` puts its features, as far as its type and its parts show it.
 
     >>> layout_of(nn.Conv1d(2, 3, 1)), layout_of(nn.Linear(2, 3)), layout_of(nn.ReLU())
     ('first', 'last', None)
@@ -77,16 +88,18 @@ def layout_of(module: nn.Module) -> Layout:
     kinds = {layout_of(child) for child in module.children()} - {None}  # of a block: only if all its parts agree
     if LAST in kinds:
         return LAST if kinds == {LAST} else None
-    return MAPS if kinds else None  # it may have flattened and turned what its convolutions gave
+    return MAPS if kinds else None  # a block of convolutions may flatten and transpose their output
 
 
-def _told(layers: Mapping[str, nn.Module], axis: FeatureAxis) -> dict[str, int]:
+def _axes_by_label(layers: Mapping[str, nn.Module], axis: FeatureAxis) -> dict[str, int]:
+    """Give the axis of each layer of which the user says it; a later pattern overrules an earlier one."""
     patterns = axis if isinstance(axis, Mapping) else {} if axis is None else {"*": axis}
     told: dict[str, int] = {}
     for pattern, value in patterns.items():
         if isinstance(value, bool) or not isinstance(value, int) or value == 0:
             raise XlingValueError(
-                f"expected feature_axis to be a whole number, not 0, which is the batch; got {value!r}"
+                f"expected feature_axis to be a whole number, not 0, which is the batch; got {value!r}; give e.g. -1 for the "
+                "last axis"
             )
         if not (matching := fnmatch.filter(layers, pattern)):
             raise XlingValueError(f"no layer matches feature_axis={pattern!r}{close_matches(pattern, layers)}")
@@ -95,7 +108,7 @@ def _told(layers: Mapping[str, nn.Module], axis: FeatureAxis) -> dict[str, int]:
 
 
 def _layout_within(module: nn.Module, name: str, part: nn.Module) -> Layout:
-    """That of `part`; one that changes single numbers keeps what came before it in its sequence."""
+    """Find the layout of `part`; an elementwise part (activation, dropout) has that of what precedes it in its sequence."""
     if not _is_elementwise(part):
         return layout_of(part)
     parent, _, last = name.rpartition(".")
@@ -106,6 +119,7 @@ def _layout_within(module: nn.Module, name: str, part: nn.Module) -> Layout:
 
 
 def _layout_after(parts: list[nn.Module]) -> Layout:
+    """Find the layout after parts that run one after another: that of the last one which is not elementwise."""
     for part in reversed(parts):
         if not _is_elementwise(part):
             return layout_of(part)
@@ -113,13 +127,14 @@ def _layout_after(parts: list[nn.Module]) -> Layout:
 
 
 def _parts_in_sequence(module: nn.Module) -> dict[str, nn.Module] | None:
-    """Name -> part of a module that runs its parts one after another; None for any other module."""
+    """Give name -> part of a module that runs its parts one after another; None for any other module."""
     if not isinstance(module, nn.Sequential) or type(module).forward is not nn.Sequential.forward:
         return None
     return {name: part for name, part in module._modules.items() if part is not None}
 
 
 def _is_elementwise(module: nn.Module) -> bool:
-    if isinstance(module, nn.MultiheadAttention):
+    """Whether the module changes every number by itself, so that the axes of its input stay where they are."""
+    if isinstance(module, nn.MultiheadAttention):  # torch defines it among the activations
         return False
     return isinstance(module, nn.Identity) or type(module).__module__ in _ELEMENTWISE

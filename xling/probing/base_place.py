@@ -8,11 +8,11 @@ from xling.storage.hashing import content_key
 
 
 def base_folder(settings: RunSettings, model_hash: str) -> Path:
-    """The folder of the cache that runs share: keyed by the content of model and probe, not by names or times.
+    """Name the folder of the cache that runs share by what its content depends on, not by the names or times of runs.
 
     Args:
-        settings: of a run; its cache, layers, pooling and precision are read.
-        model_hash: of the encoder's weights before training.
+        settings: settings of a run, of which cache, layers, pooling and precision are read.
+        model_hash: hash of the encoder's weights before training.
     """
     precision = probe_precision(str(settings.trainer.precision), settings.probe.autocast)
     key = content_key(model_hash, settings.representation_layers, settings.probe.pooling, precision)

@@ -12,12 +12,12 @@ from xling.settings import RunSettings
 
 
 class BaseStore:
-    """One file per validation loader under a folder.
+    """Keeps the base in one file per validation loader under a folder.
 
     Args:
-        folder: of this model, these layers and this pooling.
+        folder: folder of one model's base, read at some layers by one pooling.
         fingerprints: loader name -> fingerprint of its probe set.
-        is_keyed_by_weights: the folder's name stands for the weights, which then need not be compared.
+        is_keyed_by_weights: whether the folder's name is derived from the weights, which then need not be compared.
     """
 
     def __init__(
@@ -31,12 +31,12 @@ class BaseStore:
         return bool(self.fingerprints) and all(self.has(loader) for loader in self.fingerprints)
 
     def path(self, loader: str) -> Path:
-        """File of one loader; its name changes with the probe set."""
+        """Give the file of one loader; its name changes with the probe set."""
         fingerprint = self.fingerprints.get(loader, "")
         return self.folder / f"{loader}{'-' if fingerprint else ''}{fingerprint[:16]}.safetensors"
 
     def has(self, loader: str) -> bool:
-        """Whether the loader's base is there."""
+        """Whether the loader's base is stored."""
         return self.path(loader).is_file()
 
     def save(self, loader: str, representations: Representations) -> None:
@@ -48,27 +48,28 @@ class BaseStore:
         return load_representations(self.path(loader), self.expected(loader, facts), device)
 
     def expected(self, loader: str, facts: Mapping[str, str] | None = None) -> dict[str, str]:
-        """Facts that a file of this loader must agree with.
+        """Give the facts that a file of this loader must agree with.
 
         Args:
-            loader: its name.
-            facts: how and of what it is made, such as pooling and weights; not compared where the folder's name says it.
+            loader: the loader's name.
+            facts: what the base is made from and how, such as weights and pooling; they are not compared where the folder's
+                name is derived from them.
         """
         of_probe = {"fingerprint": self.fingerprints[loader]} if loader in self.fingerprints else {}
         return of_probe if self.is_keyed_by_weights else of_probe | dict(facts or {})
 
 
 def shared_store(settings: RunSettings, model_hash: str, fingerprints: Mapping[str, str] | None = None) -> BaseStore:
-    """The store that runs share, see :func:`xling.probing.base_place.base_folder`.
+    """Open the store that runs share, see :func:`xling.probing.base_place.base_folder`.
 
     Args:
-        settings: of a run; its cache, layers, pooling and precision are read.
-        model_hash: of the encoder's weights before training.
+        settings: settings of a run, of which cache, layers, pooling and precision are read.
+        model_hash: hash of the encoder's weights before training.
         fingerprints: target language -> fingerprint of its examples and their tokens.
     """
     return BaseStore(base_folder(settings, model_hash), dict(fingerprints or {}), is_keyed_by_weights=True)
 
 
 def own_store(trainer: pl.Trainer) -> BaseStore:
-    """A store that one fit alone uses, below the trainer's ``default_root_dir``; a resumed fit reads it again."""
+    """Open a store that one fit alone uses, below the trainer's ``default_root_dir``; a resumed fit reads it again."""
     return BaseStore(Path(trainer.default_root_dir) / "base_representations")

@@ -34,14 +34,20 @@ class RowCollector:
         layers: list[Annotated[Tensor, "[n, _] float"]],
         group_ids: Ids | None = None,
     ) -> None:
-        """Add one batch: ids [b], per layer the representations [b, hidden], and ids [b] of groups in every batch or in none."""
+        """Add one batch.
+
+        Args:
+            example_ids: ids of the examples, [b] int64.
+            layers: representations of these examples, [b, hidden] per layer.
+            group_ids: ids of their groups, [b] integers, given with every batch or with none.
+        """
         self._ids.append(example_ids.cpu())
         if group_ids is not None:
             self._groups.append(group_ids.cpu())
         self._layers.append([layer.to("cpu", fitting_dtype(layer, self.dtype)) for layer in layers])
 
     def result_or_none(self, facts: dict[str, str]) -> Representations | None:
-        """As :meth:`result`; None where no process has taken any row."""
+        """Do as :meth:`result` does, but return None where no process has taken any row."""
         ids = self._gathered()[0]
         return self.result(facts) if len(ids) else None
 
@@ -49,7 +55,7 @@ class RowCollector:
         """Return the rows of all processes, sorted by id.
 
         Raises:
-            XlingValueError: no rows, or an id that occurs twice.
+            XlingValueError: there are no rows, or an id occurs twice.
         """
         ids, groups, columns = self._gathered()
         if not len(ids):
@@ -58,7 +64,8 @@ class RowCollector:
         twice = ids[1:] == ids[:-1]
         if twice.any():
             raise XlingValueError(
-                f"example id {ids[1:][twice][0].item()} occurs twice in a validation loader; ids must be unique"
+                f"example id {ids[1:][twice][0].item()} occurs twice in a validation loader; ids must be unique, so give every "
+                "example an id of its own"
             )
         layers = {label: column[order] for label, column in zip(self.labels, columns, strict=True)}
         if wide := [label for label, column in layers.items() if column.dtype != self.dtype]:
@@ -72,6 +79,7 @@ class RowCollector:
     def _gathered(
         self,
     ) -> tuple[Annotated[Tensor, "[n] int64"], Annotated[Tensor, "[_] int64"], list[Annotated[Tensor, "[n, _] float"]]]:
+        """Put the batches of all processes together: ids, groups (empty where none were given) and the rows of each layer."""
         ids, groups = (
             torch.cat(parts) if parts else torch.empty(0, dtype=torch.int64) for parts in (self._ids, self._groups)
         )
@@ -86,7 +94,7 @@ class RowCollector:
 
 
 def fitting_dtype(layer: Tensor, dtype: torch.dtype) -> torch.dtype:
-    """`dtype`, or float32 where that would turn numbers into infinities, or all of them into subnormal ones or 0.
+    """Give `dtype`, or float32 where `dtype` would turn numbers into infinities, or all of them into subnormal ones or 0.
 
     >>> fitting_dtype(torch.tensor([7e4]), torch.float16), fitting_dtype(torch.tensor([6e4]), torch.float16)
     (torch.float32, torch.float16)

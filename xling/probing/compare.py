@@ -24,22 +24,26 @@ _Sums = TypeVar("_Sums", Moments, GroupedMoments)
 class Comparison:
     """Accumulates paired rows of base and present, then computes measures per layer.
 
-    Memory does not grow with the number of examples: layers of equal width are one stack of sums, about ``2 d^2`` numbers
-    a layer, and ``3.2 d^2`` more for a measure that knows groups, whose open groups' rows are held too. Rows ``[n, d]`` are held
-    instead of the layers for which they take less (n below twice the width), and of all layers where a measure or an uncertainty
-    needs them or a measure knows groups that the base does not say; such a layer is summed on its own at the end. All give the
-    same values up to rounding.
+    Layers of equal width are one stack of sums, whose memory does not grow with the number of examples: about ``2 d^2`` numbers a
+    layer, and ``3.2 d^2`` more for a measure that knows groups, beside the rows of groups that are not whole yet. Rows ``[n, d]``
+    are held instead
+
+    - of a layer for which they are fewer numbers than sums (n below twice the width), and
+    - of all layers, where a measure, an uncertainty or chance levels need them, or where a measure knows groups and those of the
+      base are not known beforehand.
+
+    Layers whose rows are held are compared one by one at the end. Both ways give the same values up to rounding.
 
     Args:
-        base: per layer, all rows of the base, [n, hidden] on the device.
-        measures: by name.
+        base: all rows of the base at each layer, [n, hidden] on the device.
+        measures: name -> measure.
         uncertainty: names in :data:`xling.probing.uncertainty.UNCERTAINTY`; they need the rows.
-        groups: id of the base's rows, [n] int64, where it is known beforehand; rows that share one are not independent.
-        is_distributed: processes hold different rows, to be put together (where there are several processes).
-        chance: also give every measure of the rows once their groups are paired anew; needs the rows.
+        groups: group id of each of the base's rows, [n] int64, where known beforehand; rows of one group are not independent.
+        is_distributed: whether processes hold different rows, which :meth:`compute` then puts together.
+        chance: whether to give also the chance level of every measure, its value once groups are paired anew; needs the rows.
 
     Attributes:
-        n_unmatched: rows that the caller could not pair; after :meth:`compute`, those of all processes.
+        n_unmatched: number of rows that the caller could not pair; after :meth:`compute`, of all processes.
     """
 
     def __init__(
@@ -82,13 +86,13 @@ class Comparison:
         """Add a batch.
 
         Args:
-            rows: which rows of the base, [b] int64.
-            layers: per layer, the representations of the same examples now, [b, hidden].
-            groups: id per row, [b] int64; rows that share one are not independent. None: as the base says, else every row
-                its own.
+            rows: numbers of the base's rows, [b] int64.
+            layers: present representations of the same examples at each layer, [b, hidden].
+            groups: group id of each row, [b] int64. None: the groups of the base, or, where these are not known, every row is a
+                group by itself.
 
         Raises:
-            XlingValueError: other groups than those of the base.
+            XlingValueError: the groups are not those of the base.
         """
         if not len(rows):  # none of the batch was paired
             return
@@ -120,12 +124,16 @@ class Comparison:
                 sums.add_groups(rows, stack)
 
     def compute(self) -> list[dict[str, Any]]:
-        """Per layer, over the rows of all processes: every measure by name, n_examples, n_groups where a measure knows them,
-        chance_<measure> where asked for, and reason (why NaN, else empty)."""
+        """Compute every measure over the rows of all processes.
+
+        Returns:
+            Per layer name -> value: every measure by its name, n_examples, n_groups where a measure knows groups,
+            chance_<measure> where asked for, the columns of the uncertainties, and reason (why a value is NaN, else empty).
+        """
         rest = None if self._open is None else self._open.rest()
         sums = [(each.moments, each.grouped) for each in self._sums]
-        own = _Shard(self._seen, self._groups, self._held, sums, rest, self.n_unmatched)
-        shards = _gather(own, self._base[0].device) if self._is_distributed else [own]
+        of_this_process = _Shard(self._seen, self._groups, self._held, sums, rest, self.n_unmatched)
+        shards = _gather(of_this_process, self._base[0].device) if self._is_distributed else [of_this_process]
         self.n_unmatched = sum(shard.n_unmatched for shard in shards)
         shards = [shard for shard in shards if shard.seen]
         if not shards:
@@ -148,7 +156,7 @@ class Comparison:
     def _enter_held(
         self, results: list[dict[str, Any]], seen: Annotated[Tensor, "[n] int64"], held: list[list[Tensor]], groups: Ids
     ) -> None:
-        order = seen.argsort()  # of the base, so that nothing depends on how the rows were dealt
+        order = seen.argsort()  # the order of the base, so that nothing depends on how rows were dealt to processes
         seen, groups = seen[order], groups[order]
         for place, index in enumerate(self._held_layers):
             before, now = self._base[index][seen], torch.cat([layers[place] for layers in held])[order]
@@ -166,16 +174,16 @@ class Comparison:
         return {f"chance_{name}": float(found.value) for name, found in levels.items()}
 
     def _enter_summed(self, results: list[dict[str, Any]], seen: Tensor, shards: "list[_Shard]") -> None:
-        # groups of which some rows are on other processes, or did not come at all
+        # rows of groups of which some rows are on other processes, or did not come at all
         rests = [shard.rest for shard in shards if shard.rest is not None and len(shard.rest[0])]
-        for number, own in enumerate(self._sums):
-            own.moments = _reduced(merged, [shard.sums[number][0] for shard in shards])
-            own.grouped = _reduced(merged_groups, [shard.sums[number][1] for shard in shards])
+        for number, sums in enumerate(self._sums):
+            sums.moments = _reduced(merged, [shard.sums[number][0] for shard in shards])
+            sums.grouped = _reduced(merged_groups, [shard.sums[number][1] for shard in shards])
             if rests:
                 rows, stack = torch.cat([rows for rows, _ in rests]), torch.cat([held[number] for _, held in rests], 1)
-                own.add_groups(rows.to(seen.device), stack)
+                sums.add_groups(rows.to(seen.device), stack)
             for measure in self._measures:
-                _enter(results, own.stack, measure.name, own.evaluate(measure, seen))
+                _enter(results, sums.stack, measure.name, sums.evaluate(measure, seen))
 
 
 @dataclass(frozen=True)
@@ -183,12 +191,12 @@ class _Shard:
     """What one process has accumulated.
 
     Attributes:
-        seen: which rows of the base came, ``[b]`` per batch.
-        groups: their ids, ``[b]`` per batch.
-        held: per batch, the held layers' rows, each ``[b, hidden]``.
+        seen: numbers of the base's rows that came, ``[b]`` per batch.
+        groups: group ids of these rows, ``[b]`` per batch.
+        held: per batch, the rows of each layer whose rows are held, ``[b, hidden]``.
         sums: per stack, the sums over rows and over whole groups.
-        rest: rows of groups that are not whole, and per stack what is held of them ``[L, r, hidden]``.
-        n_unmatched: rows that could not be paired.
+        rest: numbers of the rows of groups that are not whole, and their representations ``[L, r, hidden]`` per stack.
+        n_unmatched: number of rows that could not be paired.
     """
 
     seen: list[Tensor]
@@ -200,17 +208,19 @@ class _Shard:
 
 
 def _reduced(merge: Callable[[_Sums, _Sums], _Sums], parts: Sequence[_Sums | None]) -> _Sums | None:
+    """Merge the sums of the processes that have some; None where none has."""
     some = [part for part in parts if part is not None]
     return functools.reduce(merge, some) if some else None
 
 
 def _enter(results: list[dict[str, Any]], stack: list[int], name: str, result: Result) -> None:
+    """Write the values of a measure to the layers at the positions `stack`; of several reasons a layer has the first."""
     for index, value, reason in zip(stack, result.value.tolist(), result.reason, strict=True):
         results[index] |= {name: value, "reason": results[index]["reason"] or reason}
 
 
 def _by_width(layers: list[Tensor]) -> list[list[int]]:
-    """Positions of layers, grouped by width, in order."""
+    """Group the positions of layers by width, both in the order in which they come."""
     widths: dict[int, list[int]] = {}
     for index, layer in enumerate(layers):
         widths.setdefault(layer.shape[-1], []).append(index)
@@ -218,13 +228,14 @@ def _by_width(layers: list[Tensor]) -> list[list[int]]:
 
 
 def _gather(state: _Shard, device: torch.device) -> list[_Shard]:
-    """What every process has accumulated; this process's alone where there is one."""
+    """Collect what every process has accumulated; the result is the same on all of them."""
     if not is_distributed():
         return [state]
     return _moved(gather_objects(_moved(state, torch.device("cpu"))), device)
 
 
 def _moved(value: Any, device: torch.device) -> Any:
+    """Move all tensors in a dataclass, list or tuple to a device."""
     if isinstance(value, Tensor):
         return value.to(device)
     if is_dataclass(value) and not isinstance(value, type):

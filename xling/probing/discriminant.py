@@ -17,11 +17,11 @@ def deal_groups(groups: Tensor, n_folds: int = N_FOLDS) -> Tensor:
     """Deal groups into folds of about equal numbers of groups; rows of one group share a fold.
 
     Args:
-        groups: id per row, ``[n]`` int64.
-        n_folds: number of folds.
+        groups: id of each row's group, ``[n]`` int64.
+        n_folds: number of folds, at least 1.
 
     Returns:
-        Fold of each row, ``[n]`` int64, 0 to `n_folds` - 1.
+        Fold of each row, ``[n]`` int64, from 0 to `n_folds` - 1.
 
     >>> deal_groups(torch.tensor([7, 7, 3, 9]), 2)
     tensor([1, 1, 0, 0])
@@ -43,7 +43,7 @@ def held_out_predictions(rows: Tensor, labels: Tensor, folds: Tensor) -> Tensor:
         Predicted class of each row, ``[n]`` int64.
 
     Raises:
-        XlingValueError: fewer than two folds or classes, or rows that are not finite.
+        XlingValueError: there are fewer than two folds or classes, or some rows are not finite or too large to be squared.
     """
     classes, index = labels.unique(return_inverse=True)
     sizes = folds.unique(return_counts=True)[1].tolist()
@@ -61,7 +61,7 @@ def held_out_predictions(rows: Tensor, labels: Tensor, folds: Tensor) -> Tensor:
 
 
 def _scaled(rows: Tensor) -> tuple[Tensor, Tensor]:
-    """The rows with a mean square of 1, and their squared norms ``[n]``."""
+    """Scale the rows, in place, to a mean square of 1; also give their squared norms ``[n]``."""
     norms = rows.square().sum(1)
     if not norms.isfinite().all():
         raise XlingValueError("some rows are not finite, or too large to be squared")
@@ -72,15 +72,15 @@ def _scaled(rows: Tensor) -> tuple[Tensor, Tensor]:
 def _fit(
     rows: Tensor, norms: Tensor, index: Tensor, sizes: list[int], n_classes: int, width: int
 ) -> tuple[Tensor, Tensor]:
-    """Discriminants, each fitted on the rows of all folds but one, from sums that are additive over folds.
+    """Fit one set of discriminants per fold on the rows of all other folds, from sums that are additive over folds.
 
     Args:
-        rows: centred, fold by fold, ``[n, d]``.
-        norms: their squared norms, ``[n]``.
-        index: class of each, ``[n]``.
-        sizes: rows of each fold.
+        rows: centred rows, fold by fold, ``[n, d]``.
+        norms: squared norms of the rows, ``[n]``.
+        index: class of each row, ``[n]`` int64, from 0.
+        sizes: number of rows of each fold.
         n_classes: number of classes.
-        width: dimension of the space that they are from, d or more.
+        width: dimension of the representations, which is above d where the rows are given in the space that they span.
 
     Returns:
         Weights ``[folds, d, classes]`` and offsets ``[folds, classes]`` of the discriminant scores.
@@ -97,23 +97,22 @@ def _fit(
     within = torch.baddbmm(products, totals.mT, means, alpha=-1) / n_train[:, None, None]
     covariance = shrunk(within, _fourth_powers(rows, norms, index, means, fold), n_train, width)
     weights = _solved(covariance, means.mT)
-    return weights, (counts / n_train[:, None]).log() - (means * weights.mT).sum(
-        -1
-    ) / 2  # -inf for a class without rows
+    log_priors = (counts / n_train[:, None]).log()  # -inf for a class without rows, which is then never predicted
+    return weights, log_priors - (means * weights.mT).sum(-1) / 2
 
 
 def _fourth_powers(rows: Tensor, norms: Tensor, index: Tensor, means: Tensor, fold: Tensor) -> Tensor:
-    """Sum of the fourth powers of the rows' distances from their classes' `means`, ``[folds]``, each without the fold's rows."""
+    """Sum, for each fold ``[folds]``, the fourth powers of the other folds' rows' distances from the `means` of their classes."""
     n, (n_folds, n_classes, _) = len(rows), means.shape
     products = (rows @ means.flatten(0, 1).mT).unflatten(1, (n_folds, n_classes))
-    on_own = products.gather(2, index[:, None, None].expand(n, n_folds, 1)).squeeze(2)
-    squares = norms[:, None] - 2 * on_own + means.square().sum(-1).mT[index]
+    with_class_mean = products.gather(2, index[:, None, None].expand(n, n_folds, 1)).squeeze(2)
+    squares = norms[:, None] - 2 * with_class_mean + means.square().sum(-1).mT[index]
     is_train = fold[:, None] != torch.arange(n_folds, device=rows.device)
     return (squares.square() * is_train).sum(0)
 
 
 def _solved(covariances: Tensor, right: Tensor) -> Tensor:
-    """``C^-1 right``, by Cholesky's factors, which are half the work; matrices without them are solved as any others."""
+    """Compute ``C^-1 right`` by Cholesky's factors, which are half the work, or by LU where a matrix is not positive definite."""
     factors, failed = torch.linalg.cholesky_ex(covariances)
     return torch.linalg.solve(covariances, right) if failed.any() else torch.cholesky_solve(right, factors)
 
@@ -122,10 +121,10 @@ def shrunk(covariance: Tensor, fourth_powers: Tensor, n: Tensor | int, width: in
     """Shrink covariances towards multiples of the identity by as much as Ledoit & Wolf (2004) estimate to be best.
 
     Args:
-        covariance: of centred rows, divided by their number, ``[..., d, d]``.
+        covariance: covariances of centred rows (sums of products divided by the number of rows), ``[..., d, d]``.
         fourth_powers: sum of the fourth powers of the centred rows' norms, ``[...]``.
         n: number of rows, ``[...]``.
-        width: dimension of the whole space, where the covariance is that within a part of it which holds all rows; None: d.
+        width: dimension of the whole space, where the covariance is taken within a subspace that holds all rows; None: d.
 
     Returns:
         ``(1 - s) covariance + s (trace / width) I``, ``[..., d, d]``.

@@ -10,29 +10,30 @@ from torch import Tensor, nn
 def example_gradients(
     loss: Callable[[Any], Tensor], batch: Any, n: int, layers: Sequence[Sequence[nn.Parameter]]
 ) -> list[list[Tensor]]:
-    """Gradients of each of a batch's first examples.
+    """Compute the gradient of the loss on each of a batch's first examples.
 
     Args:
-        loss: of a batch of one example, a scalar.
+        loss: function from a batch of one example to its loss, a scalar.
         batch: tensors (in dicts, lists or tuples) whose first axis is the example.
-        n: how many examples.
-        layers: per layer the parameters.
+        n: number of examples.
+        layers: the parameters of each layer.
 
     Returns:
-        Per example and layer one flat float32 tensor; parameters that the loss does not reach count as 0.
+        Per example and layer one flat float32 tensor, as long as the layer has parameters; those that the loss does not reach
+        have a gradient of 0.
     """
-    every = [parameter for layer in layers for parameter in layer]
-    found = []
+    parameters = [parameter for layer in layers for parameter in layer]
+    by_example = []
     for index in range(n):
-        gradients = torch.autograd.grad(loss(one_example(batch, index)), every, allow_unused=True)
-        pairs = zip(gradients, every, strict=True)
+        gradients = torch.autograd.grad(loss(one_example(batch, index)), parameters, allow_unused=True)
+        pairs = zip(gradients, parameters, strict=True)
         flat = iter([(torch.zeros_like(p) if g is None else g).flatten().float() for g, p in pairs])
-        found.append([torch.cat([next(flat) for _ in layer]) for layer in layers])
-    return found
+        by_example.append([torch.cat([next(flat) for _ in layer]) for layer in layers])
+    return by_example
 
 
 def one_example(batch: Any, index: int) -> Any:
-    """The batch that holds one example of a batch alone."""
+    """Make the batch that holds one example of `batch` alone; what is no tensor stays as it is."""
     if isinstance(batch, Tensor):
         return batch[index : index + 1].clone()
     if isinstance(batch, dict):
@@ -43,7 +44,13 @@ def one_example(batch: Any, index: int) -> Any:
 
 
 class GradientSums:
-    """Sums over examples of gradients and of their squared norms, layer by layer."""
+    """Sums gradients of examples and their squared norms, layer by layer.
+
+    Attributes:
+        n: number of examples so far.
+        sums: sum of the gradients of each layer, one flat float32 tensor per layer.
+        squares: sum of the gradients' squared norms, one number per layer.
+    """
 
     def __init__(self) -> None:
         self.n, self.sums, self.squares = 0, [], []  # type: int, list[Tensor], list[float]
@@ -63,12 +70,12 @@ class GradientSums:
         """Describe every layer.
 
         Args:
-            reference: the source's sums.
+            reference: sums of the source language, with which the direction is compared; None: no comparison.
 
         Returns:
-            Per layer gradient_norm (of the mean gradient), fisher_trace (mean squared norm of single examples' gradients: the
-            trace of the empirical Fisher matrix) and, beside a reference, gradient_cosine of the two mean gradients, -1..1; NaN
-            where one is 0.
+            Per layer gradient_norm (norm of the mean gradient), fisher_trace (mean squared norm of single examples' gradients,
+            which is the trace of the empirical Fisher matrix) and, with a reference, gradient_cosine (cosine of the two mean
+            gradients, -1..1; NaN where one of them is 0).
         """
         rows = []
         for layer, (total, square) in enumerate(zip(self.sums, self.squares, strict=True)):

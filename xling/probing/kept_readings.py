@@ -12,23 +12,25 @@ from xling.storage.atomic import read_json, write_json
 from xling.storage.hashing import content_key, sha256
 
 VERSION = 1
-"""Goes up with every change of what a classifier reads from the same rows."""
+"""Goes up with every change of what a classifier reads from the same rows, so that older files are not used any more."""
 
 Readings = dict[str, list[Readable]]
+"""Language -> what can be read from its rows, one entry per layer."""
 
 
 def readings_before(
     store: BaseStore, rows: Mapping[str, LabelledRows], ids: Mapping[str, Tensor], read: Callable[[], Readings]
 ) -> Readings:
-    """What `read` gives, by language; read once and kept where the store's folder stands for the weights.
+    """Give what `read` gives; it is called once, and its result kept, where the store's folder is named after the weights.
 
-    A store of one fit alone is not known by its weights, so that nothing is kept there. A file that cannot be read is made anew.
+    The folder of one fit alone does not tell from which weights its rows are, so that nothing is kept there. A file that cannot
+    be read is made anew.
 
     Args:
-        store: of the rows before training.
-        rows: the same examples as in `read`, by language in any order, with their groups and labels.
-        ids: of these examples, by language.
-        read: fits the classifiers.
+        store: the store of the rows before training.
+        rows: language -> the same examples as in `read`, with their groups and labels, in any order of languages.
+        ids: language -> ids of these examples, ``[n]`` int64.
+        read: function that fits the classifiers.
     """
     if not store.is_keyed_by_weights:
         return read()
@@ -58,5 +60,5 @@ def _number(value: float | None) -> float:
 
 
 def _hashes(rows: LabelledRows, ids: Tensor) -> list[str]:
-    """Of the examples, their groups and their labels."""
+    """Hash the ids of the examples, their groups and their labels."""
     return ["" if part is None else sha256(part.cpu().numpy().tobytes()) for part in (ids, rows.groups, rows.labels)]

@@ -17,8 +17,8 @@ class LabelledRows:
     """The pooled representations of one language.
 
     Attributes:
-        layers: label of the layer -> ``[n, d]``.
-        groups: id per row ``[n]`` int64; rows that share one are not independent.
+        layers: label of the layer -> representations ``[n, d]`` floating point.
+        groups: id of each row's group, ``[n]`` int64; rows of one group are not independent.
         labels: class per row ``[n]`` int64, below 0 where a row has none; None where no row has one.
     """
 
@@ -27,7 +27,7 @@ class LabelledRows:
     labels: Tensor | None = None
 
     def with_layers(self, layers: dict[str, Tensor]) -> "LabelledRows":
-        """The same examples in another state of the encoder."""
+        """Give the same examples with their representations in another state of the encoder."""
         return replace(self, layers=layers)
 
 
@@ -36,9 +36,9 @@ class Readable:
     """What can be read from one layer of one language.
 
     Attributes:
-        label: share of its rows whose label is recognised, 0..1, or NaN.
-        language: share of its rows whose language is recognised, 0..1, or NaN.
-        reason: why one is NaN, else empty.
+        label: fraction of its rows whose label is recognised, 0..1, or NaN.
+        language: fraction of its rows whose language is recognised, 0..1, or NaN.
+        reason: why a number is NaN, else empty.
     """
 
     label: float
@@ -50,11 +50,11 @@ def read_layers(rows: Mapping[str, LabelledRows], device: torch.device) -> dict[
     """Fit the classifiers on every layer, and try them on groups that they have not seen.
 
     Args:
-        rows: by language, all with the same layers.
-        device: where to compute.
+        rows: language -> its rows; all languages have the same layers.
+        device: device on which the classifiers are fitted.
 
     Returns:
-        By language, one entry per layer.
+        Language -> what can be read, one entry per layer.
     """
     with similarity_precision(device.type):
         return _read_each(rows, device)
@@ -63,11 +63,11 @@ def read_layers(rows: Mapping[str, LabelledRows], device: torch.device) -> dict[
 def _read_each(rows: Mapping[str, LabelledRows], device: torch.device) -> dict[str, list[Readable]]:
     found: dict[str, list[Readable]] = {language: [] for language in rows}
     for layer in next(iter(rows.values())).layers:
-        own = {
+        at_layer = {
             language: replace(part, layers={layer: part.layers[layer].to(device)}) for language, part in rows.items()
         }
-        languages, why_no_language = _read_languages(own, layer)
-        for language, part in own.items():
+        languages, why_no_language = _read_languages(at_layer, layer)
+        for language, part in at_layer.items():
             label, why_no_label = _read_labels(part, layer)
             reason = "; ".join(filter(None, [why_no_label, why_no_language]))
             found[language].append(Readable(label, languages.get(language, math.nan), reason))
@@ -75,7 +75,7 @@ def _read_each(rows: Mapping[str, LabelledRows], device: torch.device) -> dict[s
 
 
 def majority(labels: Tensor | None) -> float:
-    """Share of the most frequent label among the rows that have one, or NaN."""
+    """Give the fraction of rows with the most frequent label among those that have one, 0..1; NaN where none has."""
     labels = None if labels is None else labels[labels >= 0]
     return float(torch.bincount(labels).max() / len(labels)) if labels is not None and len(labels) else math.nan
 
@@ -92,7 +92,8 @@ def _read_labels(rows: LabelledRows, layer: str) -> tuple[float, str]:
 def _read_languages(rows: Mapping[str, LabelledRows], layer: str) -> tuple[dict[str, float], str]:
     x = torch.cat([part.layers[layer] for part in rows.values()])
     language = torch.cat([torch.full((len(part.groups),), code) for code, part in enumerate(rows.values())])
-    folds = deal_groups(torch.cat([part.groups for part in rows.values()]))  # one content, one fold, in every language
+    # the translations of one example share its group, so that no classifier sees in training what it is tried on
+    folds = deal_groups(torch.cat([part.groups for part in rows.values()]))
     try:
         predicted = _predict(x, language, folds)
     except XlingValueError as error:

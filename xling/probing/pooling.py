@@ -11,14 +11,15 @@ from xling.probing.axes import FeatureAxis, Layout, axis_of, feature_layouts
 from xling.probing.select import LayerChoice, is_by_name
 
 OWN = (*POOLINGS.own.values(), *WORD_POOLINGS.own.values())
+"""The poolings that ship with the package; all others are functions of users."""
 
 
 class LayerPooling:
     """Pools one layer.
 
     Args:
-        name: in :data:`xling.models.pooling.POOLINGS` or ``WORD_POOLINGS``, or a function of one's own. That gets an output of
-            three axes as [batch, sequence, features] with its mask, any other as it is.
+        name: name in :data:`xling.models.pooling.POOLINGS` or ``WORD_POOLINGS``, or a function of one's own, which gets an
+            output of three axes as [batch, sequence, features] with its mask, and any other output as it is, without a mask.
         layout: where the layer's features are, see :mod:`xling.probing.axes`.
     """
 
@@ -28,15 +29,18 @@ class LayerPooling:
         self._is_own = any(self._pool is own for own in OWN)
 
     def __call__(self, hidden_states: Tensor, mask: Tensor | None) -> Annotated[Tensor, "[_, _] float"]:
-        """Rows [batch, features] (or [n_words, features]) of [batch, ...].
+        """Pool one batch.
 
         Args:
-            hidden_states: the layer's output.
-            mask: [batch, sequence], 1 where a position counts, or None; for words their ids instead.
+            hidden_states: the layer's output, [batch, ...] floating point.
+            mask: [batch, sequence], 1 where a position counts, or None; for words, the id of each position's word instead.
+
+        Returns:
+            Rows [batch, features], or [n_words, features] for words, in the dtype of the output.
 
         Raises:
-            XlingValueError: fewer than two axes, features on an unknown axis, positions that do not lie on one axis where one
-                is needed, or a mask of another size; or a function that gives no rows.
+            XlingValueError: the output has fewer than two axes, the axis of its features is unknown, its positions do not lie on
+                one axis where one is needed, the mask is of another size, or a user's function does not give rows.
         """
         shape = list(hidden_states.shape)
         if len(shape) < 2:
@@ -84,6 +88,7 @@ class LayerPooling:
             raise XlingValueError("its first position is padding in some rows; use pooling=mean, or pad on the right")
 
     def _axis(self, hidden_states: Tensor, mask: Tensor | None) -> int:
+        """Find the axis of the features, and remember one that the mask has shown."""
         axis = axis_of(self.layout, hidden_states.shape, mask)
         if axis is None:
             told = "" if not isinstance(self.layout, int) else f", and feature_axis={self.layout} is none of it"
@@ -98,6 +103,20 @@ class LayerPooling:
 def layer_poolings(
     name: str | Pooling, module: nn.Module, modules: Mapping[str, nn.Module], layers: LayerChoice, axis: FeatureAxis
 ) -> dict[str, LayerPooling]:
-    """Label -> pooling of each layer; an encoder's layers are [batch, sequence, hidden], others tell by what they are made of."""
+    """Make the pooling of each layer.
+
+    The layers of a Hugging Face encoder give [batch, sequence, hidden]; where other modules put their features is found from
+    their types, see :func:`xling.probing.axes.feature_layouts`.
+
+    Args:
+        name: see :class:`LayerPooling`.
+        module: the module that holds the layers.
+        modules: label -> module of each layer.
+        layers: the user's choice of layers, which tells an encoder's layers from modules chosen by name.
+        axis: which axis holds the features, where the user says so.
+
+    Returns:
+        Label -> pooling.
+    """
     layouts = feature_layouts(module, modules, axis if is_by_name(layers) or axis is not None else -1)
     return {label: LayerPooling(name, layouts[label]) for label in modules}

@@ -17,6 +17,7 @@ from xling.storage.hashing import sha256
 
 _IDS, _GROUPS = "example_ids", "group_ids"
 _FACTS = "xling"
+"""Key of the facts in the file's metadata."""
 
 
 @dataclass(frozen=True)
@@ -26,8 +27,8 @@ class Representations:
     Attributes:
         layers: label (``layer_07`` or a module's name) -> [n_examples, hidden]; widths may differ between layers.
         example_ids: [n_examples] int64, ascending and unique; row r of every layer belongs to ``example_ids[r]``.
-        facts: what they were made from and how, e.g. fingerprint, pooling; strings.
-        group_ids: [n_examples] int64, rows that share one are not independent; None where nobody said.
+        facts: name -> text, on what they were made from and how, e.g. fingerprint and pooling.
+        group_ids: [n_examples] int64, the group of each row; rows of one group are not independent; None where not known.
     """
 
     layers: dict[str, Tensor]
@@ -36,7 +37,7 @@ class Representations:
     group_ids: Annotated[Tensor, "[n] int64"] | None = None
 
     def to(self, device: torch.device | str) -> "Representations":
-        """The same on another device."""
+        """Give the same representations on another device."""
         layers = {label: layer.to(device) for label, layer in self.layers.items()}
         groups = None if self.group_ids is None else self.group_ids.to(device)
         return Representations(layers, self.example_ids.to(device), self.facts, groups)
@@ -44,7 +45,15 @@ class Representations:
     def in_groups(
         self, example_ids: Annotated[Tensor, "[m] int64"], group_ids: Annotated[Tensor, "[m] int64"]
     ) -> "Representations":
-        """The same with the groups of these examples, both [m] int64, unless some example is not among them."""
+        """Give the same representations with other groups.
+
+        Args:
+            example_ids: ids of examples, [m] int64 on the CPU, in any order.
+            group_ids: their groups, [m] int64.
+
+        Returns:
+            The representations with these groups, or as they were where some of their examples is not among `example_ids`.
+        """
         order = example_ids.argsort()
         place = torch.searchsorted(example_ids[order], self.example_ids.cpu()).clamp_(max=len(order) - 1)
         if not torch.equal(example_ids[order][place], self.example_ids.cpu()):
@@ -54,7 +63,11 @@ class Representations:
     def find(
         self, example_ids: Annotated[Tensor, "[n] int64"]
     ) -> tuple[Annotated[Tensor, "[n] int64"], Annotated[Tensor, "[n] bool"]]:
-        """Look up `example_ids`, [b] int64 on the same device: (rows [b], whether the id is there [b])."""
+        """Look up `example_ids`, [b] int64 on the same device.
+
+        Returns:
+            Row of each id, [b] int64, which means nothing where the id is unknown, and whether it is known, [b] bool.
+        """
         rows = torch.searchsorted(self.example_ids, example_ids).clamp_(max=len(self.example_ids) - 1)
         return rows, self.example_ids[rows] == example_ids
 
@@ -62,7 +75,7 @@ class Representations:
         """Find the rows that hold `example_ids`, [b] int64 on the same device.
 
         Raises:
-            XlingValueError: an id is not among them.
+            XlingValueError: an id is not among those of the representations.
         """
         index, is_known = self.find(example_ids)
         if not is_known.all():
@@ -90,13 +103,13 @@ def load_representations(
     """Read what :func:`save_representations` wrote.
 
     Args:
-        path: the file.
-        expected: facts that must agree, e.g. ``{"fingerprint": ...}``.
-        device: where the tensors go.
+        path: path of the file.
+        expected: facts that the file must agree with, e.g. ``{"fingerprint": ...}``.
+        device: device on which the tensors are wanted.
 
     Raises:
-        MissingFileError: there is no file.
-        CorruptArtefactError: it is truncated, altered, or was made from something else.
+        MissingFileError: there is no such file.
+        CorruptArtefactError: the file is truncated, was altered, or was made from something else than expected.
     """
     path = Path(path)
     if not path.is_file():
@@ -124,6 +137,7 @@ def load_representations(
 
 
 def _checksum(tensors: Mapping[str, Tensor]) -> str:
+    """Hash names, dtypes, shapes and bytes of the tensors, whatever their order."""
     parts: list[str | memoryview] = []
     for name in sorted(tensors):
         tensor = tensors[name]

@@ -11,18 +11,19 @@ from xling.models.named_modules import modules_named
 
 
 def find_encoder(module: nn.Module) -> nn.Module | None:
-    """The first Hugging Face model inside `module`, or None."""
+    """Find the first Hugging Face model inside `module`; None where there is none."""
     return next((part for part in module.modules() if isinstance(part, PreTrainedModel)), None)
 
 
 LayerChoice = str | Sequence[str] | Mapping[str, str | None] | None
+"""What a user may give as `layers`, see :func:`select_layers`."""
 
 
 def select_layers(module: nn.Module, layers: LayerChoice = None) -> dict[str, nn.Module]:
-    """Name the layers to look at.
+    """Find the layers whose outputs are to be read.
 
     Args:
-        module: any module.
+        module: the module that holds them.
         layers: shell-style patterns over ``named_modules()``, e.g. ``"features.*"``; None: all layers of the Hugging
             Face encoder inside, labelled ``layer_00`` (embedding output) to ``layer_NN``; a mapping: the same for an
             architecture that is not known, see `override` of :func:`xling.models.layers.find_layers`.
@@ -31,7 +32,7 @@ def select_layers(module: nn.Module, layers: LayerChoice = None) -> dict[str, nn
         Label -> module whose output is that layer, in the model's order.
 
     Raises:
-        XlingValueError: nothing matches, or there is no Hugging Face encoder and no pattern.
+        XlingValueError: no module matches, or there is no Hugging Face encoder and no pattern.
     """
     if layers is None or isinstance(layers, Mapping):
         if layers is None and find_encoder(module) is None:
@@ -43,12 +44,12 @@ def select_layers(module: nn.Module, layers: LayerChoice = None) -> dict[str, nn
 
 
 def is_by_name(layers: LayerChoice) -> bool:
-    """Whether `layers` names modules; otherwise they are an encoder's."""
+    """Whether `layers` chooses modules by name; otherwise the layers are those of an encoder."""
     return layers is not None and not isinstance(layers, Mapping)
 
 
 def layer_label(index: int) -> str:
-    """Name of a numbered layer in logs and files.
+    """Give the name of a numbered layer in logs and files.
 
     >>> layer_label(7)
     'layer_07'

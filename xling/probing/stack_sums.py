@@ -14,17 +14,17 @@ from xling.similarity.shapes import Ids
 
 
 class StackSums:
-    """What a comparison sums of one stack: over rows, over whole groups, or both, as its measures need.
+    """The sums of one stack: over rows, over whole groups, or both, as the measures of the comparison need.
 
     Args:
-        base: the stack's layers of the base, each ``[n, d]``.
-        stack: their positions among all layers.
-        measures: which are evaluated.
-        groups: id of each of the base's rows, ``[n]``; None where no measure knows groups.
+        base: the base's rows at each layer of the stack, ``[n, d]``.
+        stack: positions of these layers among all layers.
+        measures: the measures that will be evaluated.
+        groups: group id of each of the base's rows, ``[n]``; None where no measure knows groups.
 
     Attributes:
-        moments: sums over rows; None before the first ones, or where no measure needs them.
-        grouped: sums over whole groups; likewise.
+        moments: sums over rows; None before the first rows, or where no measure needs them.
+        grouped: sums over whole groups; None before the first group, or where no measure needs them.
     """
 
     def __init__(
@@ -52,27 +52,39 @@ class StackSums:
             self._of_groups = GroupedMarginal.of_batches(self._in_groups(rows))
 
     def _in_groups(self, rows: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield batches of whole groups of the base: representations ``[L, b, d]`` and group ids ``[b]``."""
         assert self._groups is not None
         groups = self._groups[rows.to(self._groups.device)]
         for some in batches_of_groups(Grouping.of(groups), ROWS_AT_ONCE):
             yield self._rows(rows[some.to(rows.device)]), groups[some]
 
     def add(self, rows: Annotated[Tensor, "[n] int64"], now: Annotated[Tensor, "[L, n, d] float"]) -> None:
-        """Add a batch: which rows of the base ``[b]``, and the stack's present representations ``[L, b, d]``."""
+        """Add a batch.
+
+        Args:
+            rows: numbers of the base's rows, ``[b]`` int64.
+            now: present representations of the same examples at the layers of the stack, ``[L, b, d]``.
+        """
         if self._has_rows:
             before = self._rows(rows)
             self.moments = self.moments or Moments.start(before, now, self._of_base)
             self.moments.update(before, now)
 
     def add_groups(self, rows: Annotated[Tensor, "[n] int64"], now: Annotated[Tensor, "[L, n, d] float"]) -> None:
-        """Add rows of whole groups."""
+        """Add a batch of whole groups; arguments as in :meth:`add`."""
         assert self._groups is not None
         before = self._rows(rows)
         self.grouped = self.grouped or GroupedMoments.start(before, now, self._of_groups)
         self.grouped.update(before, now, self._groups[rows])
 
     def evaluate(self, measure: Measure, seen: Annotated[Tensor, "[_] int64"]) -> Result:
-        """Evaluate a measure for every layer; if not all of the base's rows were `seen`, the base is summed anew over those."""
+        """Evaluate a measure for every layer of the stack.
+
+        Args:
+            measure: one of the measures.
+            seen: numbers of the base's rows that have come, ``[_]`` int64; where these are not all, the base is summed anew over
+                them.
+        """
         if len(seen) != self._n_summed:
             self.start(seen)
         if measure.knows_groups:

@@ -10,19 +10,22 @@ from xling.errors import XlingValueError
 from xling.models.layers import output_of
 
 Pooling = Callable[[Tensor, Tensor | None], Tensor]
+"""Function of hidden states [batch, ...] and their mask that gives [batch, features]."""
+
 MaskOf = Callable[[Any], Tensor | None]
+"""Function of a layer's label that gives its padding mask [batch, sequence], or None."""
 
 
 class LayerTap:
     """Forward hooks that pool each layer's output at once, so that no hidden state outlives its layer.
 
-    What a layer gives that cannot be read raises XlingValueError, which names the layer.
+    An output that cannot be read raises XlingValueError during the forward pass; the message names the layer.
 
     Args:
         modules: layer label -> module whose output is that layer.
-        pooling: (hidden states, mask) -> [batch, features], one for all layers or by label.
-        dtype: of what is kept; pooling runs in it too.
-        keeps_graph: whether gradients flow from what is kept.
+        pooling: function (hidden states, mask) -> [batch, features], one for all layers or one for each label.
+        dtype: type to which hidden states are converted before pooling, and in which the pooled vectors are kept.
+        keeps_graph: whether gradients can flow back through the pooled vectors.
     """
 
     def __init__(
@@ -45,7 +48,7 @@ class LayerTap:
             self._handles = [module.register_forward_hook(self._hook(label)) for label, module in self.modules.items()]
 
     def detach(self) -> None:
-        """Remove the hooks and what they have recorded."""
+        """Remove the hooks, and forget what they have recorded."""
         for handle in self._handles:
             handle.remove()
         self._handles, self._mask, self._pooled = [], None, None
@@ -54,7 +57,8 @@ class LayerTap:
         """Record the forward pass that follows.
 
         Args:
-            mask: its padding mask [batch, sequence], one for all layers or a function of a layer's label; None: no padding.
+            mask: padding mask of the batch [batch, sequence], one for all layers or a function of a layer's label; None: the
+                batch has no padding.
         """
         self._mask, self._pooled = mask, {}
 
@@ -77,7 +81,7 @@ class LayerTap:
         return self._mask if self._mask is None or isinstance(self._mask, Tensor) else self._mask(label)
 
     def _hook(self, label: Any) -> Callable:
-        def keep(module: nn.Module, inputs: tuple, output: Any) -> None:
+        def pool(module: nn.Module, inputs: tuple, output: Any) -> None:
             if self._pooled is None:
                 return
             if label in self._pooled:
@@ -88,18 +92,17 @@ class LayerTap:
                 hidden_states = output_of(output).to(self.dtype)
                 hidden_states = hidden_states if self.keeps_graph else hidden_states.detach()
                 mask = self._mask_of(label) if hidden_states.dim() == 3 else None
-                with torch.autocast(
-                    hidden_states.device.type, enabled=False
-                ):  # it would lower the mean's product again
+                # autocast would compute the mean, a matrix product, in its lower precision again
+                with torch.autocast(hidden_states.device.type, enabled=False):
                     pooled = self.pooling[label](hidden_states, mask)
             except XlingValueError as error:
                 raise XlingValueError(f"layer {label}: {error}") from error
-            self._pooled[label] = _of_its_own(pooled, hidden_states)
+            self._pooled[label] = _in_memory_of_its_own(pooled, hidden_states)
 
-        return keep
+        return pool
 
 
-def _of_its_own(pooled: Tensor, hidden_states: Tensor) -> Tensor:
-    """`pooled` in memory of its own: a view of the hidden states would keep all of them alive, or change with them in place."""
+def _in_memory_of_its_own(pooled: Tensor, hidden_states: Tensor) -> Tensor:
+    """Copy `pooled` if it is a view of the hidden states, all of which it would keep alive, and with which it would change."""
     is_view = pooled.untyped_storage().data_ptr() == hidden_states.untyped_storage().data_ptr()
     return pooled.clone(memory_format=torch.contiguous_format) if is_view else pooled

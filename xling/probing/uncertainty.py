@@ -19,9 +19,10 @@ from xling.similarity.shapes import Ids, RowsX, RowsY
 from xling.similarity.uncertainty import grouped_jackknife
 
 Columns = dict[str, float | int]
+"""Name of a column of the table ``impact`` -> its value."""
 
 Uncertainty = Callable[[Tensor, Tensor, Tensor], Columns]
-"""Function of base rows [n, hidden], present rows [n, hidden] and a group id per row [n]."""
+"""Function of base rows [n, hidden], present rows [n, hidden] and a group id per row [n] that gives columns."""
 
 
 class ComparedRows(PairedRows):
@@ -29,7 +30,7 @@ class ComparedRows(PairedRows):
 
     @cached_property
     def jackknife(self) -> Jackknife:
-        """Delete-group jackknife of the CKA debiased over groups.
+        """The delete-group jackknife of the CKA debiased over groups.
 
         Raises:
             UndefinedSimilarityError: CKA is undefined on these rows, or there are too few groups to leave one out.
@@ -39,7 +40,7 @@ class ComparedRows(PairedRows):
 
 @dataclass(frozen=True)
 class OfSharedRows:
-    """An uncertainty that shares with the others, and with the measures, what they need of the rows.
+    """An uncertainty that computes together with the others, and with the measures, what several of them need of the rows.
 
     Attributes:
         of_rows: function of the paired rows.
@@ -48,18 +49,22 @@ class OfSharedRows:
     of_rows: Callable[[ComparedRows], Columns]
 
     def __call__(self, x: RowsX, y: RowsY, groups: Ids) -> Columns:
-        """Evaluate alone, as an uncertainty of another package is."""
+        """Evaluate on rows that nothing else shares, as an uncertainty of another package is evaluated."""
         return self.of_rows(ComparedRows(x, y, groups))
 
 
 def _jackknife(rows: ComparedRows) -> Columns:
-    """Delete-group jackknife of the impact: impact_se, and a 95 % interval impact_low..impact_high."""
+    """Give the standard error impact_se and the 95 % interval impact_low..impact_high by delete-group jackknife of the impact."""
     low, high = rows.jackknife.interval
     return {"impact_se": float(rows.jackknife.standard_error), "impact_low": 1 - high, "impact_high": 1 - low}
 
 
 def shuffled(x: RowsX, y: RowsY, groups: Ids) -> Columns:
-    """CKA of 100 random pairings of whole groups: null_cka_mean (0 in expectation), null_cka_q95, and the true pairing's p."""
+    """Compute CKA for 100 random pairings of whole groups.
+
+    Gives null_cka_mean (0 in expectation), null_cka_q95 (the 95 % quantile) and null_p_value (fraction of pairings at least as
+    similar as the true one, which counts as one of them).
+    """
     result = shuffled_null(x, y, debiased=True, n_permutations=100, groups=groups, over_groups=True)
     return {
         "null_cka_mean": float(result.draws.mean()),
@@ -69,18 +74,21 @@ def shuffled(x: RowsX, y: RowsY, groups: Ids) -> Columns:
 
 
 def _influence(rows: ComparedRows) -> Columns:
-    """The group whose absence changes the impact most: influence_group, and influence = impact with it minus without."""
+    """Find the group whose absence changes the impact most: influence_group, and influence = impact with it minus without it."""
     group, value = rows.jackknife.most_influential(1)[0]
     return {"influence_group": group, "influence": -value}
 
 
 def _concentrated(rows: ComparedRows) -> Columns:
-    """What carries the impact: share_component_1, share_component_3 and share_top_groups, see :class:`Concentration`."""
-    found = NO_SHARES if rows.is_identical else concentration_of_pair(rows, rows.jackknife)
+    """Say what carries the impact: share_component_1, share_component_3 and share_top_groups.
+
+    See :class:`xling.similarity.concentration.Concentration`.
+    """
+    shares = NO_SHARES if rows.is_identical else concentration_of_pair(rows, rows.jackknife)
     return {
-        "share_component_1": found.component_1,
-        "share_component_3": found.component_3,
-        "share_top_groups": found.top_groups,
+        "share_component_1": shares.component_1,
+        "share_component_3": shares.component_3,
+        "share_top_groups": shares.top_groups,
     }
 
 
@@ -94,31 +102,41 @@ UNCERTAINTY: Registry[Uncertainty] = Registry(
         "concentration": OfSharedRows(_concentrated),
     },
 )
-"""By name; other packages add theirs as entry points of the group ``xling.uncertainties``."""
+"""Uncertainties by name; other packages add theirs as entry points of the group ``xling.uncertainties``."""
 
 
 def get_uncertainty(name: str | Uncertainty) -> Uncertainty:
-    """Find one by name, by ``package.module:name``, or give the function itself.
+    """Find an uncertainty by its name or by ``package.module:name``; a function is given back as it is.
 
     Raises:
-        XlingValueError: there is none of that name.
+        XlingValueError: there is no uncertainty of that name.
     """
     return UNCERTAINTY.find(name)
 
 
 def evaluate_uncertainty(names: list[str], rows: ComparedRows) -> dict[str, Any]:
-    """Columns of several; empty where the similarity itself is undefined (its row says why), or groups are too few.
+    """Evaluate several uncertainties on the rows of one layer.
 
-    Unmoved rows have an impact of exactly 0 with nothing to sample; their standard error is 0.
+    Rows that have not changed have an impact of exactly 0 whichever groups are sampled, so that their standard error is 0.
+
+    Args:
+        names: names of the uncertainties.
+        rows: paired rows of base and present.
+
+    Returns:
+        The columns of all of them; no column at all where the similarity is undefined (its own row says why) or there are too few
+        groups.
     """
     if rows.is_identical and "jackknife" in names:
         others = [name for name in names if name != "jackknife"]
         return {"impact_se": 0.0, "impact_low": 0.0, "impact_high": 0.0} | evaluate_uncertainty(others, rows)
     columns: dict[str, Any] = {}
     for name in names:
-        found = get_uncertainty(name)
+        compute = get_uncertainty(name)
         try:
-            columns |= found.of_rows(rows) if isinstance(found, OfSharedRows) else found(rows.x, rows.y, rows.groups)
+            columns |= (
+                compute.of_rows(rows) if isinstance(compute, OfSharedRows) else compute(rows.x, rows.y, rows.groups)
+            )
         except UndefinedSimilarityError:
             return {}
     return columns

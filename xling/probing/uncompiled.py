@@ -11,10 +11,11 @@ _n_holders = 0
 
 @contextmanager
 def uncompiled() -> Iterator[None]:
-    """Run compiled modules uncompiled within the block. Blocks may overlap and end in any order; the last one to end restores it.
+    """Run compiled modules uncompiled within the block.
 
-    torch's own stance is put back by each block to what that block found, which is right for nested blocks alone; callbacks
-    begin and end in the same order.
+    Blocks may overlap and end in any order, as those of several callbacks do, whose hooks run in the same order at the beginning
+    and at the end; compilation comes back when the last block ends. torch's own ``set_stance`` is right for nested blocks alone,
+    since each restores what it found.
     """
     global _n_holders
     if _n_holders == 0:

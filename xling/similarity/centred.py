@@ -35,8 +35,8 @@ class Side:
         sq: sum of ``|x|^2``, the trace of `gram`.
         sq_sq: sum of ``|x|^4``.
         cross: ``|X'X|_F^2``.
-        mean: what was taken off, ``[d]``.
-        unpack: gives `gram`, which CKA does without.
+        mean: mean that was subtracted from the rows, ``[d]``.
+        unpack: function that gives `gram`, called only by the measures that need it (CKA does not).
     """
 
     n: int
@@ -62,13 +62,13 @@ class Centred:
     """One layer of a comparison, centred, float64.
 
     Attributes:
-        x: the base.
-        y: the other side.
+        x: side of the base.
+        y: side of the other representation.
         cross: ``|Y'X|_F^2``.
         sq_xy: sum of ``|x|^2 |y|^2``.
-        is_identical: every row of y equals its row of x bit by bit.
-        unpack: gives `yx`, which CKA does without.
-        rows: the centred rows of both sides, ``[n, d]``, where they are at hand.
+        is_identical: whether every row of y equals its row of x bit by bit.
+        unpack: function that gives `yx`, called only by the measures that need it (CKA does not).
+        rows: the centred rows of both sides, ``[n, d]`` each; None where only sums over them were kept.
     """
 
     x: Side
@@ -104,11 +104,12 @@ def centred_layer(
         moments: the accumulated sums.
         layer: index into the flattened leading dimensions.
         base: sums of the base alone, where `moments` was started with them.
-        beside: what x and y vary beside these rows, where the rows are means: then the means alone may be constant.
-        of: what the rows are called where they are too few.
+        beside: sums of squares of x and of y within groups, where the rows are means of groups: these means may be constant as
+            long as the rows of a group differ.
+        of: what an error calls the rows where they are too few.
 
     Raises:
-        UndefinedSimilarityError: fewer than 4 rows, non-finite values or constant features.
+        UndefinedSimilarityError: there are fewer than 4 rows, non-finite values or constant features.
         XlingValueError: the sums of the base are missing, or were computed from other rows.
     """
     x, y = moments.x, moments.y
@@ -141,11 +142,11 @@ def centred_side(side: Marginal, layer: int) -> Side:
     n, mean, total, sq = int(side.n), _mean(side, layer), side.total[layer], side.sq[layer]
     n_layers, d = side.shift.shape
     quadratic, frobenius = quadratic_and_frobenius(gram, n_layers, d, layer, mean)
-    own = (mean, total, sq, sq_vec[layer])
+    sums = (mean, total, sq, sq_vec[layer])
     return Side(
         n=n,
         sq=moved_sums(n, mean, total, sq)[1],
-        sq_sq=moved_sq_xy(n, sq_sq[layer], quadratic, own, own),
+        sq_sq=moved_sq_xy(n, sq_sq[layer], quadratic, sums, sums),
         cross=frobenius - 2 * n * quadratic + (n * mean @ mean) ** 2,  # |X'X - n m m'|^2 multiplied out
         mean=side.shift[layer] + mean,
         unpack=lambda: dense(gram, n_layers, d, layer).addr_(mean, mean, alpha=-n),
@@ -163,14 +164,14 @@ def check_defined(
     """Refuse representations between which no similarity exists.
 
     Args:
-        name: how the reason calls this side.
-        n: number of rows.
-        sq: sum of squares of the centred rows.
-        mean: mean of the rows.
-        of: what the reason calls what is counted.
+        name: name of this side in the error.
+        n: number of rows, or of groups.
+        sq: sum of squares of the centred rows, a scalar.
+        mean: mean of the rows, ``[d]``.
+        of: what the error calls the things that `n` counts.
 
     Raises:
-        UndefinedSimilarityError: fewer than 4 rows, non-finite values or constant features.
+        UndefinedSimilarityError: there are fewer than 4 rows, non-finite values or constant features.
     """
     if n < MINIMUM:
         raise UndefinedSimilarityError(f"{n} {of}, at least {MINIMUM} are needed")
@@ -181,9 +182,9 @@ def check_defined(
 
 
 def _check_same_rows(seen: Marginal, base: Marginal, layer: int) -> None:
-    """The base's rows, met again in the pass, must have the variance of those that its sums were computed from.
+    """Refuse sums of a base whose variance is not that of the base's rows `seen` in the pass.
 
-    Sums about the mean are compared, since the two may have taken off different shifts.
+    Sums of squares about the mean are compared, since different shifts may have been subtracted from the two.
     """
     met, known = (moved_sums(s.n, _mean(s, layer), s.total[layer], s.sq[layer])[1] for s in (seen, base))
     if seen.n != base.n or not torch.isclose(met, known, rtol=1e-3):

@@ -19,14 +19,14 @@ def re_paired(groups: Ids, seed: int = 0) -> tuple[Annotated[Tensor, "[m] int64"
     Of two groups of different size the first rows of the larger one are taken, as many as the smaller one has.
 
     Args:
-        groups: ids ``[n]``, integers.
-        seed: of a generator of its own, which draws a pairing that leaves no group with itself.
+        groups: group id of each row, ``[n]`` integers.
+        seed: seed of the generator that draws the pairing, in which no group is paired with itself.
 
     Returns:
-        Rows for x and rows for y, both ``[m]`` int64; m = n where all groups are of one size.
+        Numbers of the rows to take from x and from y, ``[m]`` int64 each; m = n where all groups are of one size.
 
     Raises:
-        XlingValueError: one group alone.
+        XlingValueError: there is one group alone.
     """
     grouping = Grouping.of(groups.cpu())
     if grouping.n < 2:
@@ -45,19 +45,23 @@ def re_paired(groups: Ids, seed: int = 0) -> tuple[Annotated[Tensor, "[m] int64"
 def chance_levels(
     measures: Iterable[Measure], x: RowsX, y: RowsY, groups: Ids | None = None, *, seed: int = 0
 ) -> dict[str, Result]:
-    """Every measure of one layer's rows ``[n, d]`` once their groups are paired anew: its level without any correspondence.
+    """Evaluate measures once groups are paired anew, which gives their level without any correspondence of rows.
 
-    One pairing is drawn; its spread is that of a single draw. CKA debiased over groups is 0 on average; other measures are not.
+    One pairing is drawn, so that a level varies as a single draw does. CKA debiased over groups is 0 on average; other measures
+    are not.
 
     Args:
-        measures: which.
-        x: base rows.
-        y: other rows.
-        groups: ids ``[n]``; None: each row is one by itself.
-        seed: of the pairing.
+        measures: the measures to evaluate.
+        x: base rows of one layer, ``[n, d_x]``.
+        y: other rows, ``[n, d_y]``, the same examples in the same order.
+        groups: group id of each row, ``[n]`` integers; None: every row is a group by itself.
+        seed: seed of the pairing.
 
     Returns:
-        Name -> ``[1]``, NaN with its reason.
+        Name of the measure -> its value ``[1]`` float64, NaN with a reason where undefined.
+
+    Raises:
+        XlingValueError: there is one group alone, or `x` and `y` cannot be paired.
     """
     groups = torch.arange(len(x)) if groups is None else groups
     of_x, of_y = (rows.to(x.device) for rows in re_paired(groups, seed))
@@ -65,10 +69,10 @@ def chance_levels(
 
 
 def above_chance(value: float, chance: float) -> float:
-    """``(value - chance) / (1 - chance)``: 0 at the level of unrelated rows, 1 for identical ones.
+    """Scale a similarity to ``(value - chance) / (1 - chance)``: 0 at the level of unrelated rows, 1 for identical ones.
 
     Raises:
-        XlingValueError: a chance level of 1 or more, above which there is nothing.
+        XlingValueError: the chance level is 1 or more, so that no value can lie above it.
 
     >>> round(above_chance(0.91, 0.1), 6)
     0.9

@@ -25,7 +25,7 @@ _SHORT, _NARROW = 1000, 128
 
 
 def centred_cka(layer: Centred, *, debiased: bool) -> Scalar:
-    """Linear CKA of one centred layer, scalar float64; see :func:`xling.similarity.hsic.cka`.
+    """Compute linear CKA of one centred layer, scalar float64; see :func:`xling.similarity.hsic.cka`.
 
     Rows that are bit by bit the same give exactly 1, as CKA(X, X) does by definition, although the base may have been
     summed in another order than the rows met in the pass.
@@ -35,45 +35,48 @@ def centred_cka(layer: Centred, *, debiased: bool) -> Scalar:
 
 
 def cka_of_moments(moments: Moments, *, debiased: bool, base: Marginal | None = None) -> Result:
-    """Linear CKA of every layer from accumulated moments.
+    """Compute linear CKA of every layer from accumulated moments.
 
     Args:
         moments: sums over paired rows.
-        debiased: unbiased HSIC (Song 2012) in place of the biased one (the paper's).
+        debiased: whether to take the unbiased HSIC (Song 2012) or the biased one (the paper's).
         base: sums of the base alone, where `moments` was started with them.
 
     Returns:
-        Values of the shape of the layers; NaN with a reason where undefined.
+        Values float64 of the shape of the layers; NaN with a reason where undefined.
 
     Raises:
-        XlingValueError: the sums of the base are missing, or are of other rows.
+        XlingValueError: the sums of the base are missing, or were computed from other rows.
     """
     shape = moments.n_changed.shape
     return collect(lambda i: centred_cka(centred_layer(moments, i, base), debiased=debiased), shape)
 
 
 def cka_of_rows(x: LayersX, y: LayersY, *, debiased: bool, allow_tf32: bool = False) -> Result:
-    """Linear CKA of every layer of ``[..., n, d]`` rows; equals the route over moments and is cheaper where n < d."""
+    """Compute linear CKA of every layer of rows ``[..., n, d]``.
+
+    The values are those of :func:`cka_of_moments` up to rounding; computing them from rows is cheaper where n < d.
+    """
     flat_x, flat_y = flatten_layers(x), flatten_layers(y)
     with similarity_precision(x.device.type, allow_tf32=allow_tf32):
         return collect(lambda i: centred_cka(centred_pair(flat_x[i], flat_y[i]), debiased=debiased), x.shape[:-2])
 
 
 def grouped_cka_of_moments(moments: GroupedMoments, *, base: GroupedMarginal | None = None) -> Result:
-    """Linear CKA debiased over groups, of every layer; NaN with a reason where undefined.
+    """Compute linear CKA debiased over groups of every layer; NaN with a reason where undefined.
 
     Raises:
-        XlingValueError: the sums of the base are missing, or are of other rows.
+        XlingValueError: the sums of the base are missing, or were computed from other rows.
     """
     shape = moments.means.n_changed.shape
     return collect(lambda i: grouped_cka(grouped_layer_of_moments(moments, i, base)), shape)
 
 
 def check_base(base: object, kind: type[_Base]) -> _Base | None:
-    """The base's sums, if they are of the kind that is needed or None.
+    """Give the base's sums back if they are None or of the kind that is needed.
 
     Raises:
-        XlingValueError: they are of another kind.
+        XlingValueError: the sums are of another kind.
     """
     if base is None or isinstance(base, kind):
         return base
@@ -84,7 +87,7 @@ def check_base(base: object, kind: type[_Base]) -> _Base | None:
 
 
 def grouped_cka_of_rows(x: LayersX, y: LayersY, groups: Ids | None, *, allow_tf32: bool = False) -> Result:
-    """The same of ``[..., n, d]`` rows with group ids ``[n]``; cheaper than the route over moments where n < d."""
+    """Compute linear CKA debiased over groups from rows ``[..., n, d]`` and group ids ``[n]``; cheaper than moments if n < d."""
     flat_x, flat_y, grouping = flatten_layers(x), flatten_layers(y), Grouping.for_rows(groups, x, y)
     with similarity_precision(x.device.type, allow_tf32=allow_tf32):
         return collect(lambda i: grouped_cka(grouped_pair(flat_x[i], flat_y[i], grouping)), x.shape[:-2])
@@ -110,20 +113,20 @@ def linear_cka(
     Args:
         x: base, ``[..., n, d_x]`` floating; leading dimensions are layers.
         y: the other representation, ``[..., n, d_y]``, the same examples in the same order.
-        debiased: which estimator of HSIC.
-        groups: id per row ``[n]``, integers in any order: rows that share one are not independent. The debiased estimator is
-            then unbiased over groups, all of which count alike; None: every row is a group by itself.
-        base: ``Marginal.of(x)``, or with groups ``GroupedMarginal.of(x, groups)``, where it is known from before.
-        allow_tf32: multiply in TF32 on a GPU that can.
-        differentiable: keep the graph, so that gradients flow into x and y; without it the result has none.
+        debiased: whether to take the unbiased estimator of HSIC (Song 2012) or the biased one (the paper's).
+        groups: group id of each row, ``[n]`` integers in any order; rows of one group are not independent. The debiased estimator
+            is then unbiased over groups, all of which count alike; None: every row is a group by itself.
+        base: ``Marginal.of(x)``, or with groups ``GroupedMarginal.of(x, groups)``, where it was computed before.
+        allow_tf32: whether a GPU may multiply in TF32.
+        differentiable: whether to keep the graph, so that gradients flow into x and y.
 
     Returns:
         float64 ``[...]``. Biased: 0..1; debiased: up to 1, slightly negative for unrelated data.
 
     Raises:
-        UndefinedSimilarityError: a layer with fewer than 4 examples (groups), non-finite values or constant features.
-        XlingValueError: rows that cannot be paired, not one group id per row, groups with the biased estimator, a base with
-            `differentiable`, or a base of the other kind.
+        UndefinedSimilarityError: a layer has fewer than 4 examples (groups), non-finite values or constant features.
+        XlingValueError: `x` and `y` cannot be paired, there is not one group id per row, groups are given with the biased
+            estimator or a base with `differentiable`, or the base's sums are of the other kind.
 
     References:
         Kornblith et al. 2019 (arXiv:1905.00414); Song et al. 2012 (JMLR 13); Murphy et al. 2024 (arXiv:2405.01012).

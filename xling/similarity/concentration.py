@@ -29,18 +29,20 @@ NO_CHANGE = 1e-5
 """An impact up to this is no change of which there would be shares: float32 sums leave about 1e-6."""
 
 TOP_GROUPS = 0.01
-"""Share of the groups that counts as a few."""
+"""Fraction of the groups that counts as a few."""
 
 
 @dataclass(frozen=True)
 class Concentration:
-    """What the impact of one layer consists of; NaN where nothing has changed, below 0 where it is larger without.
+    """What the impact of one layer consists of.
+
+    A share is up to 1, NaN where nothing has changed, and below 0 where the impact is larger without the part.
 
     Attributes:
         impact: 1 - CKA debiased over groups.
         component_1: share that is gone without the first principal component of both sides together.
-        component_3: without the first three.
-        top_groups: without the 1 % of groups, at least one, of the strongest influence.
+        component_3: share that is gone without the first three of these components.
+        top_groups: share that is gone without the 1 % of groups, at least one, that have the strongest influence.
     """
 
     impact: float
@@ -50,27 +52,27 @@ class Concentration:
 
 
 NO_SHARES = Concentration(0.0, math.nan, math.nan, math.nan)
-"""Of rows that have not changed."""
+"""The concentration of rows that have not changed."""
 
 
 def concentration(x: RowsX, y: RowsY, groups: Ids) -> Concentration:
     """Say what carries the change from x to y.
 
     Args:
-        x: base rows ``[n, d_x]``.
-        y: other rows ``[n, d_y]``.
-        groups: id per row ``[n]``, integers.
+        x: base rows of one layer, ``[n, d_x]``.
+        y: other rows, ``[n, d_y]``, the same examples in the same order.
+        groups: group id of each row, ``[n]`` integers.
 
     Raises:
         UndefinedSimilarityError: CKA is undefined on these rows, or there are too few groups to leave one out.
-        XlingValueError: not one group id per row.
+        XlingValueError: there is not one group id per row.
     """
     pair = PairedRows(x, y, groups)
     return concentration_of_pair(pair, grouped_jackknife(pair))
 
 
 def concentration_of_pair(pair: PairedRows, jackknife: Jackknife) -> Concentration:
-    """The same of rows that share with other measures what they need, and of their jackknife over groups.
+    """Say what carries the change, from rows and a jackknife over groups that other measures use as well.
 
     With few rows every part is an operation on the Gram matrices that are there already, see :mod:`xling.similarity.grams`.
     """
@@ -81,20 +83,20 @@ def concentration_of_pair(pair: PairedRows, jackknife: Jackknife) -> Concentrati
     top = torch.tensor([group for group, _ in jackknife.most_influential(n_top)], device=jackknife.groups.device)
     stays = ~torch.isin(jackknife.groups, top)
     with similarity_precision(pair.x.device.type):
-        left = (_left_of_grams if pair.are_few else _left_of_rows)(pair, stays)
-        rests = [float(collect(partial(_cka, rest), (1,)).value) for rest in left]
+        without = (_without_parts_by_grams if pair.are_few else _without_parts_by_rows)(pair, stays)
+        rests = [float(collect(partial(_cka, rest), (1,)).value) for rest in without]
     return Concentration(impact, *(1.0 - (1.0 - rest) / impact for rest in rests))
 
 
 _Rest = Callable[[], GroupedLayer]
-"""A pair of sides of which something is left out; undefined where no structure is left."""
+"""Function that gives both sides without some part; it raises UndefinedSimilarityError where no structure remains."""
 
 
 def _cka(rest: _Rest, _: int) -> Tensor:
     return grouped_cka(rest())
 
 
-def _left_of_grams(pair: PairedRows, stays: Annotated[Tensor, "[G] bool"]) -> list[_Rest]:
+def _without_parts_by_grams(pair: PairedRows, stays: Annotated[Tensor, "[G] bool"]) -> list[_Rest]:
     rows, grouping, sides = [side.gram for side in pair.grams], pair.grouping, pair.grams_in_groups
     components = leading_eigenvectors(sum((gram / gram.trace() for gram in rows), torch.zeros_like(rows[0])), 3)
 
@@ -105,8 +107,8 @@ def _left_of_grams(pair: PairedRows, stays: Annotated[Tensor, "[G] bool"]) -> li
 
     def without_groups() -> GroupedLayer:
         groups, of_rest = stays.nonzero().flatten(), stays[grouping.which]
-        left_rows = of_rest.nonzero().flatten()
-        x, y = (side.of_groups(groups, left_rows) for side in sides)
+        rows_that_stay = of_rest.nonzero().flatten()
+        x, y = (side.of_groups(groups, rows_that_stay) for side in sides)
         return rest_of(x, y, Grouping.of(grouping.which[of_rest]))
 
     def rest_of(x: GroupGrams, y: GroupGrams, grouping: Grouping) -> GroupedLayer:
@@ -117,7 +119,7 @@ def _left_of_grams(pair: PairedRows, stays: Annotated[Tensor, "[G] bool"]) -> li
     return [partial(without_components, 1), partial(without_components, 3), without_groups]
 
 
-def _left_of_rows(pair: PairedRows, stays: Annotated[Tensor, "[G] bool"]) -> list[_Rest]:
+def _without_parts_by_rows(pair: PairedRows, stays: Annotated[Tensor, "[G] bool"]) -> list[_Rest]:
     sides = centred_rows(pair.x, "x"), centred_rows(pair.y, "y")
     components = joint_components(*sides, 3)
 
@@ -136,9 +138,9 @@ def _left_of_rows(pair: PairedRows, stays: Annotated[Tensor, "[G] bool"]) -> lis
 
 
 def joint_components(x: RowsX, y: RowsY, k: int) -> Annotated[Tensor, "[n, _] float"]:
-    """Scores of the rows on the first k principal components of both sides together, orthonormal: ``[n, k]``.
+    """Compute scores of the rows on the first k principal components of both sides together, orthonormal: ``[n, k]``.
 
-    Each side has its total variance set to 1, so that a direction counts whether it has come up or has gone.
+    Each side is scaled to a total variance of 1, so that a direction counts alike whether it has appeared or disappeared.
 
     Args:
         x: centred rows ``[n, d_x]``.
@@ -152,7 +154,12 @@ def joint_components(x: RowsX, y: RowsY, k: int) -> Annotated[Tensor, "[n, _] fl
 
 
 def check_left(name: str, sq: Scalar, before: Scalar) -> None:
-    """Refuse a side of which nothing but rounding is left, where `sq` is its sum of squares.
+    """Refuse a side of which only rounding remains.
+
+    Args:
+        name: name of the side in the error.
+        sq: sum of squares of what remains.
+        before: sum of squares of the whole side.
 
     Raises:
         UndefinedSimilarityError: there is no structure left.

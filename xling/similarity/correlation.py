@@ -11,17 +11,17 @@ from xling.similarity.shapes import Scalar
 from xling.similarity.spectrum import nuclear_norm
 
 SVCCA_VARIANCE = 0.99
-"""Share of the variance that SVCCA's truncation keeps on each side (Raghu 2017)."""
+"""Fraction of the variance that SVCCA's truncation keeps on each side (Raghu 2017)."""
 
 
 def anc(layer: Centred) -> Scalar:
-    """Average neuron-wise correlation, the mean of ``|corr(x_j, y_j)|`` (Del & Fishel 2022, arXiv:2212.01924).
+    """Compute average neuron-wise correlation, the mean of ``|corr(x_j, y_j)|`` (Del & Fishel 2022, arXiv:2212.01924).
 
     Returns:
         Scalar float64, 0..1.
 
     Raises:
-        UndefinedSimilarityError: different widths, or a feature that is constant on either side.
+        UndefinedSimilarityError: the widths differ, or a feature is constant on either side.
     """
     if layer.yx.shape[0] != layer.yx.shape[1]:
         raise UndefinedSimilarityError(f"neuron-wise correlation needs equal widths, got {tuple(layer.yx.shape)}")
@@ -33,22 +33,29 @@ def anc(layer: Centred) -> Scalar:
 
 
 def mean_cca(layer: Centred) -> Scalar:
-    """Mean canonical correlation over min(rank x, rank y) directions (Kornblith 2019, eq. 6).
+    """Compute the mean canonical correlation over min(rank x, rank y) directions (Kornblith 2019, eq. 6).
+
+    Returns:
+        Scalar float64, 0..1.
 
     Raises:
-        UndefinedSimilarityError: no more examples than dimensions of both sides together, where correlations of 1 are forced.
+        UndefinedSimilarityError: there are no more examples than dimensions of both sides together, which forces correlations of
+            1 whatever the data.
     """
     return torch.linalg.svdvals(_canonical(layer, *_whitenings(layer))).mean()
 
 
 def pwcca(layer: Centred) -> Scalar:
-    """Projection-weighted CCA (Morcos 2018, arXiv:1806.05759): correlations weighted by how much of x they carry.
+    """Compute projection-weighted CCA (Morcos 2018, arXiv:1806.05759): correlations weighted by how much of x they carry.
 
-    The weight of direction h is the sum over x's features of ``|<h, x_j>|``; x is always the side that weighs, so the
-    measure is not symmetric.
+    The weight of direction h is the sum over x's features of ``|<h, x_j>|``; the weights always come from x, so the measure is
+    not symmetric.
+
+    Returns:
+        Scalar float64, 0..1.
 
     Raises:
-        UndefinedSimilarityError: no more examples than dimensions of both sides together.
+        UndefinedSimilarityError: there are no more examples than dimensions of both sides together.
     """
     white_x, white_y = _whitenings(layer)
     _, rho, directions = torch.linalg.svd(_canonical(layer, white_x, white_y), full_matrices=False)
@@ -57,17 +64,20 @@ def pwcca(layer: Centred) -> Scalar:
 
 
 def svcca(layer: Centred) -> Scalar:
-    """Mean canonical correlation of the principal components that keep 99 % of each side's variance (Raghu 2017).
+    """Compute the mean canonical correlation of the components that keep 99 % of each side's variance (Raghu 2017).
+
+    Returns:
+        Scalar float64, 0..1.
 
     Raises:
-        UndefinedSimilarityError: no more examples than components kept of both sides together.
+        UndefinedSimilarityError: there are no more examples than components kept of both sides together.
     """
     white_x, white_y = _principal(layer.x, "x"), _principal(layer.y, "y")
     return torch.linalg.svdvals(_canonical(layer, white_x, white_y)).mean()
 
 
 def procrustes(layer: Centred) -> Scalar:
-    """Orthogonal Procrustes similarity ``|Y'X|_* / (|X|_F |Y|_F)``, 0..1; 1 where a rotation and a scale map x onto y.
+    """Compute the orthogonal Procrustes similarity ``|Y'X|_* / (|X|_F |Y|_F)``, 0..1; 1 where a rotation and scale map x onto y.
 
     Ding 2021 (arXiv:2108.01661) has the squared distance 2 - 2 s of the normalised sides; ``scipy.spatial.procrustes``
     gives the disparity 1 - s^2. With fewer rows than features the norm is taken in the space of the rows.
@@ -76,7 +86,7 @@ def procrustes(layer: Centred) -> Scalar:
 
 
 def _smallest(layer: Centred) -> Annotated[Tensor, "[_, _] float64"]:
-    """A matrix with the singular values of Y'X: with X' = Q R and Y' = P S these are those of S R'."""
+    """Find the smallest matrix with the singular values of Y'X: with X' = Q R and Y' = P S these are those of S R'."""
     if layer.rows is None or layer.x.n >= min(side.shape[1] for side in layer.rows):
         return layer.yx
     of_x, of_y = (torch.linalg.qr(side.double().mT, mode="r").R for side in layer.rows)
@@ -86,7 +96,7 @@ def _smallest(layer: Centred) -> Annotated[Tensor, "[_, _] float64"]:
 def _canonical(
     layer: Centred, white_x: Annotated[Tensor, "[d_x, k_x] float64"], white_y: Annotated[Tensor, "[d_y, k_y] float64"]
 ) -> Annotated[Tensor, "[k_y, k_x] float64"]:
-    """Cross-correlation of whitened sides, ``[k_y, k_x]``; its singular values are the canonical correlations.
+    """Compute the cross-correlation of whitened sides, ``[k_y, k_x]``, whose singular values are the canonical correlations.
 
     Spaces of k_x and k_y dimensions among the n - 1 that centred rows span meet in k_x + k_y - (n - 1) dimensions at least.
     """
@@ -103,19 +113,19 @@ def _whitenings(layer: Centred) -> tuple[Tensor, Tensor]:
 
 
 def _whitening(side: Side, name: str) -> Annotated[Tensor, "[d, k] float64"]:
-    """Map ``[d, k]`` onto uncorrelated unit directions, of all k dimensions that float32 sums resolve.
+    """Find the map ``[d, k]`` onto uncorrelated unit directions in all k dimensions that float32 sums resolve.
 
     Features are standardised first, which CCA ignores and which keeps small features above the rounding of large ones.
     """
     scale = side.gram.diag().clamp_min(torch.finfo(torch.float64).tiny).rsqrt()
     scale = torch.where(side.gram.diag() > side.n * CONSTANT**2 * side.mean.square(), scale, 0.0)
     values, vectors = torch.linalg.eigh(scale[:, None] * side.gram * scale)
-    kept = values > values[-1] * len(values) * torch.finfo(torch.float32).eps
-    return scale[:, None] * _unit(values[kept], vectors[:, kept], side, name)
+    is_resolved = values > values[-1] * len(values) * torch.finfo(torch.float32).eps
+    return scale[:, None] * _unit(values[is_resolved], vectors[:, is_resolved], side, name)
 
 
 def _principal(side: Side, name: str) -> Annotated[Tensor, "[d, k] float64"]:
-    """Map ``[d, k]`` onto the leading k principal components, scaled to unit length."""
+    """Find the map ``[d, k]`` onto the leading k principal components, scaled to unit length."""
     values, vectors = (part.flip(-1) for part in torch.linalg.eigh(side.gram))
     shares = values.cumsum(0) / side.sq
     k = int((shares < SVCCA_VARIANCE).sum()) + 1

@@ -15,7 +15,14 @@ from xling.similarity.shapes import PerGroup, RowsX, RowsY
 def deleted_pairs(
     x: RowsX, y: RowsY, which: Annotated[Tensor, "[n] int64"], sizes: Annotated[Tensor, "[G] int64"]
 ) -> list["Deleted"]:
-    """For the pairs (x, x), (y, y) and (x, y), by whichever matrices are smaller."""
+    """Compute what deletion changes for the pairs (x, x), (y, y) and (x, y), by whichever matrices are smaller.
+
+    Args:
+        x: centred rows, ``[n, d_x]``.
+        y: centred rows, ``[n, d_y]``.
+        which: number of each row's group, ``[n]`` int64.
+        sizes: number of rows of each group, ``[G]`` int64.
+    """
     if are_few(len(x), x.shape[-1], y.shape[-1]):
         k, l = x @ x.mT, y @ y.mT  # noqa: E741
         return [deleted_by_grams(*pair, which, sizes) for pair in ((k, k), (l, l), (k, l))]
@@ -58,7 +65,7 @@ class Deleted:
 
 
 def without(terms: HsicTerms, d: Deleted) -> HsicTerms:
-    """Terms after deleting each group.
+    """Compute the terms after deleting each group.
 
     The rows that stay are centred again: ``Y'X`` becomes ``Y'X - Z`` with ``Z = sum over I of y_i x_i' + m v u'``, and
     ``|Y'X - Z|^2`` is multiplied out, as is ``|x + u|^2 |y + v|^2``.
@@ -77,7 +84,7 @@ def deleted_by_grams(
     which: Annotated[Tensor, "[n] int64"],
     sizes: Annotated[Tensor, "[G] int64"],
 ) -> Deleted:
-    """From the Gram matrices K = XX' and L = YY', ``[n, n]``; `which` names each row's group."""
+    """Compute what deletion changes from the Gram matrices K = XX' and L = YY', ``[n, n]``; see :func:`deleted_pairs`."""
     m, is_same = len(k) - sizes.double(), which[:, None] == which
 
     def by_group(rows: Tensor) -> Tensor:
@@ -107,7 +114,7 @@ def deleted_by_grams(
 def _by_product(
     x: RowsX, y: RowsY, which: Annotated[Tensor, "[n] int64"], sizes: Annotated[Tensor, "[G] int64"]
 ) -> Deleted:
-    """From the rows and the d x d product; groups of one size are one batch."""
+    """Compute what deletion changes from the rows and the d x d product; groups of one size are one batch."""
     product, (sq_x, sq_y) = y.mT @ x, (rows.double().square().sum(-1) for rows in (x, y))
     weighted = (sq_y.to(x.dtype) @ x).double(), (sq_x.to(y.dtype) @ y).double()
     found = torch.empty(len(fields(Deleted)), len(sizes), dtype=torch.float64, device=x.device)
@@ -120,13 +127,13 @@ def _by_product(
 
 
 def _of_size(x: Tensor, y: Tensor, product: Tensor, m: int, weighted: tuple[Tensor, Tensor]) -> list[Tensor]:
-    """The fields of :class:`Deleted` for g groups of one size.
+    """Compute the fields of :class:`Deleted` for g groups of one size.
 
     Only the large product is in the rows' dtype: what it gives is small beside ``|Y'X|^2``, which all groups share.
 
     Args:
-        x: the deleted rows, ``[g, size, d_x]``.
-        y: ``[g, size, d_y]``.
+        x: deleted rows of the one side, ``[g, size, d_x]``.
+        y: deleted rows of the other side, ``[g, size, d_y]``.
         product: Y'X over all rows.
         m: number of rows that stay.
         weighted: sums of ``|y|^2 x`` and of ``|x|^2 y`` over all rows.

@@ -14,16 +14,16 @@ from xling.similarity.shapes import Ids, LayersX, LayersY, PerLayer
 
 
 def differentiable_cka(x: LayersX, y: LayersY, *, debiased: bool, groups: Ids | None = None) -> PerLayer:
-    """Linear CKA of ``[..., n, d]`` rows through which gradients flow; see :func:`xling.similarity.linear_cka`.
+    """Compute linear CKA of ``[..., n, d]`` rows through which gradients flow; see :func:`xling.similarity.linear_cka`.
 
-    Holds what autograd needs of every layer: n x n matrices where n < d, else d x d ones. Products are in the rows' dtype,
+    Memory is what autograd needs of every layer: n x n matrices where n < d, else d x d ones. Products are in the rows' dtype,
     at least float32, whatever autocast is around; sums are in float64.
 
     Returns:
         float64 ``[...]``.
 
     Raises:
-        UndefinedSimilarityError: a layer with fewer than 4 examples (groups), non-finite values or constant features.
+        UndefinedSimilarityError: a layer has fewer than 4 examples (groups), non-finite values or constant features.
     """
     grouping = None if groups is None else Grouping.for_rows(groups, x, y)
     values = []
@@ -41,6 +41,5 @@ def _cka(x: Tensor, y: Tensor, *, debiased: bool, grouping: Grouping | None) -> 
         x, y = centred_rows(x, "x"), centred_rows(y, "y")
         return cka(*(pair_terms(*pair) for pair in ((x, x), (y, y), (x, y))), debiased=debiased)
     layer = grouped_pair(x, y, grouping)
-    return grouped_cka(
-        GroupedLayer(layer.xx, layer.yy, layer.xy, is_identical=False)
-    )  # 1 by definition has no gradient
+    # identical rows are computed as any others, since the value 1 that they have by definition has no gradient
+    return grouped_cka(GroupedLayer(layer.xx, layer.yy, layer.xy, is_identical=False))

@@ -24,77 +24,85 @@ Gram = Annotated[Tensor, "[n, n] float64"]
 
 
 def are_few(n: int, *widths: int) -> bool:
-    """Whether `n` rows of these widths are compared by their Gram matrices."""
+    """Whether `n` rows of these widths are compared by their n x n Gram matrices."""
     return n < GRAMS_BELOW * min(widths)
 
 
 @dataclass(frozen=True)
 class GroupGrams:
-    """One side in groups; products of what :class:`xling.similarity.grouped.GroupedRows` holds, float64.
+    """One side in groups: inner products of the means and residuals of :class:`xling.similarity.grouped.GroupedRows`, float64.
 
     Attributes:
-        means: of the centred group means, ``[G, G]``.
-        mixed: of these with what is left of each row, ``[G, n]``.
-        left: of what is left of every two rows, ``[n, n]``.
+        means: products of every two centred group means, ``[G, G]``.
+        mixed: products of each of these means with each row's residual, ``[G, n]``.
+        residuals: products of every two rows' residuals, ``[n, n]``.
     """
 
     means: Annotated[Tensor, "[G, G] float64"]
     mixed: Annotated[Tensor, "[G, n] float64"]
-    left: Gram
+    residuals: Gram
 
     @classmethod
     def of(cls, gram: Gram, grouping: Grouping) -> GroupGrams:
-        """From the products of every two rows, whatever constant row has been taken off them."""
+        """Compute them from the products of every two rows, from which any constant row may have been subtracted."""
         which, sizes = grouping.which, grouping.sizes.to(gram.dtype)
-        roots = torch.where(sizes == 1, 0.0, sizes.rsqrt())[which]  # nothing is left of a row that is a group by itself
+        roots = torch.where(sizes == 1, 0.0, sizes.rsqrt())[
+            which
+        ]  # the residual of a row that is a group by itself is 0
         rows = grouping.sums(gram) / sizes[:, None]  # every group's mean with every row, [G, n]
         means = grouping.sums(rows.mT) / sizes[:, None]
         of_own = means.index_select(1, which)
         half = (rows - of_own / 2).index_select(0, which)
-        left = (gram - half).sub_(half.mT).mul_(roots).mul_(roots[:, None])
+        residuals = (gram - half).sub_(half.mT).mul_(roots).mul_(roots[:, None])
         mixed = (rows - of_own) * roots
         means = means - means.mean(0)
-        return cls(means - means.mean(1, keepdim=True), mixed - mixed.mean(0), left)
+        return cls(means - means.mean(1, keepdim=True), mixed - mixed.mean(0), residuals)
 
     def without_directions(
         self, gram: Gram, scores: Annotated[Tensor, "[n, k] float64"], grouping: Grouping
     ) -> GroupGrams:
-        """What stays once the rows' parts along orthonormal, centred `scores` ``[n, k]`` are taken off.
+        """Compute the products once the rows' parts along some directions are subtracted.
 
-        ``(I - U U') K (I - U U') = K - U V' - V U'`` with ``V = K U - U (U' K U) / 2``, U and V being taken apart as rows are.
+        ``(I - U U') K (I - U U') = K - U V' - V U'`` with ``V = K U - U (U' K U) / 2``, where U and V are split into means and
+        residuals as rows are.
+
+        Args:
+            gram: K, the products of every two centred rows, ``[n, n]``.
+            scores: U, the rows' orthonormal, centred scores on the k directions, ``[n, k]``.
+            grouping: groups of the rows.
         """
         along = gram @ scores
         half = along - scores @ (scores.mT @ along) / 2
         (u, of_u), (v, of_v) = grouping.split(scores), grouping.split(half)
         u, v = u - u.mean(0), v - v.mean(0)
         means, of_means = torch.cat([u, v], 1), torch.cat([v, u], 1)
-        left, of_left = torch.cat([of_u, of_v], 1), torch.cat([of_v, of_u], 1)
+        residuals, of_residuals = torch.cat([of_u, of_v], 1), torch.cat([of_v, of_u], 1)
         return GroupGrams(
             self.means.addmm(means, of_means.mT, alpha=-1),
-            self.mixed.addmm(means, of_left.mT, alpha=-1),
-            self.left.addmm(left, of_left.mT, alpha=-1),
+            self.mixed.addmm(means, of_residuals.mT, alpha=-1),
+            self.residuals.addmm(residuals, of_residuals.mT, alpha=-1),
         )
 
     def of_groups(self, groups: Annotated[Tensor, "[g] int64"], rows: Annotated[Tensor, "[m] int64"]) -> GroupGrams:
-        """The same of some groups alone, given by their numbers, and of their rows."""
+        """Take some groups alone, given by their numbers ``[g]`` and by the numbers of their rows ``[m]``."""
         means = self.means.index_select(0, groups).index_select(1, groups)
         mixed = self.mixed.index_select(0, groups).index_select(1, rows)
-        left = self.left.index_select(0, rows).index_select(1, rows)
+        residuals = self.residuals.index_select(0, rows).index_select(1, rows)
         means = means - means.mean(0)
-        return GroupGrams(means - means.mean(1, keepdim=True), mixed - mixed.mean(0), left)
+        return GroupGrams(means - means.mean(1, keepdim=True), mixed - mixed.mean(0), residuals)
 
     @property
     def spread(self) -> Scalar:
-        """Sum of squares of the group means and of what is left of the rows."""
-        return self.means.trace() + self.left.trace()
+        """Sum of squares of the group means and of the residuals."""
+        return self.means.trace() + self.residuals.trace()
 
     def along_own_mean(self, grouping: Grouping) -> PerRow:
-        """Products of what is left of each row with its own group's mean, ``[n]``."""
+        """Products of each row's residual with its own group's mean, ``[n]``."""
         return self.mixed.gather(0, grouping.which[None]).squeeze(0)
 
 
 def sums_in_groups(matrix: Gram, grouping: Grouping) -> PerGroup:
-    """Sum of the entries whose row and column belong to the group, ``[G]``."""
+    """Sum, for each group, the entries whose row and column both belong to it, ``[G]``."""
     found = matrix.new_zeros(grouping.n)
     for groups, rows in grouping.by_size:
         found[groups] = matrix[rows[:, :, None], rows[:, None, :]].sum((1, 2))
@@ -102,19 +110,19 @@ def sums_in_groups(matrix: Gram, grouping: Grouping) -> PerGroup:
 
 
 def terms_of_grams(x: GroupGrams, y: GroupGrams, grouping: Grouping) -> GroupedTerms:
-    """Terms of the grouped HSIC between two sides; equals :func:`xling.similarity.grouped.grouped_terms`."""
+    """Compute the terms of the grouped HSIC between two sides; equals :func:`xling.similarity.grouped.grouped_terms`."""
     of_x, of_y = x.means.diagonal(), y.means.diagonal()
-    left = x.left * y.left
+    residuals = x.residuals * y.residuals
     return GroupedTerms(
         between=HsicTerms(grouping.n, (x.means * y.means).sum(), of_x.sum(), of_y.sum(), of_x @ of_y),
-        within=left.sum(),
-        own=sums_in_groups(left, grouping).sum(),
+        within=residuals.sum(),
+        own=sums_in_groups(residuals, grouping).sum(),
         mixed=(x.mixed * y.mixed).sum(),
         mixed_own=x.along_own_mean(grouping) @ y.along_own_mean(grouping),
     )
 
 
 def layer_of_grams(x: GroupGrams, y: GroupGrams, grouping: Grouping, *, is_identical: bool = False) -> GroupedLayer:
-    """One layer's sides; equals :func:`xling.similarity.grouped.grouped_layer`."""
+    """Compute the terms of one layer's sides; equals :func:`xling.similarity.grouped.grouped_layer`."""
     of_x, of_y, of_both = (terms_of_grams(*pair, grouping) for pair in ((x, x), (y, y), (x, y)))
     return GroupedLayer(of_x, of_y, of_both, is_identical=is_identical)

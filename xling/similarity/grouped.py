@@ -21,11 +21,13 @@ from xling.similarity.shapes import LayersX, LayersY, PerGroup, PerLayer, RowsX,
 
 @dataclass(frozen=True)
 class GroupedTerms:
-    """What the grouped HSIC(K, L) needs; x_a and y_a are centred group means, D_a the mean of ``d_i e_i'`` over a group's
-    rows, e_i and d_i being what is left of x_i and y_i beside their group's mean.
+    """The sums that the grouped HSIC(K, L) is computed from.
+
+    x_a and y_a are centred group means, and D_a is the mean of ``d_i e_i'`` over a group's rows, where e_i and d_i are the
+    residuals of x_i and y_i.
 
     Attributes:
-        between: of the group means; its n is the number of groups.
+        between: terms of the group means; their n is the number of groups.
         within: ``|D|_F^2``, D the sum of all D_a.
         own: sum of ``|D_a|_F^2``.
         mixed: ``<N, D>``, N the sum of ``y_a x_a'``.
@@ -40,15 +42,15 @@ class GroupedTerms:
 
     @property
     def uncorrected(self) -> PerLayer:
-        """``|N + D|_F^2``: what is left once nothing is taken off for pairs of a group."""
+        """``|N + D|_F^2``, the HSIC before pairs of rows of one group are left out."""
         return self.between.cross + 2 * self.mixed + self.within
 
 
 def grouped_hsic(terms: GroupedTerms) -> PerLayer:
-    """Unbiased HSIC over groups, up to the factor that CKA cancels; groups of one row give Song's.
+    """Compute the unbiased HSIC over groups, up to the factor that CKA cancels; groups of one row give Song's estimator.
 
-    ``A + B - 2 C`` with A the mean of ``K_ij L_ij`` over rows of two different groups, B of ``K_ij L_qr`` over four, C of
-    ``K_ij L_iq`` over three, every group counting alike. Needs at least 4 groups.
+    It is ``A + B - 2 C`` with A the mean of ``K_ij L_ij`` over rows of two different groups, B that of ``K_ij L_qr`` over rows of
+    four, and C that of ``K_ij L_iq`` over rows of three, where every group counts alike. It needs at least 4 groups.
     """
     g = terms.between.n
     within = (g - 3) / (g - 1) * (terms.within - terms.own)
@@ -62,9 +64,9 @@ class GroupedLayer:
 
     Attributes:
         xx: terms of the base with itself.
-        yy: of the other side with itself.
-        xy: between them.
-        is_identical: every row of y equals its row of x bit by bit.
+        yy: terms of the other side with itself.
+        xy: terms between the two sides.
+        is_identical: whether every row of y equals its row of x bit by bit.
     """
 
     xx: GroupedTerms
@@ -74,7 +76,7 @@ class GroupedLayer:
 
 
 def grouped_cka(layer: GroupedLayer) -> PerLayer:
-    """Linear CKA debiased over groups, scalar float64; up to 1, about 0 for groups paired at random, never clamped.
+    """Compute linear CKA debiased over groups, scalar float64; up to 1, about 0 for groups paired at random, never clamped.
 
     Raises:
         UndefinedSimilarityError: the unbiased HSIC of a side with itself is not positive.
@@ -87,85 +89,88 @@ def grouped_cka(layer: GroupedLayer) -> PerLayer:
 
 @dataclass(frozen=True)
 class GroupedRows:
-    """One side's rows, taken apart.
+    """One side's rows, split into group means and residuals.
 
     Attributes:
-        means: group means, their own mean taken off, ``[G, d]``.
-        left: what is left of each row over the root of its group's size, ``[n, d]``.
+        means: group means, centred by their own mean, ``[G, d]``.
+        residuals: each row without its group's mean, divided by the root of its group's size, ``[n, d]``.
     """
 
     means: Annotated[Tensor, "[G, d] float"]
-    left: Annotated[Tensor, "[n, d] float"]
+    residuals: Annotated[Tensor, "[n, d] float"]
 
 
 def grouped_rows(rows: Annotated[Tensor, "[n, d] float"], grouping: Grouping, name: str) -> GroupedRows:
-    """Take rows ``[n, d]`` apart.
+    """Split rows ``[n, d]`` into group means and residuals; `name` is that of the side in errors.
 
     Raises:
-        UndefinedSimilarityError: fewer than 4 groups, non-finite values or constant features.
+        UndefinedSimilarityError: there are fewer than 4 groups, non-finite values or constant features.
     """
     dtype = torch.promote_types(rows.dtype, torch.float32)
     mean = rows.mean(0, dtype=torch.float64)
-    means, left = grouping.split(rows.to(dtype) - mean.to(dtype))
+    means, residuals = grouping.split(rows.to(dtype) - mean.to(dtype))
     means = means - means.mean(0)
-    spread = frobenius_sq(means) + frobenius_sq(left)
+    spread = frobenius_sq(means) + frobenius_sq(residuals)
     check_defined(name, grouping.n, spread.detach(), mean.detach(), of="groups")
-    return GroupedRows(means, left)
+    return GroupedRows(means, residuals)
 
 
 def grouped_terms(x: GroupedRows, y: GroupedRows, grouping: Grouping) -> GroupedTerms:
-    """Terms of the grouped HSIC between two sides; over n x n matrices where those are smaller than d x d ones."""
-    own = of_each_group(x.left, y.left, grouping).sum()
+    """Compute the terms of the grouped HSIC between two sides, over whichever of n x n and d x d matrices are smaller."""
+    own = of_each_group(x.residuals, y.residuals, grouping).sum()
     mixed_own = mixed_of_each_group(x, y, grouping).sum()
-    return GroupedTerms(pair_terms(x.means, y.means), cross_sq(x.left, y.left), own, _mixed(x, y), mixed_own)
+    return GroupedTerms(pair_terms(x.means, y.means), cross_sq(x.residuals, y.residuals), own, _mixed(x, y), mixed_own)
 
 
-def of_each_group(left_x: LayersX, left_y: LayersY, grouping: Grouping) -> Annotated[Tensor, "[..., G] float64"]:
-    """``|D_a|_F^2`` of every group, ``[..., G]`` float64, from what is left of the rows ``[..., n, d]``."""
+def of_each_group(
+    residuals_x: LayersX, residuals_y: LayersY, grouping: Grouping
+) -> Annotated[Tensor, "[..., G] float64"]:
+    """Compute ``|D_a|_F^2`` of every group, ``[..., G]`` float64, from the residuals ``[..., n, d]`` of both sides."""
 
     def of_size(groups: Tensor, rows: Tensor) -> Tensor:
-        grams = (_gathered(side, rows) for side in (left_x, left_y))
+        grams = (_gathered(side, rows) for side in (residuals_x, residuals_y))
         k, l = (side @ side.mT for side in grams)  # noqa: E741  (K and L in the field)
         return (k.double() * l).sum((-2, -1))
 
-    return _by_size(of_size, grouping, left_x)
+    return _by_size(of_size, grouping, residuals_x)
 
 
 def mixed_of_each_group(x: GroupedRows, y: GroupedRows, grouping: Grouping) -> PerGroup:
-    """``y_a' D_a x_a`` of every group, ``[G]`` float64."""
-    along = (side.left * side.means.index_select(-2, grouping.which) for side in (x, y))
+    """Compute ``y_a' D_a x_a`` of every group, ``[G]`` float64."""
+    along = (side.residuals * side.means.index_select(-2, grouping.which) for side in (x, y))
     of_x, of_y = (products.sum(-1, dtype=torch.float64) for products in along)
     return grouping.sums((of_x * of_y).unsqueeze(-1)).squeeze(-1)
 
 
 def _mixed(x: GroupedRows, y: GroupedRows) -> Scalar:
-    """``<N, D>``."""
-    g, n = len(x.means), len(x.left)
+    """Compute ``<N, D>``, over whichever of G x n and d x d matrices are smaller."""
+    g, n = len(x.means), len(x.residuals)
     if g * n < x.means.shape[-1] * y.means.shape[-1]:
-        return ((x.means @ x.left.mT).double() * (y.means @ y.left.mT)).sum()
-    return ((y.means.mT @ x.means).double() * (y.left.mT @ x.left)).sum()
+        return ((x.means @ x.residuals.mT).double() * (y.means @ y.residuals.mT)).sum()
+    return ((y.means.mT @ x.means).double() * (y.residuals.mT @ x.residuals)).sum()
 
 
 def _gathered(
     rows: Annotated[Tensor, "[..., n, d] float"], which: Annotated[Tensor, "[g, s] int64"]
 ) -> Annotated[Tensor, "[..., g, s, d] float"]:
-    """Rows ``[..., n, d]`` of groups of one size ``[g, size]``: ``[..., g, size, d]``."""
+    """Gather the rows of groups of one size, ``[..., g, size, d]``; `which` holds their numbers."""
     return rows.index_select(-2, which.flatten()).unflatten(-2, which.shape)
 
 
 def _by_size(of_size: Callable[[Tensor, Tensor], Tensor], grouping: Grouping, like: Tensor) -> Tensor:
-    found = torch.zeros(*like.shape[:-2], grouping.n, dtype=torch.float64, device=like.device)
+    """Compute a number of every group, ``[..., G]`` float64, for all groups of one size at once."""
+    values = torch.zeros(*like.shape[:-2], grouping.n, dtype=torch.float64, device=like.device)
     for groups, rows in grouping.by_size:
-        if rows.shape[-1] > 1:  # nothing is left of a row that is a group by itself
-            found = found.index_copy(-1, groups, of_size(groups, rows))
-    return found
+        if rows.shape[-1] > 1:  # the residual of a row that is a group by itself is 0
+            values = values.index_copy(-1, groups, of_size(groups, rows))
+    return values
 
 
 def grouped_pair(x: RowsX, y: RowsY, grouping: Grouping) -> GroupedLayer:
-    """One layer's paired rows ``[n, d_x]`` and ``[n, d_y]``.
+    """Compute the terms of one layer from its paired rows ``[n, d_x]`` and ``[n, d_y]``.
 
     Raises:
-        UndefinedSimilarityError: fewer than 4 groups, non-finite values or constant features.
+        UndefinedSimilarityError: there are fewer than 4 groups, non-finite values or constant features.
     """
     return grouped_layer(
         grouped_rows(x, grouping, "x"), grouped_rows(y, grouping, "y"), grouping, is_identical=torch.equal(x, y)
@@ -173,6 +178,6 @@ def grouped_pair(x: RowsX, y: RowsY, grouping: Grouping) -> GroupedLayer:
 
 
 def grouped_layer(x: GroupedRows, y: GroupedRows, grouping: Grouping, *, is_identical: bool) -> GroupedLayer:
-    """One layer's sides, taken apart."""
+    """Compute the terms of one layer from its two sides, split into means and residuals."""
     of_x, of_y, of_both = (grouped_terms(*pair, grouping) for pair in ((x, x), (y, y), (x, y)))
     return GroupedLayer(of_x, of_y, of_both, is_identical=is_identical)

@@ -20,7 +20,9 @@ _PAIRS = ((0, 0), (1, 1), (0, 1))
 
 @dataclass(frozen=True)
 class Removed:
-    """What leaving out group a changes, ``[G]`` float64; symbols as in :class:`xling.similarity.grouped.GroupedTerms`.
+    """The sums by which leaving out each group a changes the terms of one pair of sides, ``[G]`` float64.
+
+    The symbols are those of :class:`xling.similarity.grouped.GroupedTerms`.
 
     Attributes:
         own: ``|D_a|_F^2``.
@@ -42,7 +44,17 @@ class Removed:
 def without_each_group(
     terms: list[GroupedTerms], x: GroupedRows, y: GroupedRows, grouping: Grouping
 ) -> list[GroupedTerms]:
-    """Terms of (x, x), (y, y) and (x, y) once each group is left out; fields ``[G]`` float64."""
+    """Compute the terms of (x, x), (y, y) and (x, y) once each group is left out.
+
+    Args:
+        terms: terms of the three pairs over all groups.
+        x: rows of the base, split into means and residuals.
+        y: rows of the other side, split alike.
+        grouping: groups of the rows.
+
+    Returns:
+        The three terms, whose fields are ``[G]`` float64: entry a is the value without group a.
+    """
     means, sides = deleted_pairs(x.means, y.means, *_one_by_one(grouping)), (x, y)
     removed = [_removed_from_rows(sides[i], sides[j], grouping) for i, j in _PAIRS]
     return [_without(*parts) for parts in zip(terms, means, removed, strict=True)]
@@ -51,7 +63,7 @@ def without_each_group(
 def without_each_group_of_grams(
     terms: list[GroupedTerms], x: GroupGrams, y: GroupGrams, grouping: Grouping
 ) -> list[GroupedTerms]:
-    """The same from Gram matrices."""
+    """Compute what :func:`without_each_group` gives from Gram matrices."""
     sides = x, y
     means = [deleted_by_grams(sides[i].means, sides[j].means, *_one_by_one(grouping)) for i, j in _PAIRS]
     removed = [_removed_from_grams(sides[i], sides[j], grouping) for i, j in _PAIRS]
@@ -59,13 +71,17 @@ def without_each_group_of_grams(
 
 
 def _one_by_one(grouping: Grouping) -> tuple[Tensor, Tensor]:
-    """Numbers and sizes of groups of which every mean is one by itself."""
+    """Give numbers and sizes ``[G]`` of groups that consist of one group mean each."""
     which = torch.arange(grouping.n, device=grouping.which.device)
     return which, torch.ones_like(which)
 
 
 def _without(terms: GroupedTerms, means: Deleted, removed: Removed) -> GroupedTerms:
-    """The means that stay move by minus the removed one over G - 1, so N becomes ``N - G / (G - 1) y_a x_a'``."""
+    """Take the removed sums from the terms.
+
+    The means that stay are centred again, which moves them by ``-x_a / (G - 1)``, so that N becomes
+    ``N - G / (G - 1) y_a x_a'``.
+    """
     g = terms.between.n
     factor = g / (g - 1)
     mixed_own = terms.mixed_own - factor**2 * removed.mixed_own
@@ -79,11 +95,11 @@ def _without(terms: GroupedTerms, means: Deleted, removed: Removed) -> GroupedTe
 
 
 def _removed_from_grams(x: GroupGrams, y: GroupGrams, grouping: Grouping) -> Removed:
-    left, mixed = x.left * y.left, x.mixed * y.mixed
+    residuals, mixed = x.residuals * y.residuals, x.mixed * y.mixed
     along_x, along_y = x.along_own_mean(grouping), y.along_own_mean(grouping)
     return Removed(
-        own=sums_in_groups(left, grouping),
-        within=_by_group(left.sum(1), grouping),
+        own=sums_in_groups(residuals, grouping),
+        within=_by_group(residuals.sum(1), grouping),
         mixed=_by_group(mixed.sum(0), grouping),
         across=mixed.sum(1),
         mixed_own=_by_group(along_x * along_y, grouping),
@@ -92,12 +108,12 @@ def _removed_from_grams(x: GroupGrams, y: GroupGrams, grouping: Grouping) -> Rem
 
 
 def _removed_from_rows(x: GroupedRows, y: GroupedRows, grouping: Grouping) -> Removed:
-    """From the d x d products D and N."""
-    d, n = y.left.mT @ x.left, y.means.mT @ x.means
+    """Compute the sums from the d x d products D and N."""
+    d, n = y.residuals.mT @ x.residuals, y.means.mT @ x.means
     return Removed(
-        own=of_each_group(x.left, y.left, grouping),
-        within=_by_group(_sums(y.left, d, x.left), grouping),
-        mixed=_by_group(_sums(y.left, n, x.left), grouping),
+        own=of_each_group(x.residuals, y.residuals, grouping),
+        within=_by_group(_sums(y.residuals, d, x.residuals), grouping),
+        mixed=_by_group(_sums(y.residuals, n, x.residuals), grouping),
         across=_sums(y.means, d, x.means),
         mixed_own=mixed_of_each_group(x, y, grouping),
         on_mean=_on_mean(x, y, grouping) + _on_mean(y, x, grouping),
@@ -105,14 +121,14 @@ def _removed_from_rows(x: GroupedRows, y: GroupedRows, grouping: Grouping) -> Re
 
 
 def _sums(rows_y: RowsY, product: Annotated[Tensor, "[d_y, d_x] float"], rows_x: RowsX) -> PerRow:
-    """``y_i' M x_i`` of each pair of rows, float64 ``[n]``."""
+    """Compute ``y_i' M x_i`` of each pair of rows, float64 ``[n]``, where M is `product`."""
     return ((rows_y @ product) * rows_x).sum(-1, dtype=torch.float64)
 
 
 def _on_mean(x: GroupedRows, y: GroupedRows, grouping: Grouping) -> PerGroup:
-    """``y_a`` times the sum of all ``D_b x_b``, ``[G]``."""
-    along = (x.left * x.means.index_select(0, grouping.which)).sum(-1, dtype=torch.float64)
-    return y.means.double() @ (along @ y.left.double())
+    """Compute the product of each ``y_a`` with the sum of all ``D_b x_b``, ``[G]`` float64."""
+    along = (x.residuals * x.means.index_select(0, grouping.which)).sum(-1, dtype=torch.float64)
+    return y.means.double() @ (along @ y.residuals.double())
 
 
 def _by_group(values: PerRow, grouping: Grouping) -> PerGroup:

@@ -29,11 +29,11 @@ from xling.similarity.within import Parts, Within
 
 @dataclass
 class GroupedMarginal:
-    """One side of a comparison in groups: what a stored base contributes to every later run.
+    """Sums over one side of a comparison in groups: what a stored base contributes to every later run.
 
     Attributes:
         means: sums over the group means.
-        within: sums over what is left of the rows.
+        within: sums over the residuals of the rows.
     """
 
     means: Marginal
@@ -43,7 +43,16 @@ class GroupedMarginal:
     def of(
         cls, x: Annotated[Tensor, "[..., n, d] float"], groups: Ids | None, *, allow_tf32: bool = False
     ) -> GroupedMarginal:
-        """Sum the rows of `x` ``[..., n, d]``, whose groups are `groups` ``[n]`` (None: each row is one by itself)."""
+        """Sum the rows of `x` ``[..., n, d]``.
+
+        Args:
+            x: rows of the base, any floating dtype; leading dimensions are layers.
+            groups: group id of each row, ``[n]`` integers; None: every row is a group by itself.
+            allow_tf32: whether a GPU may multiply in TF32.
+
+        Raises:
+            XlingValueError: there is not one group id per row.
+        """
         grouping, flat = Grouping.for_rows(groups, x, x), flatten_layers(x)
         rows = ((flat[:, some], grouping.which[some]) for some in batches_of_groups(grouping, ROWS_AT_ONCE))
         return cls.of_batches(rows, allow_tf32=allow_tf32)
@@ -70,7 +79,7 @@ class GroupedMarginal:
         return sums
 
     def tensors(self) -> dict[str, Tensor]:
-        """The sums by name: what to store or send; :meth:`from_tensors` restores."""
+        """Give the sums by name, to store or send them; :meth:`from_tensors` is the inverse."""
         return _named({"means": self.means, "within": self.within})
 
     @classmethod
@@ -80,7 +89,7 @@ class GroupedMarginal:
         return cls(Marginal(**parts["means"]), Within(**parts["within"]))
 
     def to(self, device: torch.device | str) -> GroupedMarginal:
-        """The same sums on `device`."""
+        """Give the same sums on `device`."""
         return GroupedMarginal(self.means.to(device), self.within.to(device))
 
 
@@ -89,10 +98,10 @@ class GroupedMoments:
     """Sums over whole groups of paired rows.
 
     Attributes:
-        means: sums over pairs of group means; its n counts groups, its n_changed rows.
-        within: between the sides.
-        within_y: of the other side with itself.
-        within_x: of the base with itself; None where the base is known.
+        means: sums over pairs of group means; their n counts groups, their n_changed rows.
+        within: sums over the residuals of both sides together.
+        within_y: sums over the residuals of the other side with itself.
+        within_x: sums over the residuals of the base with itself; None where the base's sums are known.
 
     Example:
         >>> x, premise = torch.randn(3, 90, 8), torch.arange(90) // 3  # 3 layers, 30 premises of 3 rows, 8 features
@@ -110,12 +119,12 @@ class GroupedMoments:
 
     @classmethod
     def start(cls, x: LayersX, y: LayersY, base: GroupedMarginal | None = None) -> GroupedMoments:
-        """No rows yet; shifts as in :meth:`xling.similarity.Moments.start`, whose errors it raises."""
+        """Make sums of no rows yet; arguments, shifts and errors are those of :meth:`xling.similarity.Moments.start`."""
         return cls._around(Moments.start(x, y, None if base is None else base.means))
 
     @classmethod
     def empty(cls, layers: tuple[int, ...], shift_x: ShiftX, shift_y: ShiftY, *, base_is_known: bool) -> GroupedMoments:
-        """No rows yet, as :meth:`xling.similarity.Moments.empty`."""
+        """Make sums of no rows yet, from given shifts; arguments as in :meth:`xling.similarity.Moments.empty`."""
         return cls._around(Moments.empty(layers, shift_x, shift_y, base_is_known=base_is_known))
 
     @classmethod
@@ -134,13 +143,24 @@ class GroupedMoments:
         *,
         allow_tf32: bool = False,
     ) -> GroupedMoments:
-        """All rows ``[..., n, d]`` at once, in any order; any sequence of updates in whole groups gives the same."""
+        """Sum all rows at once, in any order; any sequence of updates in whole groups gives the same.
+
+        Args:
+            x: base rows ``[..., n, d_x]``, any floating dtype.
+            y: other rows ``[..., n, d_y]``, the same examples in the same order.
+            groups: group id of each row, ``[n]`` integers; None: every row is a group by itself.
+            base: the base's sums, where they were computed before.
+            allow_tf32: whether a GPU may multiply in TF32.
+
+        Raises:
+            XlingValueError: rows, layers, widths or ids do not fit each other or the base.
+        """
         moments = cls.start(x[..., :ROWS_AT_ONCE, :], y[..., :ROWS_AT_ONCE, :], base)
         moments.update(x, y, groups, allow_tf32=allow_tf32)
         return moments
 
     def tensors(self) -> dict[str, Tensor]:
-        """Everything held, by name; :meth:`from_tensors` restores."""
+        """Give all sums by name; :meth:`from_tensors` is the inverse."""
         sides = {"within_x": self.within_x, "within_y": self.within_y, "within": self.within, "means": self.means}
         return _named({name: part for name, part in sides.items() if part is not None})
 
@@ -168,16 +188,16 @@ class GroupedMoments:
         return self.means.layers
 
     def update(self, x: LayersX, y: LayersY, groups: Ids | None, *, allow_tf32: bool = False) -> None:
-        """Add paired rows of whole groups: no other update may bring rows of theirs.
+        """Add paired rows of whole groups: no other update may bring rows of the same groups.
 
         Args:
-            x: ``[..., b, d_x]`` any floating dtype, on the device of the sums.
-            y: ``[..., b, d_y]``, the same examples in the same order.
-            groups: ids ``[b]``, integers in any order; None: each row is a group by itself.
-            allow_tf32: multiply in TF32 on a GPU that can.
+            x: base rows ``[..., b, d_x]``, any floating dtype, on the device of the sums.
+            y: other rows ``[..., b, d_y]``, the same examples in the same order.
+            groups: group id of each row, ``[b]`` integers in any order; None: every row is a group by itself.
+            allow_tf32: whether a GPU may multiply in TF32.
 
         Raises:
-            XlingValueError: rows, layers, widths or ids that do not fit each other or what was added before.
+            XlingValueError: rows, layers, widths or ids do not fit each other or what was added before.
         """
         self.means.check(x, y)
         grouping = Grouping.for_rows(groups, x, y)
@@ -198,7 +218,7 @@ class GroupedMoments:
 
 
 def recentred_groups(moments: GroupedMoments, shift_x: ShiftX, shift_y: ShiftY) -> GroupedMoments:
-    """The same groups with other shifts ``[L, d_x]`` and ``[L, d_y]`` taken off."""
+    """Move sums to other shifts ``[L, d_x]`` and ``[L, d_y]``, as if these had been subtracted from the rows."""
     m = shift_x.double() - moments.means.x.shift
     k = shift_y.double() - moments.means.y.shift
     with similarity_precision(shift_x.device.type):
@@ -211,10 +231,10 @@ def recentred_groups(moments: GroupedMoments, shift_x: ShiftX, shift_y: ShiftY) 
 
 
 def merged_groups(first: GroupedMoments, second: GroupedMoments) -> GroupedMoments:
-    """Sums over the groups of both, which have none in common.
+    """Add the sums of different groups.
 
     Raises:
-        XlingValueError: other layers or widths, or one started with a known base and the other without.
+        XlingValueError: layers or widths differ, or one was started with a known base and the other without.
     """
     shifts = common_shifts(first.means, second.means)
     one, other = (recentred_groups(moments, *shifts) for moments in (first, second))
@@ -227,10 +247,15 @@ def merged_groups(first: GroupedMoments, second: GroupedMoments) -> GroupedMomen
 
 
 def grouped_layer_of_moments(moments: GroupedMoments, layer: int, base: GroupedMarginal | None = None) -> GroupedLayer:
-    """The terms of one layer.
+    """Compute the terms of one layer.
+
+    Args:
+        moments: sums over the paired groups.
+        layer: index into the flattened leading dimensions.
+        base: sums of the base alone, where `moments` was started with them.
 
     Raises:
-        UndefinedSimilarityError: fewer than 4 groups, non-finite values or constant features.
+        UndefinedSimilarityError: there are fewer than 4 groups, non-finite values or constant features.
         XlingValueError: the sums of the base are missing, or were computed from other rows.
     """
     means, n_layers = moments.means, len(moments.means.y.shift)
@@ -267,7 +292,7 @@ def _terms(
     m: Annotated[Tensor, "[d_x] float64"],
     k: Annotated[Tensor, "[d_y] float64"],
 ) -> GroupedTerms:
-    """Terms of one pair of sides: D is `product`, N is `n`; the means' own means m and k are taken off."""
+    """Compute the terms of one pair of sides: D is `product`, N is `n`, and the group means are centred by their means m and k."""
     on_x = within.on_x[layer]
     on_y = on_x if within.on_y is None else within.on_y[layer]
     mixed_own = within.mixed_own[layer] - k @ on_y - m @ on_x + k @ (product @ m)

@@ -16,12 +16,12 @@ from xling.similarity.shapes import Ids, LayersX, LayersY
 
 @dataclass(frozen=True)
 class Grouping:
-    """Rows of groups numbered 0, 1, ... in ascending order of their ids.
+    """Groups of rows, numbered 0, 1, ... in ascending order of their ids.
 
     Attributes:
-        ids: the groups' ids, ascending, ``[G]``.
+        ids: ids of the groups, ascending, ``[G]`` integers.
         which: number of each row's group, ``[n]`` int64.
-        sizes: rows of each group, ``[G]`` int64, all at least 1.
+        sizes: number of rows of each group, ``[G]`` int64, all at least 1.
     """
 
     ids: Annotated[Tensor, "[G] int"]
@@ -30,15 +30,15 @@ class Grouping:
 
     @classmethod
     def of(cls, ids: Ids) -> Grouping:
-        """Of one id per row, ``[n]`` integers in any order."""
+        """Group rows by their group ids, ``[n]`` integers in any order."""
         return cls(*ids.unique(return_inverse=True, return_counts=True))
 
     @classmethod
     def for_rows(cls, ids: Ids | None, x: LayersX, y: LayersY) -> Grouping:
-        """Of paired rows ``[..., n, d]``; None: every row is a group by itself.
+        """Group paired rows ``[..., n, d]`` by their group ids ``[n]``; None: every row is a group by itself.
 
         Raises:
-            XlingValueError: not one id per row.
+            XlingValueError: there is not one integer id per row.
         """
         n = x.shape[-2]
         if ids is None:
@@ -53,15 +53,15 @@ class Grouping:
 
     @cached_property
     def by_size(self) -> list[tuple[Tensor, Tensor]]:
-        """For each size that occurs: (numbers of its groups ``[g]``, their rows ``[g, size]``)."""
+        """For each size that occurs: (numbers of the groups of that size ``[g]``, numbers of their rows ``[g, size]``)."""
         order = self.which.argsort(stable=True)
         starts = self.sizes.cumsum(0) - self.sizes
-        found = []
+        by_size = []
         for size in self.sizes.unique().tolist():
             groups = (self.sizes == size).nonzero().flatten()
             places = starts[groups, None] + torch.arange(size, device=order.device)
-            found.append((groups, order[places]))
-        return found
+            by_size.append((groups, order[places]))
+        return by_size
 
     def sums(self, rows: Annotated[Tensor, "[..., n, d] float"]) -> Annotated[Tensor, "[..., G, d] float"]:
         """Sum over the rows of each group: ``[..., n, d]`` to ``[..., G, d]``."""
@@ -70,22 +70,27 @@ class Grouping:
     def split(
         self, rows: Annotated[Tensor, "[..., n, d] float"]
     ) -> tuple[Annotated[Tensor, "[..., G, d] float"], Annotated[Tensor, "[..., n, d] float"]]:
-        """Means of the groups ``[..., G, d]``, and what is left of each row over the root of its group's size ``[..., n, d]``.
+        """Split rows ``[..., n, d]`` into group means and residuals.
 
-        So scaled, the remainders' plain cross-product is the sum over groups of the mean product within a group.
+        Divided by the root of their group's size, the residuals of x and y have a plain cross-product that is the sum over groups
+        of the mean product within a group.
+
+        Returns:
+            Means of the groups ``[..., G, d]``, and of each row the residual beside its group's mean, divided by the root of the
+            group's size, ``[..., n, d]``.
         """
         means = self.sums(rows) / self.sizes.unsqueeze(-1).to(rows.dtype)
-        left = rows - means.index_select(-2, self.which)
+        residuals = rows - means.index_select(-2, self.which)
         is_alone = (self.sizes == 1).index_select(0, self.which).unsqueeze(-1)
         roots = self.sizes.to(rows.dtype).sqrt().index_select(0, self.which).unsqueeze(-1)
-        return means, torch.where(is_alone, 0.0, left / roots)
+        return means, torch.where(is_alone, 0.0, residuals / roots)
 
 
 def check_group_ids(groups: Tensor, n_x: int, n_y: int) -> None:
     """Refuse group ids that do not fit the rows.
 
     Raises:
-        XlingValueError: not one integer per row.
+        XlingValueError: there is not one integer id per row of x and of y.
     """
     if not groups.shape == (n_x,) == (n_y,) or groups.is_floating_point():
         raise XlingValueError(
@@ -99,10 +104,10 @@ class OpenGroup:
     """The last group of a stream of batches, whose further rows the next batch may bring.
 
     Attributes:
-        x: its rows of the base so far, ``[..., c, d_x]``.
-        y: its rows of the other side.
-        groups: its id, once per row, ``[c]``.
-        closed: ids of the groups before it, ``[k]``.
+        x: the group's rows of the base so far, ``[..., c, d_x]``.
+        y: the group's rows of the other side so far, ``[..., c, d_y]``.
+        groups: the group's id, once per row, ``[c]``.
+        closed: ids of the groups that came before it, ``[k]``.
     """
 
     x: Annotated[Tensor, "[..., c, d_x] float"]
@@ -112,7 +117,7 @@ class OpenGroup:
 
     @classmethod
     def before(cls, x: LayersX, y: LayersY, groups: Ids) -> OpenGroup:
-        """No rows yet, for such rows."""
+        """Make the state before the first batch, for rows of the shapes and types of this batch."""
         return cls(x[..., :0, :], y[..., :0, :], groups[:0], groups[:0])
 
     def add(
@@ -125,7 +130,10 @@ class OpenGroup:
         ],
         OpenGroup,
     ]:
-        """The rows and ids of groups that are whole once this batch has come, and the group that is open then.
+        """Add a batch.
+
+        Returns:
+            Rows of x, rows of y and ids of the groups that are whole once this batch has come, and the group that is open then.
 
         Raises:
             XlingValueError: a group comes back after another one, so that its rows are not together.
@@ -142,7 +150,7 @@ class OpenGroup:
 
     @property
     def known(self) -> Annotated[Tensor, "[_] int"]:
-        """Ids of all groups met, each once, ``[k]`` or ``[k + 1]``."""
+        """Ids of all groups that have come, the open one included, each once, ``[k]`` or ``[k + 1]``."""
         return torch.cat([self.closed, self.groups[:1]])
 
 
@@ -150,7 +158,7 @@ def check_together(ids: Annotated[Tensor, "[_] int"]) -> None:
     """Refuse groups that occur twice among `ids`, each of which stands for a stretch of rows.
 
     Raises:
-        XlingValueError: one does.
+        XlingValueError: a group occurs twice.
     """
     values, counts = ids.unique(return_counts=True)
     if (counts > 1).any():
@@ -161,7 +169,7 @@ def check_together(ids: Annotated[Tensor, "[_] int"]) -> None:
 
 
 def batches_of_groups(grouping: Grouping, n_rows: int) -> Iterator[Tensor]:
-    """Rows in batches of whole groups, about `n_rows` each: indices ``[b]``."""
+    """Yield the numbers of rows ``[b]`` in batches of whole groups: at most `n_rows`, unless one group alone has more."""
     order = grouping.which.argsort(stable=True)
     ends = grouping.sizes.cumsum(0).cpu()
     start = 0

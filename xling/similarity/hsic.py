@@ -9,12 +9,12 @@ from xling.similarity.result import UndefinedSimilarityError
 from xling.similarity.shapes import PerLayer
 
 ROUNDING = 1e-7
-"""Relative error of float32 sums: a remainder below it is no number."""
+"""Relative error of float32 sums: a difference of sums that is smaller than this fraction of them is rounding."""
 
 
 @dataclass(frozen=True)
 class HsicTerms:
-    """What either estimator of HSIC(K, L) needs, K = X X', L = Y Y', the columns of X and Y having mean zero.
+    """The sums that both estimators of HSIC(K, L) need, where K = X X', L = Y Y' and the columns of X and Y have mean zero.
 
     Attributes:
         n: number of examples.
@@ -32,7 +32,7 @@ class HsicTerms:
 
 
 def hsic(terms: HsicTerms, *, debiased: bool) -> PerLayer:
-    """HSIC, biased or unbiased, up to the factor that CKA cancels.
+    """Compute HSIC, biased or unbiased, up to the factor that CKA cancels.
 
     Biased (Gretton 2005): ``tr(K L)``. Unbiased (Song 2012, eq. 5), with K~ and L~ the Gram matrices without their
     diagonals: ``tr(K~ L~) + 1'K~1 1'L~1 / ((n-1)(n-2)) - 2/(n-2) 1'K~L~1``. The estimator ignores the mean of
@@ -41,7 +41,7 @@ def hsic(terms: HsicTerms, *, debiased: bool) -> PerLayer:
 
     Args:
         terms: sums over centred rows, float64.
-        debiased: unbiased estimator; needs n >= 4.
+        debiased: whether to take the unbiased estimator, which needs n >= 4.
 
     Returns:
         Scalar float64; the biased one is >= 0, the unbiased one is 0 on average for independent data.
@@ -56,7 +56,7 @@ def hsic(terms: HsicTerms, *, debiased: bool) -> PerLayer:
 
 
 def cka(xx: HsicTerms, yy: HsicTerms, xy: HsicTerms, *, debiased: bool) -> PerLayer:
-    """Linear CKA, ``HSIC(K, L) / sqrt(HSIC(K, K) HSIC(L, L))``.
+    """Compute linear CKA, ``HSIC(K, L) / sqrt(HSIC(K, K) HSIC(L, L))``.
 
     Returns:
         Scalar float64. Biased: 0..1. Debiased: <= 1, slightly negative for unrelated data; never clamped.
@@ -70,10 +70,10 @@ def cka(xx: HsicTerms, yy: HsicTerms, xy: HsicTerms, *, debiased: bool) -> PerLa
 
 
 def check_own_hsic(*sides: tuple[Tensor, Tensor]) -> None:
-    """Refuse an HSIC of a side with itself that is negative or below the rounding of the sum it is the remainder of.
+    """Refuse an HSIC of a side with itself that is negative, or no larger than the rounding of the sum that it was computed from.
 
     Args:
-        sides: (HSIC, the sum of products before the bias was taken off) of x and of y.
+        sides: (HSIC, the sum of products before the bias was subtracted) of x and of y.
 
     Raises:
         UndefinedSimilarityError: there is no structure to compare.

@@ -19,18 +19,18 @@ ROWS_AT_ONCE = 256
 
 @dataclass
 class Marginal:
-    """Sums over rows x of L layers, after `shift` was taken off each row.
+    """Sums over rows x of L layers, after `shift` was subtracted from each row.
 
     Matrices are summed in the dtype of the rows, at least float32; vectors and scalars in float64.
 
     Attributes:
         n: number of rows, int64 scalar.
-        shift: what was taken off every row, ``[L, d]``.
+        shift: vector that was subtracted from every row, ``[L, d]``.
         total: sum of x, ``[L, d]`` float64.
         sq: sum of ``|x|^2``, ``[L]`` float64.
-        gram: X'X, packed as in :mod:`xling.similarity.panels`. None where these products are known from elsewhere.
-        sq_sq: sum of ``|x|^4``, ``[L]`` float64; None likewise.
-        sq_vec: sum of ``|x|^2 x``, ``[L, d]`` float64; None likewise.
+        gram: X'X, packed as in :mod:`xling.similarity.panels`; None where the sums of a known base have these products.
+        sq_sq: sum of ``|x|^4``, ``[L]`` float64; None where `gram` is.
+        sq_vec: sum of ``|x|^2 x``, ``[L, d]`` float64; None where `gram` is.
     """
 
     n: Annotated[Tensor, "[] int64"]
@@ -43,7 +43,12 @@ class Marginal:
 
     @classmethod
     def empty(cls, shift: Annotated[Tensor, "[L, d] float"], *, with_products: bool = True) -> Marginal:
-        """No rows yet; `shift` is ``[L, d]`` in the accumulators' dtype."""
+        """Make sums of no rows yet.
+
+        Args:
+            shift: vector that will be subtracted from every row, ``[L, d]`` in the dtype of the sums (float32 or float64).
+            with_products: whether to sum `gram`, `sq_sq` and `sq_vec` as well.
+        """
         total = torch.zeros_like(shift, dtype=torch.float64)
         sums = cls(torch.zeros((), dtype=torch.int64, device=shift.device), shift, total, total.sum(-1))
         if not with_products:
@@ -84,7 +89,13 @@ class Marginal:
         sq: Annotated[Tensor, "[L, n] float"],
         sums: Annotated[Tensor, "[L, _, d] float"],
     ) -> None:
-        """Add shifted rows ``[L, b, d]``, given their ``|x|^2`` and ``[L, 2.., d]`` sums of x and ``|x|^2 x``."""
+        """Add shifted rows, given sums over them that the caller has already computed.
+
+        Args:
+            rows: rows from which `shift` was subtracted, ``[L, b, d]``.
+            sq: ``|x|^2`` of each of them, ``[L, b]``.
+            sums: sum of x and sum of ``|x|^2 x``, ``[L, 2, d]``; further sums after these two are ignored.
+        """
         self.n += rows.shape[-2]
         self.total += sums[:, 0]
         sq = sq.double()
@@ -97,18 +108,18 @@ class Marginal:
 
     @property
     def products(self) -> tuple[Tensor, Tensor, Tensor] | None:
-        """`gram`, `sq_sq` and `sq_vec`; None where they are known from elsewhere."""
+        """`gram`, `sq_sq` and `sq_vec`; None where they are not summed."""
         if self.gram is None or self.sq_sq is None or self.sq_vec is None:
             return None
         return self.gram, self.sq_sq, self.sq_vec
 
     def tensors(self) -> dict[str, Tensor]:
-        """The sums that are held, by name: what to store, send or sum (``Marginal(**tensors)`` restores)."""
+        """Give the sums that are held by name, to store, send or add them; ``Marginal(**tensors)`` is the inverse."""
         held = {field.name: getattr(self, field.name) for field in fields(self)}
         return {name: value for name, value in held.items() if value is not None}
 
     def to(self, device: torch.device | str) -> Marginal:
-        """The same sums on `device`; itself if they are there already."""
+        """Give the same sums on `device`; if they are there already, this very object."""
         if self.shift.device == torch.device(device):
             return self
         return Marginal(**{name: value.to(device) for name, value in self.tensors().items()})
@@ -120,29 +131,29 @@ class Marginal:
 
 
 def flatten_layers(rows: Annotated[Tensor, "[..., n, d]"]) -> Annotated[Tensor, "[L, n, d]"]:
-    """``[..., b, d]`` to ``[L, b, d]``."""
+    """Flatten the leading dimensions of rows, ``[..., b, d]``, into one: ``[L, b, d]``."""
     return rows.reshape(rows.shape[:-2].numel(), *rows.shape[-2:])
 
 
 def row_mean(x: Annotated[Tensor, "[L, n, d] float"]) -> Annotated[Tensor, "[L, d] float"]:
-    """Mean over rows in the accumulators' dtype: ``[L, b, d]`` to ``[L, d]``."""
+    """Average over rows, ``[L, b, d]`` to ``[L, d]``, in the dtype of the sums: that of the rows, at least float32."""
     return x.mean(-2, dtype=torch.float64).to(torch.promote_types(x.dtype, torch.float32))
 
 
 def shifted(
     rows: Annotated[Tensor, "[L, n, d] float"], shift: Annotated[Tensor, "[L, d] float"]
 ) -> Annotated[Tensor, "[L, n, d] float"]:
-    """Rows minus their layer's shift, in the accumulators' dtype."""
+    """Subtract their layer's shift from rows, in the dtype of the shift."""
     return rows.to(shift.dtype) - shift.unsqueeze(-2)
 
 
 def squared_norms(rows: Annotated[Tensor, "[L, n, d] float"]) -> Annotated[Tensor, "[L, n] float"]:
-    """``|x|^2`` of every row, without a copy of the rows: ``[L, b, d]`` to ``[L, b]``."""
+    """Compute ``|x|^2`` of every row, without a copy of the rows: ``[L, b, d]`` to ``[L, b]``."""
     return torch.linalg.vector_norm(rows, dim=-1).square()
 
 
 def weighted_sums(
     rows: Annotated[Tensor, "[L, n, d] float"], *weights: Annotated[Tensor, "[L, n] float"]
 ) -> Annotated[Tensor, "[L, _, d] float"]:
-    """Sum of ``w x`` over the rows for each of several weights ``[L, b]``: ``[L, len(weights), d]``."""
+    """Sum ``w x`` over the rows for each of several weights ``[L, b]``: ``[L, len(weights), d]``."""
     return torch.stack(weights, -2) @ rows

@@ -32,17 +32,17 @@ CROSS = ("yx", "sq_xy", "y_sq_x", "x_sq_y", "n_changed")
 
 @dataclass
 class Moments:
-    """Sums over paired rows (x, y): with both marginals they give every measure that needs no rows.
+    """Sums over paired rows (x, y), which give every measure that does not need the rows themselves.
 
     Attributes:
-        x: marginal of the base; without products where the base is known.
-        y: marginal of the other side.
-        yx: Y'X, ``[L, d_y, d_x]``, the leading dimensions flattened.
+        x: sums over the base alone; without products where the base's own sums are known.
+        y: sums over the other side alone.
+        yx: Y'X, ``[L, d_y, d_x]``, the layers' own dimensions flattened into L.
         sq_xy: sum of ``|x|^2 |y|^2``, ``[L]`` float64.
         y_sq_x: sum of ``|y|^2 x``, ``[L, d_x]`` float64.
         x_sq_y: sum of ``|x|^2 y``, ``[L, d_y]`` float64.
-        n_changed: rows found in which y differs from x in any bit, int64 ``[...]``, of the layers' own shape. 0 exactly
-            where all are the same; not counted further once every layer has some.
+        n_changed: number of rows in which y differs from x, int64 ``[...]``, of the layers' own shape. It is 0 exactly where all
+            rows are the same; counting ends once every layer has a changed row.
 
     Example:
         >>> x = torch.randn(3, 100, 8)  # 3 layers, 100 examples, 8 features
@@ -63,10 +63,15 @@ class Moments:
 
     @classmethod
     def start(cls, x: LayersX, y: LayersY, base: Marginal | None = None) -> Moments:
-        """No rows yet; the shifts are the means of this first batch ``[..., b, d]``, or the base's.
+        """Make sums of no rows yet, with shifts from a first batch, which is not added.
+
+        Args:
+            x: base rows of the first batch, ``[..., b, d_x]``.
+            y: other rows, ``[..., b, d_y]``; their mean is the shift of y.
+            base: the base's own sums where they are known; their shift is that of x, which else is the mean of `x`.
 
         Raises:
-            XlingValueError: an empty batch, or a base of other layers or width.
+            XlingValueError: the batch is empty, or the base has other layers or another width.
         """
         check_rows(x, y)
         if not x.shape[-2]:
@@ -81,7 +86,14 @@ class Moments:
 
     @classmethod
     def empty(cls, layers: tuple[int, ...], shift_x: ShiftX, shift_y: ShiftY, *, base_is_known: bool) -> Moments:
-        """No rows yet; `layers` is the shape that L flattens, shifts are ``[L, d]``; the products of a known base are left out."""
+        """Make sums of no rows yet.
+
+        Args:
+            layers: the layers' own shape, which L flattens.
+            shift_x: vector that will be subtracted from every row of the base, ``[L, d_x]``.
+            shift_y: vector that will be subtracted from every row of the other side, ``[L, d_y]``.
+            base_is_known: whether the base's own sums are known, so that its products are not summed.
+        """
         x, y = Marginal.empty(shift_x, with_products=not base_is_known), Marginal.empty(shift_y)
         yx = shift_y.new_zeros(len(shift_y), shift_y.shape[-1], shift_x.shape[-1])
         n_changed = torch.zeros(layers, dtype=torch.int64, device=shift_x.device)
@@ -89,13 +101,13 @@ class Moments:
 
     @classmethod
     def of(cls, x: LayersX, y: LayersY, base: Marginal | None = None, *, allow_tf32: bool = False) -> Moments:
-        """All rows ``[..., n, d]`` at once; any sequence of updates gives the same."""
+        """Sum all rows ``[..., n, d]`` at once; any sequence of updates gives the same."""
         moments = cls.start(x[..., :ROWS_AT_ONCE, :], y[..., :ROWS_AT_ONCE, :], base)
         moments.update(x, y, allow_tf32=allow_tf32)
         return moments
 
     def tensors(self) -> dict[str, Tensor]:
-        """Everything held, by name: to store, or as the states of a metric; :meth:`from_tensors` restores."""
+        """Give all sums by name, to store them or as the states of a metric; :meth:`from_tensors` is the inverse."""
         sides = {f"{side}_{name}": value for side in "xy" for name, value in getattr(self, side).tensors().items()}
         return sides | {f"cross_{name}": getattr(self, name) for name in CROSS}
 
@@ -127,12 +139,12 @@ class Moments:
         """Add paired rows.
 
         Args:
-            x: ``[..., b, d_x]`` any floating dtype, b >= 0, on the device of the sums.
-            y: ``[..., b, d_y]``, the same examples in the same order.
-            allow_tf32: multiply in TF32 on a GPU that can.
+            x: base rows ``[..., b, d_x]``, any floating dtype, b >= 0, on the device of the sums.
+            y: other rows ``[..., b, d_y]``, the same examples in the same order.
+            allow_tf32: whether a GPU may multiply in TF32.
 
         Raises:
-            XlingValueError: rows, layers or widths that do not fit each other or what was added before.
+            XlingValueError: rows, layers or widths do not fit each other or what was added before.
         """
         self.check(x, y)
         x, y = flatten_layers(x), flatten_layers(y)
@@ -152,7 +164,7 @@ class Moments:
             check_layers(f"what {name} held before", side.shift.shape, (rows.shape[:-2].numel(), rows.shape[-1]))
 
     def add_shifted(self, x: StackX, y: StackY) -> None:
-        """Add paired rows ``[L, b, d]`` whose shifts are taken off, in the accumulators' dtype and precision."""
+        """Add paired rows ``[L, b, d]`` from which the shifts were subtracted, in the dtype of the sums."""
         sq_x, sq_y = squared_norms(x), squared_norms(y)
         one = torch.ones_like(sq_x)
         sums_x, sums_y = weighted_sums(x, one, sq_x, sq_y), weighted_sums(y, one, sq_y, sq_x)
@@ -164,7 +176,10 @@ class Moments:
         self.x_sq_y += sums_y[:, 2]
 
     def count_changed(self, x: StackX, y: StackY) -> None:
-        """Count the rows ``[L, b, d]`` that differ, while some layer has none: after training all have in the first batch."""
+        """Count the rows ``[L, b, d]`` that differ, as long as some layer has none.
+
+        This ends with the first batch where training has moved every layer, so that it costs nothing.
+        """
         if self.n_changed.all():
             return
         changed = (x != y).any(-1).sum(-1) if x.shape[-1] == y.shape[-1] else x.shape[-2]
@@ -175,7 +190,7 @@ def check_rows(x: LayersX, y: LayersY) -> None:
     """Refuse representations that cannot be paired row by row.
 
     Raises:
-        XlingValueError: not floating point, fewer than two dimensions, other layers, or other numbers of rows.
+        XlingValueError: a side is not floating point or has fewer than two dimensions, or layers or numbers of rows differ.
     """
     for name, rows in (("x", x), ("y", y)):
         if rows.ndim < 2 or not rows.is_floating_point():
@@ -194,7 +209,7 @@ def check_layers(what: str, expected: tuple[int, ...], got: tuple[int, ...]) -> 
     """Refuse statistics of other layers or widths.
 
     Raises:
-        XlingValueError: (number of layers, width) differ.
+        XlingValueError: the numbers of layers or the widths differ.
     """
     if tuple(expected) != tuple(got):
         raise XlingValueError(

@@ -23,11 +23,11 @@ class ShuffledNull:
 
     Attributes:
         value: CKA of the true pairing.
-        mean: expectation over all pairings, exact where single rows are shuffled: 0 for debiased CKA. Where whole groups of
-            dependent rows are, it is that of `draws` which counts, unless CKA is debiased over groups.
+        mean: expectation over all pairings of single rows, which is exact, and 0 for debiased CKA. Where whole groups of dependent
+            rows are shuffled, take the mean of `draws` instead, unless CKA is debiased over groups.
         quantile: the requested quantile over the drawn pairings.
         draws: CKA of each drawn pairing, ``[n_permutations]`` float64.
-        p_value: share of pairings at least as similar as the true one, which counts as one of them.
+        p_value: fraction of pairings at least as similar as the true one, which counts as one of them; above 0, up to 1.
     """
 
     value: Scalar
@@ -48,7 +48,7 @@ def shuffled_null(
     over_groups: bool = False,
     seed: int = 0,
 ) -> ShuffledNull:
-    """CKA between x and y in random order: what the estimator gives without any correspondence of rows.
+    """Compute CKA between x and y in random order: what the estimator gives without any correspondence of rows.
 
     Over all pairings of single rows the biased HSIC has mean ``tr(K) tr(L) / (n - 1)`` and the unbiased one 0, whether or not
     rows are independent; over pairings of whole groups of dependent rows only that debiased over groups has mean 0. Each draw
@@ -57,16 +57,18 @@ def shuffled_null(
     Args:
         x: base rows ``[n, d_x]``.
         y: other rows ``[n, d_y]``.
-        debiased: which estimator of HSIC.
-        n_permutations: pairings drawn.
-        quantile: which quantile of them to report.
-        groups: ids ``[n]``; if given, whole groups change places with groups of the same size, their rows in order.
-        over_groups: debias over groups, as ``linear_cka(..., groups=groups)`` does.
-        seed: of a generator of its own.
+        debiased: whether to take the unbiased estimator of HSIC or the biased one.
+        n_permutations: number of pairings to draw, at least 1.
+        quantile: quantile of the draws to report, 0..1.
+        groups: group id of each row, ``[n]`` integers; if given, whole groups change places with groups of the same size, their
+            rows in order.
+        over_groups: whether to debias over groups, as ``linear_cka(..., groups=groups)`` does.
+        seed: seed of the generator that draws the pairings.
 
     Raises:
         UndefinedSimilarityError: CKA is undefined on these rows.
-        XlingValueError: not one group id per row, the biased estimator over groups, or no permutations.
+        XlingValueError: there is not one group id per row, the biased estimator is asked for over groups, or no permutation is
+            asked for.
     """
     if over_groups and not debiased:
         raise XlingValueError("the biased estimator knows no groups; expected debiased=True with over_groups=True")
@@ -88,7 +90,7 @@ def shuffled_null(
 def _over_rows(
     x: RowsX, y: RowsY, orders: Iterable[Tensor], *, debiased: bool
 ) -> tuple[Scalar, Scalar, Annotated[Tensor, "[_] float64"]]:
-    """CKA, its exact mean over all pairings of single rows, and that of each drawn pairing."""
+    """Compute CKA, its exact mean over all pairings of single rows, and CKA of each drawn pairing."""
     x, y = centred_rows(x, "x"), centred_rows(y, "y")
     xx, yy, xy = pair_terms(x, x), pair_terms(y, y), pair_terms(x, y)
     draws = torch.stack([cka(xx, yy, pair_terms(x, y[order]), debiased=debiased) for order in orders])
@@ -100,7 +102,7 @@ def _over_rows(
 def _over_groups(
     x: RowsX, y: RowsY, grouping: Grouping, orders: Iterable[Tensor]
 ) -> tuple[Scalar, Scalar, Annotated[Tensor, "[_] float64"]]:
-    """The same, debiased over groups."""
+    """Compute CKA debiased over groups, its mean over all pairings of groups (0), and CKA of each drawn pairing."""
     of_x, of_y = grouped_rows(x, grouping, "x"), grouped_rows(y, grouping, "y")
     layer = grouped_layer(of_x, of_y, grouping, is_identical=False)
     draws = []
@@ -112,7 +114,7 @@ def _over_groups(
 
 
 def _shuffle_groups(groups: Ids, generator: torch.Generator) -> Annotated[Tensor, "[n] int64"]:
-    """A new order of rows in which whole groups have changed places with groups of the same size."""
+    """Draw a new order of rows in which whole groups have changed places with groups of the same size."""
     _, which, sizes = groups.unique(return_inverse=True, return_counts=True)
     by_group = which.argsort(stable=True).split(sizes.tolist())
     order = torch.empty_like(which)

@@ -24,9 +24,9 @@ class GramSide:
     """One side of few rows, in float64.
 
     Attributes:
-        rows: without their mean, ``[n, d]``.
-        mean: what was taken off, ``[d]``.
-        gram: products of every two rows, ``[n, n]``.
+        rows: centred rows, ``[n, d]``.
+        mean: mean that was subtracted from them, ``[d]``.
+        gram: products of every two centred rows, ``[n, n]``.
     """
 
     rows: Annotated[Tensor, "[n, d] float64"]
@@ -35,20 +35,28 @@ class GramSide:
 
     @classmethod
     def of(cls, rows: Annotated[Tensor, "[n, d] float"]) -> "GramSide":
-        """Of rows as they come."""
+        """Centre rows of any floating dtype, and multiply them."""
         rows = rows.double()
         mean = rows.mean(0)
         rows = rows - mean
         return cls(rows, mean, rows @ rows.mT)
 
     def centred(self, name: str) -> Side:
-        """What the measures of single rows need of it; `name` is that of the side in an error."""
+        """Give what the measures of single rows need of this side; `name` is that of the side in an error.
+
+        Raises:
+            UndefinedSimilarityError: there are fewer than 4 rows, non-finite values or constant features.
+        """
         sq, rows = self.gram.diagonal(), self.rows
         check_defined(name, len(sq), sq.sum(), self.mean)
         return Side(len(sq), sq.sum(), sq @ sq, self.gram.square().sum(), self.mean, lambda: rows.mT @ rows)
 
     def in_groups(self, name: str, grouping: Grouping) -> GroupGrams:
-        """What the measures that know groups need of it."""
+        """Give what the measures that know groups need of this side; `name` is that of the side in an error.
+
+        Raises:
+            UndefinedSimilarityError: there are fewer than 4 groups, non-finite values or constant features.
+        """
         grams = GroupGrams.of(self.gram, grouping)
         check_defined(name, grouping.n, grams.spread, self.mean, of="groups")
         return grams
@@ -57,16 +65,16 @@ class GramSide:
 class PairedRows:
     """Paired rows ``[n, d_x]`` and ``[n, d_y]`` of one layer.
 
-    Few rows of many features are compared by their Gram matrices in float64, see :mod:`xling.similarity.grams`; many, as
-    everywhere else. What is asked for is computed without gradients, and kept.
+    Few rows of many features are compared by their Gram matrices in float64, see :mod:`xling.similarity.grams`; many rows by
+    d x d matrices in their own precision, as everywhere else. What is asked for is computed without gradients, once.
 
     Args:
         x: base rows.
         y: other rows, the same examples in the same order.
-        groups: ids ``[n]``, integers; None: each row is a group by itself.
+        groups: group id of each row, ``[n]`` integers; None: every row is a group by itself.
 
     Raises:
-        XlingValueError: rows that cannot be paired, or not one group id per row.
+        XlingValueError: the rows cannot be paired, or there is not one group id per row.
     """
 
     def __init__(self, x: RowsX, y: RowsY, groups: Ids | None = None) -> None:
@@ -87,7 +95,7 @@ class PairedRows:
 
     @cached_property
     def grams(self) -> tuple[GramSide, GramSide]:
-        """Both sides, where the rows are few."""
+        """Both sides with their Gram matrices, to be asked for only where the rows are few."""
         with similarity_precision(self.x.device.type):
             return GramSide.of(self.x), GramSide.of(self.y)
 
@@ -132,7 +140,7 @@ class PairedRows:
         """Grouped HSIC of (x, x), (y, y) and (x, y) once each group is left out, each ``[G]``.
 
         Raises:
-            UndefinedSimilarityError: as :attr:`grouped`, or 4 groups.
+            UndefinedSimilarityError: :attr:`grouped` is undefined, or there are only 4 groups.
         """
         if self.grouping.n <= MINIMUM:
             raise UndefinedSimilarityError(f"{self.grouping.n} groups, {MINIMUM} must be left without any of them")
@@ -148,7 +156,7 @@ class PairedRows:
 
     @cached_property
     def grams_in_groups(self) -> tuple[GroupGrams, GroupGrams]:
-        """Both sides in groups, where the rows are few.
+        """Both sides in groups, to be asked for only where the rows are few.
 
         Raises:
             UndefinedSimilarityError: fewer than 4 groups, non-finite values or constant features.

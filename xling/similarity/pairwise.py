@@ -21,18 +21,21 @@ NEIGHBOURS = 10
 
 
 def rbf_cka(x: RowsX, y: RowsY, *, debiased: bool = True, bandwidth: float = 1.0) -> Scalar:
-    """CKA with Gaussian kernels ``exp(-|a - b|^2 / (2 s^2))`` (Kornblith 2019), s = `bandwidth` x the median distance.
+    """Compute CKA with Gaussian kernels ``exp(-|a - b|^2 / (2 s^2))`` (Kornblith 2019), s = `bandwidth` x the median distance.
 
     The median is the exact lower median over all pairs of different rows, on each side by itself.
 
     Args:
         x: centred rows ``[n, d_x]``.
         y: centred rows ``[n, d_y]``.
-        debiased: unbiased HSIC (Song 2012).
-        bandwidth: multiple of the median distance; Kornblith tries 0.2 to 0.8.
+        debiased: whether to take the unbiased HSIC (Song 2012) or the biased one.
+        bandwidth: multiple of the median distance, above 0; Kornblith tries 0.2 to 0.8.
 
     Returns:
         Scalar float64. Biased: 0..1; debiased: up to 1, about 0 for unrelated data.
+
+    Raises:
+        UndefinedSimilarityError: more than half of the examples coincide on a side, or its HSIC with itself is not positive.
     """
     scales = [_half_width(rows, bandwidth) for rows in (x, y)]
     sums = _KernelSums(len(x), x.device)
@@ -44,9 +47,9 @@ def rbf_cka(x: RowsX, y: RowsY, *, debiased: bool = True, bandwidth: float = 1.0
 
 
 def rsa(x: RowsX, y: RowsY) -> Scalar:
-    """Representational similarity analysis: Spearman correlation of pairwise distances (Kriegeskorte 2008).
+    """Compute representational similarity analysis: Spearman correlation of pairwise distances (Kriegeskorte 2008).
 
-    Exact, with average ranks for ties; holds a few arrays of n (n-1) / 2 numbers.
+    It is exact, with average ranks for ties, and holds a few arrays of n (n-1) / 2 numbers.
 
     Args:
         x: centred rows ``[n, d_x]``.
@@ -54,6 +57,9 @@ def rsa(x: RowsX, y: RowsY) -> Scalar:
 
     Returns:
         Scalar float64, -1..1.
+
+    Raises:
+        UndefinedSimilarityError: all distances of a side are equal.
     """
     ranks = torch.stack([average_ranks(_upper_distances(rows)) for rows in (x, y)])
     ranks -= ranks.mean(-1, keepdim=True)
@@ -64,9 +70,9 @@ def rsa(x: RowsX, y: RowsY) -> Scalar:
 
 
 def mutual_knn(x: RowsX, y: RowsY, *, k: int = NEIGHBOURS) -> Scalar:
-    """Mean share of the k nearest neighbours that an example has on both sides (Huh 2024, arXiv:2405.07987).
+    """Compute the mean fraction of an example's k nearest neighbours that it has on both sides (Huh 2024, arXiv:2405.07987).
 
-    Euclidean neighbours of centred rows; the example itself is no neighbour.
+    Distances are Euclidean, between centred rows; an example is not its own neighbour.
 
     Args:
         x: centred rows ``[n, d_x]``.
@@ -74,7 +80,10 @@ def mutual_knn(x: RowsX, y: RowsY, *, k: int = NEIGHBOURS) -> Scalar:
         k: neighbours per example, below n.
 
     Returns:
-        Scalar float64, 0..1; k / (n - 1) for unrelated data.
+        Scalar float64, 0..1; on average k / (n - 1) for unrelated data.
+
+    Raises:
+        UndefinedSimilarityError: there are no more than k examples.
     """
     n = len(x)
     if n <= k:
@@ -105,7 +114,10 @@ class _KernelSums:
                 self.products[a, b] += (one * other).sum(dtype=torch.float64)
 
     def hsic(self, a: int, b: int, *, debiased: bool) -> Tensor:
-        """HSIC between two of the kernels, up to CKA's common factor (biased: with the diagonal of ones put back)."""
+        """Compute HSIC between two of the kernels, up to the factor that CKA cancels.
+
+        The biased estimator counts the diagonals, of ones, that :meth:`add` set to 0.
+        """
         n, product, rows_a, rows_b = self.n, self.products[a, b], self.row_sums[a], self.row_sums[b]
         if debiased:
             return product + rows_a.sum() * rows_b.sum() / ((n - 1) * (n - 2)) - 2 / (n - 2) * (rows_a @ rows_b)
@@ -114,7 +126,7 @@ class _KernelSums:
 
 
 def _blocks(rows: Tensor) -> Iterator[Tensor]:
-    """Squared distances ``[b, n]`` of each block of rows to all rows; exactly 0 to itself."""
+    """Yield the squared distances ``[b, n]`` of each block of rows to all rows; those of a row to itself are exactly 0."""
     sq = rows.square().sum(-1)
     for start in range(0, len(rows), BLOCK):
         block = slice(start, start + BLOCK)
@@ -124,9 +136,10 @@ def _blocks(rows: Tensor) -> Iterator[Tensor]:
 
 
 def _half_width(rows: Annotated[Tensor, "[n, d] float"], bandwidth: float) -> Annotated[Tensor, "[] float"]:
-    """``2 s^2`` for s = bandwidth x the median distance.
+    """Compute ``2 s^2`` for s = bandwidth x the median distance.
 
-    The bits of non-negative floats order like integers: two passes of counting their halves find the median exactly.
+    Non-negative float32 numbers are ordered as their bits are, read as integers. So the median is found exactly, without sorting
+    all distances, by counting the upper 16 bits in a first pass and the lower 16 bits in a second.
     """
     rank = (len(rows) * (len(rows) - 1) - 1) // 2
     halves: list[int] = []
@@ -148,15 +161,17 @@ def _half_width(rows: Annotated[Tensor, "[n, d] float"], bandwidth: float) -> An
 
 
 _INFINITY_BITS = 0x7F800000
+"""Bits of float32's infinity, which marks the distance of a row to itself."""
 
 
 def _without_self(sq: Tensor, start: int) -> Tensor:
+    """Mark the distances of rows to themselves as infinite, in place."""
     sq.diagonal(start).fill_(torch.inf)
     return sq
 
 
 def _upper_distances(rows: Annotated[Tensor, "[n, d] float"]) -> Annotated[Tensor, "[_] float"]:
-    """Squared distances of all pairs i < j, ``[n (n-1) / 2]``: their ranks are those of the distances."""
+    """Compute the squared distances of all pairs i < j, ``[n (n-1) / 2]``, which have the same ranks as the distances."""
     pieces = []
     for start, sq in zip(range(0, len(rows), BLOCK), _blocks(rows), strict=True):
         i = torch.arange(start, start + len(sq), device=rows.device)
@@ -165,7 +180,7 @@ def _upper_distances(rows: Annotated[Tensor, "[n, d] float"]) -> Annotated[Tenso
 
 
 def average_ranks(values: Annotated[Tensor, "[n] float"]) -> PerRow:
-    """Ranks from 1, ties sharing their mean, float64."""
+    """Rank values ``[n]`` from 1, where ties share the mean of their ranks, float64."""
     _, which, counts = torch.unique(values, return_inverse=True, return_counts=True)
     last = counts.cumsum(0).double()
     return (last - (counts - 1) / 2)[which]

@@ -13,10 +13,11 @@ from torch import Tensor
 from xling.similarity.shapes import Scalar
 
 PANEL = 128
+"""Rows of a panel."""
 
 
 def empty_panels(n_layers: int, d: int, like: Tensor) -> Tensor:
-    """Zeros that hold `n_layers` symmetric d x d matrices; flat, dtype and device of `like`."""
+    """Make zeros that hold `n_layers` symmetric d x d matrices: one flat tensor of the dtype and device of `like`."""
     return like.new_zeros(sum(torch.Size(shape).numel() for shape in _shapes(n_layers, d)))
 
 
@@ -26,16 +27,16 @@ def add_product(
     """Add ``left' right`` in place; the product must be symmetric.
 
     Args:
-        packed: from :func:`empty_panels`.
-        left: ``[n_layers, b, d]``.
-        right: ``[n_layers, b, d]``.
+        packed: panels as :func:`empty_panels` makes them, which are changed in place.
+        left: first factor, ``[n_layers, b, d]``.
+        right: second factor, ``[n_layers, b, d]``.
     """
     for start, panel in _panels(packed, left.shape[0], left.shape[-1]):
         panel.baddbmm_(left[..., start : start + PANEL].mT, right[..., start:])
 
 
 def times_vector(packed: Tensor, v: Annotated[Tensor, "[L, d] float"]) -> Annotated[Tensor, "[L, d] float"]:
-    """Each layer's matrix times its vector: `v` ``[n_layers, d]``, result ``[n_layers, d]`` in the dtype of `v`."""
+    """Multiply each layer's matrix by its vector: `v` is ``[n_layers, d]``, and so is the result, in the dtype of `v`."""
     result, v = torch.zeros_like(v), v.unsqueeze(-1)
     for start, panel in _panels(packed, *v.shape[:2]):
         stop, panel = start + panel.shape[1], panel.to(v.dtype)
@@ -47,7 +48,7 @@ def times_vector(packed: Tensor, v: Annotated[Tensor, "[L, d] float"]) -> Annota
 def quadratic_and_frobenius(
     packed: Tensor, n_layers: int, d: int, layer: int, v: Annotated[Tensor, "[d] float64"]
 ) -> tuple[Scalar, Scalar]:
-    """``v' M v`` and ``|M|_F^2`` of one layer's matrix, float64, without unpacking it; `v` is ``[d]`` float64."""
+    """Compute ``v' M v`` and ``|M|_F^2`` of one layer's matrix, float64, without unpacking it; `v` is ``[d]`` float64."""
     quadratic = frobenius = torch.zeros((), dtype=torch.float64, device=packed.device)
     for start, panel in _panels(packed, n_layers, d):
         rows, width = panel[layer], panel.shape[1]
@@ -61,7 +62,7 @@ def quadratic_and_frobenius(
 def dense(
     packed: Annotated[Tensor, "[_] float"], n_layers: int, d: int, layer: int
 ) -> Annotated[Tensor, "[d, d] float64"]:
-    """One layer's full symmetric matrix, ``[d, d]`` float64."""
+    """Unpack one layer's full symmetric matrix, ``[d, d]`` float64."""
     matrix = torch.empty(d, d, dtype=torch.float64, device=packed.device)
     for start, panel in _panels(packed, n_layers, d):
         stop = start + panel.shape[1]
@@ -71,7 +72,7 @@ def dense(
 
 
 def frobenius_sq(matrix: Tensor) -> Scalar:
-    """``|M|_F^2``, reduced in float64 whatever the dtype."""
+    """Compute ``|M|_F^2``, summed in float64 whatever the dtype."""
     return torch.linalg.vector_norm(matrix, dtype=torch.float64).square()
 
 
@@ -80,7 +81,7 @@ def _shapes(n_layers: int, d: int) -> list[tuple[int, int, int]]:
 
 
 def _panels(packed: Tensor, n_layers: int, d: int) -> list[tuple[int, Tensor]]:
-    """(first row, view ``[n_layers, width, d - first row]``) of every panel."""
+    """List (first row, view ``[n_layers, rows, d - first row]``) of every panel."""
     shapes = _shapes(n_layers, d)
     pieces = packed.split([torch.Size(shape).numel() for shape in shapes])
     return [(j * PANEL, piece.view(shape)) for j, (piece, shape) in enumerate(zip(pieces, shapes, strict=True))]

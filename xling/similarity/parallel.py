@@ -9,11 +9,11 @@ def check_same_examples(ids_x: Sequence, ids_y: Sequence) -> None:
     """Refuse two lists of example ids that do not agree one by one.
 
     Args:
-        ids_x: ids of the rows of x (of parallel data: the id that translations share), plain values.
+        ids_x: ids of the rows of x as plain values; for parallel data, the ids that translations share.
         ids_y: ids of the rows of y.
 
     Raises:
-        XlingValueError: other numbers of rows, other ids or another order.
+        XlingValueError: the numbers of rows, the ids or their order differ.
     """
     ids_x, ids_y = list(ids_x), list(ids_y)
     if len(ids_x) != len(ids_y):

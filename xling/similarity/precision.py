@@ -18,9 +18,9 @@ def similarity_precision(device_type: str, *, allow_tf32: bool = False, gradient
     Inference mode is left, because accumulators made inside it could not be updated outside.
 
     Args:
-        device_type: ``"cpu"``, ``"cuda"``, ...
-        allow_tf32: let the GPU multiply in TF32 (10 bits of mantissa): about 1e-4 of error for much speed.
-        gradients: leave autograd as it is around the call.
+        device_type: type of the device that computes, ``"cpu"``, ``"cuda"``, ...
+        allow_tf32: whether a GPU may multiply in TF32 (10 bits of mantissa), which is much faster with an error of about 1e-4.
+        gradients: whether to leave autograd as it is around the call.
     """
     before = [backend.fp32_precision for backend in _BACKENDS]
     _set(["tf32" if allow_tf32 else "ieee"] * len(_BACKENDS))

@@ -20,12 +20,12 @@ def moved_sums(
     total: Annotated[Tensor, "[..., d] float64"],
     sq: PerLayer,
 ) -> tuple[Annotated[Tensor, "[..., d] float64"], PerLayer]:
-    """Sums of x and ``|x|^2`` once a further `move` ``[..., d]`` is taken off n rows."""
+    """Give the sums of x and ``|x|^2`` over n rows once a further `move` ``[..., d]`` is subtracted from each row."""
     return total - n * move, sq - 2 * dot(move, total) + n * dot(move, move)
 
 
 def moved_sq_xy(n, sq_xy, gram_move, x: tuple, y: tuple) -> Tensor:
-    """Sum of ``|x|^2 |y|^2`` once moves m and k are taken off: ``|x - m|^2 |y - k|^2`` multiplied out.
+    """Give the sum of ``|x|^2 |y|^2`` once moves m and k are subtracted: ``|x - m|^2 |y - k|^2`` multiplied out.
 
     Args:
         n: number of rows.
@@ -41,7 +41,7 @@ def moved_sq_xy(n, sq_xy, gram_move, x: tuple, y: tuple) -> Tensor:
 
 
 def recentred_marginal(side: Marginal, shift: Annotated[Tensor, "[L, d] float"]) -> Marginal:
-    """The same rows with another `shift` ``[L, d]`` taken off."""
+    """Give the sums over the same rows with another `shift` ``[L, d]``."""
     move = shift.double() - side.shift
     total, sq = moved_sums(side.n, move, side.total, side.sq)
     sums = Marginal(side.n, shift, total, sq)
@@ -56,7 +56,7 @@ def recentred_marginal(side: Marginal, shift: Annotated[Tensor, "[L, d] float"])
 
 
 def recentred(moments: Moments, shift_x: ShiftX, shift_y: ShiftY) -> Moments:
-    """The same pairs with other shifts ``[L, d_x]`` and ``[L, d_y]`` taken off."""
+    """Give the sums over the same pairs of rows with other shifts ``[L, d_x]`` and ``[L, d_y]``."""
     with similarity_precision(shift_x.device.type):
         x, y = moments.x, moments.y
         m, k = shift_x.double() - x.shift, shift_y.double() - y.shift
@@ -81,20 +81,20 @@ def recentred(moments: Moments, shift_x: ShiftX, shift_y: ShiftY) -> Moments:
 
 
 def merged(first: Moments, second: Moments) -> Moments:
-    """Statistics over the rows of both, re-centred to their common mean, which is safe whatever the two shifts were.
+    """Add the sums over different rows, both re-centred to their common mean, which is safe whatever their shifts were.
 
     Raises:
-        XlingValueError: other layers or widths, or one started with a known base and the other without.
+        XlingValueError: layers or widths differ, or one was started with a known base and the other without.
     """
     shifts = common_shifts(first, second)
     return added(recentred(first, *shifts), recentred(second, *shifts))
 
 
 def common_shifts(first: Moments, second: Moments) -> tuple[ShiftX, ShiftY]:
-    """The means of x and of y over the rows of both.
+    """Compute the means of x and of y over the rows of both.
 
     Raises:
-        XlingValueError: other layers or widths, or one started with a known base and the other without.
+        XlingValueError: layers or widths differ, or one was started with a known base and the other without.
     """
     for name, one, other in (("x", first.x, second.x), ("y", first.y, second.y)):
         check_layers(f"{name} of the first state", one.shift.shape, other.shift.shape)
@@ -106,7 +106,7 @@ def common_shifts(first: Moments, second: Moments) -> tuple[ShiftX, ShiftY]:
 
 
 def common_shift(sides: list[Marginal]) -> Annotated[Tensor, "[L, d] float"]:
-    """The mean over all rows of several marginals, ``[L, d]``; the first's shift while there are no rows at all."""
+    """Compute the mean over all rows of several marginals, ``[L, d]``; without any row, it is the first one's shift."""
     n = sum(side.n for side in sides)
     if not n:
         return sides[0].shift
@@ -116,12 +116,12 @@ def common_shift(sides: list[Marginal]) -> Annotated[Tensor, "[L, d] float"]:
 def dot(
     a: Annotated[Tensor, "[..., d] float"], b: Annotated[Tensor, "[..., d] float"]
 ) -> Annotated[Tensor, "[...] float"]:
-    """Inner products over the last dimension."""
+    """Compute inner products over the last dimension."""
     return (a * b).sum(-1)
 
 
 def added(first: Moments, second: Moments) -> Moments:
-    """Sums over the rows of both, which have the same shifts."""
+    """Add the sums over different rows, which have the same shifts."""
 
     def add(one: Marginal, other: Marginal) -> Marginal:
         others = other.tensors()
@@ -134,14 +134,14 @@ def added(first: Moments, second: Moments) -> Moments:
 def _rank_two(
     k: ShiftY, total_y: ShiftY, m: ShiftX, new_total_x: ShiftX, dtype: torch.dtype
 ) -> tuple[Annotated[Tensor, "[L, 2, d_y] float"], Annotated[Tensor, "[L, 2, d_x] float"]]:
-    """Factors ``[L, 2, d]`` of what changes in Y'X: ``- total_y m' - k new_total_x'``."""
+    """Give the factors ``[L, 2, d]`` of the change of Y'X by moves m and k: ``- total_y m' - k new_total_x'``."""
     return -torch.stack([total_y, k], 1).to(dtype), torch.stack([m, new_total_x], 1).to(dtype)
 
 
 def _moved_vector(
     vec: ShiftX, product: ShiftX, k: ShiftY, total_x: ShiftX, new_sq_y: Annotated[Tensor, "[L] float"], m: ShiftX
 ) -> ShiftX:
-    """Sum of ``|y|^2 x`` once moves m and k are taken off; `product` is ``X'Y k``."""
+    """Give the sum of ``|y|^2 x`` once moves m (of x) and k (of y) are subtracted; `product` is ``X'Y k``."""
     return vec - 2 * product + dot(k, k).unsqueeze(-1) * total_x - m * new_sq_y.unsqueeze(-1)
 
 

@@ -34,7 +34,7 @@ MAPS = {
     "joint_row_permutation": "the same new order of examples on both sides",
     "row_permutation": "a new order of examples on one side: what no measure may ignore",
 }
-"""Maps that a measure may or may not ignore. Except for the last two each side has a map of its own."""
+"""Maps of representations that a measure may or may not ignore. Except for the last two, each side has a map of its own."""
 
 _ROTATIONAL = frozenset(
     {"translation", "isotropic_scaling", "feature_permutation", "orthogonal", "joint_row_permutation"}
@@ -46,10 +46,10 @@ class Measure:
     """A similarity of two representations: 1 for identical ones, a float64 scalar per layer.
 
     Attributes:
-        name: key in :data:`MEASURES`; also the column in tables.
+        name: key in :data:`MEASURES`, and the value of the column `measure` in tables.
         ignores: names of :data:`MAPS` under which the value stays the same; it must change under the others.
-        of_layer: function of one centred layer; None where the rows are needed.
-        of_centred_rows: function of one layer's centred rows; None where their moments do.
+        of_layer: function of one centred layer; None for a measure that needs the rows, or that knows groups.
+        of_centred_rows: function of one layer's centred rows, ``[n, d_x]`` and ``[n, d_y]``; None where sums suffice.
         of_groups: function of one layer's terms over groups; None where the measure knows no groups.
     """
 
@@ -73,7 +73,7 @@ class Measure:
         """Evaluate on one centred layer, which holds its rows if this measure needs them; float64 scalar.
 
         Raises:
-            UndefinedSimilarityError: there is no such similarity.
+            UndefinedSimilarityError: the similarity of these representations is undefined.
         """
         if self.of_layer is not None:
             found = self.of_layer(layer)
@@ -87,17 +87,20 @@ class Measure:
         """Evaluate on every layer of accumulated sums, NaN with its reason where undefined.
 
         Args:
-            moments: sums over paired rows; over groups of them where the measure knows groups.
+            moments: sums over paired rows, or over groups of them where the measure knows groups.
             base: sums of the base alone, where `moments` was started with them.
 
         Raises:
-            XlingValueError: this measure needs the rows or sums of the other kind, or the base is missing or of other rows.
+            XlingValueError: this measure needs the rows or sums of the other kind, or the sums of the base are missing or were
+                computed from other rows.
         """
         if self.needs_rows:
             raise XlingValueError(f"{self.name} needs the rows, moments do not determine it; call of_rows")
         kind: type = GroupedMoments if self.knows_groups else Moments
         if not isinstance(moments, kind):
-            raise XlingValueError(f"{self.name} is computed from {kind.__name__}, got {type(moments).__name__}")
+            raise XlingValueError(
+                f"{self.name} is computed from {kind.__name__}, got {type(moments).__name__}; sum the rows with {kind.__name__}"
+            )
         with similarity_precision(moments.n.device.type):
             return collect(self._of_layer_of(moments, base), moments.layers)
 
@@ -115,12 +118,13 @@ class Measure:
         """Evaluate on every layer of ``[..., n, d]`` rows, NaN with its reason where undefined.
 
         Args:
-            x: base rows.
-            y: other rows.
-            groups: ids ``[n]``, integers; only a measure that knows groups heeds them. None: each row is one by itself.
+            x: base rows, any floating dtype.
+            y: other rows, the same examples in the same order.
+            groups: group id of each row, ``[n]`` integers, which only a measure that knows groups uses; None: every row is a
+                group by itself.
 
         Raises:
-            XlingValueError: rows that cannot be paired, or not one group id per row.
+            XlingValueError: the rows cannot be paired, or there is not one group id per row.
         """
         check_rows(x, y)
         flat_x, flat_y = flatten_layers(x), flatten_layers(y)
@@ -134,22 +138,25 @@ class Measure:
 def similarities_of_rows(
     measures: Iterable[Measure], x: RowsX, y: RowsY, groups: Ids | None = None
 ) -> dict[str, Result]:
-    """Several measures of one layer's rows ``[n, d]``: name -> ``[1]``, NaN with its reason.
+    """Evaluate several measures on one layer's rows.
 
     Args:
-        measures: which.
-        x: base rows.
-        y: other rows.
-        groups: ids ``[n]`` for the measures that know groups; None: each row is one by itself.
+        measures: the measures to evaluate.
+        x: base rows, ``[n, d_x]``.
+        y: other rows, ``[n, d_y]``, the same examples in the same order.
+        groups: group id of each row, ``[n]`` integers, for the measures that know groups; None: every row is a group by itself.
+
+    Returns:
+        Name of the measure -> its value ``[1]`` float64, NaN with a reason where undefined.
 
     Raises:
-        XlingValueError: rows that cannot be paired, or not one group id per row.
+        XlingValueError: the rows cannot be paired, or there is not one group id per row.
     """
     return similarities_of_pair(measures, PairedRows(x, y, groups))
 
 
 def similarities_of_pair(measures: Iterable[Measure], pair: PairedRows) -> dict[str, Result]:
-    """The same of rows that share what several measures need of them."""
+    """Evaluate several measures on rows for which what they have in common is computed once."""
     with similarity_precision(pair.x.device.type):
         return {measure.name: collect(partial(_of_pair, measure, pair), (1,)) for measure in measures}
 
@@ -179,13 +186,13 @@ MEASURES: Registry[Measure] = Registry(
     lambda found: isinstance(found, Measure),
     "a xling.similarity.Measure",
 )
-"""By name; other packages add theirs as entry points of the group ``xling.measures``."""
+"""Measures by name; other packages add theirs as entry points of the group ``xling.measures``."""
 
 
 def get_measure(name: str | Measure) -> Measure:
-    """The measure of that name, of ``package.module:name``, or the one given.
+    """Find a measure by its name or by ``package.module:name``; a measure is given back as it is.
 
     Raises:
-        XlingValueError: no such measure.
+        XlingValueError: there is no such measure.
     """
     return MEASURES.find(name)

@@ -27,7 +27,7 @@ class Result:
     reason: list[str]
 
     def defined(self) -> PerLayer:
-        """The values, for callers that need every one of them.
+        """Give the values, for callers that need every one of them.
 
         Raises:
             UndefinedSimilarityError: some layer has no similarity.
@@ -43,7 +43,12 @@ class Result:
 
 
 def collect(compute: Callable[[int], Tensor], shape: tuple[int, ...]) -> Result:
-    """Evaluate `compute` on every layer index of the leading `shape`, turning UndefinedSimilarityError into reasons."""
+    """Evaluate a function on every layer, and turn each UndefinedSimilarityError into NaN with its reason.
+
+    Args:
+        compute: function from a layer's index among the flattened leading dimensions to a scalar.
+        shape: the layers' own shape.
+    """
     values, reasons = [], []
     for layer in range(torch.Size(shape).numel()):
         try:

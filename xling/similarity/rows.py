@@ -15,13 +15,13 @@ from xling.similarity.shapes import RowsX, RowsY, Scalar
 
 
 def pair_terms(x: RowsX, y: RowsY) -> HsicTerms:
-    """Terms of HSIC between centred rows ``[n, d_x]`` and ``[n, d_y]``."""
+    """Compute the terms of HSIC between centred rows ``[n, d_x]`` and ``[n, d_y]``."""
     sq_x, sq_y = x.double().square().sum(-1), y.double().square().sum(-1)
     return HsicTerms(len(x), cross_sq(x, y), sq_x.sum(), sq_y.sum(), sq_x @ sq_y)
 
 
 def cross_sq(x: RowsX, y: RowsY) -> Scalar:
-    """``|Y'X|_F^2 = tr(XX' YY')`` over whichever matrices are smaller: with n < d two of n x n, else one of d x d."""
+    """Compute ``|Y'X|_F^2 = tr(XX' YY')`` over whichever matrices are smaller: with n < d two of n x n, else one of d x d."""
     if len(x) >= min(x.shape[-1], y.shape[-1]):
         return frobenius_sq(y.mT @ x)
     gram = x @ x.mT
@@ -29,28 +29,28 @@ def cross_sq(x: RowsX, y: RowsY) -> Scalar:
 
 
 def centred_rows(rows: Annotated[Tensor, "[n, d] float"], name: str) -> Annotated[Tensor, "[n, d] float"]:
-    """Take the mean off rows ``[n, d]``, in float32 or float64.
+    """Centre rows ``[n, d]``, in float32 or float64; `name` is that of the side in errors.
 
     Raises:
-        UndefinedSimilarityError: fewer than 4 rows, non-finite values or constant features.
+        UndefinedSimilarityError: there are fewer than 4 rows, non-finite values or constant features.
     """
     return _centred(rows, name)[0]
 
 
 def _centred(rows: Tensor, name: str) -> tuple[Tensor, Tensor]:
-    """Centred rows, and the mean that was taken off, ``[d]`` float64."""
+    """Centre rows; also give the mean that was subtracted, ``[d]`` float64."""
     dtype = torch.promote_types(rows.dtype, torch.float32)
     mean = rows.mean(0, dtype=torch.float64)
     centred = rows.to(dtype) - mean.to(dtype)
     check_defined(name, len(rows), frobenius_sq(centred), mean)
-    return centred.sub_(centred.mean(0)), mean
+    return centred.sub_(centred.mean(0)), mean  # a second time, because the mean was rounded to the rows' dtype
 
 
 def centred_pair(x: RowsX, y: RowsY) -> Centred:
-    """One layer's paired rows ``[n, d_x]`` and ``[n, d_y]``, centred; d x d matrices are made only if a measure asks.
+    """Centre one layer's paired rows ``[n, d_x]`` and ``[n, d_y]``; d x d matrices are computed only where a measure asks.
 
     Raises:
-        UndefinedSimilarityError: fewer than 4 rows, non-finite values or constant features.
+        UndefinedSimilarityError: there are fewer than 4 rows, non-finite values or constant features.
     """
     (centred_x, mean_x), (centred_y, mean_y) = _centred(x, "x"), _centred(y, "y")
     rows = centred_x, centred_y
@@ -68,7 +68,7 @@ def centred_pair(x: RowsX, y: RowsY) -> Centred:
 
 
 def _crosses(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """``|X'X|_F^2``, ``|Y'Y|_F^2`` and ``|Y'X|_F^2``: with fewer rows than features from two products, each made once."""
+    """Compute ``|X'X|_F^2``, ``|Y'Y|_F^2`` and ``|Y'X|_F^2``; with fewer rows than features, from two Gram matrices alone."""
     if len(x) >= min(x.shape[-1], y.shape[-1]):
         return cross_sq(x, x), cross_sq(y, y), cross_sq(x, y)
     gram_x, gram_y = x @ x.mT, y @ y.mT
@@ -80,21 +80,21 @@ def _side(centred: Tensor, mean: Tensor, sq: Tensor, cross: Tensor) -> Side:
 
 
 def cka_matrix(xs: Tensor, ys: Tensor | None = None, *, debiased: bool, allow_tf32: bool = False) -> Result:
-    """Linear CKA of every layer of one representation with every layer of another.
+    """Compute linear CKA of every layer of one representation with every layer of another.
 
-    Within a model (`ys` left out), before against after fine-tuning, or source against target on parallel rows.
+    It compares layers within a model (without `ys`), before with after fine-tuning, or source with target on parallel rows.
 
     Args:
-        xs: ``[L_x, n, d_x]``, or a list of ``[n, d]`` of different widths.
-        ys: ``[L_y, n, d_y]`` or a list, the same examples in the same order; `xs` if None.
-        debiased: which estimator of HSIC.
-        allow_tf32: multiply in TF32 on a GPU that can.
+        xs: layers of rows, ``[L_x, n, d_x]``, or a list of ``[n, d]`` where widths differ.
+        ys: layers of the other side, ``[L_y, n, d_y]`` or a list, the same examples in the same order; None: `xs`.
+        debiased: whether to take the unbiased estimator of HSIC or the biased one.
+        allow_tf32: whether a GPU may multiply in TF32.
 
     Returns:
         Values ``[L_x, L_y]`` float64, NaN with a reason in the rows and columns of undefined layers.
 
     Raises:
-        XlingValueError: numbers of rows that differ.
+        XlingValueError: the numbers of rows differ.
     """
     symmetric, ys = ys is None, xs if ys is None else ys
     lengths = {len(rows) for rows in (*xs, *ys)}
@@ -121,7 +121,7 @@ _Prepared = tuple[Tensor, HsicTerms] | str
 
 
 def _prepared(rows: Tensor, name: str) -> _Prepared:
-    """Centred rows and the terms of their HSIC with themselves, or the reason why these are undefined."""
+    """Centre rows and compute the terms of their HSIC with themselves; gives the reason instead where these are undefined."""
     try:
         centred = centred_rows(rows, name)
     except UndefinedSimilarityError as undefined:

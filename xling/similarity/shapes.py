@@ -10,6 +10,7 @@ from typing import Annotated
 from torch import Tensor
 
 Scalar = Annotated[Tensor, "[] float64"]
+"""A single number."""
 RowsX = Annotated[Tensor, "[n, d_x] float"]
 """One layer of the base: a row per example."""
 RowsY = Annotated[Tensor, "[n, d_y] float"]
@@ -23,7 +24,7 @@ StackX = Annotated[Tensor, "[L, n, d_x] float"]
 StackY = Annotated[Tensor, "[L, n, d_y] float"]
 """The same layers of the other side."""
 ShiftX = Annotated[Tensor, "[L, d_x] float"]
-"""What is taken off every row of the base before it is multiplied, a vector per layer."""
+"""A vector per layer that is subtracted from every row of the base before it is multiplied."""
 ShiftY = Annotated[Tensor, "[L, d_y] float"]
 """The same for the other side."""
 Ids = Annotated[Tensor, "[n] int"]

@@ -13,7 +13,7 @@ SQUARED = 1e-8
 
 
 def leading_eigenvectors(matrix: Annotated[Tensor, "[m, m] float"], k: int) -> Annotated[Tensor, "[m, _] float"]:
-    """Unit eigenvectors ``[m, k]`` of the k largest eigenvalues of a symmetric matrix, the largest first."""
+    """Compute unit eigenvectors ``[m, k]`` of the k largest eigenvalues of a symmetric matrix, the largest first."""
     m = len(matrix)
     of_largest = (max(0, m - k), m - 1)
     found = scipy.linalg.eigh(matrix.double().cpu().numpy(), subset_by_index=of_largest, check_finite=False)[1]
@@ -21,11 +21,11 @@ def leading_eigenvectors(matrix: Annotated[Tensor, "[m, m] float"], k: int) -> A
 
 
 def nuclear_norm(matrix: Annotated[Tensor, "[k, l] float64"]) -> Scalar:
-    """Sum of the singular values, float64.
+    """Compute the sum of the singular values, float64.
 
-    They are the roots of the eigenvalues of the smaller of M M' and M' M, at half the cost of a decomposition. Squaring loses small
-    ones beside the largest: an eigenvalue is off by some epsilons of the largest. Where that comes to more than
-    :data:`SQUARED` of the sum, as for a matrix of low rank, the singular values themselves are computed.
+    Singular values are the roots of the eigenvalues of the smaller of M M' and M' M, at half the cost of a decomposition. Squaring
+    loses the small ones beside the largest, since every eigenvalue has an error of some epsilons of the largest. Where these errors
+    come to more than :data:`SQUARED` of the sum, as for a matrix of low rank, the singular values themselves are computed.
     """
     wide = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.mT
     squares = scipy.linalg.eigvalsh((wide @ wide.mT).cpu().numpy(), check_finite=False)

@@ -24,7 +24,7 @@ from xling.similarity.rows import centred_rows, pair_terms
 from xling.similarity.shapes import Ids, PerGroup, RowsX, RowsY, Scalar
 
 NOTHING_LEFT = 1e-6
-"""A remainder below this share of the sum over all rows is rounding: it is a difference of float32 sums."""
+"""An HSIC without a group that is below this fraction of the sum over all rows is rounding, as a difference of float32 sums."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class Jackknife:
 
     Attributes:
         value: CKA over all rows, scalar float64.
-        standard_error: delete-group jackknife, scalar float64.
-        interval: (low, high) of Student's t with n_groups - 1 degrees of freedom around `value`.
+        standard_error: standard error of `value` by the delete-group jackknife, scalar float64.
+        interval: (low, high) around `value`, by Student's t with n_groups - 1 degrees of freedom.
         groups: the group ids, ascending, ``[n_groups]``.
         influence: `value` minus CKA without that group, ``[n_groups]`` float64.
     """
@@ -46,7 +46,7 @@ class Jackknife:
     influence: PerGroup
 
     def most_influential(self, k: int = 10) -> list[tuple[int, float]]:
-        """The k groups (id, influence) whose absence changes the value most, strongest first."""
+        """List (id, influence) of the k groups whose absence changes the value most, strongest first."""
         order = self.influence.abs().argsort(descending=True, stable=True)[:k]
         return list(zip(self.groups[order].tolist(), self.influence[order].tolist(), strict=True))
 
@@ -54,7 +54,7 @@ class Jackknife:
 def jackknife_cka(
     x: RowsX, y: RowsY, groups: Ids, *, debiased: bool, over_groups: bool = False, level: float = 0.95
 ) -> Jackknife:
-    """Delete-group jackknife of linear CKA; exact, at a few times the cost of CKA itself.
+    """Compute the delete-group jackknife of linear CKA; exact, at a few times the cost of CKA itself.
 
     Deleting a group is a low-rank change of ``Y'X``; its Frobenius norm follows from the products ``y_i' (Y'X) x_i`` of
     the deleted rows, or, with few rows, from Gram matrices, so no group needs moments of its own. Groups of different sizes
@@ -63,15 +63,15 @@ def jackknife_cka(
     Args:
         x: base rows ``[n, d_x]``.
         y: other rows ``[n, d_y]``, same examples.
-        groups: integer id per row ``[n]``; rows that share one are deleted together (three XNLI pairs, one premise).
-        debiased: which estimator of HSIC.
-        over_groups: debias over groups, as ``linear_cka(..., groups=groups)`` does; else over single rows, which is right
-            only where they are independent.
-        level: coverage of the interval.
+        groups: group id of each row, ``[n]`` integers; rows of one group (three XNLI pairs of one premise) are deleted together.
+        debiased: whether to take the unbiased estimator of HSIC or the biased one.
+        over_groups: whether to debias over groups, as ``linear_cka(..., groups=groups)`` does; else CKA is debiased over single
+            rows, which is right only where they are independent.
+        level: coverage of the interval, 0..1.
 
     Raises:
         UndefinedSimilarityError: CKA is undefined on these rows, or there are too few groups to leave one out.
-        XlingValueError: not one id per row, or the biased estimator over groups.
+        XlingValueError: there is not one group id per row, or the biased estimator is asked for over groups.
 
     References:
         Busing, Meijer & van der Leeden 1999, Statistics and Computing 9.
@@ -88,7 +88,7 @@ def jackknife_cka(
 
 
 def grouped_jackknife(pair: PairedRows, level: float = 0.95) -> Jackknife:
-    """The same of the CKA debiased over groups, sharing with other measures what they need of the rows.
+    """Compute the jackknife of the CKA debiased over groups, from rows that other measures use as well.
 
     Raises:
         UndefinedSimilarityError: CKA is undefined on these rows, or there are too few groups to leave one out.
@@ -105,7 +105,7 @@ def _jackknife(value: Scalar, deleted: PerGroup, weights: PerGroup, grouping: Gr
 
 
 def _over_rows(x: RowsX, y: RowsY, grouping: Grouping, *, debiased: bool) -> tuple[Scalar, PerGroup]:
-    """CKA over all rows, and without each group ``[G]``."""
+    """Compute CKA over all rows, and without each group ``[G]``."""
     x, y = centred_rows(x, "x"), centred_rows(y, "y")
     whole = [pair_terms(*pair) for pair in ((x, x), (y, y), (x, y))]
     parts = deleted_pairs(x, y, grouping.which, grouping.sizes)
@@ -126,8 +126,8 @@ def check_groups(groups: Tensor, n_x: int, n_y: int) -> None:
     """Refuse group ids that do not fit the rows.
 
     Raises:
-        XlingValueError: not one id per row.
-        UndefinedSimilarityError: fewer than 2 groups, or a group that leaves fewer than 4 rows.
+        XlingValueError: there is not one id per row.
+        UndefinedSimilarityError: there are fewer than 2 groups, or fewer than 4 rows are left without one of them.
     """
     check_group_ids(groups, n_x, n_y)
     sizes = groups.unique(return_counts=True)[1]
@@ -139,7 +139,15 @@ def check_groups(groups: Tensor, n_x: int, n_y: int) -> None:
 
 
 def _standard_error(value: Scalar, deleted: PerGroup, shares: PerGroup) -> Scalar:
-    """Delete-m_j jackknife (Busing 1999, eq. 10); with equal groups ``sqrt((g - 1) / g sum (deleted - mean)^2)``."""
+    """Compute the delete-m_j jackknife's standard error (Busing 1999, eq. 10).
+
+    With g groups of equal size it is ``sqrt((g - 1) / g sum (deleted - mean)^2)``.
+
+    Args:
+        value: the statistic over all rows.
+        deleted: the statistic without each group, ``[G]``.
+        shares: fraction of the rows that each group has, ``[G]``.
+    """
     g, h = len(deleted), 1 / shares
     pseudo = h * value - (h - 1) * deleted
     estimate = g * value - ((1 - shares) * deleted).sum()

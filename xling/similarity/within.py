@@ -18,8 +18,10 @@ from xling.similarity.shapes import ShiftX, ShiftY
 
 @dataclass
 class Within:
-    """Sums over what is left of rows beside their group's mean, of L layers; e of x, d of y, both over the root of the
-    group's size, so that ``D_a = sum of d_i e_i'`` over a group is its mean product.
+    """Sums over the residuals of rows beside their group's mean, of L layers.
+
+    The residuals e of x and d of y are divided by the root of their group's size, so that ``D_a``, the sum of ``d_i e_i'`` over
+    group a, is the group's mean product.
 
     Attributes:
         product: D, the sum of all D_a: ``[L, d_y, d_x]``, or packed as in :mod:`xling.similarity.panels` for one side alone.
@@ -37,31 +39,31 @@ class Within:
 
     @classmethod
     def of_side(cls, shift: Annotated[Tensor, "[L, d] float"]) -> Within:
-        """No rows yet, of one side alone; `shift` is ``[L, d]``."""
+        """Make sums of no rows yet for one side with itself; `shift` is ``[L, d]``."""
         on_x = torch.zeros_like(shift, dtype=torch.float64)
         n_layers, d = shift.shape
         return cls(empty_panels(n_layers, d, like=shift), on_x.sum(-1), on_x.sum(-1), on_x)
 
     @classmethod
     def of_pair(cls, shift_x: ShiftX, shift_y: ShiftY) -> Within:
-        """No rows yet, of two sides."""
+        """Make sums of no rows yet for two sides."""
         on_x, on_y = (torch.zeros_like(shift, dtype=torch.float64) for shift in (shift_x, shift_y))
         product = shift_y.new_zeros(len(shift_y), shift_y.shape[-1], shift_x.shape[-1])
         return cls(product, on_x.sum(-1), on_x.sum(-1), on_x, on_y)
 
     def add(self, x: Parts, y: Parts, grouping: Grouping) -> None:
-        """Add rows of whole groups."""
-        self.own += of_each_group(x.left, y.left, grouping).sum(-1)
+        """Add rows of whole groups; for one side with itself `x` and `y` are the same."""
+        self.own += of_each_group(x.residuals, y.residuals, grouping).sum(-1)
         self.mixed_own += dot(x.along, y.along)
-        self.on_x += _weighted(x.left, y.along)
+        self.on_x += _weighted(x.residuals, y.along)
         if self.on_y is None:
-            add_product(self.product, x.left, x.left)
+            add_product(self.product, x.residuals, x.residuals)
         else:
-            self.on_y += _weighted(y.left, x.along)
-            self.product.baddbmm_(y.left.mT, x.left)
+            self.on_y += _weighted(y.residuals, x.along)
+            self.product.baddbmm_(y.residuals.mT, x.residuals)
 
     def moved(self, m: Annotated[Tensor, "[L, d_x] float64"], k: Annotated[Tensor, "[L, d_y] float64"]) -> Within:
-        """The same once further moves m ``[L, d_x]`` and k ``[L, d_y]`` are taken off the group means."""
+        """Give the sums once further moves m ``[L, d_x]`` and k ``[L, d_y]`` are subtracted from the group means."""
         if self.on_y is None:
             d_m = d_k = times_vector(self.product, m)
         else:
@@ -72,39 +74,46 @@ class Within:
         return replace(self, mixed_own=mixed_own, on_x=self.on_x - d_k, on_y=None if self.on_y is None else on_y - d_m)
 
     def __add__(self, other: Within) -> Within:
-        """Sums over the rows of both, which have the same shifts."""
+        """Add the sums over other groups, which have the same shifts."""
         others = other.tensors()
         return Within(**{name: value + others[name] for name, value in self.tensors().items()})
 
     def tensors(self) -> dict[str, Tensor]:
-        """The sums that are held, by name."""
+        """Give the sums that are held by name."""
         held = {field.name: getattr(self, field.name) for field in fields(self)}
         return {name: value for name, value in held.items() if value is not None}
 
     def to(self, device: torch.device | str) -> Within:
-        """The same sums on `device`."""
+        """Give the same sums on `device`."""
         return Within(**{name: value.to(device) for name, value in self.tensors().items()})
 
 
 @dataclass(frozen=True)
 class Parts:
-    """Rows of whole groups taken apart: means ``[L, G, d]``, what is left ``[L, n, d]``, and its product with the mean."""
+    """Rows of whole groups, split into means and residuals.
+
+    Attributes:
+        means: mean of each group's rows, from which the shift was subtracted, ``[L, G, d]``.
+        residuals: each row without its group's mean, divided by the root of its group's size, ``[L, n, d]``.
+        along: product of each residual with its group's mean, ``[L, n]`` float64.
+    """
 
     means: Annotated[Tensor, "[L, G, d] float"]
-    left: Annotated[Tensor, "[L, n, d] float"]
+    residuals: Annotated[Tensor, "[L, n, d] float"]
     along: Annotated[Tensor, "[L, n] float64"]
 
     @classmethod
     def of(
         cls, rows: Annotated[Tensor, "[L, n, d] float"], shift: Annotated[Tensor, "[L, d] float"], grouping: Grouping
     ) -> Parts:
-        """Of rows ``[L, n, d]`` of whole groups, once `shift` is taken off."""
-        means, left = grouping.split(shifted(rows, shift))
-        along = (left * means.index_select(-2, grouping.which)).sum(-1, dtype=torch.float64)
-        return cls(means, left, along)
+        """Split rows ``[L, n, d]`` of whole groups after `shift` is subtracted from them."""
+        means, residuals = grouping.split(shifted(rows, shift))
+        along = (residuals * means.index_select(-2, grouping.which)).sum(-1, dtype=torch.float64)
+        return cls(means, residuals, along)
 
 
 def _weighted(
     rows: Annotated[Tensor, "[L, n, d] float"], weights: Annotated[Tensor, "[L, n] float64"]
 ) -> Annotated[Tensor, "[L, d] float64"]:
+    """Sum the rows times their weights."""
     return (weights.to(rows.dtype).unsqueeze(-2) @ rows).squeeze(-2).double()

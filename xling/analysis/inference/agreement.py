@@ -47,7 +47,7 @@ def compare_maps(a: PairArrays, b: PairArrays, resampling: Resampling) -> dict:
         resampling: number of permutations and the seed.
 
     Returns:
-        n_cells, pearson_r, p_value, reason (why a number is NaN, else empty).
+        n_cells (cells known in both), pearson_r, p_value, and reason (why a number is NaN, else empty).
     """
     demeaned = leaves_pairs(*a.cells) and leaves_pairs(*b.cells)
     maps = map_of(a, demeaned), map_of(b, demeaned)
@@ -106,7 +106,8 @@ def compare_pairs(a: np.ndarray, b: np.ndarray, resampling: Resampling) -> dict:
         resampling: number of permutations and the seed.
 
     Returns:
-        n_pairs, main, pearson_r, n_pairs_permuted, p_value, reason.
+        n_pairs (pairs known in both), main (``demeaned`` or ``pearson``), pearson_r, n_pairs_permuted (pairs of the complete part),
+        p_value, and reason (why a number is NaN, else empty).
     """
     known = np.isfinite(a) & np.isfinite(b) & ~np.eye(len(a), dtype=bool)
     cells = positions_of(known)

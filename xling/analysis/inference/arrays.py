@@ -18,9 +18,9 @@ class PairArrays:
     """One analysis, ready for inference.
 
     Attributes:
-        languages: labels of the square, n of them.
+        languages: the n languages that are rows and columns of the square.
         sources: int ``[n_cells]``, positions of the observed cells' source languages; S != T.
-        targets: int ``[n_cells]``, of their target languages.
+        targets: int ``[n_cells]``, positions of their target languages.
         predictors: float64 ``[n_predictors, n, n]``, NaN = missing; the diagonal is never used.
         outcomes: float64 ``[n_outcomes, n_cells]``, NaN = missing.
         controls: float64 ``[n_controls, n, n]``, NaN = missing.
@@ -76,9 +76,9 @@ def distance_arrays(
 
     Args:
         pairs: one strategy's rows of the pair table.
-        outcomes: columns of it; ``["impact"]`` is taken per layer and for the mean, others once per cell.
+        outcomes: columns of `pairs`; ``["impact"]`` is taken per layer and for the mean, others once per cell.
         distances: the distance table, all ordered pairs.
-        kinds: its columns to use.
+        kinds: columns of the distance table to use.
         controls: source_language, target_language and a column per control, or None.
     """
     between = pairs[~pairs["is_in_language"]]
@@ -113,9 +113,9 @@ def impact_arrays(
 
     Args:
         pairs: one strategy's rows of the pair table; outcomes are read from the rows of the mean over layers.
-        outcomes: columns of it.
+        outcomes: columns of `pairs` to use as outcomes.
         controls: see :func:`distance_arrays`.
-        column: the predictor.
+        column: column of `pairs` to use as predictor.
     """
     between = pairs[~pairs["is_in_language"]]
     arrays = distance_arrays(pairs, outcomes, between.iloc[:0], [], controls)

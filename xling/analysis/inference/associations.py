@@ -74,7 +74,7 @@ def _influence(arrays: PairArrays, main: str, observed: np.ndarray) -> dict[str,
 
 
 def _estimate(arrays: PairArrays) -> dict[str, np.ndarray]:
-    """Point estimates and naive p-values, each ``[n_predictors, n_outcomes]``."""
+    """Compute point estimates and naive p-values, each ``[n_predictors, n_outcomes]``."""
     x, y = arrays.cell_predictors, arrays.outcomes
     both = np.isfinite(x)[:, None] & np.isfinite(y)[None]  # [n_predictors, n_outcomes, n_cells]
     naive = [[naive_tests(a, b) for b in y] for a in x]

@@ -13,13 +13,16 @@ from scipy.linalg import cho_solve
 from scipy.optimize import minimize
 
 _STARTS = (0.1, 1.0, 5.0)
+"""Standard deviations of the effects, in units of the residual's, among which the search begins."""
+
 _LARGEST = 1e3
-"""Relative standard deviations of effects: where the search begins, and where there is no residual left to speak of."""
+"""A standard deviation of an effect this large, in units of the residual's, means that there is no residual."""
 
 _FLAT = 1e-6
-"""A slope of the log-likelihood this small, per observation, is none."""
+"""A slope of the log-likelihood up to this, per observation, counts as 0."""
 
 _NEWTON_STEPS = 20
+"""Steps of Newton's method at most."""
 
 
 @dataclass(frozen=True)
@@ -28,12 +31,12 @@ class CrossedFit:
 
     Attributes:
         slope: slope of y on x.
-        slope_se: its standard error, from the observed information of slope, intercept and the effects' variances (those at their
-            bound of zero are taken as known).
-        sd_effects: standard deviation of each random effect; 0 at its bound.
-        sd_residual: that of the residual.
-        log_likelihood: restricted, profiled over the residual variance, up to a constant of x, y and the design.
-        converged: the likelihood is flat where it stopped, or falls from the bound.
+        slope_se: standard error of the slope, from the observed information of slope, intercept and the effects' variances (those
+            at their bound of zero are taken as known).
+        sd_effects: standard deviation of each random effect, ``[n_effects]``; 0 at its bound.
+        sd_residual: standard deviation of the residual.
+        log_likelihood: restricted log-likelihood, profiled over the residual variance, up to a constant of x, y and the design.
+        converged: whether the likelihood is flat where the search stopped, or falls from the bound there.
     """
 
     slope: float
@@ -94,7 +97,7 @@ class CrossedEffects:
         return np.where(found.x < 1e-5, 0.0, found.x) ** 2
 
     def _polish(self, ratios: np.ndarray) -> np.ndarray:
-        """Newton's method in the variances that are not at their bound, as long as the likelihood rises."""
+        """Improve the estimates by Newton's method in the variances not at their bound, as long as the likelihood rises."""
         here = self.at(ratios)
         free = ratios > 0
         for _ in range(_NEWTON_STEPS if free.any() else 0):
@@ -115,8 +118,10 @@ class CrossedEffects:
         free = ratios > 0
         flat = np.abs(here.gradient * np.where(free, np.maximum(ratios, 1.0), 1.0)) <= _FLAT * self.n
         n_fixed = len(here.coefficients)
-        kept = np.concatenate([np.ones(n_fixed, dtype=bool), free])
-        information = np.block([[here.fixed, here.mixed.T], [here.mixed, -here.hessian_beside]])[np.ix_(kept, kept)]
+        estimated = np.concatenate([np.ones(n_fixed, dtype=bool), free])
+        information = np.block([[here.fixed, here.mixed.T], [here.mixed, -here.hessian_beside]])[
+            np.ix_(estimated, estimated)
+        ]
         scale = here.scale
         return CrossedFit(
             slope=float(here.coefficients[1]),
@@ -140,11 +145,11 @@ class _Likelihood:
         weighted = model.products - self._scaled.T @ self._solve(self._scaled)  # [1 x y]' V^-1 [1 x y]
         self.of_x, with_y = weighted[:2, :2], weighted[:2, 2]
         self.coefficients = np.linalg.solve(self.of_x, with_y)
-        self.left = weighted[2, 2] - with_y @ self.coefficients  # r' V^-1 r
-        if not self.left > 1e-13 * model.products[2, 2]:
+        self.residual_sum = weighted[2, 2] - with_y @ self.coefficients  # r' V^-1 r
+        if not self.residual_sum > 1e-13 * model.products[2, 2]:
             raise np.linalg.LinAlgError("no residual variance is left")
         self.degrees = model.n - len(self.coefficients)
-        self.scale = self.left / self.degrees
+        self.scale = self.residual_sum / self.degrees
 
     def _solve(self, values: np.ndarray) -> np.ndarray:
         return cho_solve((self.cholesky, True), values, check_finite=False)
@@ -153,7 +158,7 @@ class _Likelihood:
     def value(self) -> float:
         """The log-likelihood."""
         determinants = 2 * np.log(np.diag(self.cholesky)).sum() + np.linalg.slogdet(self.of_x)[1]
-        return -0.5 * (self.degrees * np.log(self.left) + determinants)
+        return -0.5 * (self.degrees * np.log(self.residual_sum) + determinants)
 
     @cached_property
     def _across(self) -> np.ndarray:
@@ -179,7 +184,7 @@ class _Likelihood:
         return [of_x[own].T @ of_x[own] for own in self._members]
 
     @cached_property
-    def _changes_of_left(self) -> np.ndarray:
+    def _changes_of_residual_sum(self) -> np.ndarray:
         """r' V^-1 dV V^-1 r per effect."""
         _, of_r = self._columns
         return np.array([(of_r[own] ** 2).sum() for own in self._members])
@@ -189,7 +194,7 @@ class _Likelihood:
         """Derivative of the log-likelihood in each ratio."""
         traces = np.array([np.trace(self._across[np.ix_(own, own)]) for own in self._members])
         of_fixed = np.array([np.trace(np.linalg.solve(self.of_x, change)) for change in self._changes_of_x])
-        return -0.5 * (traces - self.degrees * self._changes_of_left / self.left - of_fixed)
+        return -0.5 * (traces - self.degrees * self._changes_of_residual_sum / self.residual_sum - of_fixed)
 
     @cached_property
     def hessian(self) -> np.ndarray:
@@ -205,12 +210,14 @@ class _Likelihood:
         for i, own in enumerate(self._members):
             for j, other in enumerate(self._members):
                 across = self._across[np.ix_(own, other)]
-                of_left = 2 * of_r[own] @ across @ of_r[other]
+                of_residual_sum = 2 * of_r[own] @ across @ of_r[other]
                 of_fixed = 2 * of_x[own].T @ across @ of_x[other]
                 change = (across**2).sum() + np.trace(solved[i] @ solved[j])
                 change -= np.trace(np.linalg.solve(self.of_x, (of_fixed + of_fixed.T) / 2))
-                product = self._changes_of_left[i] * self._changes_of_left[j]
-                result[i, j] = 0.5 * (change - self.degrees * (of_left / self.left - product / self.left**2))
+                product = self._changes_of_residual_sum[i] * self._changes_of_residual_sum[j]
+                result[i, j] = 0.5 * (
+                    change - self.degrees * (of_residual_sum / self.residual_sum - product / self.residual_sum**2)
+                )
         return result
 
     @property

@@ -51,5 +51,11 @@ def dyadic_errors(
 
 
 def t_test(coefficients: np.ndarray, errors: np.ndarray, freedom: np.ndarray) -> np.ndarray:
-    """Two-sided p-values, NaN where there is no error."""
+    """Compute two-sided p-values of coefficients by Student's t, NaN where there is no standard error.
+
+    Args:
+        coefficients: float64 ``[n_x]``.
+        errors: their standard errors, ``[n_x]``.
+        freedom: degrees of freedom of these errors, ``[n_x]``.
+    """
     return 2 * stats.t.sf(np.abs(coefficients) / errors, freedom)

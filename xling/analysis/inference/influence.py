@@ -27,16 +27,17 @@ def leave_one_out(
         What was left out, (position, "source" or "target"), and the correlations, float64 ``[n_left_out, n_x, n_y]``, NaN
         where none is left.
     """
-    left_out, found = [], []
-    for what, kept in _each(sources, targets):
-        own = x[:, kept], y[:, kept]
-        cells = sources[kept], targets[kept]
+    left_out, correlations = [], []
+    for what, others in _each(sources, targets):
+        values = x[:, others], y[:, others]
+        cells = sources[others], targets[others]
         left_out.append(what)
-        found.append(correlate_demeaned(*own, *cells) if demeaned else correlate(*own))
-    return left_out, np.array(found).reshape(-1, len(x), len(y))
+        correlations.append(correlate_demeaned(*values, *cells) if demeaned else correlate(*values))
+    return left_out, np.array(correlations).reshape(-1, len(x), len(y))
 
 
 def _each(sources: np.ndarray, targets: np.ndarray) -> Iterator[tuple[tuple[int, str], np.ndarray]]:
+    """Yield each language in each of its roles, and which pairs ``[n_pairs]`` are left without it; never the only one of a role."""
     for role, side in (("source", sources), ("target", targets)):
         for language in np.unique(side):
             if len(np.unique(side)) > 1:
@@ -51,7 +52,7 @@ def name_carriers(
     Args:
         observed: float64 ``[n_x, n_y]``.
         left_out: languages that were left out, from :func:`leave_one_out`.
-        without: from there, ``[n_left_out, n_x, n_y]``.
+        without: the correlations without each of them, from the same function, ``[n_left_out, n_x, n_y]``.
         languages: names by position.
 
     Returns:

@@ -10,6 +10,7 @@ import numpy as np
 
 LEVEL = 0.95
 _MIN_DEFINED = 0.5
+"""Fraction of the draws that must define a quantity for it to have an interval."""
 
 
 def draw_languages(sources: np.ndarray, targets: np.ndarray, n_draws: int, seed: int) -> np.ndarray:

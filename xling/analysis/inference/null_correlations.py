@@ -61,17 +61,18 @@ def null_correlations(
     follows_labels = follows_labels or design is None
     null = np.full((len(permutations), len(outcomes)), np.nan)
     for rows, observed in missing_patterns(outcomes):
-        own = tuple(side[observed] for side in cells)
+        measured = tuple(side[observed] for side in cells)  # cells in which these outcomes have a value
         y, basis_of = outcomes[np.ix_(rows, observed)], columns[observed]
-        known = _known_cells(matrix, own)
-        if is_kept(_mask(own, len(matrix)), permutations.groups) and is_kept(known, permutations.groups):
-            kept = known[own]
-            own, y, basis_of = tuple(side[kept] for side in own), y[:, kept], basis_of[kept]
-            null[:, rows] = _moved(matrix, y, own, permutations.labels, basis_of, ranked, follows_labels)
+        known = _known_cells(matrix, measured)
+        if is_kept(_mask(measured, len(matrix)), permutations.groups) and is_kept(known, permutations.groups):
+            has_value = known[measured]
+            measured = tuple(side[has_value] for side in measured)
+            y, basis_of = y[:, has_value], basis_of[has_value]
+            null[:, rows] = _moved(matrix, y, measured, permutations.labels, basis_of, ranked, follows_labels)
         elif ranked:
-            null[:, rows] = _ranked_anew(matrix, y, own, permutations.labels, basis_of)
+            null[:, rows] = _ranked_anew(matrix, y, measured, permutations.labels, basis_of)
         else:
-            null[:, rows] = _by_sums(matrix, y, own, permutations.labels, basis_of)
+            null[:, rows] = _by_sums(matrix, y, measured, permutations.labels, basis_of)
     return null
 
 
@@ -98,16 +99,16 @@ def _rectangles(
 
 
 def _take_cells(square: np.ndarray, rows: np.ndarray, columns: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """An index per cell, for all permutations at once."""
+    """Take the relabelled values ``[n_permutations, rows, columns]`` by one index per cell, for all permutations at once."""
     places = (labels[:, rows] * len(square))[:, :, None] + labels[:, columns][:, None, :]
     return square.ravel().take(places)
 
 
 def _take_rows(square: np.ndarray, rows: np.ndarray, columns: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Whole rows, then columns of each, one permutation after the other."""
+    """Take the same values as whole rows and then as columns of these, one permutation after the other."""
     drawn = np.empty((len(labels), len(rows), len(columns)))
-    for own, out in zip(labels, drawn, strict=True):
-        np.take(square.take(own[rows], axis=0), own[columns], axis=1, out=out, mode="clip")
+    for label, out in zip(labels, drawn, strict=True):
+        np.take(square.take(label[rows], axis=0), label[columns], axis=1, out=out, mode="clip")
     return drawn
 
 
@@ -211,7 +212,7 @@ def _correlate_rows(drawn: np.ndarray, y: np.ndarray, basis: np.ndarray) -> np.n
 def _downdate(
     at: np.ndarray, in_basis: np.ndarray, y: np.ndarray, basis: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """What leaving out the cells `at` takes from the sums of squares and products.
+    """Compute what leaving out the cells `at` takes from the sums of squares and products.
 
     Leaving cells out equals giving each a column of its own in the design (Frisch-Waugh-Lovell): with P the projection off
     the design, sums over P fall by ``(P x)_at' (P_at,at)^-1 (P y)_at``. Where cells are determined by the design, e.g. all
@@ -241,7 +242,7 @@ def _downdate(
 def _ranked_anew(
     matrix: np.ndarray, y: np.ndarray, cells: tuple[np.ndarray, np.ndarray], labels: np.ndarray, columns: np.ndarray
 ) -> np.ndarray:
-    """Ranks of every draw's own complete cases; only the constant is removed from them."""
+    """Correlate ranks that are taken anew among each draw's own complete cells."""
     null = np.full((len(labels), len(y)), np.nan)
     if np.linalg.matrix_rank(columns) > 1:
         for rows, drawn in _gather(matrix, cells, labels):
@@ -259,20 +260,20 @@ def _ranked_anew(
 
 
 def _rank_correlate(drawn: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Spearman's rho of rows with gaps with complete outcomes, ``[n_draws, n_outcomes]``."""
+    """Compute Spearman's rho between rows with gaps and complete outcomes, ``[n_draws, n_outcomes]``."""
     gaps = ~np.isfinite(drawn)
     x = _ranks_off_mean(drawn, gaps)
     rho = np.full((len(drawn), len(y)), np.nan)
     for m, outcome in enumerate(y):
-        own = _ranks_off_mean(np.broadcast_to(outcome, drawn.shape), gaps)
-        length = np.sqrt((x**2).sum(axis=1) * (own**2).sum(axis=1))
+        ranks = _ranks_off_mean(np.broadcast_to(outcome, drawn.shape), gaps)
+        length = np.sqrt((x**2).sum(axis=1) * (ranks**2).sum(axis=1))
         enough = (length > 0) & ((~gaps).sum(axis=1) >= 3)
-        rho[:, m] = np.divide((x * own).sum(axis=1), length, out=np.full(len(x), np.nan), where=enough)
+        rho[:, m] = np.divide((x * ranks).sum(axis=1), length, out=np.full(len(x), np.nan), where=enough)
     return rho
 
 
 def _ranks_off_mean(values: np.ndarray, gaps: np.ndarray) -> np.ndarray:
-    """Centred ranks among the known values of each row, 0 in the gaps."""
+    """Rank the known values of each row and centre the ranks; gaps get 0."""
     ranks = stats.rankdata(np.where(gaps, np.inf, values), axis=1)  # the gaps come last and disturb no other rank
     middle = ((~gaps).sum(axis=1, keepdims=True) + 1) / 2
     return np.where(gaps, 0.0, ranks - middle)

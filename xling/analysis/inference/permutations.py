@@ -23,7 +23,7 @@ class Permutations:
     Attributes:
         labels: int ``[n_permutations, n]``; row ``pi`` sends position i to ``pi[i]``, which is in the same group.
         groups: int ``[n]``, the group that each language is exchanged within.
-        exact: all arrangements are there (the identity among them), otherwise they are independent uniform draws.
+        exact: whether all arrangements are there (the identity among them); otherwise they are independent uniform draws.
     """
 
     labels: np.ndarray
@@ -35,7 +35,7 @@ class Permutations:
 
 
 def positions_of(observed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Sources and targets, int ``[n_cells]`` each, of the true cells of a square ``[n, n]``, row by row."""
+    """List the sources and targets, int ``[n_cells]`` each, of the true cells of a square ``[n, n]``, row by row."""
     sources, targets = np.nonzero(observed)
     return sources, targets
 

@@ -31,12 +31,12 @@ class _Statistic:
     """One kind of correlation: what is correlated, and how.
 
     Attributes:
-        name: ending of the names of its result's columns.
-        matrix: float64 ``[n, n]``, what is relabelled.
+        name: ending of the names of the columns that it fills.
+        matrix: float64 ``[n, n]``, the predictor or its residual, whose languages are relabelled.
         design: columns that are removed by least squares, see :func:`~xling.analysis.inference.correlations.correlate`.
-        ranked: Spearman.
+        ranked: whether it is Spearman's rather than Pearson's correlation.
         follows_labels: see :func:`~xling.analysis.inference.null_correlations.null_correlations`.
-        is_main: has corrected p-values and an interval.
+        is_main: whether it has corrected p-values and an interval.
     """
 
     name: str
@@ -51,7 +51,7 @@ CORRECTED = ("p_max_t", "p_bh", "ci_low", "ci_high")
 DETECTABLE = ("detectable_r", "detectable_family_wise")
 NAMES = ("pearson", "spearman", "demeaned", "partial")
 MAIN = ("pearson", "demeaned")
-"""Those with corrected p-values and intervals: the raw coefficient, and the one freed of source and target effects."""
+"""Coefficients with corrected p-values and intervals: the raw one, and the one freed of source and target effects."""
 
 
 def permute_associations(
@@ -63,7 +63,7 @@ def permute_associations(
         arrays: all observed cells; only its numbers of predictors and outcomes and their names matter here.
         permuted: the cells to relabel, same predictors and outcomes; None where there is nothing to permute.
         resampling: number of permutations and the seed.
-        main: the one of `MAIN` whose detectable effects are wanted.
+        main: coefficient of `MAIN` whose smallest detectable sizes are wanted.
 
     Returns:
         The permutation columns of :data:`xling.analysis.schema.CORRELATIONS`, each ``[n_predictors, n_outcomes]``.
@@ -96,12 +96,12 @@ def permute_associations(
 
 @dataclass(frozen=True)
 class _Tested:
-    """One predictor against every outcome.
+    """The tests of one predictor against every outcome.
 
     Attributes:
-        columns: columns of the result, name -> ``[n_outcomes]`` or one value.
-        observed: statistic -> ``[n_outcomes]``, of the main ones.
-        null: statistic -> ``[n_permutations, n_outcomes]``, of the main ones.
+        columns: name of a column of the result -> its values ``[n_outcomes]``, or one value for all outcomes.
+        observed: name in `MAIN` -> coefficients as observed, ``[n_outcomes]``.
+        null: name in `MAIN` -> coefficients under each relabelling, ``[n_permutations, n_outcomes]``.
     """
 
     columns: dict[str, np.ndarray | int | bool]
@@ -159,7 +159,7 @@ def _detectable(
 
 
 def _critical(family: np.ndarray) -> float:
-    """What the largest correlation of a family ``[n_permutations, n_tests]`` reaches in 5 % of the relabellings."""
+    """Find what the largest |correlation| of a family ``[n_permutations, n_tests]`` reaches in 5 % of the relabellings."""
     largest = np.abs(family).max(axis=1)
     largest = largest[np.isfinite(largest)]
     return float(np.quantile(largest, 0.95)) if len(largest) else np.inf

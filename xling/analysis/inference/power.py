@@ -20,9 +20,14 @@ SMALL = 0.3
 
 _N_DRAWS, _N_STUDIES = 1_000, 500
 _BLOCK = 100
-_STEPS = 9
+"""Relabellings that are looked at together."""
+
 _LARGEST = 0.99
+_STEPS = 9
+"""The search for the smallest correlation halves 0.._LARGEST so many times, to steps of about .002."""
+
 _TIE = 1e-9
+"""Correlations that differ by no more count as equal, whatever the order of summation."""
 
 
 class SimulatedStudies:
@@ -32,8 +37,8 @@ class SimulatedStudies:
         matrix: float64 ``[n, n]``, the predictor, NaN = missing.
         cells: positions ``(sources, targets)`` of the observed cells.
         roles: int ``[n]``, the groups within which languages are exchanged.
-        demeaned: source and target effects are removed from both sides; else the mean alone.
-        seed: of permutations and noise.
+        demeaned: whether source and target effects are removed from both sides, or the mean alone.
+        seed: seed of permutations and noise.
     """
 
     def __init__(
@@ -62,18 +67,17 @@ class SimulatedStudies:
 
         Args:
             rho: the correlation that is there, -1..1.
-            critical: correlation that must be reached besides: of a family-wise test, what the largest of the family
+            critical: correlation that must be reached besides; for a family-wise test, what the largest of the family
                 reaches in 5 % of the relabellings.
 
         Returns:
-            A share, 0..1.
+            The fraction of the studies, 0..1.
         """
         effect = np.sqrt(self.squares.mean()) * rho / np.sqrt(1 - rho**2)
         observed = np.abs(effect + self.observed_chance)
         count = np.zeros(len(observed), dtype=np.intp)
-        for start in range(
-            0, len(self.own), _BLOCK
-        ):  # what a processor's cache holds: seven times faster than all at once
+        # a block fits into a processor's cache, which is seven times faster than all relabellings at once
+        for start in range(0, len(self.own), _BLOCK):
             some = slice(start, start + _BLOCK)
             relabelled = self.chance[some] + effect * self.own[some, None]
             count += np.add.reduce(np.abs(relabelled, out=relabelled) >= observed - _TIE, axis=0, dtype=np.int32)
@@ -132,7 +136,7 @@ def _free(values: np.ndarray, cells: tuple[np.ndarray, np.ndarray], demeaned: bo
 
 
 def _relabel(matrix: np.ndarray, cells: tuple[np.ndarray, np.ndarray], permutations: Permutations) -> np.ndarray:
-    """Relabelled values ``[n_draws, n_cells]``; single gaps that move into a cell get the mean of the others."""
+    """Give the relabelled values ``[n_draws, n_cells]``; single gaps that move into a cell get the mean of the others."""
     sources, targets = cells
     filled = np.where(np.isfinite(matrix), matrix, np.nanmean(matrix[cells]) if len(sources) else 0.0)
     return filled[permutations.labels[:, sources], permutations.labels[:, targets]]

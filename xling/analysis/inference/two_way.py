@@ -12,9 +12,9 @@ class ClusteredMean(NamedTuple):
     """Means of several variables over cells.
 
     Attributes:
-        mean: ``[k]``.
-        covariance: ``[k, k]``, of the means.
-        freedom: degrees of freedom for t: one less than the fewer of sources and targets.
+        mean: means of the k variables, ``[k]``.
+        covariance: covariance of the means, ``[k, k]``.
+        freedom: degrees of freedom of Student's t: one less than the number of sources or of targets, whichever is smaller.
     """
 
     mean: np.ndarray
@@ -59,7 +59,7 @@ def _clustered(residuals: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def _of_cells(values: np.ndarray, sources: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """What single cells contribute, beyond their source and target."""
+    """Compute the part of the covariance that comes from single cells, once source and target effects are removed."""
     freedom = len(values) - len(np.unique(sources)) - len(np.unique(targets)) + 1
     if freedom < 1:
         return np.zeros((values.shape[1], values.shape[1]))
@@ -68,7 +68,7 @@ def _of_cells(values: np.ndarray, sources: np.ndarray, targets: np.ndarray) -> n
 
 
 def mean_interval(found: ClusteredMean, index: int, confidence: float = 0.95) -> tuple[float, float]:
-    """The t interval of one of the means; NaN where there is no covariance."""
+    """Compute the interval of the mean number `index` by Student's t; NaN where there is no covariance."""
     if not found.freedom:
         return np.nan, np.nan
     half = stats.t.ppf((1 + confidence) / 2, found.freedom) * np.sqrt(max(found.covariance[index, index], 0.0))
@@ -76,13 +76,13 @@ def mean_interval(found: ClusteredMean, index: int, confidence: float = 0.95) ->
 
 
 def ratio_interval(found: ClusteredMean, confidence: float = 0.95) -> tuple[float, float]:
-    """Fieller's interval of ``mean[1] / mean[0]``: the ratios b for which a mean of ``y - b x`` of 0 is not rejected.
+    """Compute Fieller's interval of ``mean[1] / mean[0]``: the ratios b for which a mean of ``y - b x`` of 0 is not rejected.
 
     It is Anderson and Rubin's interval of one instrument, which keeps its level where the denominator is weak, and is then the
     whole line, or all but a stretch of it.
 
     Args:
-        found: sums of the denominator x and the numerator y.
+        found: means of the denominator x and the numerator y, in this order.
         confidence: 0..1.
 
     Returns:

@@ -64,7 +64,7 @@ def name_columns(table: pd.DataFrame, swap: bool = False) -> tuple[pd.DataFrame,
         The table with a column metric, unless it has no score, and sentences on what was not read as it stands.
 
     Raises:
-        XlingValueError: no column for the source, the target or the score, or several for the score.
+        XlingValueError: there is no column for the source, the target or the score, or there are several for the score.
     """
     table = table.rename(columns={column: str(column).strip().lower() for column in table.columns})
     source, target = _find(table, SOURCE, "source_language"), _find(table, TARGET, "target_language")

@@ -19,6 +19,7 @@ DEFAULTS = {
     "metric": "score",
     "reason": "",
 }
+"""Values, as text, of the columns that a table of scores may lack."""
 
 
 def read_transfer(path: Path | str, swap: bool = False) -> tuple[pd.DataFrame, list[str]]:

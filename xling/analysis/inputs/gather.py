@@ -36,23 +36,24 @@ Table = TypeVar("Table")
 REGISTERED = "registered:"
 """In place of a table's path: a source of distances by its registered name follows."""
 XNLI_MACROLANGUAGES = frozenset({"ar", "sw", "zh"})
-"""Of XNLI's fifteen, in every study with the defaults: docs/distances.md says what their rows mix, not every report anew."""
+"""The macrolanguages among XNLI's fifteen languages, which are in every study with the defaults. docs/distances.md says what their
+rows in URIEL mix, so that reports need not say it each time."""
 
 
 def gather_study(directory: Path | str) -> Measurements:
     """Read all complete runs below a folder, as yet without distances.
 
     Raises:
-        XlingError: no such folder, or no complete run in it.
+        XlingError: there is no such folder, or no complete run in it.
     """
     study = load_study(directory)
     alignment = None if study.alignment.empty else study.alignment
     predictions = None if study.predictions.empty else study.predictions
     gradients = None if study.gradients.empty else study.gradients
     skipped = tuple(study.skipped)  # with predictions that were left out
-    own = {"alignment": alignment, "runs": study.runs, "predictions": predictions, "gradients": gradients}
-    own["linear_probes"] = None if study.linear_probes.empty else study.linear_probes
-    return Measurements(study.transfer, None, study.impact, skipped=skipped, **own)
+    others = {"alignment": alignment, "runs": study.runs, "predictions": predictions, "gradients": gradients}
+    others["linear_probes"] = None if study.linear_probes.empty else study.linear_probes
+    return Measurements(study.transfer, None, study.impact, skipped=skipped, **others)
 
 
 def gather_studies(
@@ -65,7 +66,7 @@ def gather_studies(
 
     Args:
         directories: the folders.
-        allow_mixed: what runs of one study may differ in beside source, strategy and seed, see
+        allow_mixed: names of settings in which runs of one study may differ beside source, strategy and seed, see
             :func:`xling.runs.comparable.check_comparable`.
 
     Returns:
@@ -73,7 +74,7 @@ def gather_studies(
         to none of them.
 
     Raises:
-        XlingError: no such folder, no complete run in it, or runs of one study that are not of one design.
+        XlingError: a folder does not exist or holds no complete run, or runs of one study are not of one design.
     """
     read = {directory: gather_study(directory) for directory in _each_once(directories)}
     found = [(directory, name, own) for directory, all_runs in read.items() for name, own in _split(all_runs).items()]
@@ -86,7 +87,7 @@ def gather_studies(
 
 
 def _each_once(directories: Sequence[Path | str]) -> list[str]:
-    """The folders by what they are, not by how they are spelled: a study is not compared with itself."""
+    """Keep one spelling of each folder, so that a study that is given twice is not compared with itself."""
     return list({os.path.realpath(directory): str(directory) for directory in reversed(directories)}.values())[::-1]
 
 
@@ -135,7 +136,7 @@ def gather_csvs(paths: Sequence[Path | str], swap: bool = False) -> tuple[dict[s
         name -> measurements, and sentences on what was read differently from how it stands.
 
     Raises:
-        XlingError: as :func:`gather_csv`, or two files have one name.
+        XlingError: a file cannot be read, see :func:`gather_csv`, or two files have one name.
     """
     names = [Path(path).stem for path in paths]
     if len(set(names)) < len(names):
@@ -154,9 +155,10 @@ def add_distances(
     """Compute distances between all languages, leaving out those the source does not know.
 
     Args:
-        measured: with transfer.
-        compute: ``compute(languages=[...])`` -> distances.
-        min_coverage: fewest features behind a typological distance, see :meth:`xling.distances.Distances.require_coverage`.
+        measured: measurements with transfer.
+        compute: function of distances, called as ``compute(languages=[...])``.
+        min_coverage: smallest number of features behind a typological distance, see
+            :meth:`xling.distances.Distances.require_coverage`.
 
     Returns:
         The measurements with distances, and a sentence per warning and per language left out.
@@ -176,15 +178,15 @@ def add_other_distances(
 ) -> Measurements:
     """Compute the same kinds of distance from other sources, for the specification curve.
 
-    What a source says of its values (macrolanguages, placeholders) stands in docs/distances.md and is not said again. A source that
-    knows none of the languages adds nothing.
+    The warnings of these sources (on macrolanguages, placeholders) are not repeated in the report: docs/distances.md has them. A
+    source that knows none of the languages adds nothing.
 
     Args:
-        measured: with distances.
-        sources: names in :data:`xling.distances.registry.DISTANCES`, or ``package.module:name``; that of the distances is passed
-            over.
+        measured: measurements with distances.
+        sources: names in :data:`xling.distances.registry.DISTANCES`, or ``package.module:name``; the source of the distances
+            that are there already is passed over.
         run: directory of a complete run, for distances measured on probe sets; None: there is none.
-        min_coverage: as for :func:`add_distances`.
+        min_coverage: smallest number of features behind a typological distance, as in :func:`add_distances`.
 
     Raises:
         XlingError: there is no such source, it is not installed, or it needs a study.
@@ -209,7 +211,7 @@ def add_more_distances(measured: Measurements, files: Mapping[str, Path | str]) 
     """Add distances from tables, e.g. lexical ones, to those of a source.
 
     Args:
-        measured: with distances.
+        measured: measurements with distances.
         files: name of the distance -> its table, see :func:`xling.distances.load_distances`: a square matrix, or a long table
             with a column of that name; or ``registered:SOURCE``, a source that has a distance of that name, e.g.
             ``registered:script``.
@@ -233,8 +235,8 @@ def add_more_distances(measured: Measurements, files: Mapping[str, Path | str]) 
             raise XlingValueError(
                 f"expected a distance {name!r} of {path}, which has {', '.join(found.kinds)}; name one of these"
             )
-        own = found.to_table()[[*LANGUAGE_PAIR, name, f"{name}_coverage"]]
-        table = table.merge(own, on=LANGUAGE_PAIR, how="outer")
+        further = found.to_table()[[*LANGUAGE_PAIR, name, f"{name}_coverage"]]
+        table = table.merge(further, on=LANGUAGE_PAIR, how="outer")
         sentences += told
     named = ", ".join([measured.distances_name, *files])
     from_tables = {name: Path(str(path).removeprefix(REGISTERED)).stem for name, path in files.items()}
@@ -259,7 +261,7 @@ def add_controls(
     """Look up controls for all languages, leaving out those that are not known.
 
     Args:
-        measured: with transfer.
+        measured: measurements with transfer.
         names: columns of :func:`xling.distances.controls.controls_table`; none = no controls.
         pretraining_size: CSV with columns language and size; adds both languages' log size.
 
@@ -286,11 +288,11 @@ def add_strata(measured: Measurements, within: str | None) -> Measurements:
     """Let only languages of one family change places in the tests of associations.
 
     Args:
-        measured: with transfer.
+        measured: measurements with transfer.
         within: ``family``, or None = no restriction.
 
     Raises:
-        XlingValueError: another word.
+        XlingValueError: `within` is something else.
     """
     if within is None:
         return measured

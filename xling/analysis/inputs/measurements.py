@@ -13,10 +13,10 @@ class Resampling:
     """How much to resample, and from which seed.
 
     Attributes:
-        permutations: QAP draws; all n! are enumerated where that is no more.
-        bootstraps: replicates of the language-level bootstrap.
-        seed: seed of both generators.
-        workers: threads that permute predictors side by side; None: as many as processors; no number depends on it.
+        permutations: number of permutations to draw; where a design allows no more than this, all of them are enumerated.
+        bootstraps: number of replicates of the bootstrap over languages.
+        seed: seed of the generators of both.
+        workers: number of threads that permute predictors side by side; None: one per processor. Results do not depend on it.
     """
 
     permutations: int = 10_000

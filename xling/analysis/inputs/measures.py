@@ -18,10 +18,10 @@ def choose_measure(impact: pd.DataFrame, wanted: str | None = None) -> tuple[str
             that every run has.
 
     Returns:
-        Its name, and a sentence where a better one was not chosen because some runs lack it.
+        The measure's name, and a sentence where a preferred one was not chosen because some runs lack it.
 
     Raises:
-        XlingValueError: no run has it, or not every run has it; names the runs without it.
+        XlingValueError: no run has the measure, or not every run has it; the message names the runs without it.
     """
     recorded = impact.groupby(RUN)["measure"].agg(set)
     known = sorted(set().union(*recorded))
@@ -73,7 +73,7 @@ def take_above_chance(impact: pd.DataFrame) -> tuple[pd.DataFrame, str]:
         The table, and a sentence that says so.
 
     Raises:
-        XlingValueError: some run has no chance level; names the runs.
+        XlingValueError: some runs have no chance level; the message names them.
     """
     has_none = impact["impact"].notna() & (impact["chance"].isna() if "chance" in impact else True)
     if has_none.any():

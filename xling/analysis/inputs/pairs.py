@@ -29,8 +29,8 @@ def compute_pairs(
 
     Args:
         transfer: columns of :data:`xling.runs.tables.TRANSFER`.
-        impact: of one measure, see :func:`xling.analysis.inputs.measures.one_measure`; None or empty where only transfer was
-            measured.
+        impact: impact by one measure, see :func:`xling.analysis.inputs.measures.one_measure`; None or empty where only transfer
+            was measured.
         distances: source_language, target_language, and per kind ``<kind>`` and ``<kind>_coverage``.
         epoch: take the last validation within this epoch instead of the run's last.
         step: take the validation at this step.
@@ -64,7 +64,7 @@ def check_columns(frame: pd.DataFrame, expected: Iterable[str], what: str) -> pd
     """Return `frame`, refusing one that lacks a column.
 
     Raises:
-        XlingValueError: names the missing column and the nearest one there is.
+        XlingValueError: a column is missing; the message names it and the one with the most similar name.
     """
     for column in expected:
         if column not in frame.columns:
@@ -109,10 +109,8 @@ def _average_score(transfer: pd.DataFrame) -> pd.DataFrame:
     cells = transfer.groupby(CELL, as_index=False).agg(
         metric=("metric", "first"),
         n_seeds=("seed", "nunique"),
-        score=(
-            "score",
-            lambda values: values.mean(skipna=False),
-        ),  # a mean over other seeds would not be that of the cell
+        # a missing score makes the mean missing, since a mean over the other seeds would not be that of the cell
+        score=("score", lambda values: values.mean(skipna=False)),
         score_sd=("score", "std"),
         n_examples=("n_examples", "max"),
     )
@@ -152,7 +150,8 @@ def _average_impact(impact: pd.DataFrame) -> pd.DataFrame:
         impact_high=("impact_high", "mean"),
         n_runs=("seed", "size"),
     )
-    cells[INTERVAL] = cells[INTERVAL].where(cells["n_runs"] == 1)  # it belongs to one run; seeds have impact_sd
+    # the interval is that of one run; what several seeds vary by is in impact_sd
+    cells[INTERVAL] = cells[INTERVAL].where(cells["n_runs"] == 1)
     return cells.drop(columns="n_runs")
 
 

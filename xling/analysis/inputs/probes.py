@@ -20,14 +20,14 @@ def supply_probes(compute: Callable[..., Distances], run: Path | str | None) -> 
     """Give a measured distance what it measures; leave other distances as they are.
 
     Args:
-        compute: as configured; what it is given, it declares (:func:`xling.distances.computed_from`).
-        run: directory of a complete run of the study; its probe sets and base model are those of all runs.
+        compute: function of distances, which declares what it must be given (:func:`xling.distances.computed_from`).
+        run: directory of a complete run of the study, whose probe sets and base model are those of all runs; None: there is none.
 
     Returns:
-        ``compute(languages=[...])``.
+        A function of distances that is called with ``languages=[...]`` alone.
 
     Raises:
-        XlingValueError: a measured distance without a study, or a language without a probe set.
+        XlingValueError: a measured distance is asked for without a study, or a language has no probe set.
     """
     feed = feed_of(compute)
     if feed == LANGUAGES:

@@ -7,10 +7,10 @@ from xling.analysis.inputs.pairs import CELL, select_validation
 SHARES = ("share_component_1", "share_component_3", "share_top_groups")
 
 MOST = 0.5
-"""From this share on, the impact counts as carried by it."""
+"""A part whose share of the impact is at least this counts as carrying it."""
 
 NO_CHANGE = 1e-5
-"""An impact up to this has no shares: xling.similarity.concentration.NO_CHANGE, here without its torch."""
+"""An impact up to this has no shares. It is xling.similarity.concentration.NO_CHANGE, repeated because that module needs torch."""
 
 CONCENTRATION = {
     "strategy": "name of the freezing strategy",

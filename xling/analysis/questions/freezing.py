@@ -59,7 +59,7 @@ COMPARISON = {
 
 
 def count_frozen_layers(impact: pd.DataFrame) -> dict[str, tuple[int, int]]:
-    """What each strategy froze, from the `is_frozen` column of the runs' impact tables.
+    """List what each strategy froze, from the `is_frozen` column of the runs' impact tables.
 
     Args:
         impact: rows with `strategy`, `layer`, `is_frozen`.
@@ -93,7 +93,7 @@ def _means_of_worst(cells: pd.DataFrame) -> pd.Series:
 
 
 def compute_run_metrics(transfer: pd.DataFrame, kinds: tuple[str, ...] = ()) -> pd.DataFrame:
-    """Metrics of single runs of one strategy.
+    """Compute the metrics of single runs of one strategy.
 
     Args:
         transfer: one row per study, source_language, seed and target_language with `score`, `is_in_language` and a
@@ -101,7 +101,7 @@ def compute_run_metrics(transfer: pd.DataFrame, kinds: tuple[str, ...] = ()) -> 
         kinds: distance columns to take the slope over.
 
     Returns:
-        One row per (study, source_language, seed), the columns of `METRICS` but for the time; NaN = nothing to measure.
+        One row per (study, source_language, seed) with the columns of `METRICS` except the time; NaN = nothing to measure.
     """
     measured = transfer.dropna(subset="score")
     in_language = measured["is_in_language"].astype(bool)

@@ -92,7 +92,7 @@ def predict_held_out(cells: pd.DataFrame, predictors: Sequence[str], penalty: fl
 
 
 def summarise_held_out(predictions: pd.DataFrame) -> dict:
-    """Errors over all held-out predictions.
+    """Summarise the errors over all held-out predictions.
 
     Args:
         predictions: predictions, from :func:`predict_held_out`.

@@ -34,7 +34,7 @@ INTERVENTIONS = {
 
 
 def list_treatments(runs: pd.DataFrame | None, baseline: str) -> pd.DataFrame:
-    """What each strategy of a study does, from what its runs' manifests say.
+    """List what each strategy of a study does, as the manifests of its runs say.
 
     Layers that the baseline freezes too are no treatment.
 
@@ -160,9 +160,9 @@ def compute_causes(
 
     Args:
         transfer: all validations; the last counts.
-        impact: of one measure, all validations; the last counts.
+        impact: impact by one measure, all validations; the last counts.
         distances: source_language, target_language and a column per kind.
-        kinds: which distances.
+        kinds: kinds of distance for which the effect is compared between near and distant targets.
         runs: see :func:`list_treatments`.
         baseline: strategy of dose 0.
     """

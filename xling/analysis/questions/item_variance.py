@@ -66,7 +66,7 @@ def contributions(predictions: pd.DataFrame, strategy: str, reference: str) -> d
 
 
 def t_interval(values: pd.DataFrame | pd.Series, confidence: float = 0.95) -> Interval:
-    """Interval of the mean difference over sources, or over the seeds of a single source.
+    """Compute the interval of the mean difference over sources, or over the seeds of a single source.
 
     Args:
         values: differences of runs, indexed by study, source_language and seed; or their contributions per group.

@@ -112,7 +112,7 @@ class Cells:
 
 
 def permute_paths(matrix: np.ndarray, cells: Cells, permutations: Permutations) -> Paths:
-    """Effects after the language labels of the distance matrix are permuted; impact and outcome stay.
+    """Compute the effects after the languages of the distance matrix are relabelled; impact and outcome stay.
 
     Args:
         matrix: float64 ``[n, n]``, NaN = missing; languages without any value keep their place.
@@ -133,7 +133,7 @@ def permute_paths(matrix: np.ndarray, cells: Cells, permutations: Permutations) 
 
 
 def resample_paths(matrix: np.ndarray, cells: Cells, n_draws: int, seed: int) -> Paths:
-    """Effects over languages drawn with replacement; a pair counts (draws of S) x (draws of T) times.
+    """Compute the effects over languages drawn with replacement; a pair counts (draws of S) x (draws of T) times.
 
     Args:
         matrix: float64 ``[n, n]``, NaN = missing.
@@ -191,7 +191,7 @@ def demean_cells(matrix: np.ndarray, cells: Cells) -> tuple[np.ndarray, Cells] |
 
 
 def path_b_p(matrix: np.ndarray, cells: Cells, n_permutations: int, seed: int) -> tuple[np.ndarray, int]:
-    """Permutation p-values of path_b: is impact related to the outcome, given distance?
+    """Compute permutation p-values of path_b: is impact related to the outcome, given distance?
 
     Impact is known for measured pairs only, so languages are permuted, within their roles, in the largest complete part of
     the design. What is permuted is impact's residual on distance (double semi-partialling, Dekker, Krackhardt & Snijders

@@ -69,12 +69,12 @@ def _expected_dcg(preference: np.ndarray, gain: np.ndarray, cutoff: int) -> floa
 
 
 def compute_ndcg(preference: np.ndarray, score: np.ndarray, cutoff: int = CUTOFF) -> float:
-    """Normalised discounted cumulative gain of the order that `preference` puts the sources in.
+    """Compute the normalised discounted cumulative gain of the order that `preference` puts the sources in.
 
     Args:
         preference: ``[n_sources]``, finite, larger = chosen earlier.
         score: ``[n_sources]``, finite, the measured transfer.
-        cutoff: how many places count.
+        cutoff: number of places, from the first on, that count.
 
     Returns:
         0..1; 1 for the order of the scores themselves.
@@ -87,7 +87,7 @@ def compute_ndcg(preference: np.ndarray, score: np.ndarray, cutoff: int = CUTOFF
 
 
 def compute_regret(preference: np.ndarray, score: np.ndarray) -> float:
-    """Score lost by taking the source with the highest `preference` instead of the best one.
+    """Compute the score lost by taking the source with the highest `preference` instead of the best one.
 
     Args:
         preference: ``[n_sources]``, finite, larger = chosen earlier; ties are broken at random, in expectation.

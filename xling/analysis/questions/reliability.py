@@ -102,10 +102,10 @@ def _noise_of_score(cells: pd.DataFrame) -> tuple[pd.Series, str]:
 
 
 def _noise_left(of_seeds: Sequence[pd.DataFrame], column: str) -> float:
-    """Noise variance of one seed's value of a cell once source and target effects are removed; NaN where none can be told.
+    """Estimate the noise variance of one seed's value of a cell once source and target effects are removed; NaN where impossible.
 
-    Of two seeds of the same cells the difference is noise alone; half its variance after the effects are removed, pooled over all
-    pairs of seeds, is that of one.
+    The difference of two seeds over the same cells is noise alone. Half of its variance after the effects are removed, pooled over
+    all pairs of seeds, is the variance of one seed.
     """
     squares, freedom = 0.0, 0
     values = [pairs.set_index(LANGUAGE_PAIR)[column].dropna() for pairs in of_seeds]

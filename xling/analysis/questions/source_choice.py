@@ -60,13 +60,13 @@ def compute_source_choice(pairs: pd.DataFrame) -> pd.DataFrame:
 
 
 def losses(scores: pd.DataFrame) -> pd.DataFrame:
-    """What each source loses on each target against the best one.
+    """Compute what each source loses on each target against the best source.
 
     Args:
-        scores: rows sources, columns targets, NaN where S = T or not measured.
+        scores: scores as fractions, sources in rows, targets in columns, NaN where S = T or not measured.
 
     Returns:
-        The same layout, fractions >= 0.
+        Losses as fractions >= 0 in the same layout.
     """
     return scores.max() - scores
 

@@ -129,7 +129,7 @@ def half_time(steps: Sequence[float], values: Sequence[float]) -> float:
 
 
 def compute_half_times(impact: pd.DataFrame) -> pd.DataFrame:
-    """When each layer has made half of its way, per target and over the targets.
+    """Find when each layer has made half of its way, per target and over the targets.
 
     Args:
         impact: rows of one strategy and measure, all validations.
