@@ -297,6 +297,14 @@ def test_mixed_model_finds_planted_slope_and_effects():
     assert found["p_value"] < 1e-6
 
 
+def test_the_p_value_of_a_mixed_model_counts_what_source_and_target_effects_leave():
+    sources, targets = (side.ravel() for side in np.mgrid[:3, :5])
+    rng = np.random.default_rng(1)
+    found = fit_mixed_model(rng.normal(size=15), rng.normal(size=15), sources, targets)
+    expected = 2 * stats.t.sf(abs(found["slope"] / found["slope_se"]), 15 - (3 + 5 - 1) - 1)
+    assert found["p_value"] == pytest.approx(expected)
+
+
 @pytest.mark.parametrize(
     ("cells", "constant", "reason"),
     [

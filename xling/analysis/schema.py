@@ -162,7 +162,7 @@ MIXED_MODELS = _TEST | {
     "n_pairs": "ordered pairs S != T in the model",
     "slope": "standard deviations of the outcome per standard deviation of the predictor",
     "slope_se": "standard error of slope",
-    "p_value": "Wald p-value of slope",
+    "p_value": "Wald p-value of slope, from t with the degrees of freedom that source and target effects leave",
     "sd_source": "standard deviation of the random source effect, in standard deviations of the outcome",
     "sd_target": "the same for the target effect",
     "sd_residual": "the same for the residual",

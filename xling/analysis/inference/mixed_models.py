@@ -61,8 +61,8 @@ def fit_mixed_model(x: np.ndarray, y: np.ndarray, sources: np.ndarray, targets: 
         targets: int ``[n_pairs]``.
 
     Returns:
-        The columns of :data:`xling.analysis.schema.MIXED_MODELS` from `n_pairs` on. The p-value is a Wald test,
-        which is optimistic with few languages; QAP is the one to report.
+        The columns of :data:`xling.analysis.schema.MIXED_MODELS` from `n_pairs` on. The p-value is a Wald test
+        against t with the degrees of freedom that source and target effects leave; QAP is the one to report.
     """
     complete = np.isfinite(x) & np.isfinite(y)
     x, y, sources, targets = (values[complete] for values in (x, y, sources, targets))
@@ -84,10 +84,18 @@ def _why_no_model(x: np.ndarray, y: np.ndarray, sources: np.ndarray, targets: np
         return "crossed effects need at least two sources and two targets"
     if is_constant(x) or is_constant(y):
         return "a constant side has no slope"
-    n_effects = len(np.unique(sources)) + len(np.unique(targets)) - 1
-    if len(x) <= n_effects + 1:
-        return f"{len(x)} pairs do not suffice for {n_effects} source and target effects"
+    if _freedom(sources, targets) < 1:
+        return f"{len(x)} pairs do not suffice for {_n_effects(sources, targets)} source and target effects"
     return ""
+
+
+def _n_effects(sources: np.ndarray, targets: np.ndarray) -> int:
+    return len(np.unique(sources)) + len(np.unique(targets)) - 1
+
+
+def _freedom(sources: np.ndarray, targets: np.ndarray) -> int:
+    """Degrees of freedom that source and target effects and a slope leave: those of a slope within sources and targets."""
+    return len(sources) - _n_effects(sources, targets) - 1
 
 
 def _standardise(values: np.ndarray) -> np.ndarray:
@@ -100,7 +108,7 @@ def _fit(x: np.ndarray, y: np.ndarray, sources: np.ndarray, targets: np.ndarray)
     return {
         "slope": fitted.slope,
         "slope_se": fitted.slope_se,
-        "p_value": float(2 * stats.norm.sf(abs(fitted.slope / fitted.slope_se))),
+        "p_value": float(2 * stats.t.sf(abs(fitted.slope / fitted.slope_se), _freedom(sources, targets))),
         "sd_source": sd_source,
         "sd_target": sd_target,
         "sd_residual": fitted.sd_residual,
