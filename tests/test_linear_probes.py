@@ -147,8 +147,8 @@ def test_nothing_is_kept_of_a_base_that_its_folder_does_not_name(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_second_run_reads_before_from_the_first(make_config, monkeypatch):
-    """Two sources share the representations before training, and what is read from them."""
+def test_a_second_run_reads_before_from_the_first(make_config, monkeypatch, tmp_path):
+    """Two sources share the representations before training, and what is read from them; the cache is their own."""
     recorded, read = [], []
 
     def reads(rows, device):
@@ -157,7 +157,8 @@ def test_a_second_run_reads_before_from_the_first(make_config, monkeypatch):
 
     monkeypatch.setattr("xling.callbacks.linear_probes.read_layers", reads)
     for source in ("de", "en"):
-        run = train(make_config("probe.linear_probes=true", f"source_language={source}"))
+        places = (f"source_language={source}", f"cache_dir={tmp_path}/cache")
+        run = train(make_config("probe.linear_probes=true", *places))
         recorded.append(pd.read_parquet(run.path / "linear_probes.parquet"))
     n_validations = sum(table["step"].nunique() for table in recorded)
     assert len(read) == n_validations + 1  # before training once for both
