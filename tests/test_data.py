@@ -404,6 +404,17 @@ def test_datamodule_gives_a_loader_per_target(tmp_path):
     assert len({*data.probe_fingerprints.values()}) == 2
 
 
+def test_groups_of_a_probe_set_are_memory_of_their_own(tmp_path):
+    """torch warns of tensors over Arrow's memory, which nobody may write to."""
+    for data in (make_datamodule(tmp_path), make_datamodule(tmp_path)):  # tokenised, and opened from the cache
+        data.setup("fit")
+        ids, groups = data.probe_groups("de")
+        expected = ids.clone()
+        ids += 1
+        groups += 1
+        assert torch.equal(data.probe_groups("de")[0], expected)
+
+
 def test_datamodule_refuses_to_probe_what_it_trains_on(tmp_path):
     with pytest.raises(XlingValueError, match="both 'dev'"):
         make_datamodule(tmp_path, train_split="dev")

@@ -135,7 +135,9 @@ class TransferDataModule(pl.LightningDataModule):
     def probe_groups(self, language: str) -> tuple[Tensor, Tensor]:
         """Give a probe set's example ids and the ids of their groups, both int64 [n]; examples of a group are not independent."""
         probe = self.probes[language]
-        return torch.from_numpy(probe.example_ids), torch.from_numpy(probe.group_ids)
+        return torch.tensor(probe.example_ids), torch.tensor(
+            probe.group_ids
+        )  # copies: Arrow's memory is not to be written
 
     def is_parallel(self, language: str, other: str) -> bool:
         """Whether `language`'s probe set has every example id of `other`'s, so that each example has a counterpart."""
