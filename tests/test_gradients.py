@@ -150,6 +150,33 @@ def test_gradients_of_one_source_are_raw_and_say_so(made_up):
     assert set(compute_gradients(*one, RESAMPLING)["main"]) == {"pearson"}
 
 
+def test_runs_that_were_scored_on_their_source_alone_have_no_pair_to_compare(made_up):
+    own = [table[table["is_in_language"]] for table in made_up]
+    found = compute_gradients(*own, RESAMPLING)
+    assert list(found.columns) == list(GRADIENTS)
+    assert found.empty
+    assert (
+        "no gradients were taken"
+        in gradients_section(Analysis(tables={"gradients": found}, warnings=[], facts={})).reason
+    )
+
+
+@pytest.mark.parametrize("targets", ["ab", "abc"])
+def test_few_targets_have_a_reason_in_place_of_a_number(made_up, targets):
+    few = [table[(table["source_language"] == "a") & table["target_language"].isin(list(targets))] for table in made_up]
+    found = compute_gradients(*few, RESAMPLING)
+    assert found["r"].isna().all()
+    assert found["reason"].str.contains("pairs have both values, at least 3 are needed").all()
+
+
+def test_every_strategy_gives_the_cosine_of_its_own_first_step(made_up):
+    gradients, transfer = made_up
+    later = gradients[gradients["step"] == 9].assign(strategy="frozen")
+    none = pd.DataFrame(columns=["source_language", "target_language"])
+    pairs = compute_pairs(pd.concat([transfer, transfer.assign(strategy="frozen")]), None, none)
+    assert with_first_cosine(pairs, pd.concat([gradients, later]))["gradient_cosine"].notna().all()
+
+
 def test_gradients_choose_a_source_beside_distance_and_impact(made_up):
     gradients, transfer = made_up
     pairs = compute_pairs(transfer, None, pd.DataFrame(columns=["source_language", "target_language"]))

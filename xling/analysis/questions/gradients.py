@@ -43,8 +43,10 @@ def compute_gradients(gradients: pd.DataFrame, transfer: pd.DataFrame, resamplin
         resampling: number of draws and the seed.
 
     Returns:
-        Columns of `GRADIENTS`.
+        Columns of `GRADIENTS`; no row where every run was scored on its source alone.
     """
+    if gradients["is_in_language"].astype(bool).all():
+        return pd.DataFrame(columns=list(GRADIENTS))
     scores = select_validation(transfer).groupby(LANGUAGE_PAIR)["score"].mean()
     tables = [
         _test_step(own, scores, measure, resampling).assign(measure=measure, step=step)
@@ -89,7 +91,7 @@ def with_first_cosine(pairs: pd.DataFrame, gradients: pd.DataFrame) -> pd.DataFr
     Returns:
         `pairs` with the column gradient_cosine, NaN where none was taken.
     """
-    first = gradients[gradients["step"] == gradients["step"].min()]
+    first = gradients[gradients["step"] == gradients.groupby("strategy", observed=True)["step"].transform("min")]
     found = [per_layer(own, COSINE).assign(strategy=name) for name, own in first.groupby("strategy", observed=True)]
     keys = ["strategy", *LANGUAGE_PAIR, "layer_label"]
     return pairs.merge(pd.concat(found)[[*keys, COSINE]], on=keys, how="left")

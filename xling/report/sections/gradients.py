@@ -19,7 +19,7 @@ NAMES = {
 def gradients_section(analysis: Analysis) -> Section | Absent:
     """What the gradients of each language during training say of its score at the end."""
     if not has_rows(analysis, "gradients"):
-        return Absent(TITLE, "no gradients were taken (probe.gradients=16)")
+        return Absent(TITLE, "no gradients were taken (probe.gradients=16), or only of the source languages themselves")
     table = analysis.tables["gradients"]
     first = table[table["step"] == table["step"].min()]
     intro = (
