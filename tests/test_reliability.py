@@ -1,10 +1,14 @@
 """How much of a quantity is noise, and what a correlation would be without it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
+from small_studies import DEFAULT, small
 
 from xling.analysis.inputs.pairs import compute_pairs
+from xling.analysis.pipeline import analyse
 from xling.analysis.questions.reliability import DISATTENUATED, RELIABILITY, compute_reliability, disattenuate
 from xling.analysis.schema import Analysis
 from xling.report.sections.reliability import reliability_section
@@ -128,3 +132,17 @@ def test_the_section_tells_the_noise_of_score_and_impact():
     section = reliability_section(Analysis({"reliability": compute_reliability(main), "pairs": main}))
     assert any("of the variance of accuracy over pairs is noise" in text for text in section.paragraphs)
     assert any("of the variance of mean impact" in text for text in section.paragraphs)
+
+
+def test_a_seed_without_the_step_asked_for_is_left_out():
+    measured = small(seeds=(1, 2))
+    early = [table.assign(step=5, epoch=0) for table in (measured.transfer, measured.impact)]
+    only_first = [table[table["seed"] == 1] for table in early]
+    both = [pd.concat(pair) for pair in zip((measured.transfer, measured.impact), only_first, strict=True)]
+    analysis = analyse(replace(measured, transfer=both[0], impact=both[1]), replace(DEFAULT, step=5))
+    reliability = analysis.tables["reliability"].set_index("outcome")
+    assert reliability.loc["score", "noise_from"] == "examples (binomial)"
+    whole = (
+        analyse(replace(measured, transfer=both[0], impact=both[1]), DEFAULT).tables["reliability"].set_index("outcome")
+    )
+    assert whole.loc["score", "noise_from"] == "seeds"

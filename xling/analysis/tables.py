@@ -117,20 +117,15 @@ def compute_default_tables(
 def _pairs_of_seeds(measured: Measurements, settings: Settings, strategy: str) -> list[pd.DataFrame]:
     """Compute the pair table of every seed by itself; an empty list where there is a single seed."""
     transfer, impact = measured.transfer, measured.impact
-    transfer = transfer[transfer["strategy"] == strategy]
+    transfer = select_validation(transfer[transfer["strategy"] == strategy], settings.epoch, settings.step)
     if impact is not None:
-        impact = impact[impact["strategy"] == strategy]
-    seeds = sorted(transfer["seed"].unique())
+        impact = impact[impact["strategy"] == strategy]  # compute_pairs takes the steps of transfer
+    by_seed = list(transfer.groupby("seed"))
+    if len(by_seed) < 2:
+        return []
     return [
-        compute_pairs(
-            transfer[transfer["seed"] == seed],
-            None if impact is None else impact[impact["seed"] == seed],
-            measured.distances,
-            settings.epoch,
-            settings.step,
-        )
-        for seed in seeds
-        if len(seeds) > 1
+        compute_pairs(own, None if impact is None else impact[impact["seed"] == seed], measured.distances)
+        for seed, own in by_seed
     ]
 
 
