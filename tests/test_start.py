@@ -57,6 +57,17 @@ def test_help_that_nobody_reads_ends_without_a_traceback(module, function):
     assert "Traceback" not in done.stderr
 
 
+def test_a_broken_pipe_of_the_work_itself_is_not_silent():
+    code = (
+        "import sys\nfrom xling.sweeps.job import run_command\nsys.argv = ['xling-train']\n"
+        "def task():\n    raise BrokenPipeError('of a data loader')\n"
+        "run_command(task, 'train')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "of a data loader" in done.stderr
+
+
 @pytest.mark.parametrize("module", ["cache", "design", "distances", "export", "restore"])
 def test_help_of_the_other_commands_needs_no_model(module):
     done = run_in_a_process(module, "main", "--help")

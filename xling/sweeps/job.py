@@ -3,10 +3,11 @@
 import functools
 import logging
 import os
+import select
 import sys
 from collections.abc import Callable
 from importlib.resources import files
-from typing import Any
+from typing import IO, Any
 
 from hydra import compose, initialize_config_module
 from hydra.core.hydra_config import HydraConfig
@@ -69,11 +70,20 @@ def run_command(task: Callable[[], Any], config_name: str) -> None:
         if stop.code == 1:  # Hydra's own; a run that was told to stop ends with another
             _suggest_keys(config_name, [argument for argument in sys.argv[1:] if "=" in argument])
         raise
-    except BrokenPipeError:  # of "| head": who read the output has read enough
+    except BrokenPipeError:
+        if not _is_unread(sys.stdout):
+            raise  # a pipe of the work itself, of a data loader for example
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nor does the interpreter's end complain
         sys.exit(1)
     finally:
         report_failures()
+
+
+def _is_unread(output: IO[str]) -> bool:
+    """Whether the output is a pipe whose reader has gone, as ``| head`` does once it has read enough."""
+    poll = select.poll()
+    poll.register(output.fileno(), 0)  # errors are told in any case
+    return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
 def _check_mode() -> None:
