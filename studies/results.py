@@ -20,7 +20,7 @@ from xling.analysis.inputs.gather import add_distances, gather_csv, gather_study
 from xling.analysis.inputs.measurements import Measurements, Resampling, Settings
 from xling.analysis.inputs.measures import one_measure
 from xling.analysis.inputs.pairs import LANGUAGE_PAIR, compute_pairs
-from xling.analysis.schema import MEAN_LABEL, distance_kinds
+from xling.analysis.schema import MEAN_LABEL, Analysis, distance_kinds
 from xling.analysis.tables import infer_correlations
 from xling.commands.analyze import analyze
 from xling.distances import KINDS, compute_distances
@@ -223,6 +223,20 @@ def strongest(tests: pd.DataFrame, analysis: str) -> str:
     return f"{row['predictor']}{layer} {numbers.coefficient(row['r'])}, {numbers.p_value(row['p_max_t'])}"
 
 
+WORDS = {
+    "kinds": KINDS,
+    "shown_layers": SHOWN_LAYERS,
+    "strongest": strongest,
+    "coefficient": numbers.coefficient,
+    "p_value": numbers.p_value,
+    "percent": numbers.percent,
+    "fraction": numbers.fraction,
+    "signed": numbers.signed,
+    "verdict": verdict,
+}
+"""What the template prints numbers with, and which rows it shows."""
+
+
 def public_matrices() -> list[dict]:
     """Transfer and distance in published matrices: raw and after source and target effects."""
     rows = []
@@ -237,7 +251,7 @@ def public_matrices() -> list[dict]:
 
 
 def gather_context(output_dir: Path) -> dict:
-    """Everything the page states."""
+    """Gather everything that the page states; the whole report is written into `output_dir`."""
     measured = gather_study(HERE / f"{STUDY}.xling")
     settings = Settings(resampling=RESAMPLING, claims=read_claims("paper"))
     analysis = analyze(
@@ -247,48 +261,66 @@ def gather_context(output_dir: Path) -> dict:
         settings=settings,
         specification_distances=OTHER_DISTANCES,
     )
-    tables = analysis.tables
-    tests = tables["correlations"]
-    known = measured.runs
+    tests = analysis.tables["correlations"]
+    public = [
+        *public_matrices(),
+        {"name": "multilingual-e5-small, accuracy, this study", "tests": _of_transfer(tests)},
+    ]
     return {
         **yaml.safe_load((HERE / "results.yaml").read_text(encoding="utf-8")),
+        **WORDS,
+        **_context_of_runs(measured.runs),
+        **_context_of_analysis(analysis),
+        **_context_of_estimators(measured.impact),
+        **_context_of_seeds(measured, analysis),
+        "variants": judge_variants(measured, list_variants(sorted(measured.runs["seed"].unique()))),
+        "controls": compare_controls(measured),
+        "public": public,
+    }
+
+
+def _context_of_runs(runs: pd.DataFrame) -> dict:
+    """How many runs there are, how many are to come, and what their measurement cannot tell from nothing."""
+    missing = PLANNED - len(runs)
+    return {
+        "n_runs": len(runs),
+        "unfinished": f"; {missing} of the {PLANNED} planned ones are still to come" if missing else "",
+        "noise_floor": f"{runs['noise_floor'].max():.0e}",
+    }
+
+
+def _context_of_analysis(analysis: Analysis) -> dict:
+    """The planned analysis of all runs: claims, tests, and what the summary counts."""
+    tables = analysis.tables
+    tests, shares = tables["correlations"], tables["variance_shares"]
+    cells = tables["pairs"].drop_duplicates(["source_language", "target_language"])
+    return {
         "facts": analysis.facts,
-        "found": findings(tests, tables["variance_shares"]),
-        "n_runs": len(known),
-        "unfinished": ""
-        if len(known) == PLANNED
-        else f"; {PLANNED - len(known)} of the {PLANNED} planned ones are still to come",
-        "noise_floor": f"{known['noise_floor'].max():.0e}",
-        "accuracy": tables["pairs"].drop_duplicates(["source_language", "target_language"])["score"].mean(),
-        "kinds": KINDS,
         "claims": tables["claims"],
         "tests": tests,
-        "shares": tables["variance_shares"],
-        "seeds": (seeds := compare_seeds(measured, tables["reliability"], analysis.facts["seeds"])),
-        "agreement": lambda outcome: numbers.coefficient(
-            next(
-                row["agreement"]
-                for row in seeds
-                if row["outcome"] == outcome and row["layer_label"] in ("", MEAN_LABEL)
-            )
-        ),
-        "variants": judge_variants(measured, list_variants(sorted(known["seed"].unique()))),
-        "estimators": (estimators := compare_estimators(measured.impact)),
-        "largest_correction": max(abs(row[end]) for row in estimators for end in ("min", "max")),
-        "most_corrected": max(estimators, key=lambda row: 0.0 if pd.isna(row["share"]) else row["share"]),
-        "controls": compare_controls(measured),
-        "public": [
-            *public_matrices(),
-            {"name": "multilingual-e5-small, accuracy, this study", "tests": _of_transfer(tests)},
-        ],
-        "shown_layers": SHOWN_LAYERS,
-        "strongest": strongest,
-        "coefficient": numbers.coefficient,
-        "p_value": numbers.p_value,
-        "percent": numbers.percent,
-        "fraction": numbers.fraction,
-        "signed": numbers.signed,
-        "verdict": verdict,
+        "shares": shares,
+        "found": findings(tests, shares),
+        "accuracy": cells["score"].mean(),
+    }
+
+
+def _context_of_estimators(impact: pd.DataFrame) -> dict:
+    """Impact by each estimator, and where they differ most."""
+    rows = compare_estimators(impact)
+    return {
+        "estimators": rows,
+        "largest_correction": max(abs(row[end]) for row in rows for end in ("min", "max")),
+        "most_corrected": max(rows, key=lambda row: 0.0 if pd.isna(row["share"]) else row["share"]),
+    }
+
+
+def _context_of_seeds(measured: Measurements, analysis: Analysis) -> dict:
+    """The noise between seeds, and by outcome (impact: its mean over layers) how far two seeds agree; nothing of one seed."""
+    rows = compare_seeds(measured, analysis.tables["reliability"], analysis.facts["seeds"])
+    means = [row for row in rows if row["layer_label"] in ("", MEAN_LABEL)]
+    return {
+        "seeds": rows,
+        "agreement": {row["outcome"]: numbers.coefficient(row["agreement"]) for row in means},
     }
 
 
@@ -328,7 +360,8 @@ def render(context: dict) -> str:
     """Fill the page's template."""
     loader = jinja2.FileSystemLoader(HERE)
     words = jinja2.Environment(undefined=jinja2.StrictUndefined)
-    summaries = {name: words.from_string(context[name]).render(context) for name in SUMMARIES}
+    wanted = [name for name in SUMMARIES if name != "seeds_summary" or context["seeds"]]
+    summaries = {name: words.from_string(context[name]).render(context) for name in wanted}
     context = context | summaries
     environment = jinja2.Environment(
         loader=loader, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
