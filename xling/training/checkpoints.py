@@ -63,11 +63,11 @@ class VerifiedCheckpointIO(TorchCheckpointIO):
     """Lightning's plugin through which a trainer uses the two functions of this module."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Path | str, storage_options: Any = None) -> None:
-        """See :func:`save_checkpoint`."""
+        """Write the checkpoint whole or not at all, by :func:`save_checkpoint`."""
         save_checkpoint(checkpoint, path)
 
     def load_checkpoint(
         self, path: Path | str, map_location: Any = None, weights_only: bool | None = None
     ) -> dict[str, Any]:
-        """See :func:`load_checkpoint`: always onto the CPU, always ``weights_only``."""
+        """Read a checkpoint by :func:`load_checkpoint`: always onto the CPU, always ``weights_only``."""
         return load_checkpoint(path)

@@ -156,7 +156,7 @@ class _Likelihood:
 
     @cached_property
     def value(self) -> float:
-        """The log-likelihood."""
+        """Restricted log-likelihood (REML) at these ratios, but for a constant, with the residual variance profiled out."""
         determinants = 2 * np.log(np.diag(self.cholesky)).sum() + np.linalg.slogdet(self.of_x)[1]
         return -0.5 * (self.degrees * np.log(self.residual_sum) + determinants)
 

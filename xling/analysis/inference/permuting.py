@@ -143,6 +143,7 @@ def _detectable(
     }
 
     def detect(k: int) -> np.ndarray:
+        """Detectable correlations of predictor `k`, ``[2, n_outcomes]``: by a single test, and family-wise."""
         tested, found = np.isfinite(observed[k]), np.full((2, observed.shape[1]), np.nan)
         if tested.any():
             studies = simulate_studies(

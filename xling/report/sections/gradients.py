@@ -47,7 +47,8 @@ def _describe(tests: pd.DataFrame, name: str) -> str:
     figures.append(f"family-wise {numbers.p_value(top['p_max_t'])}")
     least = numbers.coefficient(tests["detectable_family_wise"].max())
     seen = f"; this design finds |r| of {least} with a probability of 80 %" if least else ""
+    counted = f"{n_clear} of {numbers.plural(n_tested, 'coefficient')} {sentences.differ(n_clear)} from 0 family-wise"
     return (
-        f"{name} at step {int(top['step'])}: {n_clear} of {numbers.plural(n_tested, 'coefficient')} differ from 0 family-wise; "
-        f"strongest {sentences.layer_phrase(top['layer_label'])}, {', '.join(part for part in figures if part)}{seen}."
+        f"{name} at step {int(top['step'])}: {counted}; strongest {sentences.layer_phrase(top['layer_label'])}, "
+        f"{', '.join(part for part in figures if part)}{seen}."
     )

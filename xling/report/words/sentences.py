@@ -144,7 +144,7 @@ def describe_family(tests: pd.DataFrame) -> list[str]:
         )
     else:
         verdict = (
-            f"Of {numbers.plural(n_tested, 'coefficient')} tested{_form(tests)}, {family} {_differ(family)} from 0 family-wise "
+            f"Of {numbers.plural(n_tested, 'coefficient')} tested{_form(tests)}, {family} {differ(family)} from 0 family-wise "
             f"(max-T, "
             f"p ≤ .05) and {rate} at a false discovery rate of 5 % (Benjamini–Hochberg)."
         )
@@ -163,7 +163,12 @@ def _none_of(count: int) -> str:
     return "The single coefficient tested is not" if count == 1 else f"None of the {count} coefficients tested is"
 
 
-def _differ(count: int) -> str:
+def differ(count: int) -> str:
+    """Conjugate the verb for a count of coefficients.
+
+    >>> differ(1), differ(0)
+    ('differs', 'differ')
+    """
     return "differs" if count == 1 else "differ"
 
 
