@@ -20,13 +20,20 @@ def none() -> str:
     return ""
 
 
-def revert(layers: str | Sequence[int]) -> str:
+def revert(layers: str | Sequence[int], draw: int | None = None) -> str:
     """After training, layers are put back to their weights from before it.
 
     Args:
         layers: which layers, each by what share of the old weights, see :func:`~xling.interventions.layer_shares.parse_shares`.
+        draw: seed of :func:`xling.freezing.strategies.random_k` that drew the layers; None: they were chosen.
+
+    Raises:
+        XlingValueError: layers that were drawn have a share other than 1.
     """
-    return f"revert_{name_shares(parse_shares(layers))}"
+    shares = parse_shares(layers)
+    if draw is not None and set(shares.values()) != {1.0}:
+        raise XlingValueError(f"expected layers that were drawn at random without shares, got {layers}")
+    return f"revert_{name_shares(shares)}" if draw is None else f"revert_random_{len(shares)}_seed{draw}"
 
 
 def swap(layers: str | Sequence[int], donor: str, whose: str) -> str:
