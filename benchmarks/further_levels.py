@@ -28,7 +28,7 @@ from xling.analysis.inference.null_correlations import null_correlations
 from xling.analysis.inference.permutations import draw_permutations, has_data, keep_in_place
 from xling.analysis.inference.qap import permutation_p
 from xling.analysis.inputs.measurements import Resampling
-from xling.analysis.questions.pooling import pool_correlations
+from xling.analysis.questions.meta_analysis import pool_correlations
 from xling.analysis.questions.restoration import compute_trend
 from xling.analysis.questions.source_choice import compute_source_choice
 from xling.analysis.questions.specifications import NEGATED_GAP, specification_curve

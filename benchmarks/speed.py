@@ -13,7 +13,7 @@ import torch
 
 from benchmarks import frozen_steps, growth, probe_pass, start_up, study_growth, training
 from benchmarks.material import ENCODERS
-from xling.machine.precision import resolve_precision
+from xling.machine.run_precision import resolve_precision
 
 
 def main() -> None:

@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 
 from xling.machine.logs import configure_logging
 from xling.runs.directory import RunDirectory
-from xling.runs.plan import RunKey, run_key
+from xling.runs.planned_runs import RunKey, run_key
 from xling.settings import RunSettings
 
 SIZE = (

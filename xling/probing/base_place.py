@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from xling.machine.precision import probe_precision
+from xling.machine.run_precision import probe_precision
 from xling.settings import RunSettings
 from xling.storage.hashing import content_key
 

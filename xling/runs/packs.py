@@ -25,7 +25,7 @@ import yaml
 
 from xling.errors import CorruptArtefactError, MissingFileError, XlingValueError
 from xling.runs.directory import CONFIG_FILE, MANIFEST_FILE, RunDirectory
-from xling.runs.plan import PLAN_FILE
+from xling.runs.planned_runs import PLAN_FILE
 from xling.runs.tables import PREDICTIONS_FILE
 from xling.storage.atomic import atomic_path, read_json
 from xling.storage.hashing import sha256

@@ -19,7 +19,7 @@ from xling.errors import MissingFileError
 from xling.interventions.plan import InterventionPlan
 from xling.models.layers import find_layers
 from xling.runs.directory import MANIFEST_FILE, RunDirectory
-from xling.runs.plan import identity_of
+from xling.runs.planned_runs import identity_of
 from xling.runs.tables import ALIGNMENT_FILE, IMPACT_FILE, TRANSFER_FILE
 from xling.settings import RunSettings
 from xling.training.base_capture import capture_base

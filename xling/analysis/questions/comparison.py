@@ -17,7 +17,7 @@ from xling.analysis.inference.agreement import compare_maps, compare_pairs
 from xling.analysis.inference.arrays import PairArrays, distance_arrays, list_languages, square
 from xling.analysis.inference.qap import benjamini_hochberg
 from xling.analysis.inputs.measurements import Measurements, Resampling
-from xling.analysis.questions.pooling import pool_studies
+from xling.analysis.questions.meta_analysis import pool_studies
 from xling.analysis.schema import IMPACT_VS_DISTANCE, MEAN_LABEL, Analysis, distance_kinds
 from xling.errors import XlingValueError
 

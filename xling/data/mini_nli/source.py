@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from xling.data.mini_nli.pairs import available_languages, generate
+from xling.data.mini_nli.sentence_pairs import available_languages, generate
 from xling.errors import check_known
 
 

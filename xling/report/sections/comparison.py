@@ -14,7 +14,7 @@ from xling.report.figures.matrix import add_colour_bar, draw_cells, label_cells,
 from xling.report.save import write_page
 from xling.report.section import Absent, Picture, Section, Sheet
 from xling.report.words import frames, numbers
-from xling.report.words.sentences import layer_phrase
+from xling.report.words.phrases import layer_phrase
 
 TITLE = "Studies side by side"
 MAP_CAPTION = (

@@ -5,7 +5,7 @@ import pandas as pd
 from xling.analysis.schema import IMPACT_VS_DISTANCE, IMPACT_VS_TRANSFER, TRANSFER_VS_DISTANCE, Analysis
 from xling.report.sections.claims import describe_claims
 from xling.report.sections.freezing import describe_freezing
-from xling.report.sections.measured import describe_transfer
+from xling.report.sections.transfer_and_impact import describe_transfer
 from xling.report.words import frames, plain
 from xling.report.words.lookup import has_rows, metric_name, tests_of, variance_of
 
