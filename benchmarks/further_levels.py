@@ -1,4 +1,4 @@
-"""How often do the page's other p-values and intervals find something where there is nothing? (docs/statistics.md has the rates)
+"""Counts how often the page's other p-values and intervals find something where there is nothing (rates: docs/statistics.md).
 
     python benchmarks/further_levels.py [--datasets 300] [--only joint,pooled]
 

@@ -1,4 +1,4 @@
-"""Would the tests notice a slip in the mathematics? Single-operator mutants of it, and which tests kill them.
+"""Tests whether the tests would notice a slip in the mathematics: makes single-operator mutants of it, and runs the tests on each.
 
     python -m benchmarks.mutants --n 42 --seed 0
 

@@ -1,4 +1,4 @@
-"""All speed figures side by side in one run: ``python -m benchmarks.speed`` writes docs/bench.md.
+"""Collects all speed figures side by side in one run: ``python -m benchmarks.speed`` writes docs/bench.md.
 
 Ratios are taken round by round, so that a busy machine slows both sides.
 """

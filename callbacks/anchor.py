@@ -1,4 +1,4 @@
-"""Holds representations near those from before training, by a penalty on their distance."""
+"""Keeps representations near those from before training, by a penalty on their distance."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""A small real sweep that is started over and over, by its command, or in a forked process, so that torch is imported only once."""
+"""Starts a small real sweep over and over, by its command, or in a forked process, so that torch is imported only once."""
 
 import itertools
 import os

@@ -1,4 +1,4 @@
-"""From the tables of a study to all tables of its analysis."""
+"""Makes all tables of an analysis from the tables of a study."""
 
 import logging
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""What every distance source returns: square matrices with their coverage, and the tidy table made from them."""
+"""Defines what every distance source returns: square matrices with their coverage, and the tidy table made from them."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""The model of transformers that computes what a fine-tuned module computes."""
+"""Builds the model of transformers that computes what a fine-tuned module computes."""
 
 from collections.abc import Sequence
 from typing import Any, cast

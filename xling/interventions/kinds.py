@@ -1,4 +1,4 @@
-"""One function per kind of intervention, which takes its settings, checks them and names the run after them.
+"""Defines the kinds of intervention: a function for each takes its settings, checks them and names the run after them.
 
 What is checked here needs no encoder, so that a mistake is reported before anything is loaded. Below them stand the functions
 for the dose: how strongly an intervention acts, as one number that can be drawn against its effect.

@@ -1,4 +1,4 @@
-"""Where the representations from before training are shared, named by what they depend on; needs no torch."""
+"""Names the folder in which runs share the representations from before training, after what they depend on; needs no torch."""
 
 from pathlib import Path
 

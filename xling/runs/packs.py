@@ -1,4 +1,4 @@
-"""Packs: a whole study in one file (``STUDY.xling``), to be published and read without training.
+"""Packs a whole study into one file (``STUDY.xling``), to be published and read without training.
 
 A pack is a ZIP archive, format 1 (docs/packs.md)::
 

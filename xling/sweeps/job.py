@@ -1,4 +1,4 @@
-"""What both commands share: errors as one sentence, sweeps that go on, launchers, near misses of mistyped keys."""
+"""Gives both long commands what they share: errors as one sentence, sweeps that go on, launchers, near misses of mistyped keys."""
 
 import functools
 import logging

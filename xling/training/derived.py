@@ -1,4 +1,4 @@
-"""A run that no training makes: other weights in a finished run's model, measured and recorded as a run of its own.
+"""Records as a run of its own what no training made: a finished run's model with other weights, measured.
 
 Its directory holds what a trained run's holds, so that the analysis reads both alike: settings (with the intervention), versions,
 data facts, impact, transfer, alignment, predictions and the manifest; no checkpoint. Epoch and step are those of the run whose

@@ -1,4 +1,4 @@
-"""What ``cache_frozen=true`` does to the parts of a run: training starts from the stored output of the frozen layers."""
+"""Changes the parts of a run for ``cache_frozen=true``: training starts from the stored output of the frozen layers."""
 
 from typing import cast
 

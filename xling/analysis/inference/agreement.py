@@ -1,4 +1,4 @@
-"""Do two studies find the same? Correlations of their maps and of their pair values, with permuted languages.
+"""Tests whether two studies find the same, by correlating their maps and their values per pair, with languages permuted.
 
 Both questions keep one study as it is and relabel the languages of the other, so that what pairs of one language share
 stays together. References as in :mod:`xling.analysis.inference.qap`.

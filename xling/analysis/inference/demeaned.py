@@ -1,4 +1,4 @@
-"""Pairs freed of what their source and their target contribute by themselves.
+"""Removes from values over pairs what their source and their target contribute by themselves.
 
 Every pair of one source shares that source's model and data, every pair of one target shares that target's test set and
 pre-training. A raw correlation over pairs mixes three questions: do better sources, do easier targets, and do closer *pairs*

@@ -1,4 +1,4 @@
-"""All distances and controls in one model: what each adds to the others.
+"""Tests all distances and controls in one model: what each adds to the others.
 
 Multiple regression over pairs with QAP by double semi-partialling (MRQAP-DSP; Dekker, Krackhardt & Snijders 2007): to test one
 predictor, its residual on all others is relabelled, and the statistic is its partial correlation with the outcome. Source and

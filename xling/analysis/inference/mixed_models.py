@@ -1,4 +1,4 @@
-"""What source and target languages contribute by themselves, and what controls explain.
+"""Estimates what source and target languages contribute by themselves, and what controls explain.
 
 Every pair of one source shares that source's model and data, every pair of one target shares that target's test set and
 pre-training. Three views of the same question: remove both effects (two-way demeaning), model them as random

@@ -1,4 +1,4 @@
-"""Permutation inference for pairs of languages (quadratic assignment procedure, QAP).
+"""Makes p-values for pairs of languages by permuting the languages (quadratic assignment procedure, QAP).
 
 Pairs that share a language are dependent, so the pairs are not what is shuffled: the *labels* of the square distance
 matrix are. Under draw ``pi`` the predictor of cell ``(S, T)`` is ``D[pi(S), pi(T)]``, which keeps the dependence within

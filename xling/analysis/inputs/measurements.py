@@ -1,4 +1,4 @@
-"""What an analysis is given: measurements and settings."""
+"""Defines what an analysis is given: measurements and settings."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

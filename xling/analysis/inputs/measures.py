@@ -1,4 +1,4 @@
-"""Which measure of impact the analysis speaks of, and the table of impact by one measure."""
+"""Chooses the measure of impact that the analysis speaks of, and takes its rows from the table of all measures."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Does impact cause transfer? An estimate by instrumental variables, from doses that the experimenter assigned.
+"""Estimates whether impact causes transfer, by instrumental variables: doses that the experimenter assigned.
 
 Impact and score go together over pairs for many reasons. Where a dose (share reverted, strength of an anchor, layers frozen or
 not) is assigned to all pairs alike, what it changes in impact (the first stage) and in score (the reduced form) is its doing,

@@ -1,4 +1,4 @@
-"""Several studies side by side: their maps of impact against distance, how far they agree, what holds in all of them.
+"""Compares several studies: their maps of impact against distance, how far they agree, and what holds in all of them.
 
 A map is a study's correlations of impact with every distance at every layer. Encoders differ in depth, so layers are
 matched by relative depth: the rows are the layers of the shallowest encoder, and a deeper one gives to layer i of n the

@@ -1,4 +1,4 @@
-"""What a study could find before it is run: detectable correlations of a planned set of sources and targets with distance."""
+"""Says what a study could find before it is run: which correlations with distance its sources and targets can detect."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Freezing strategies against a baseline and against random sets of equal size, paired over source language and seed.
+"""Compares freezing strategies with a baseline and with random sets of equal size, paired over source language and seed.
 
 A run of a strategy is paired with the run of the reference that has the same source language and seed, over the target
 languages that both measured. The change is the mean of these paired differences. Against the baseline its interval is a t

@@ -1,4 +1,4 @@
-"""Can transfer to or from a language be predicted from the others? Leave one language out, as source and target.
+"""Predicts transfer to or from a language from the others: each language is left out once, as source and as target.
 
 For every language L a ridge regression is fitted to the pairs S != T without L and predicts the pairs with L, on either
 side. The baseline is the mean score of the same training pairs. Predictors are standardised with the training pairs'

@@ -1,4 +1,4 @@
-"""Is the association of distance with transfer carried by impact? Product-of-coefficients mediation over pairs S != T.
+"""Estimates how much of the association of distance with transfer impact carries: mediation over pairs S != T.
 
 The total effect of distance on transfer is split into a direct one and an indirect one, by way of impact
 (:mod:`xling.analysis.questions.mediation_paths`); ``share = indirect / total``.

@@ -1,4 +1,4 @@
-"""Is a set of frozen layers better than sets drawn at random? It is one draw among others, and judged as that.
+"""Judges whether a set of frozen layers is better than sets drawn at random, as one draw among them.
 
 The random sets are not a fixed reference: they differ among each other, by which layers they hold and by the runs' noise.
 Averaged and taken for fixed, a set drawn just like them is called different in far more than 5 % of null studies

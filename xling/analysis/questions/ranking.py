@@ -1,4 +1,4 @@
-"""How well each predictor chooses a source language for a target: NDCG@3 and the score lost by following it.
+"""Measures how well each predictor chooses a source language for a target: NDCG@3, and the score lost by following it.
 
 For every target language the candidate sources are ordered by a predictor (a distance, the impact at a layer, the
 source's own in-language score) and the order is held against the measured zero-shot scores. The gain is

@@ -1,4 +1,4 @@
-"""How much of a measurement is noise, and what a correlation would be without it.
+"""Estimates how much of a measurement is noise, and what a correlation would be without it.
 
 A cell (source, target) was measured under one or more seeds. The variance between seeds of one cell is noise; a mean over n seeds
 keeps 1 / n of it. Reliability is the share of the variance between cells that is not noise (Spearman 1904; Lord & Novick 1968),

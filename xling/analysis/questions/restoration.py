@@ -1,4 +1,4 @@
-"""Does undoing a layer's change help distant languages? Tables of the causal check without training.
+"""Tests whether undoing a layer's change helps distant languages: a causal check that needs no training.
 
 :mod:`xling.commands.restore` measures. One fine-tuned model, so one source language: the targets' distances are permuted over
 the targets, jointly for all sets of layers, and the family-wise p-value covers all rows of the table.

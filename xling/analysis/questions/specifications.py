@@ -1,4 +1,4 @@
-"""Does a result hang on how it was computed? The main coefficient under every specification that the study allows.
+"""Computes the main coefficient under every specification that the study allows: does a result hang on how it was computed?
 
 A specification is an outcome (mean impact by each measure and estimator that the runs recorded; each way to express transfer), a
 distance and the source that it is from, and whether source and target effects are removed. All are tested together: `p_max_t`

@@ -1,4 +1,4 @@
-"""Over time: how impact, score and alignment grow over the steps of training, which layer moves first, what early steps foretell.
+"""Follows the steps of training: how impact, score and alignment grow, which layer moves first, what early steps foretell.
 
 All of it is of one strategy and of the validations that all its runs have. Intervals are t intervals over sources (over the
 seeds, from one source), see :func:`xling.analysis.questions.item_variance.t_interval`.

@@ -1,4 +1,4 @@
-"""One sentence per change that freezing makes: what can be said, and where nothing can be said, why.
+"""Writes a sentence for each change that freezing makes: what can be said, and where nothing can be said, why.
 
 A sentence claims a direction only where the interval excludes 0. A smaller transfer gap is not yet a success, because
 ``change of gap = change of source score - change of mean target score``: it is called better transfer only where

@@ -1,4 +1,4 @@
-"""The meanings in the embedded data set ``mini_nli``, which are independent of any language.
+"""Defines the meanings in the embedded data set ``mini_nli``, which are independent of any language.
 
 A premise tells two of three things about a person (an activity, a place, an origin); a hypothesis tells one or two.
 Each of the three is a taxonomy of depth two, and a person has one value of each at a time, so the label follows from

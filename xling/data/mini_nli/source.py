@@ -1,4 +1,4 @@
-"""The embedded data set as an example source."""
+"""Offers the embedded data set ``mini_nli`` as a source of examples."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The sections on the three correlation analyses, and on the paper's form of them."""
+"""Writes the sections on the three correlation analyses, and on the paper's form of them."""
 
 import pandas as pd
 

@@ -1,4 +1,4 @@
-"""The sections on choosing a source language and on predicting transfer to a language left out."""
+"""Writes the sections on choosing a source language and on predicting transfer to a language left out."""
 
 import pandas as pd
 

@@ -1,4 +1,4 @@
-"""The page that compares several studies: what each is, their maps in one colour scale, how far they agree, what holds in all."""
+"""Writes the page that compares several studies: what each is, their maps in one colour scale, how far they agree and in what."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The findings in short, at the top of the page, for readers who are no statisticians; the tests are in the sections."""
+"""Lists the findings at the top of the page, in short, for readers who are no statisticians; the tests are in the sections."""
 
 import pandas as pd
 

@@ -1,4 +1,4 @@
-"""Whether gradients of source and target foretell how well the target does in the end."""
+"""Writes the section on whether gradients of source and target foretell how well the target does in the end."""
 
 import pandas as pd
 

@@ -1,4 +1,4 @@
-"""The section on distance, impact and transfer as a path diagram."""
+"""Writes the section on distance, impact and transfer as a path diagram."""
 
 import pandas as pd
 from matplotlib.axes import Axes

@@ -1,4 +1,4 @@
-"""The sections on what was measured: transfer and impact."""
+"""Writes the sections on what was measured: transfer and impact."""
 
 import pandas as pd
 

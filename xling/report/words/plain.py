@@ -1,4 +1,4 @@
-"""Findings for a reader who is no statistician: which way, where, how strong, and what would not have been seen."""
+"""Phrases findings for a reader who is no statistician: which way, where, how strong, and what would not have been seen."""
 
 import pandas as pd
 
