@@ -59,11 +59,11 @@ def anchor(
     every_n_steps: int = 1,
     languages: Sequence[str] = (),
 ) -> str:
-    """Representations are held near the base's, see :class:`xling.callbacks.Anchor`.
+    """Representations are kept near the base's, see :class:`xling.callbacks.Anchor`.
 
     Args:
         strength: factor of the penalty, at least 0.
-        layers: which layers are held; None: all.
+        layers: which layers are kept near the base; None: all.
         form: distance to the base, ``l2`` or ``cka``.
         every_n_steps: optimiser steps between two penalties.
         languages: languages whose training text, without its labels, is encoded; empty: the training batch itself.
@@ -92,7 +92,7 @@ def gradual(every_n_steps: int) -> str:
 
 
 def budget(bound: float, layers: str | Sequence[int] | None = None, targets: Sequence[str] | None = None) -> str:
-    """Layers are held once their impact reaches a bound, see :class:`xling.callbacks.ImpactBudget`."""
+    """Layers are frozen once their impact reaches a bound, see :class:`xling.callbacks.ImpactBudget`."""
     check_strength("intervention.bound", bound)
     return "_".join(["budget", _of_layers(layers), f"{bound:g}", *(targets or ())])
 

@@ -156,7 +156,7 @@ def _relabel(
     arrays: PairArrays,
     permutations: Permutations,
 ) -> tuple[float, np.ndarray]:
-    """Partial correlation as observed, and with the predictor's residual relabelled, ``[n_permutations]``."""
+    """Compute the partial correlation as observed, and with the predictor's residual relabelled, ``[n_permutations]``."""
     design = np.hstack([effects, others])
     square = np.full((len(arrays.languages),) * 2, np.nan)
     square[cells] = own

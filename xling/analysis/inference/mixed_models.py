@@ -94,7 +94,7 @@ def _n_effects(sources: np.ndarray, targets: np.ndarray) -> int:
 
 
 def _freedom(sources: np.ndarray, targets: np.ndarray) -> int:
-    """Degrees of freedom that source and target effects and a slope leave: those of a slope within sources and targets."""
+    """Count the degrees of freedom that source and target effects and a slope leave, for a slope within sources and targets."""
     return len(sources) - _n_effects(sources, targets) - 1
 
 

@@ -162,7 +162,7 @@ def _maps(studies: Mapping[str, AnalysedStudy], rows: Mapping[str, Mapping[str, 
 
 
 def _matched_tests(study: AnalysedStudy, rows: Mapping[str, str] | None) -> pd.DataFrame:
-    """A study's tests with the row that their layer is matched with; those of other layers are left out."""
+    """Take a study's tests with the row that their layer is matched with; leave out those of other layers."""
     tests = study.analysis.tables["correlations"]
     matched = {label: row for row, label in (rows or {}).items()} | {"": ""}
     return tests.assign(row=tests["layer_label"].map(matched)).dropna(subset="row")
@@ -209,7 +209,7 @@ def _agreement(
 
 
 def _squares(a: AnalysedStudy, b: AnalysedStudy, column: str, of_a: str, of_b: str) -> tuple[np.ndarray, np.ndarray]:
-    """A column of both studies at a layer each, over the languages of both."""
+    """Arrange a column of both studies, at a layer of each, as squares over the languages of both."""
     languages = list_languages(pd.concat([a.pairs, b.pairs]))
     chosen = (study.pairs[study.pairs["layer_label"] == label] for study, label in ((a, of_a), (b, of_b)))
     square_a, square_b = (square(rows, column, languages) for rows in chosen)
@@ -235,7 +235,7 @@ def _arrays(study: AnalysedStudy, kinds: list[str], labels: list[str]) -> PairAr
 
 
 def _what_differs(studies: pd.DataFrame) -> list[str]:
-    """Sentences on what makes the studies less than comparable."""
+    """Write sentences on what makes the studies less than comparable."""
     sentences = []
     metrics = studies["metric"].unique()
     if len(metrics) > 1:

@@ -36,7 +36,7 @@ HELD_OUT = {
 
 
 def fit_ridge(x: np.ndarray, y: np.ndarray, penalty: float) -> tuple[np.ndarray, float]:
-    """Least squares with a penalty on the coefficients of standardised predictors; the intercept is not penalised.
+    """Fit by least squares with a penalty on the coefficients of standardised predictors; the intercept is not penalised.
 
     Minimises ``|y - intercept - z w|^2 + penalty |w|^2`` with z the standardised x. A constant predictor gets 0.
 

@@ -221,7 +221,7 @@ def compute_mediation(
     n_bootstraps: int = 2_000,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Mediation of every distance by the impact at every layer and by the mean over layers.
+    """Estimate the mediation of every distance by the impact at every layer and by the mean over layers.
 
     Args:
         pairs: columns of :data:`xling.analysis.schema.PAIRS`.

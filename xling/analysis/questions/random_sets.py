@@ -14,8 +14,8 @@ from scipy import stats
 MIN_SETS = 2
 
 
-class AmongSets(NamedTuple):
-    """What the random sets say of a candidate.
+class RankAmongSets(NamedTuple):
+    """How a candidate compares with the random sets.
 
     Attributes:
         low: lower end of the t interval of candidate - random set, for one further set.
@@ -28,7 +28,7 @@ class AmongSets(NamedTuple):
     p_rank: float
 
 
-def judge_among_sets(differences: np.ndarray, confidence: float = 0.95) -> AmongSets:
+def judge_among_sets(differences: np.ndarray, confidence: float = 0.95) -> RankAmongSets:
     """Judge a candidate by its mean difference to each random set.
 
     Args:
@@ -44,13 +44,13 @@ def judge_among_sets(differences: np.ndarray, confidence: float = 0.95) -> Among
     """
     n = len(differences)
     if n < MIN_SETS:
-        return AmongSets(np.nan, np.nan, np.nan)
+        return RankAmongSets(np.nan, np.nan, np.nan)
     half = stats.t.ppf((1 + confidence) / 2, n - 1) * differences.std(ddof=1) * np.sqrt(1 + 1 / n)
     mean = differences.mean()
     values = np.append(-differences, 0.0)  # the sets' values from the candidate's, the candidate's last
     distance = np.abs(values - values.mean())
     p_rank = (distance >= distance[-1] - 1e-12).sum() / (n + 1)
-    return AmongSets(float(mean - half), float(mean + half), float(p_rank))
+    return RankAmongSets(float(mean - half), float(mean + half), float(p_rank))
 
 
 def sets_needed(level: float = 0.05) -> int:

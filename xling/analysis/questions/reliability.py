@@ -145,7 +145,7 @@ def _describe(cells: pd.DataFrame, column: str, noise: pd.Series, noise_from: st
 
 
 def _freedom(*positions: np.ndarray) -> int:
-    """Degrees of freedom that source and target effects leave."""
+    """The degrees of freedom that source and target effects leave."""
     indicators = np.hstack([np.equal.outer(side, np.unique(side)).astype(float) for side in positions])
     return len(positions[0]) - int(np.linalg.matrix_rank(indicators))
 

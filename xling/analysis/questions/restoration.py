@@ -90,6 +90,6 @@ def _few(known: np.ndarray) -> str:
 
 
 def _permute(distance: np.ndarray, change: np.ndarray, permutations: Permutations) -> np.ndarray:
-    """Correlations under permuted targets, ``[n_permutations, n_sets]``; a target without distance keeps its place."""
+    """Correlate under permuted targets, ``[n_permutations, n_sets]``; a target without distance keeps its place."""
     labels = keep_in_place(permutations, np.isnan(distance)).labels
     return np.nan_to_num(correlate(distance[labels], change))

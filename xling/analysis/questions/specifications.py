@@ -116,7 +116,7 @@ def compute_specifications(
 
 
 def _main_pooling(measured: Measurements) -> str:
-    """Name the pooling of the runs' probe, of which impact is without further words; empty where runs do not say."""
+    """Name the main pooling of the runs' probe, which names of measures leave out; empty where runs do not say."""
     designs = [] if measured.runs is None or "design" not in measured.runs else list(measured.runs["design"])
     named = sorted({design["probe.pooling"] for design in designs if design and "probe.pooling" in design})
     return " / ".join(named)

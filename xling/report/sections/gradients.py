@@ -17,14 +17,14 @@ NAMES = {
 
 
 def gradients_section(analysis: Analysis) -> Section | Absent:
-    """What the gradients of each language during training say of its score at the end."""
+    """Write the section on what gradients during training say of each target's score at the end."""
     if not has_rows(analysis, "gradients"):
         return Absent(TITLE, "no gradients were taken (probe.gradients=16), or only of the source languages themselves")
     table = analysis.tables["gradients"]
     first = table[table["step"] == table["step"].min()]
     intro = (
         "Gradients of single probe examples on their own labels, averaged per language: a diagnosis that reads the labels of "
-        f"the targets. They are held against the {metric_name(analysis)} at the end; a family of tests is the layers of one "
+        f"the targets. They are set against the {metric_name(analysis)} at the end; a family of tests is the layers of one "
         "measure at one step."
     )
     text = [intro, *(_describe(first[first["measure"] == measure], name) for measure, name in NAMES.items())]
