@@ -15,11 +15,12 @@ import pandas as pd
 import yaml
 
 from xling.analysis.claims import LEVEL, judge_claims, read_claims
-from xling.analysis.inference.demeaned import correlate_demeaned
+from xling.analysis.inference.demeaned import correlate_demeaned, variance_shares
 from xling.analysis.inputs.gather import add_distances, gather_csv, gather_study
 from xling.analysis.inputs.measurements import Measurements, Resampling, Settings
 from xling.analysis.inputs.measures import one_measure
 from xling.analysis.inputs.pairs import LANGUAGE_PAIR, compute_pairs
+from xling.analysis.questions.source_choice import compute_source_choice
 from xling.analysis.schema import MEAN_LABEL, Analysis, distance_kinds
 from xling.analysis.tables import infer_correlations
 from xling.commands.analyze import analyze
@@ -45,7 +46,7 @@ CONTROL_SOURCES = ("en", "ru", "sw")
 OTHER_DISTANCES = ("individual", "average", "knn", "paper")
 """Tables of distances in the specification curve, beside the repaired one of the plan."""
 RESAMPLING = Resampling()
-SUMMARIES = ("summary", "seeds_summary", "controls_summary")
+SUMMARIES = ("summary", "seeds_summary", "controls_summary", "matrices_summary")
 """Entries of results.yaml that are words around computed numbers."""
 
 
@@ -231,23 +232,38 @@ WORDS = {
     "p_value": numbers.p_value,
     "percent": numbers.percent,
     "fraction": numbers.fraction,
+    "points": lambda regret: f"{100 * regret:.2f}",
     "signed": numbers.signed,
     "verdict": verdict,
 }
 """What the template prints numbers with, and which rows it shows."""
 
 
+MATRICES = {
+    "XLM-R, macro-F1, 15 x 15": "xnli_xlmr_f1_15x15.csv",
+    "mT5, macro-F1, 15 x 15": "xnli_mt5_f1_15x15.csv",
+    "mBERT from English, 14 targets": "xnli_mbert_english.csv",
+}
+
+
 def public_matrices() -> list[dict]:
-    """Transfer and distance in published matrices: raw and after source and target effects."""
+    """Published matrices: their correlations with distance, and what choices of a source cost in them."""
     rows = []
-    for name, file in {
-        "XLM-R, macro-F1, 15 x 15": "xnli_xlmr_f1_15x15.csv",
-        "mBERT from English, 14 targets": "xnli_mbert_english.csv",
-    }.items():
+    for name, file in MATRICES.items():
         measured, _ = gather_csv(HERE / file)
-        tests = correlate(measured, Variant(name)).set_index("predictor")
-        rows.append({"name": name, "tests": tests})
+        tests, pairs = _correlate(measured, Variant(name))
+        rows.append(describe_matrix(name, tests.set_index("predictor"), pairs, compute_source_choice(pairs)))
     return rows
+
+
+def describe_matrix(name: str, tests: pd.DataFrame, pairs: pd.DataFrame, choices: pd.DataFrame) -> dict:
+    """A matrix of scores: tests by distance, its share of single pairs, and the regret of choices of a source by their name."""
+    cells = pairs[(pairs["layer_label"] == MEAN_LABEL) & ~pairs["is_in_language"].astype(bool)]
+    *_, left = variance_shares(cells["score"].to_numpy(), *(cells[side].factorize()[0] for side in LANGUAGE_PAIR))
+    fixed = choices[choices["kind"] == "fixed"]
+    best = fixed["choice"].iloc[0].removeprefix("always ") if len(fixed) else ""
+    regret = choices.set_index("choice")["regret"].to_dict()
+    return {"name": name, "tests": tests, "left": left, "best_fixed": best, "regret": regret}
 
 
 def gather_context(output_dir: Path) -> dict:
@@ -264,7 +280,12 @@ def gather_context(output_dir: Path) -> dict:
     tests = analysis.tables["correlations"]
     public = [
         *public_matrices(),
-        {"name": "multilingual-e5-small, accuracy, this study", "tests": _of_transfer(tests)},
+        describe_matrix(
+            "multilingual-e5-small, accuracy, this study",
+            _of_transfer(tests),
+            analysis.tables["pairs"],
+            analysis.tables["source_choice"],
+        ),
     ]
     return {
         **yaml.safe_load((HERE / "results.yaml").read_text(encoding="utf-8")),

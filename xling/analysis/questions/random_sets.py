@@ -6,12 +6,24 @@ Averaged and taken for fixed, a set drawn just like them is called different in 
 assumption, and by a t interval for one further draw. Both carry the noise of seeds and examples, which is in every set.
 """
 
+import re
 from typing import NamedTuple
 
 import numpy as np
 from scipy import stats
 
 MIN_SETS = 2
+RANDOM_REFERENCE = "random sets of equal size"
+_RANDOM = re.compile(r"(^|_)random_\d+_")
+
+
+def is_random_set(strategy: str) -> bool:
+    """Whether a strategy's layers were drawn at random, as its name says.
+
+    >>> [is_random_set(name) for name in ("random_3_seed1", "word_embeddings_revert_random_4_seed2", "bottom_3")]
+    [True, True, False]
+    """
+    return _RANDOM.search(strategy) is not None
 
 
 class RankAmongSets(NamedTuple):

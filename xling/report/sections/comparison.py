@@ -85,7 +85,8 @@ def pooled_section(comparison: Analysis) -> Section | Absent:
         describe_pooled(comparison),
         "Random effects over studies (DerSimonian–Laird, interval by Hartung–Knapp), of the main coefficients as Fisher’s z. "
         "The interval is one for further studies like these, of which few studies tell little; p is that of no association in "
-        "these studies. Studies of the same languages are not independent: what they share makes both too sure.",
+        "these studies: their own permutation tests, combined by Stouffer’s method. Studies of the same languages are not "
+        "independent: what they share makes both too sure.",
     ]
     sheet = Sheet("comparison_pooled", table, "Every coefficient, pooled over the studies.", is_folded=len(table) > 15)
     return Section("pooled", "Pooled over studies", text, sheets=[sheet])
