@@ -110,7 +110,7 @@ def _chosen(treatments: pd.DataFrame) -> pd.DataFrame:
 def _random_sets(treatments: pd.DataFrame) -> dict[str, list[str]]:
     """Map chosen sets to the random sets of as many layers that were treated in the same way and with the same dose."""
     alike = treatments.assign(size=treatments["layers"].map(len)).groupby(["kind", "size", "dose"])
-    sets = {}
+    sets: dict[str, list[str]] = {}
     for _, group in alike:
         drawn = [strategy for strategy in group["strategy"] if is_random_set(strategy)]
         sets |= dict.fromkeys(_chosen(group)["strategy"], drawn) if drawn else {}
