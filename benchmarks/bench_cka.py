@@ -1,4 +1,4 @@
-"""Time, peak memory and error of linear CKA, side by side with other packages: ``python -m benchmarks.bench_cka``.
+"""Measures time, peak memory and error of linear CKA beside other packages: ``python -m benchmarks.bench_cka``.
 
 Float32 features of 13 layers, n = 5010, d = 768, with ``|mean|^2 / total variance`` of 1, 10 and 1000. The error is the
 largest over layers against float64. Peers are used where they are installed (``pip install -e '.[bench-cka]'``); those

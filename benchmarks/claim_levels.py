@@ -1,4 +1,4 @@
-"""How often does a claim get each verdict, where it is false, where it is true, and where the effect is as large as announced?
+"""Counts how often a claim gets each verdict where it is false, where it is true, and where the effect is as large as announced.
 
     python benchmarks/claim_levels.py --studies 200
 

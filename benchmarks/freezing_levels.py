@@ -1,4 +1,4 @@
-"""How often do the freezing verdicts name a direction where freezing changes nothing? (docs/freezing.md has the rates)
+"""Counts how often the freezing verdicts name a direction where freezing changes nothing (docs/freezing.md has the rates).
 
     python benchmarks/freezing_levels.py
 

@@ -1,4 +1,4 @@
-"""Step time with the bottom k of L blocks frozen, against the arithmetic floor and Lightning's BackboneFinetuning.
+"""Times steps with the bottom k of L blocks frozen, against the arithmetic floor and Lightning's BackboneFinetuning.
 
 Every way takes a step in turn, and ratios are taken between steps that follow each other: within a minute a shared machine's
 speed changes by more than what is to be shown. Dropout is on in frozen blocks, as by default; a cached prefix has none.

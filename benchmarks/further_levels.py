@@ -1,4 +1,4 @@
-"""How often do the page's other p-values and intervals find something where there is nothing? (docs/statistics.md has the rates)
+"""Counts how often the page's other p-values and intervals find something where there is nothing (rates: docs/statistics.md).
 
     python benchmarks/further_levels.py [--datasets 300] [--only joint,pooled]
 
@@ -28,7 +28,7 @@ from xling.analysis.inference.null_correlations import null_correlations
 from xling.analysis.inference.permutations import draw_permutations, has_data, keep_in_place
 from xling.analysis.inference.qap import permutation_p
 from xling.analysis.inputs.measurements import Resampling
-from xling.analysis.questions.pooling import pool_correlations
+from xling.analysis.questions.meta_analysis import pool_correlations
 from xling.analysis.questions.restoration import compute_trend
 from xling.analysis.questions.source_choice import compute_source_choice
 from xling.analysis.questions.specifications import NEGATED_GAP, specification_curve

@@ -1,4 +1,4 @@
-"""One check of at most eight minutes for a machine with one CUDA GPU: ``make gpu-check``.
+"""Checks one CUDA GPU in at most eight minutes: ``make gpu-check``.
 
 Tests on the GPU first, then figures, then as many runs of the re-test as time allows. Every part is a process of its own with a
 time limit: one that fails, hangs or lacks a package is reported, and the others go on. Prints one table; writes one JSON.

@@ -1,4 +1,4 @@
-"""What a device multiplies, and how near the CKA of all layers comes to that: ``python -m benchmarks.gpu_rates``; prints JSON."""
+"""Measures what a device multiplies, and how near the CKA of all layers comes to that: ``python -m benchmarks.gpu_rates``."""
 
 import argparse
 import json

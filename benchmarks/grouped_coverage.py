@@ -1,4 +1,4 @@
-"""How often does the delete-group jackknife interval hold the truth? (docs/similarity.md has the table)
+"""Counts how often the delete-group jackknife interval covers the true value (docs/similarity.md has the table).
 
     python benchmarks/grouped_coverage.py           # a few minutes on one core
 

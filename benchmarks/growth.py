@@ -1,4 +1,4 @@
-"""How costs grow with examples, languages, layers and width: CKA by itself, the pass at an epoch's end, a training step."""
+"""Measures how costs grow with examples, languages, layers and width: CKA by itself, the epoch-end pass and a training step."""
 
 import copy
 import tempfile

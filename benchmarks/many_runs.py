@@ -1,4 +1,4 @@
-"""What hundreds of runs cost to read, list and analyse: CPU seconds and peak memory, each in a process of its own.
+"""Measures what hundreds of runs cost to read, list and analyse: CPU seconds and peak memory, each in a process of its own.
 
 ``python -m benchmarks.many_runs STUDY --code BEFORE --code .`` measures checkouts side by side; STUDY is what
 ``benchmarks.made_up_study`` wrote.

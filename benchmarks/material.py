@@ -1,4 +1,4 @@
-"""Encoders, texts and modules that the speed benchmarks share: real ones where they are available, else made-up ones."""
+"""Provides the encoders, texts and modules of the speed benchmarks: real ones where they are available, else made-up ones."""
 
 from functools import cache
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""How often do the tests reject where there is nothing to find, and where there is something? (docs/statistics.md has the rates)
+"""Counts how often the tests reject where there is nothing to find, and where there is something (rates: docs/statistics.md).
 
     python benchmarks/null_simulation.py levels      # p-values of distance against an outcome
     python benchmarks/null_simulation.py measured    # impact against transfer, and mediation

@@ -1,4 +1,4 @@
-"""What large studies would take that nobody here has run: the tables of docs/clusters.md, from sizes and peak rates.
+"""Computes what large studies would take that nobody here has run: the tables of docs/clusters.md, from sizes and peak rates.
 
 Estimates, not measurements: operations by :mod:`xling.sweeps.cost`, divided by a share of a GPU's peak rate.
 """

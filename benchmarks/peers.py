@@ -1,4 +1,4 @@
-"""Other packages that compute CKA, each behind one function of features ``[L, n, d]``; they are imported only where installed."""
+"""Wraps other packages that compute CKA, each as one function of features ``[L, n, d]``; they are imported only where installed."""
 
 from collections.abc import Callable
 from contextlib import redirect_stderr

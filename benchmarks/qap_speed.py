@@ -1,4 +1,4 @@
-"""Time and memory of the inference of a full study: 15 x 15 languages, 13 layers and their mean, 6 distances.
+"""Measures time and memory of the inference of a full study: 15 x 15 languages, 13 layers and their mean, 6 distances.
 
 python benchmarks/qap_speed.py          # target: under 10 s on 2 cores
 python benchmarks/qap_speed.py 147      # a published matrix of 147 languages, one outcome; target: under 5 minutes and 4 GB

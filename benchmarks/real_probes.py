@@ -1,4 +1,4 @@
-"""What each measure gives on the real XNLI where premises are paired anew, so that the truth is 0 (docs/similarity.md has it).
+"""Computes each measure on the real XNLI with premises paired anew, so that the truth is 0 (docs/similarity.md has the values).
 
     python benchmarks/real_probes.py --xnli FOLDER           # a few minutes on one core
 

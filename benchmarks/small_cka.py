@@ -1,4 +1,4 @@
-"""CKA for users of the metrics alone: how many times as long as a plain function, at few rows and many; one layer, no base.
+"""Measures CKA as users of the metrics alone call it: times of a plain function, at few rows and many; one layer, no base.
 
 ``python -m benchmarks.small_cka``; ratios of CPU seconds, round by round, in one process.
 """

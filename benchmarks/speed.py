@@ -1,4 +1,4 @@
-"""All speed figures side by side in one run: ``python -m benchmarks.speed`` writes docs/bench.md.
+"""Collects all speed figures side by side in one run: ``python -m benchmarks.speed`` writes docs/bench.md.
 
 Ratios are taken round by round, so that a busy machine slows both sides.
 """
@@ -13,7 +13,7 @@ import torch
 
 from benchmarks import frozen_steps, growth, probe_pass, start_up, study_growth, training
 from benchmarks.material import ENCODERS
-from xling.machine.precision import resolve_precision
+from xling.machine.run_precision import resolve_precision
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""From the command to the end of the first training step, with empty and with filled caches: real processes."""
+"""Times real processes from the command to the end of the first training step, with empty and with filled caches."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""How reading a study grows with its runs, target languages, layers and validations: a table, a figure, fitted exponents.
+"""Measures how reading a study grows with its runs, target languages, layers and validations: a table, a figure, fitted exponents.
 
 ``python -m benchmarks.study_growth docs/study_growth.png`` writes made-up studies, loads each, and prints Markdown.
 """

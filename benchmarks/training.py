@@ -1,4 +1,4 @@
-"""Training examples/s and peak memory beside transformers' Trainer: same model, batch, precision, data and optimiser.
+"""Measures training examples/s and peak memory beside transformers' Trainer: same model, batch, precision, data and optimiser.
 
 A user would run transformers' run_xnli.py, which pads to 128, or its Trainer with dynamic padding and length grouping.
 """

@@ -1,4 +1,4 @@
-"""Write docs/results.md and its figures from the packs in this folder: ``make results``, or ``--check`` what is committed."""
+"""Writes docs/results.md with its figures from the packs in this folder: ``make results``, or ``--check``s the committed ones."""
 
 import argparse
 import re

@@ -17,7 +17,7 @@ from xling.analysis.inputs.measurements import Resampling, Settings
 from xling.analysis.inputs.pairs import compute_pairs
 from xling.analysis.pipeline import analyse
 from xling.analysis.questions.comparison import TABLES, AnalysedStudy, compare_studies, find_everywhere, match_layers
-from xling.analysis.questions.pooling import POOLED, pool_correlations, pool_studies
+from xling.analysis.questions.meta_analysis import POOLED, pool_correlations, pool_studies
 from xling.analysis.schema import IMPACT_VS_DISTANCE, Analysis
 from xling.commands.analyze import analyze
 from xling.errors import XlingValueError

@@ -12,7 +12,7 @@ from xling.commands.train import train
 from xling.machine.logs import configure_logging
 from xling.runs.directory import LOG_FILE, MANIFEST_FILE, RunDirectory
 from xling.runs.outlook import Outlook, planned_outlook, study_outlook
-from xling.runs.plan import RunKey, record_plan
+from xling.runs.planned_runs import RunKey, record_plan
 from xling.runs.state import write_failure, write_progress
 from xling.runs.status import RunStatus, study_status
 from xling.storage.atomic import write_json

@@ -46,13 +46,13 @@ def _analyze(config: DictConfig) -> None:
 
 
 def train() -> None:
-    """``xling-train``, ``python train.py``."""
+    """Run ``xling-train`` or ``python train.py``."""
     if not told_version("xling-train"):
         run_command(_train, "train")
 
 
 def analyze() -> None:
-    """``xling-analyze``, ``python analyze.py``."""
+    """Run ``xling-analyze`` or ``python analyze.py``."""
     if not told_version("xling-analyze"):
         run_command(_analyze, "analyze")
 

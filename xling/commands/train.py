@@ -23,7 +23,7 @@ from xling.machine.processes import (
 from xling.machine.requeue import Requeue, find_requeue
 from xling.machine.resources import explaining_resources
 from xling.runs.directory import LOG_FILE, RunDirectory
-from xling.runs.plan import identity_of, study_folder
+from xling.runs.planned_runs import identity_of, study_folder
 from xling.runs.state import recording_failure
 from xling.settings import RunSettings
 from xling.sweeps.expand import plain_settings

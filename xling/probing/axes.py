@@ -1,4 +1,4 @@
-"""Which axis of a layer's output holds its features: told, evident from the module, or not known.
+"""Finds which axis of a layer's output holds its features: the user says so, the module shows it, or it is not known.
 
 Shapes alone do not say: [batch, sequence, hidden] and [batch, channel, time] look alike. Axis 0 is always the batch.
 """

@@ -1,4 +1,4 @@
-"""What a linear classifier reads from representations: discriminant analysis, tried on groups that it has not seen.
+"""Measures what a linear classifier reads from representations: discriminant analysis, tried on groups that it has not seen.
 
 Linear discriminant analysis with the covariance shrunk after Ledoit & Wolf (2004, "A well-conditioned estimator for
 large-dimensional covariance matrices"), as scikit-learn's ``LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto")``: it is

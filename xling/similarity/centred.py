@@ -1,4 +1,4 @@
-"""One layer of a comparison with its exact means taken off: what every measure of moments is a function of."""
+"""Takes the exact means off the sums of one layer: every measure of moments is a function of what is left."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hashes: content keys, which are short names that change with the content, and checksums, which show whether a file is damaged."""
+"""Hashes contents: keys are short names that change with the content, checksums show whether a file is damaged."""
 
 import hashlib
 import itertools

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from xling.runs.outlook import Outlook, planned_outlook
-from xling.runs.plan import run_key
+from xling.runs.planned_runs import run_key
 from xling.runs.subject import describe_subject
 from xling.settings import RunSettings
 from xling.sweeps.status_table import phrase_duration

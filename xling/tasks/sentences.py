@@ -1,4 +1,4 @@
-"""Classification of a sentence or a pair of sentences: XNLI, PAWS-X, sentiment, topics."""
+"""Prepares the classification of a sentence or a pair of sentences: XNLI, PAWS-X, sentiment, topics."""
 
 import logging
 from collections.abc import Mapping, Sequence

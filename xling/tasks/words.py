@@ -1,4 +1,4 @@
-"""Classification of words: parts of speech, named entities."""
+"""Prepares the classification of words: parts of speech, named entities."""
 
 import itertools
 import logging

@@ -18,7 +18,7 @@ from xling.interventions.plan import plan_intervention
 from xling.interventions.weights import State, average_states, blend_layers
 from xling.models.layers import find_layers
 from xling.runs.directory import DATA_FILE, RunDirectory
-from xling.runs.plan import identity_of
+from xling.runs.planned_runs import identity_of
 from xling.runs.tables import RESTORED, TRANSFER_FILE
 from xling.storage.atomic import read_json
 from xling.training.checkpoints import load_checkpoint

@@ -1,4 +1,4 @@
-"""Every statistic of one analysis at once: a row of ``correlations`` per predictor and outcome."""
+"""Computes every statistic of one analysis at once: a row of ``correlations`` per predictor and outcome."""
 
 import numpy as np
 import pandas as pd

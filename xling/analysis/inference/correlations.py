@@ -1,4 +1,4 @@
-"""Correlations of many predictors with many outcomes over pairs of languages, with missing values.
+"""Correlates many predictors with many outcomes over pairs of languages, with missing values.
 
 Pearson's r is the cosine between residuals: after the mean is removed (plain), after source and target effects are
 removed (two-way demeaned) or after controls are removed (partial). What is removed is a `design`; Spearman's rho is the

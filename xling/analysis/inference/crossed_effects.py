@@ -1,4 +1,4 @@
-"""Crossed random effects of source and target by REML, from sums per language instead of matrices as large as the pairs.
+"""Fits crossed random effects of source and target by REML, from sums per language instead of matrices as large as the pairs.
 
 With Z the indicators of both effects, V = I + Z L L Z' (in units of the residual variance, L the effects' relative standard
 deviations) and K = I + L Z'Z L, ``V^-1 = I - Z L K^-1 L Z'`` and ``|V| = |K|`` (Woodbury; Harville 1977, JASA 72): everything that

@@ -1,9 +1,9 @@
-"""Pairs freed of what their source and their target contribute by themselves.
+"""Removes from values over pairs what their source and their target contribute by themselves.
 
 Every pair of one source shares that source's model and data, every pair of one target shares that target's test set and
 pre-training. A raw correlation over pairs mixes three questions: do better sources, do easier targets, and do closer *pairs*
 come with better transfer? In published matrices source and target effects are 97 to 98 % of the variance
-(docs/statistics.md), so it is nearly always answered by the easier targets. What is left after both effects are removed
+(docs/statistics.md), so a raw correlation nearly always says which targets are easier. What is left after both effects are removed
 belongs to the pair.
 """
 
@@ -88,7 +88,7 @@ def _sums(values: np.ndarray, groups: np.ndarray, n: int) -> np.ndarray:
 
 
 def _schur(sources: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Positions of every pair's source and target, how often the two occur together, and the inverse for the targets."""
+    """Give the positions of every pair's source and target, how often the two occur together, and the inverse for the targets."""
     (_, of_source), (_, of_target) = (np.unique(side, return_inverse=True) for side in (sources, targets))
     together = np.zeros((of_source.max(initial=-1) + 1, of_target.max(initial=-1) + 1))
     np.add.at(together, (of_source, of_target), 1)

@@ -1,4 +1,4 @@
-"""Intervals by inverting a permutation test: all effects that the test of that effect does not reject.
+"""Inverts a permutation test: the interval holds all effects that the test of that effect does not reject.
 
 For an effect ``b`` of the predictor x, the test looks at ``y - b x``: is what is left still related to x? With x and y freed
 of the design and of length 1, observed correlation r, and under a relabelling the correlations ``c_y`` of the relabelled

@@ -1,4 +1,4 @@
-"""All distances and controls in one model: what each adds to the others.
+"""Tests all distances and controls in one model: what each adds to the others.
 
 Multiple regression over pairs with QAP by double semi-partialling (MRQAP-DSP; Dekker, Krackhardt & Snijders 2007): to test one
 predictor, its residual on all others is relabelled, and the statistic is its partial correlation with the outcome. Source and
@@ -156,7 +156,7 @@ def _relabel(
     arrays: PairArrays,
     permutations: Permutations,
 ) -> tuple[float, np.ndarray]:
-    """Partial correlation as observed, and with the predictor's residual relabelled, ``[n_permutations]``."""
+    """Compute the partial correlation as observed, and with the predictor's residual relabelled, ``[n_permutations]``."""
     design = np.hstack([effects, others])
     square = np.full((len(arrays.languages),) * 2, np.nan)
     square[cells] = own

@@ -1,4 +1,4 @@
-"""Correlations under relabelled languages: the null distributions of every permutation test, for many draws at once.
+"""Correlates under relabelled languages: the null distributions of every permutation test, for many draws at once.
 
 Three ways give the same numbers (the tests compare them to 1e-12):
 

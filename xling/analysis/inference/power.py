@@ -1,4 +1,4 @@
-"""What a design could have found: the smallest correlation that its permutation test detects in 80 % of studies.
+"""Simulates what a design could have found: the smallest correlation that its permutation test detects in 80 % of studies.
 
 A study is simulated as ``rho * x + noise`` over the cells that were measured, with x the predictor as it stands (freed of
 source and target effects where the main coefficient is), noise that is independent between pairs, and the permutation test

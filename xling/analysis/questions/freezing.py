@@ -1,4 +1,4 @@
-"""Freezing strategies against a baseline and against random sets of equal size, paired over source language and seed.
+"""Compares freezing strategies with a baseline and with random sets of equal size, paired over source language and seed.
 
 A run of a strategy is paired with the run of the reference that has the same source language and seed, over the target
 languages that both measured. The change is the mean of these paired differences. Against the baseline its interval is a t
@@ -81,7 +81,7 @@ def count_frozen_layers(impact: pd.DataFrame) -> dict[str, tuple[int, int]]:
 
 
 def _slopes(cells: pd.DataFrame, kind: str) -> pd.Series:
-    """Least-squares slope of the score over a distance within every run; NaN from fewer than three targets or one distance."""
+    """Fit the slope of the score over a distance within every run; NaN from fewer than three targets or one distance."""
     known = cells[np.isfinite(cells[["score", kind]].to_numpy(float)).all(axis=1)]
     runs = known.groupby(RUN)
     distance = known[kind] - runs[kind].transform("mean")
@@ -92,7 +92,7 @@ def _slopes(cells: pd.DataFrame, kind: str) -> pd.Series:
 
 
 def _means_of_worst(cells: pd.DataFrame) -> pd.Series:
-    """Mean score of every run's `N_WORST` worst targets; NaN where it has fewer."""
+    """Average the scores of every run's `N_WORST` worst targets; NaN where it has fewer."""
     ascending = cells.sort_values("score")
     worst = ascending[ascending.groupby(RUN).cumcount() < N_WORST].groupby(RUN)["score"]
     return worst.mean().where(worst.size() == N_WORST)
@@ -139,7 +139,7 @@ def _run_metrics(cells: pd.DataFrame, runs: pd.DataFrame | None, strategy: str, 
 def _paired_metrics(
     transfer: pd.DataFrame, runs: pd.DataFrame | None, strategy: str, reference: str, kinds: tuple[str, ...]
 ) -> pd.DataFrame:
-    """Columns `ours`, `theirs`, indexed by metric, study, source_language and seed."""
+    """Give the columns `ours` and `theirs`, indexed by metric, study, source_language and seed."""
     ours, theirs = _common_cells(transfer, strategy, reference)
     metrics = [_run_metrics(ours, runs, strategy, kinds), _run_metrics(theirs, runs, reference, kinds)]
     stacked = [side.melt(ignore_index=False, var_name="metric").set_index("metric", append=True) for side in metrics]
@@ -152,7 +152,7 @@ def _of_metric(paired: pd.DataFrame, metric: str) -> pd.DataFrame:
 
 
 def _summarise(paired: pd.DataFrame, interval: Interval) -> dict:
-    """Columns of a comparison: `paired` holds `ours` and `theirs` per run of one metric."""
+    """Compute the columns of a comparison: `paired` holds `ours` and `theirs` per run of one metric."""
     reason = {0: "no source and seed measured under both", 1: "a single pair of runs; two seeds or sources are needed"}
     return {
         "strategy_mean": paired["ours"].mean(),

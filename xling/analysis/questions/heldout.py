@@ -1,4 +1,4 @@
-"""Can transfer to or from a language be predicted from the others? Leave one language out, as source and target.
+"""Predicts transfer to or from a language from the others: each language is left out once, as source and as target.
 
 For every language L a ridge regression is fitted to the pairs S != T without L and predicts the pairs with L, on either
 side. The baseline is the mean score of the same training pairs. Predictors are standardised with the training pairs'
@@ -36,7 +36,7 @@ HELD_OUT = {
 
 
 def fit_ridge(x: np.ndarray, y: np.ndarray, penalty: float) -> tuple[np.ndarray, float]:
-    """Least squares with a penalty on the coefficients of standardised predictors; the intercept is not penalised.
+    """Fit by least squares with a penalty on the coefficients of standardised predictors; the intercept is not penalised.
 
     Minimises ``|y - intercept - z w|^2 + penalty |w|^2`` with z the standardised x. A constant predictor gets 0.
 

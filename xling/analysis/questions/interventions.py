@@ -1,4 +1,4 @@
-"""Everything done to layers, frozen, held, reverted, swapped or averaged: against the baseline, and against each other.
+"""Compares everything done to layers (frozen, anchored, reverted, swapped, averaged) with the baseline and with each other.
 
 The changes of score, gap, slope and time are those of the comparison of strategies (:mod:`xling.analysis.questions.freezing`),
 whose pairing and intervals they share. Beside them stands the change of impact at the treated layers, and wherever two strategies
@@ -118,7 +118,7 @@ def _random_sets(treatments: pd.DataFrame) -> dict[str, list[str]]:
 
 
 def _references(treatments: pd.DataFrame, baseline: str) -> dict[str, list[str]]:
-    """What is compared one by one: all with the baseline; freezing with every whole revert of the same layers."""
+    """List what is compared one by one: all with the baseline; freezing with every whole revert of the same layers."""
     references = {baseline: treatments["strategy"].tolist()}
     reverts = treatments[(treatments["kind"] == "revert") & (treatments["dose"] == 1)]
     frozen = treatments[treatments["kind"] == "freeze"]

@@ -1,4 +1,4 @@
-"""How much a comparison of two strategies owes to the examples that happened to be evaluated.
+"""Estimates how much a comparison of two strategies owes to the examples that happened to be evaluated.
 
 All runs are scored on the same examples, in parallel over the languages. Two models that are equally good still answer some
 examples differently, and do so alike in every language and under every seed, so the spread over seeds and sources does not show

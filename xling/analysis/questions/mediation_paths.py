@@ -1,4 +1,4 @@
-"""The regressions behind mediation (:mod:`xling.analysis.questions.mediation`), for many draws and layers at once.
+"""Fits the regressions behind mediation (:mod:`xling.analysis.questions.mediation`), for many draws and layers at once.
 
 ``transfer ~ distance`` (slope: total), ``impact ~ distance`` (slope: path_a) and ``transfer ~ distance + impact``
 (slopes: direct and path_b), by least squares (Baron & Kenny 1986, JPSP 51); ``total = direct + path_a * path_b``.

@@ -1,4 +1,4 @@
-"""Is a set of frozen layers better than sets drawn at random? It is one draw among others, and judged as that.
+"""Judges whether a set of frozen layers is better than sets drawn at random, as one draw among them.
 
 The random sets are not a fixed reference: they differ among each other, by which layers they hold and by the runs' noise.
 Averaged and taken for fixed, a set drawn just like them is called different in far more than 5 % of null studies
@@ -26,8 +26,8 @@ def is_random_set(strategy: str) -> bool:
     return _RANDOM.search(strategy) is not None
 
 
-class AmongSets(NamedTuple):
-    """What the random sets say of a candidate.
+class RankAmongSets(NamedTuple):
+    """How a candidate compares with the random sets.
 
     Attributes:
         low: lower end of the t interval of candidate - random set, for one further set.
@@ -40,7 +40,7 @@ class AmongSets(NamedTuple):
     p_rank: float
 
 
-def judge_among_sets(differences: np.ndarray, confidence: float = 0.95) -> AmongSets:
+def judge_among_sets(differences: np.ndarray, confidence: float = 0.95) -> RankAmongSets:
     """Judge a candidate by its mean difference to each random set.
 
     Args:
@@ -56,13 +56,13 @@ def judge_among_sets(differences: np.ndarray, confidence: float = 0.95) -> Among
     """
     n = len(differences)
     if n < MIN_SETS:
-        return AmongSets(np.nan, np.nan, np.nan)
+        return RankAmongSets(np.nan, np.nan, np.nan)
     half = stats.t.ppf((1 + confidence) / 2, n - 1) * differences.std(ddof=1) * np.sqrt(1 + 1 / n)
     mean = differences.mean()
     values = np.append(-differences, 0.0)  # the sets' values from the candidate's, the candidate's last
     distance = np.abs(values - values.mean())
     p_rank = (distance >= distance[-1] - 1e-12).sum() / (n + 1)
-    return AmongSets(float(mean - half), float(mean + half), float(p_rank))
+    return RankAmongSets(float(mean - half), float(mean + half), float(p_rank))
 
 
 def sets_needed(level: float = 0.05) -> int:

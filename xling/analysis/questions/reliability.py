@@ -1,4 +1,4 @@
-"""How much of a measurement is noise, and what a correlation would be without it.
+"""Estimates how much of a measurement is noise, and what a correlation would be without it.
 
 A cell (source, target) was measured under one or more seeds. The variance between seeds of one cell is noise; a mean over n seeds
 keeps 1 / n of it. Reliability is the share of the variance between cells that is not noise (Spearman 1904; Lord & Novick 1968),
@@ -145,7 +145,7 @@ def _describe(cells: pd.DataFrame, column: str, noise: pd.Series, noise_from: st
 
 
 def _freedom(*positions: np.ndarray) -> int:
-    """Degrees of freedom that source and target effects leave."""
+    """The degrees of freedom that source and target effects leave."""
     indicators = np.hstack([np.equal.outer(side, np.unique(side)).astype(float) for side in positions])
     return len(positions[0]) - int(np.linalg.matrix_rank(indicators))
 

@@ -1,4 +1,4 @@
-"""The meanings in the embedded data set ``mini_nli``, which are independent of any language.
+"""Defines the meanings in the embedded data set ``mini_nli``, which are independent of any language.
 
 A premise tells two of three things about a person (an activity, a place, an origin); a hypothesis tells one or two.
 Each of the three is a taxonomy of depth two, and a person has one value of each at a time, so the label follows from
@@ -92,7 +92,7 @@ class Meaning:
 
 
 def split_of(subject: str, values: tuple[tuple[str, str], ...]) -> str:
-    """Split that a premise belongs to: a fixed quarter of all meanings is for the probe.
+    """Find the split that a premise belongs to: a fixed quarter of all meanings is for the probe.
 
     >>> split_of("nurse", (("activity", "read_novel"), ("place", "train")))
     'train'
@@ -103,7 +103,7 @@ def split_of(subject: str, values: tuple[tuple[str, str], ...]) -> str:
 
 @lru_cache(maxsize=64)
 def _premises(form: tuple[tuple[str, bool], ...], split: str) -> tuple[tuple[str, tuple[tuple[str, str], ...]], ...]:
-    """All (subject, values) of one form in one split; a form is (slot, is specific) in the order of `SLOTS`."""
+    """List all (subject, values) of one form in one split; a form is (slot, is specific) in the order of `SLOTS`."""
     choices = [[(slot, value) for value in (SPECIFIC if specific else GENERAL)[slot]] for slot, specific in form]
     everything = ((subject, values) for subject in SUBJECTS for values in itertools.product(*choices))
     return tuple(premise for premise in everything if split_of(*premise) == split)
@@ -115,7 +115,7 @@ def _premise_form(pattern: tuple[str, ...], order: tuple[str, ...]) -> tuple[tup
 
 
 def _value(rng: random.Random, slot: str, specific: bool, told: str | None, excludes: bool) -> str:
-    """Value of a hypothesis at a level, compatible with the premise's value `told` or excluding it."""
+    """Choose the value of a hypothesis at a level, compatible with the premise's value `told` or excluding it."""
     candidates: Sequence[str] = (SPECIFIC if specific else GENERAL)[slot]
     if told is not None:
         candidates = [value for value in candidates if is_compatible(value, told) != excludes]
@@ -148,7 +148,7 @@ def _hypothesis(rng: random.Random, text: str, order: tuple[str, ...], premise: 
 
 
 def _rows(rng: random.Random) -> Iterator[tuple[tuple[str, ...], tuple[str, ...]]]:
-    """(pattern, order) for ever, in shuffled blocks of all of them: every block is balanced."""
+    """Yield (pattern, order) for ever, in shuffled blocks of all of them: every block is balanced."""
     block = list(itertools.product(PATTERNS, ORDERS))
     while True:
         yield from rng.sample(block, len(block))

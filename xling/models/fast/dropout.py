@@ -1,4 +1,4 @@
-"""Faster dropout on a CPU, where drawing torch's masks takes a fifth to a quarter of a training step.
+"""Speeds up dropout on a CPU, where drawing torch's masks takes a fifth to a quarter of a training step.
 
 For each element torch draws 64 random bits from one Mersenne twister. Here an element takes 16 bits, from a generator that is four
 times as fast and is seeded by torch's own. The draws differ from torch's. Their distribution is the same, except that the

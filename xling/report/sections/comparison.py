@@ -1,4 +1,4 @@
-"""The page that compares several studies: what each is, their maps in one colour scale, how far they agree, what holds in all."""
+"""Writes the page that compares several studies: what each is, their maps in one colour scale, how far they agree and in what."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from xling.report.figures.matrix import add_colour_bar, draw_cells, label_cells,
 from xling.report.save import write_page
 from xling.report.section import Absent, Picture, Section, Sheet
 from xling.report.words import frames, numbers
-from xling.report.words.sentences import layer_phrase
+from xling.report.words.phrases import layer_phrase
 
 TITLE = "Studies side by side"
 MAP_CAPTION = (

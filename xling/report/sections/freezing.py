@@ -1,4 +1,4 @@
-"""The section and figure that compare freezing strategies."""
+"""Writes the section that compares freezing strategies, and draws its figure."""
 
 import pandas as pd
 from matplotlib.axes import Axes

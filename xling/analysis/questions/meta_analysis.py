@@ -1,4 +1,4 @@
-"""One coefficient over several studies or matrices: pooled by random effects, with what they differ by.
+"""Pools one coefficient over several studies or matrices by random effects, and says how far they differ.
 
 Coefficients are pooled as Fisher's z, each with the standard error that its interval has; the variance between studies is
 DerSimonian and Laird's (1986), the interval Hartung and Knapp's (2001) with the correction never making it shorter (Röver, Knapp
