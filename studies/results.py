@@ -257,7 +257,7 @@ def public_matrices() -> list[dict]:
 
 
 def describe_matrix(name: str, tests: pd.DataFrame, pairs: pd.DataFrame, choices: pd.DataFrame) -> dict:
-    """Analyse a matrix of scores: tests by distance, its share of single pairs, and the regret of choices of a source by their name."""
+    """Analyse a matrix of scores: tests by distance, how much is of single pairs, and the regret of choices of a source."""
     cells = pairs[(pairs["layer_label"] == MEAN_LABEL) & ~pairs["is_in_language"].astype(bool)]
     *_, left = variance_shares(cells["score"].to_numpy(), *(cells[side].factorize()[0] for side in LANGUAGE_PAIR))
     fixed = choices[choices["kind"] == "fixed"]
@@ -336,7 +336,7 @@ def _context_of_estimators(impact: pd.DataFrame) -> dict:
 
 
 def _context_of_seeds(measured: Measurements, analysis: Analysis) -> dict:
-    """Gather the noise between seeds, and by outcome (impact: its mean over layers) how far two seeds agree; nothing of one seed."""
+    """Gather the noise between seeds, and by outcome (impact: mean over layers) how far two seeds agree; nothing of one seed."""
     rows = compare_seeds(measured, analysis.tables["reliability"], analysis.facts["seeds"])
     means = [row for row in rows if row["layer_label"] in ("", MEAN_LABEL)]
     return {
