@@ -43,7 +43,7 @@ DRAWS = 499
 
 @functools.cache
 def squares(source: str) -> np.ndarray:
-    """Distances of all kinds, ``[n_kinds, n, n]``."""
+    """Arrange distances of all kinds, ``[n_kinds, n, n]``."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         values = compute_distances(KINDS, XNLI_LANGUAGES, source).values
@@ -52,7 +52,7 @@ def squares(source: str) -> np.ndarray:
 
 @functools.cache
 def control_squares() -> np.ndarray:
-    """Same script and same family, ``[2, n, n]``."""
+    """Arrange the controls, same script and same family, ``[2, n, n]``."""
     table = controls_table(XNLI_LANGUAGES)
     wide = [
         table.pivot(index="source_language", columns="target_language", values=name)
@@ -62,7 +62,7 @@ def control_squares() -> np.ndarray:
 
 
 def make_arrays(design: str, outcomes: np.ndarray, source: str = "individual", outcome: str = "score") -> PairArrays:
-    """A design's distances, controls and outcomes."""
+    """Make a design's distances, controls and outcomes."""
     sources, targets = observed_cells(design)
     return PairArrays(
         languages=tuple(XNLI_LANGUAGES),
@@ -89,7 +89,7 @@ def _demeaned(arrays: PairArrays) -> dict:
 
 
 def controlled(design: str, outcomes: np.ndarray) -> list[float]:
-    """p of partial correlations, every distance."""
+    """Compute p of partial correlations, every distance."""
     arrays = make_arrays(design, outcomes)
     of_controls = control_design(arrays.controls, *arrays.cells)
     residuals = [remove_controls(matrix, arrays.controls) for matrix in arrays.predictors]
@@ -97,14 +97,14 @@ def controlled(design: str, outcomes: np.ndarray) -> list[float]:
 
 
 def within_families(design: str, outcomes: np.ndarray) -> list[float]:
-    """p of demeaned correlations with languages of one family changing places, every distance."""
+    """Compute p of demeaned correlations with languages of one family changing places, every distance."""
     facts = language_facts(XNLI_LANGUAGES)
     arrays = in_strata(make_arrays(design, outcomes), dict(zip(XNLI_LANGUAGES, facts["family"], strict=True)))
     return [p for matrix in arrays.predictors for p in permutation_p(*_permuted(arrays, matrix, **_demeaned(arrays)))]
 
 
 def joint(design: str, outcomes: np.ndarray) -> dict[str, list[float]]:
-    """p of joint models: single, family-wise, and robust to shared languages."""
+    """Compute p of joint models: single, family-wise, and robust to shared languages."""
     found = infer_joint(make_arrays(design, outcomes[:100]), Resampling(DRAWS)).dropna(subset="p_qap")
     return {
         "joint model, p_qap": found["p_qap"].to_list(),
@@ -114,7 +114,7 @@ def joint(design: str, outcomes: np.ndarray) -> dict[str, list[float]]:
 
 
 def random_effects(design: str, outcomes: np.ndarray) -> list[float]:
-    """Wald p of crossed random effects, two distances."""
+    """Compute the Wald p of crossed random effects, two distances."""
     cells = observed_cells(design)
     return [
         fit_mixed_model(squares("individual")[k][cells], outcome, *cells)["p_value"]
@@ -124,7 +124,7 @@ def random_effects(design: str, outcomes: np.ndarray) -> list[float]:
 
 
 def specifications(design: str, outcomes: np.ndarray) -> list[float]:
-    """The smallest family-wise p of a curve over two sources, three outcomes and both forms."""
+    """Compute the smallest family-wise p of a curve over two sources, three outcomes and both forms."""
     arrays = make_arrays(design, outcomes[:1])
     two = np.concatenate([squares("individual"), squares("knn")[2:]])
     labels = tuple((str(k), "") for k in range(len(two)))
@@ -141,7 +141,7 @@ def specifications(design: str, outcomes: np.ndarray) -> list[float]:
 
 
 def agreement(design: str, outcomes: np.ndarray) -> dict[str, list[float]]:
-    """p of two unrelated studies' agreement: over pairs, and of their maps of three layers each.
+    """Compute p of two unrelated studies' agreement: over pairs, and of their maps of three layers each.
 
     Maps agree by chance where one study has associations and the other has none, too: there the larger of the two p-values is the
     one that keeps the level, and reaches it.
@@ -164,12 +164,12 @@ def agreement(design: str, outcomes: np.ndarray) -> dict[str, list[float]]:
 
 
 def associated(design: str) -> np.ndarray:
-    """What three layers owe to geographic distance, ``[3, n_cells]``: the more, the higher the layer."""
+    """Plant what three layers owe to geographic distance, ``[3, n_cells]``: the more, the higher the layer."""
     return np.outer([1.0, 3.0, 9.0], squares("individual")[1][observed_cells(design)])
 
 
 def pooled(design: str, outcomes: np.ndarray) -> dict[str, list[float]]:
-    """p of demeaned coefficients of geographic distance pooled over two and over three studies."""
+    """Compute p of demeaned coefficients of geographic distance pooled over two and over three studies."""
     arrays, matrix = make_arrays(design, outcomes), squares("individual")[1]
     x = matrix[arrays.cells]
     with_x = make_arrays(design, np.vstack([outcomes, x]))
@@ -203,7 +203,7 @@ def source_choice(design: str, outcomes: np.ndarray) -> dict[str, list[float]]:
 
 
 def reverting(_: str, outcomes: np.ndarray) -> dict[str, list[float]]:
-    """p of the trend of change with distance over 14 targets: single, and family-wise over four sets and six distances."""
+    """Compute p of the trend of change with distance over 14 targets: single, and family-wise over four sets and six distances."""
     targets = [target for target in XNLI_LANGUAGES if target != "en"]
     rows = pd.DataFrame(
         itertools.product(["1", "2", "3", "4"], targets), columns=["restored_layers", "target_language"]

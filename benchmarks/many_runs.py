@@ -25,7 +25,7 @@ COMMANDS = {
 
 
 def measure(code: str, checkout: Path, arguments: list[str]) -> tuple[float, float]:
-    """CPU seconds (user and system) and peak memory (MB) of a Python, with its children, that runs `code` of a checkout."""
+    """Measure CPU seconds (user and system) and peak memory (MB) of a Python, with its children, that runs `code` of a checkout."""
     environment = os.environ | {"PYTHONPATH": str(checkout.resolve())}
     with tempfile.TemporaryFile("w+") as log:
         command = [sys.executable, "-c", code, *arguments]

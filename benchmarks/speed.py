@@ -50,12 +50,12 @@ def main() -> None:
 
 
 def rounds(options: argparse.Namespace, name: str) -> int:
-    """Rounds of an encoder."""
+    """Choose how many rounds an encoder is measured in."""
     return options.rounds if name == "e5_small" else max(1, options.rounds - 1)
 
 
 def machine(options: argparse.Namespace) -> str:
-    """What it ran on."""
+    """Describe the machine that the figures are from."""
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{options.threads} threads, no GPU"
     texts = "real XNLI" if options.xnli.is_dir() else "mini_nli"
     return (
@@ -83,7 +83,7 @@ def bench_training(options: argparse.Namespace) -> str:
 
 
 def bench_probe(options: argparse.Namespace) -> str:
-    """(b) The pass at an epoch's end."""
+    """Measure the pass at an epoch's end, and give the section of the page as Markdown."""
     rows = [probe_pass.HEADER]
     for name in options.encoders:
         where = (name, options.xnli, options.cache, options.probe_pairs, rounds(options, name))
@@ -93,7 +93,7 @@ def bench_probe(options: argparse.Namespace) -> str:
 
 
 def bench_frozen(options: argparse.Namespace) -> str:
-    """(c) Frozen layers."""
+    """Measure steps with frozen layers, and give the section of the page as Markdown."""
     rows = [
         frozen_steps.HEADER,
         *(

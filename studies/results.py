@@ -84,7 +84,7 @@ ALL_AT_ONCE = Variant(
 
 
 def list_variants(seeds: Sequence[int]) -> list[Variant]:
-    """One choice changed at a time, each seed by itself, and last all choices of the paper at once."""
+    """List the variants: one choice changed at a time, each seed by itself, and last all choices of the paper at once."""
     return [*VARIANTS, *(Variant(f"seed {seed} alone", seeds=(seed,)) for seed in seeds), ALL_AT_ONCE]
 
 
@@ -103,7 +103,7 @@ def _correlate(measured: Measurements, variant: Variant) -> tuple[pd.DataFrame, 
 
 
 def _pair_up(measured: Measurements, variant: Variant) -> tuple[Measurements, pd.DataFrame]:
-    """Choose runs, measure and distances; what is left, and its pairs."""
+    """Choose runs, measure and distances; give what is left, and its pairs."""
     chosen = {key: _select(getattr(measured, key), variant) for key in ("transfer", "impact")}
     measured = replace(measured, **chosen)
     measured, _ = add_distances(measured, partial(compute_distances, KINDS, source=variant.distances))
@@ -124,7 +124,7 @@ def _select(table: pd.DataFrame | None, variant: Variant) -> pd.DataFrame | None
 
 
 def verdict(row: pd.Series) -> str:
-    """A claim's verdict with the figures that decide it, for a cell of a table."""
+    """Phrase a claim's verdict with the figures that decide it, for a cell of a table."""
     if row["verdict"] == "not tested":
         return "not tested"
     where = f" ({row['decided_by']})" if row["n_tests"] > 1 else ""
@@ -133,7 +133,7 @@ def verdict(row: pd.Series) -> str:
 
 
 def judge_variants(measured: Measurements, variants: Sequence[Variant]) -> list[dict]:
-    """One row per variant: the verdict on each claim."""
+    """Judge each claim by every variant, a row per variant."""
     claims = read_claims("paper")
     rows = []
     for variant in variants:
@@ -147,7 +147,7 @@ ESTIMATORS = ("cka_grouped", "cka_debiased", "cka_biased")
 
 
 def compare_estimators(impact: pd.DataFrame) -> list[dict]:
-    """Mean impact over pairs of different languages at every layer, by each estimator of the same rows."""
+    """Average impact over pairs of different languages at every layer, by each estimator of the same rows."""
     between = impact[~impact["is_in_language"].astype(bool)]
     cells = between.pivot_table(
         index=["layer", "source_language", "target_language"], columns="measure", values="impact", observed=True
@@ -162,7 +162,7 @@ def compare_estimators(impact: pd.DataFrame) -> list[dict]:
 
 
 def compare_seeds(measured: Measurements, reliability: pd.DataFrame, seeds: Sequence[int]) -> list[dict]:
-    """What of impact and accuracy is noise between seeds, and how well two seeds agree; empty with one seed."""
+    """Estimate how much of impact and accuracy is noise between seeds, and how well two seeds agree; empty with one seed."""
     if len(seeds) < 2:
         return []
     by_seed = {seed: _pair_up(measured, Variant(f"seed {seed} alone", seeds=(seed,)))[1] for seed in seeds}
@@ -176,7 +176,7 @@ def compare_seeds(measured: Measurements, reliability: pd.DataFrame, seeds: Sequ
 
 
 def _agreement(by_seed: dict[int, pd.DataFrame], column: str, label: str) -> float:
-    """Mean correlation of two seeds over pairs S != T, source and target effects removed."""
+    """Average the correlation of two seeds over pairs S != T, source and target effects removed."""
     values = pd.DataFrame(
         {
             seed: pairs[(pairs["layer_label"] == label) & ~pairs["is_in_language"]].set_index(LANGUAGE_PAIR)[column]
@@ -189,7 +189,7 @@ def _agreement(by_seed: dict[int, pd.DataFrame], column: str, label: str) -> flo
 
 
 def compare_controls(measured: Measurements) -> list[dict]:
-    """The encoder that transfers beside those that cannot, over the same three sources and one seed."""
+    """Compare the encoder that transfers with those that cannot, over the same three sources and one seed."""
     variant = Variant("multilingual-e5-small", seeds=(1,), sources=CONTROL_SOURCES)
     studies = {variant.name: measured}
     for name, words in CONTROLS.items():
@@ -209,13 +209,13 @@ def compare_controls(measured: Measurements) -> list[dict]:
 
 
 def _is_of_four(tests: pd.DataFrame) -> pd.Series:
-    """Rows of impact, from layer 1 on, with the distances that say something of every pair."""
+    """Tell which rows are of impact, from layer 1 on, with the distances that say something of every pair."""
     kinds = tests["predictor"].isin(["genetic", "geographic", "syntactic", "featural"])
     return (tests["analysis"] == "impact_vs_distance") & kinds & (tests["layer"] >= 1)
 
 
 def strongest(tests: pd.DataFrame, analysis: str) -> str:
-    """The row of an analysis with the smallest family-wise p, in words."""
+    """Phrase the row of an analysis with the smallest family-wise p."""
     own = tests[(tests["analysis"] == analysis) & tests["p_max_t"].notna() & (tests["layer_label"] != "mean")]
     if own.empty:
         return "not tested"
@@ -247,7 +247,7 @@ MATRICES = {
 
 
 def public_matrices() -> list[dict]:
-    """Published matrices: their correlations with distance, and what choices of a source cost in them."""
+    """Analyse published matrices: their correlations with distance, and what choices of a source cost in them."""
     rows = []
     for name, file in MATRICES.items():
         measured, _ = gather_csv(HERE / file)
@@ -257,7 +257,7 @@ def public_matrices() -> list[dict]:
 
 
 def describe_matrix(name: str, tests: pd.DataFrame, pairs: pd.DataFrame, choices: pd.DataFrame) -> dict:
-    """A matrix of scores: tests by distance, its share of single pairs, and the regret of choices of a source by their name."""
+    """Analyse a matrix of scores: tests by distance, how much is of single pairs, and the regret of choices of a source."""
     cells = pairs[(pairs["layer_label"] == MEAN_LABEL) & ~pairs["is_in_language"].astype(bool)]
     *_, left = variance_shares(cells["score"].to_numpy(), *(cells[side].factorize()[0] for side in LANGUAGE_PAIR))
     fixed = choices[choices["kind"] == "fixed"]
@@ -301,7 +301,7 @@ def gather_context(output_dir: Path) -> dict:
 
 
 def _context_of_runs(runs: pd.DataFrame) -> dict:
-    """How many runs there are, how many are to come, and what their measurement cannot tell from nothing."""
+    """Count how many runs there are, how many are to come, and what their measurement cannot tell from nothing."""
     missing = PLANNED - len(runs)
     return {
         "n_runs": len(runs),
@@ -311,7 +311,7 @@ def _context_of_runs(runs: pd.DataFrame) -> dict:
 
 
 def _context_of_analysis(analysis: Analysis) -> dict:
-    """The planned analysis of all runs: claims, tests, and what the summary counts."""
+    """Gather the planned analysis of all runs: claims, tests, and what the summary counts."""
     tables = analysis.tables
     tests, shares = tables["correlations"], tables["variance_shares"]
     cells = tables["pairs"].drop_duplicates(["source_language", "target_language"])
@@ -326,7 +326,7 @@ def _context_of_analysis(analysis: Analysis) -> dict:
 
 
 def _context_of_estimators(impact: pd.DataFrame) -> dict:
-    """Impact by each estimator, and where they differ most."""
+    """Gather impact by each estimator, and where they differ most."""
     rows = compare_estimators(impact)
     return {
         "estimators": rows,
@@ -336,7 +336,7 @@ def _context_of_estimators(impact: pd.DataFrame) -> dict:
 
 
 def _context_of_seeds(measured: Measurements, analysis: Analysis) -> dict:
-    """The noise between seeds, and by outcome (impact: its mean over layers) how far two seeds agree; nothing of one seed."""
+    """Gather the noise between seeds, and by outcome (impact: mean over layers) how far two seeds agree; nothing of one seed."""
     rows = compare_seeds(measured, analysis.tables["reliability"], analysis.facts["seeds"])
     means = [row for row in rows if row["layer_label"] in ("", MEAN_LABEL)]
     return {
@@ -346,7 +346,7 @@ def _context_of_seeds(measured: Measurements, analysis: Analysis) -> dict:
 
 
 def findings(tests: pd.DataFrame, shares: pd.DataFrame) -> dict[str, str | int]:
-    """The numbers of the page's summary."""
+    """Gather the numbers of the page's summary."""
     by = {name: own for name, own in tests.groupby("analysis")}
     impact, transfer = by["impact_vs_distance"], by["transfer_vs_distance"]
     four = impact[impact["predictor"].isin(["genetic", "geographic", "syntactic", "featural"])]
@@ -391,7 +391,7 @@ def render(context: dict) -> str:
 
 
 def differences(written: str, computed: str) -> list[str]:
-    """Lines of which the words differ, or a number by more than its last digit."""
+    """List the lines of which the words differ, or a number by more than its last digit."""
     old, new = written.splitlines(), computed.splitlines()
     if len(old) != len(new):
         return [f"{len(old)} lines are written, {len(new)} computed"]

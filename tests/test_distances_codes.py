@@ -29,7 +29,7 @@ def test_the_individual_languages_used_are_logged(caplog):
 
 
 @pytest.mark.parametrize("source", ["repaired", "individual"])
-def test_no_warning_without_macrolanguages(source):
+def test_without_macrolanguages_nothing_warns(source):
     compute_distances(KINDS, ["arb", "cmn", "de"], source)  # a warning would be an error here
 
 
@@ -88,7 +88,7 @@ def test_members_of_collective_codes_are_languages_of_uriel():
     assert set(tags.glottocodes().values()) <= set(uriel.typology().rows)
 
 
-def test_readings_are_told():
+def test_labels_that_are_no_plain_codes_are_read_with_a_warning():
     with pytest.warns(CodeWarning, match=r"read down to their language: zho_Hans as zho \(script Hans\), pt-BR as pt"):
         compute_distances("genetic", ["cmn", "zho_Hans", "pt-BR"], "individual")
     with pytest.warns(CodeWarning) as caught:

@@ -101,7 +101,7 @@ def test_a_mask_may_say_which_axis_is_the_sequence():
     assert axis_of(None, (8, 6, 7), mask) is None
 
 
-def test_layouts_of_modules():
+def test_a_module_shows_its_layout_by_its_type_and_its_parts():
     assert layout_of(nn.Sequential(nn.Linear(2, 2), nn.GELU(), nn.Dropout(0.1))) == LAST
     assert layout_of(nn.Sequential(nn.Linear(2, 2), nn.Flatten())) is None
     assert layout_of(nn.LSTM(2, 2)) == LAST

@@ -37,6 +37,7 @@ from xling.training.validations import check_validated
 log = logging.getLogger(__name__)
 
 _SEEDS_APART = 1_000_003
+"""Distance between the seeds of a run's processes, so large that none of them is the seed of another run."""
 
 
 @explaining_resources()

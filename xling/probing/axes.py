@@ -130,6 +130,7 @@ def _parts_in_sequence(module: nn.Module) -> dict[str, nn.Module] | None:
     """Give name -> part of a module that runs its parts one after another; None for any other module."""
     if not isinstance(module, nn.Sequential) or type(module).forward is not nn.Sequential.forward:
         return None
+    # named_children() would leave out a part that stands in the sequence twice
     return {name: part for name, part in module._modules.items() if part is not None}
 
 

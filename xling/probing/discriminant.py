@@ -11,6 +11,7 @@ from torch import Tensor
 from xling.errors import XlingValueError
 
 N_FOLDS = 5
+"""The usual number: each classifier is fitted on four fifths of the groups."""
 _ROUNDING = 100
 """Multiple of the precision below which a variance within classes is rounding, in units of the rows' mean square."""
 

@@ -11,6 +11,7 @@ from typing import Any
 import xxhash
 
 _ROWS_AT_ONCE = 10_000
+"""Rows joined to one text before they are hashed: few calls, and little memory."""
 
 
 def sha256(*parts: bytes | str | memoryview) -> str:

@@ -20,6 +20,8 @@ from xling.errors import UnreachableError
 log = logging.getLogger(__name__)
 
 _POLL_S = 0.05
+"""Seconds between two tries of a lock, since flock cannot wait with a time limit."""
+
 NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOLCK)
 """Error numbers of the operating system where a file system has no locks."""
 

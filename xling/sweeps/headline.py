@@ -11,6 +11,7 @@ from xling.settings import RunSettings
 from xling.sweeps.status_table import phrase_duration
 
 _MOST_NAMED = 20
+"""Languages that a line of the log names; of more than these only the first."""
 
 
 def phrase_start(settings: RunSettings) -> str:

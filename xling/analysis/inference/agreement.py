@@ -24,6 +24,8 @@ from xling.analysis.inference.qap import permutation_p
 from xling.analysis.inputs.measurements import Resampling
 
 MIN_CELLS = 3
+"""Two cells always correlate by 1 or -1."""
+
 NO_PERMUTATION = f"what both have measured leaves fewer than {MIN_ARRANGEMENTS} arrangements of the languages"
 
 

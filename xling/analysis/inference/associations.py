@@ -14,6 +14,8 @@ from xling.analysis.inference.power import SMALL
 from xling.analysis.inputs.measurements import Resampling
 
 MIN_PAIRS = 3
+"""Two pairs always correlate by 1 or -1."""
+
 DEMEANED, RAW = "demeaned", "pearson"
 """Values of the column `main`: which coefficient is the main one, and the ending of its columns."""
 

@@ -18,6 +18,7 @@ import numpy as np
 from scipy import stats
 
 _NOTHING = 1e-8
+"""A pair with 1 - leverage up to this determines its own fitted value, so that its residual is rounding."""
 
 
 def dyadic_errors(

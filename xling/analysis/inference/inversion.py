@@ -19,6 +19,8 @@ import numpy as np
 
 ALPHA = 0.05
 _SAME = 1e-9
+"""Rounding: a relabelled predictor that correlates with itself by 1 (or -1) up to this is the predictor (or its negative),
+and alpha times the number of relabellings is a whole number where it is one up to this."""
 
 
 def invert_test(

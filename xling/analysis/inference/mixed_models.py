@@ -46,7 +46,7 @@ def remove_controls(matrix: np.ndarray, controls: np.ndarray) -> np.ndarray:
     basis = orthonormal_basis(control_design(controls, *np.nonzero(usable)))
     left = matrix[usable] - basis @ (basis.T @ matrix[usable])
     residual = np.full(matrix.shape, np.nan)
-    if np.linalg.norm(left) > 1e-10 * np.linalg.norm(matrix[usable]):
+    if np.linalg.norm(left) > 1e-10 * np.linalg.norm(matrix[usable]):  # otherwise all that is left is rounding
         residual[usable] = left
     return residual
 

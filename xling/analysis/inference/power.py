@@ -19,6 +19,7 @@ SMALL = 0.3
 """A medium correlation by Cohen (1988); an interval within it excludes anything larger."""
 
 _N_DRAWS, _N_STUDIES = 1_000, 500
+"""Relabellings and simulated studies; of 500 studies a power of .8 has a standard error of .02."""
 _BLOCK = 100
 """Relabellings that are looked at together."""
 

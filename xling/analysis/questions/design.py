@@ -21,6 +21,7 @@ from xling.analysis.inference.power import SimulatedStudies
 from xling.errors import XlingValueError
 
 _N_DRAWS = 2_000
+"""Relabellings from which the family-wise critical value is taken."""
 
 DESIGN = {
     "predictor": "distance kind",

@@ -29,6 +29,7 @@ from xling.runs import tables
 
 BASELINE = "none"
 N_WORST = 3
+"""Targets whose mean stands for the worst ones, since it is less noisy than the score of the single worst."""
 NOTHING = (0, 0)
 """Size of a strategy that froze no layer."""
 RUN = ["study", "source_language", "seed"]

@@ -19,6 +19,7 @@ PENALTY = 1.0
 """Ridge penalty on the standardised coefficients: a mild one, fixed beforehand rather than tuned on few languages."""
 
 MIN_SPARE_PAIRS = 2
+"""Training pairs beyond the number of coefficients, without which a fit goes through all of its points."""
 
 HELD_OUT = {
     "strategy": "name of the freezing strategy",
@@ -53,7 +54,7 @@ def fit_ridge(x: np.ndarray, y: np.ndarray, penalty: float) -> tuple[np.ndarray,
     ([2.0], 1.0)
     """
     mean, sd = x.mean(axis=0), x.std(axis=0)
-    constant = sd <= 1e-10 * np.sqrt((x**2).mean(axis=0))
+    constant = sd <= 1e-10 * np.sqrt((x**2).mean(axis=0))  # but for rounding
     scale = np.where(constant, np.inf, sd)
     z = (x - mean) / scale
     stacked = np.vstack([z, np.sqrt(penalty) * np.eye(x.shape[1])])

@@ -28,7 +28,10 @@ MIN_PAIRS = 5
 """Three coefficients and something left over."""
 
 _CHUNK_ENTRIES = 1_000_000
+"""Numbers in memory at once, 8 MB, however many draws are asked for."""
+
 _DEGENERATE = 1e-10
+"""A spread, or what a regression leaves, within this fraction of the whole is rounding, and nothing is divided by it."""
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,8 @@ POOLED = {
 """Columns of ``comparison_pooled``."""
 
 _LARGEST = 0.999
+"""Fisher's z of 1 is infinite: a coefficient or an end of an interval counts as no larger than this."""
+
 _POOLED_FROM = ("r", "ci_low", "ci_high", "p_qap")
 
 

@@ -13,6 +13,8 @@ import numpy as np
 from scipy import stats
 
 MIN_SETS = 2
+"""The spread between random sets needs two of them."""
+
 RANDOM_REFERENCE = "random sets of equal size"
 _RANDOM = re.compile(r"(^|_)random_\d+_")
 
@@ -61,7 +63,7 @@ def judge_among_sets(differences: np.ndarray, confidence: float = 0.95) -> RankA
     mean = differences.mean()
     values = np.append(-differences, 0.0)  # the sets' values from the candidate's, the candidate's last
     distance = np.abs(values - values.mean())
-    p_rank = (distance >= distance[-1] - 1e-12).sum() / (n + 1)
+    p_rank = (distance >= distance[-1] - 1e-12).sum() / (n + 1)  # ties count as ties, whatever the rounding
     return RankAmongSets(float(mean - half), float(mean + half), float(p_rank))
 
 
@@ -71,4 +73,4 @@ def sets_needed(level: float = 0.05) -> int:
     >>> sets_needed(0.05)
     19
     """
-    return int(np.ceil(1 / level - 1e-9)) - 1
+    return int(np.ceil(1 / level - 1e-9)) - 1  # 1 / .05 must not become 21 by rounding

@@ -22,7 +22,10 @@ from xling.analysis.schema import MEAN_LABEL, distance_kinds
 
 RELEVANCE_OF_BEST = 10
 CUTOFF = 3
+"""As in LangRank (Lin et al. 2019): the relevance of the best source, and how many places of the order count."""
+
 MIN_SOURCES = 2
+"""With a single source there is nothing to choose."""
 
 NEARER = "smaller first"
 LARGER = "larger first"

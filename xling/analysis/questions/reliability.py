@@ -91,6 +91,7 @@ def _noise_of_impact(cells: pd.DataFrame) -> tuple[pd.Series, str]:
     if cells["impact_sd"].notna().any():
         return cells["impact_sd"] ** 2 / cells["n_seeds"], "seeds"
     half = (cells["impact_high"] - cells["impact_low"]) / 2
+    # the table has t intervals of 95 %, but no standard errors; 1.96 makes the noise a little too large where groups are few
     return (half / 1.96) ** 2, "jackknife over premises"
 
 

@@ -15,6 +15,7 @@ from xling.analysis.inference.qap import max_t_p, permutation_p
 from xling.runs.tables import RESTORED
 
 MIN_TARGETS = 4
+"""Three targets have 6 arrangements, so that no p-value could be below 1 / 6."""
 
 
 TREND = {

@@ -15,6 +15,8 @@ from xling.analysis.inputs.pairs import LANGUAGE_PAIR
 from xling.analysis.questions.item_variance import t_interval
 
 MIN_STEPS = 3
+"""Validations without which a curve has no course: two points always lie on a line."""
+
 RUN = ["study", "source_language", "seed"]
 EARLY = "early_impact_vs_final_transfer"
 

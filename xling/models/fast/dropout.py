@@ -11,7 +11,10 @@ import torch
 from torch import Tensor, nn
 
 _LEVELS = 2**16
+"""Values of a random number of 16 bits, in which a probability is rounded by less than 1e-5."""
+
 _BITS_AT_ONCE = 64 // 16
+"""Such numbers in each of 64 bits that the generator gives."""
 
 
 class ProcessorDropout(nn.Dropout):
