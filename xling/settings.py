@@ -302,6 +302,15 @@ def _hints_of(kind: Any) -> dict[str, Any]:
     return get_type_hints(kind)
 
 
+def checked(name: str, value: Any) -> Any:
+    """Check one value of :class:`RunSettings` against its type and range, and give it its type.
+
+    Raises:
+        XlingValueError: the value is of another type, or out of its range.
+    """
+    return _typed(value, _hints_of(RunSettings)[name], name)
+
+
 def _typed(value: Any, kind: Any, name: str) -> Any:
     """Check one value against its type, and turn plain containers into those of the dataclass."""
     if kind is ObjectSettings and isinstance(value, Mapping):
