@@ -378,6 +378,8 @@ def _phrase(kind: Any) -> str:
 
 
 def _plain(value: Any) -> Any:
+    if value is None or isinstance(value, str | int | float):
+        return value
     if isinstance(value, FreezePlan):
         # written only where it is set, since the records of older versions lack it and must stay equal
         table = {"word_embeddings": True} if value.with_word_embeddings else {}

@@ -72,9 +72,10 @@ def read_tables(facts: Mapping[str, Any], targets: Sequence[str]) -> list[Table]
 
 def _check_rows(name: str, table: pa.Table, manifest: Mapping[str, Any], targets: Sequence[str]) -> None:
     """See that a table is this run's, and has rows of every target at its last validation."""
-    missing = [column for column in KEYS if column not in table.column_names]
-    if missing:
-        raise CorruptArtefactError(f"{name} lacks the column {missing[0]}")
+    columns = set(table.column_names)
+    for column in KEYS:
+        if column not in columns:
+            raise CorruptArtefactError(f"{name} lacks the column {column}")
     strangers = [key for key in IDENTITY if {*map(str, table[key].unique().to_pylist())} - {str(manifest[key])}]
     if strangers:
         raise CorruptArtefactError(
