@@ -1,7 +1,5 @@
 """Figures are the same files whichever process draws them, and however many do."""
 
-import threading
-
 import matplotlib
 import numpy as np
 import pytest
@@ -32,11 +30,15 @@ def contents(folder):
 
 @pytest.fixture
 def drawn_elsewhere(monkeypatch):
-    """Have all figures drawn in other processes, this one waits; the list fills with their results."""
-    take_next, take, results = parallel_jobs._next, parallel_jobs._Outcome.take, []
-    is_here = lambda: threading.current_thread() is threading.main_thread()  # noqa: E731
-    monkeypatch.setattr(parallel_jobs, "_next", lambda left: None if is_here() else take_next(left))
-    monkeypatch.setattr(parallel_jobs._Outcome, "take", lambda outcome: results.append(take(outcome)) or results[-1])
+    """A list that fills with what other processes have drawn."""
+    results = []
+
+    def record(function, job, outcome, take=parallel_jobs._take):
+        taken = take(function, job, outcome)
+        results.append(taken) if outcome.exception() is None else None
+        return taken
+
+    monkeypatch.setattr(parallel_jobs, "_take", record)
     return results
 
 

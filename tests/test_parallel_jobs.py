@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from xling.errors import XlingValueError
-from xling.machine import parallel_jobs
 from xling.machine.parallel_jobs import map_in_processes
 
 MAIN = os.getpid()
@@ -67,18 +66,17 @@ def test_results_come_in_the_order_of_the_jobs_and_from_several_processes():
     jobs = list(range(30))
     results = list(map_in_processes(process_of, jobs, workers=3))
     assert [job for job, _ in results] == jobs
-    assert len({process for _, process in results}) == 3
-    assert MAIN in {process for _, process in results}
+    assert len({process for _, process in results} - {MAIN}) == 3
 
 
 @pytest.mark.parametrize("options", [{"workers": 1}, {"workers": 2, "at_least": 4}])
 def test_one_worker_or_few_jobs_start_no_process(monkeypatch, options):
-    monkeypatch.setattr(parallel_jobs.subprocess, "Popen", None)
+    monkeypatch.setitem(sys.modules, "loky", None)  # cannot be imported
     assert {process for _, process in map_in_processes(process_of, [1, 2, 3], **options)} == {MAIN}
 
 
 def test_a_single_processor_starts_no_process(monkeypatch):
-    monkeypatch.setattr(parallel_jobs.subprocess, "Popen", None)
+    monkeypatch.setitem(sys.modules, "loky", None)  # cannot be imported
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0})
     assert len(list(map_in_processes(process_of, [1, 2]))) == 2
 
@@ -93,9 +91,8 @@ def test_the_first_error_is_that_of_the_first_job_that_fails():
 def test_warnings_of_another_process_meet_the_filters_of_this_one():
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        results = set(map_in_processes(warn, list(range(200)), workers=2))
+        list(map_in_processes(warn, list(range(200)), workers=2))
     assert sorted(str(one.message) for one in caught) == sorted(f"odd: {job}" for job in range(200))
-    assert MAIN in results
     with pytest.raises(UserWarning, match="odd: 0"):
         list(map_in_processes(warn, [0, 1, 2], workers=2))
 
@@ -114,30 +111,26 @@ def test_a_helper_that_dies_leaves_its_job_to_this_process():
     assert set(map_in_processes(die_elsewhere, [MAIN] * 20, workers=3)) == {MAIN}
 
 
-def test_where_no_process_can_be_started_this_one_does_it_all(monkeypatch):
-    monkeypatch.setattr(parallel_jobs.sys, "executable", "/not/there")
-    assert list(map_in_processes(reciprocal, [1, 1, 1], workers=2)) == [1, 1, 1]
-
-
 def children_of(process):
     return Path(f"/proc/{process}/task/{process}/children").read_text().split()
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="children are listed in /proc")
 def test_helpers_end_with_the_work_and_where_it_is_broken_off():
-    before = children_of(MAIN)
+    list(map_in_processes(process_of, list(range(6)), workers=3))
+    before = children_of(MAIN)  # one may be loky's tracker of what processes share, which ends with this process
     list(map_in_processes(process_of, list(range(6)), workers=3))
     assert children_of(MAIN) == before
     broken_off = map_in_processes(process_of, list(range(50)), workers=3)
     next(broken_off)
-    assert len(children_of(MAIN)) == len(before) + 2
+    assert len(children_of(MAIN)) >= len(before) + 3
     broken_off.close()
     assert children_of(MAIN) == before
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="children are listed in /proc")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)
-def test_no_helper_outlives_a_process_that_is_stopped(number):
+def test_no_helper_outlives_a_process_that_is_stopped_for_long(number):
     code = (
         "import sys, time; from xling.machine.parallel_jobs import map_in_processes\n"
         "results = map_in_processes(time.sleep, [0.05] * 2000, workers=3); next(results); print('begun', flush=True)\n"
@@ -148,11 +141,11 @@ def test_no_helper_outlives_a_process_that_is_stopped(number):
     )
     assert stopped.stdout.readline() == "begun\n"
     helpers = children_of(stopped.pid)
-    assert len(helpers) == 2
+    assert len(helpers) >= 3
     stopped.send_signal(number)
     stopped.wait(30)
     stopped.stdout.close()
-    until = time.monotonic() + 30
+    until = time.monotonic() + 120
     while any(Path(f"/proc/{helper}").exists() for helper in helpers) and time.monotonic() < until:
         time.sleep(0.05)
     assert not [helper for helper in helpers if Path(f"/proc/{helper}").exists()]
