@@ -45,6 +45,7 @@ def main() -> None:
     for name in options.only:
         parts.append(PARTS[name](options))
         print(parts[-1], flush=True)
+        options.output.parent.mkdir(parents=True, exist_ok=True)
         options.output.write_text("\n\n".join(parts) + "\n")
 
 

@@ -290,7 +290,7 @@ def test_studies_are_never_pooled_and_told_apart_by_folder(folders):
     assert sentences == ["Skipped two/z/en: no manifest."]
 
 
-def write_nothing_but_the_page(analysis, output_dir, further_sections=()):
+def write_nothing_but_the_page(analysis, output_dir, further_sections=(), workers=None):
     (output_dir / "report.html").touch()
 
 

@@ -302,6 +302,15 @@ def _hints_of(kind: Any) -> dict[str, Any]:
     return get_type_hints(kind)
 
 
+def checked(name: str, value: Any) -> Any:
+    """Check one value of :class:`RunSettings` against its type and range, and give it its type.
+
+    Raises:
+        XlingValueError: the value is of another type, or out of its range.
+    """
+    return _typed(value, _hints_of(RunSettings)[name], name)
+
+
 def _typed(value: Any, kind: Any, name: str) -> Any:
     """Check one value against its type, and turn plain containers into those of the dataclass."""
     if kind is ObjectSettings and isinstance(value, Mapping):
@@ -369,6 +378,8 @@ def _phrase(kind: Any) -> str:
 
 
 def _plain(value: Any) -> Any:
+    if value is None or isinstance(value, str | int | float):
+        return value
     if isinstance(value, FreezePlan):
         # written only where it is set, since the records of older versions lack it and must stay equal
         table = {"word_embeddings": True} if value.with_word_embeddings else {}

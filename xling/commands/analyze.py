@@ -174,7 +174,7 @@ def _compare(studies: Mapping[str, Measurements], sentences: list[str], output_d
         _write(analysed[name], output_dir / folders[name], settings)
     comparison = compare_studies(analysed, settings.resampling)
     comparison = replace(comparison, warnings=[*sentences, *comparison.warnings])
-    write_comparison(comparison, output_dir)
+    write_comparison(comparison, output_dir, settings.resampling.workers)
     (output_dir / STUDIES_FILE).write_text("\n".join(folders.values()) + "\n", encoding="utf-8")
     return comparison
 
@@ -187,7 +187,7 @@ def _write(study: AnalysedStudy, output_dir: Path, settings: Settings) -> None:
         name = str(measured.transfer["study"].iloc[0])
         save_suggestion(output_dir / SUGGESTION_FILE, make_suggestion(analysis.tables["correlations"], name))
     log.info("Drawing the report")
-    write_report(analysis, output_dir, settings.sections)
+    write_report(analysis, output_dir, settings.sections, settings.resampling.workers)
 
 
 def analyze_config(config: DictConfig, key: str | None = None) -> Analysis:

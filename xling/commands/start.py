@@ -3,7 +3,6 @@
 What a run or an analysis needs is imported by the first job.
 """
 
-import atexit
 import gc
 import logging
 from collections.abc import Iterator
@@ -61,6 +60,8 @@ def analyze() -> None:
 def without_garbage_collection() -> Iterator[None]:
     """Import without the garbage collector, which would take an eighth of the time, and exempt the imported objects from it.
 
+    They stay exempt to the end of the process: to collect them then, one by one, would take as long as a third of importing them.
+
     This is done once per process. A second job must not do it, because it would also exempt what the first job has left behind.
     """
     global _is_first_import
@@ -73,5 +74,4 @@ def without_garbage_collection() -> Iterator[None]:
         yield
     finally:
         gc.freeze()
-        atexit.register(gc.unfreeze)  # torch's bindings report objects that stay frozen at the end as leaks
         gc.enable()

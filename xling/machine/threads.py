@@ -30,11 +30,20 @@ def map_in_threads(
     >>> list(map_in_threads(abs, [-1, 2, -3], workers=2))
     [1, 2, 3]
     """
-    if workers is not None and (isinstance(workers, bool) or not isinstance(workers, int) or workers < 1):
-        raise XlingValueError(f"expected workers as a whole number of at least 1, or null, got {workers!r}")
-    n = min(len(jobs), workers or len(os.sched_getaffinity(0)))
+    n = min(len(jobs), count_workers(workers))
     if n <= 1:
         yield from map(function, jobs)
         return
     with ThreadPoolExecutor(n, thread_name_prefix="xling") as pool:
         yield from pool.map(function, jobs)
+
+
+def count_workers(workers: int | None) -> int:
+    """Give the number of workers that was asked for, or, of None, of the processors that this process may use.
+
+    Raises:
+        XlingValueError: `workers` is no whole number of at least 1.
+    """
+    if workers is not None and (isinstance(workers, bool) or not isinstance(workers, int) or workers < 1):
+        raise XlingValueError(f"expected workers as a whole number of at least 1, or null, got {workers!r}")
+    return workers or len(os.sched_getaffinity(0))

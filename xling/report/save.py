@@ -1,56 +1,66 @@
 """Writes what an analysis leaves on disk: figures (PNG, PDF), tables (CSV, LaTeX) and the page that holds them."""
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import matplotlib
 import pandas as pd
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.backends.backend_pdf import FigureCanvasPdf
-from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from xling.analysis.questions.comparison import TABLES as OF_COMPARISONS
 from xling.analysis.schema import TABLES as TABLE_NAMES
 from xling.analysis.schema import Analysis
 from xling.machine.plain_text import without_formulas
-from xling.machine.progress import track
+from xling.machine.processes import map_in_processes
+from xling.machine.progress import track_results
 from xling.report.figures import style
 from xling.report.latex import save_latex
 from xling.report.page import TITLE, render_page
-from xling.report.section import Absent, Section
-from xling.storage.atomic import atomic_path, write_text
+from xling.report.section import Absent, Picture, Section
+from xling.storage.atomic import write_text
+from xling.storage.figure_files import FigureFile, write_figure
 
 PAGE_FILE = "report.html"
 FIGURES = "figures"
 TABLES = "tables"
 
-DPI = 200
+WORTH_A_PROCESS = 4
+"""Number of figures from which on another process that draws is worth its start, which takes as long as one or two figures."""
 
 
-@style.styled
 def save_figure(figure: Figure, directory: Path, name: str) -> str:
-    """Write ``name.png`` (200 dpi) and ``name.pdf`` and return the figure as SVG text.
-
-    The files hold no date: the same figure gives the same bytes with the same version of matplotlib.
+    """Write ``name.png`` and ``name.pdf`` and return the figure as SVG text, see :func:`xling.storage.figure_files.write_figure`.
 
     Args:
         figure: the figure.
         directory: folder of the files, which is made where needed.
         name: file name without ending.
+    """
+    return write_figure(FigureFile(figure, directory, name, _look()))
+
+
+def save_figures(pictures: Sequence[Picture], directory: Path, workers: int | None = None) -> dict[str, str]:
+    """Write every figure as :func:`save_figure` does, several at a time where there are many.
+
+    Args:
+        pictures: the figures with their file names.
+        directory: folder of the files, which is made where needed.
+        workers: number of processes that draw; None: as many as processors. The files are the same, byte for byte.
 
     Returns:
-        An SVG document whose letters are outlines, so that it looks the same on every machine.
+        Name -> the figure as SVG text.
     """
-    style.freeze_layout(figure)
-    with atomic_path(directory / f"{name}.pdf") as temporary:
-        FigureCanvasPdf(figure).print_pdf(temporary, metadata={"CreationDate": None})
-    text = io.StringIO()
-    FigureCanvasSVG(figure).print_svg(text, metadata={"Date": None})
-    figure.dpi = DPI
-    with atomic_path(directory / f"{name}.png") as temporary:
-        FigureCanvasAgg(figure).print_png(temporary)
-    return text.getvalue()
+    look = _look()
+    jobs = [FigureFile(picture.figure, directory, picture.name, look) for picture in pictures]
+    drawings = map_in_processes(write_figure, jobs, workers, at_least=WORTH_A_PROCESS)
+    return dict(zip((job.name for job in jobs), track_results(drawings, len(jobs), "Figures"), strict=True))
+
+
+def _look() -> dict[str, Any]:
+    """Give all settings of matplotlib but those that choose a window system, which nothing here needs."""
+    kept = {name: matplotlib.rcParams[name] for name in matplotlib.rcParams if not name.startswith("backend")}
+    return kept | style.RC
 
 
 def save_table(table: pd.DataFrame, directory: Path, name: str) -> None:
@@ -64,6 +74,7 @@ def write_page(
     output_dir: Path | str,
     findings: list[tuple[str, str]],
     title: str = TITLE,
+    workers: int | None = None,
 ) -> Path:
     """Write tables, figures and the page that holds `parts`.
 
@@ -73,6 +84,7 @@ def write_page(
         output_dir: folder of the files, see :func:`write_report`.
         findings: pairs (topic, line) at the top of the page.
         title: heading of the page, unless the facts of the analysis have one.
+        workers: see :func:`save_figures`.
     """
     output_dir = Path(output_dir)
     _remove_absent(analysis, output_dir / TABLES)
@@ -81,10 +93,7 @@ def write_page(
     sections, absent = split_parts(parts)
     save_latex(sections, output_dir / TABLES)
     pictures = [picture for section in sections for picture in section.pictures]
-    drawings = {
-        picture.name: save_figure(picture.figure, output_dir / FIGURES, picture.name)
-        for picture in track(pictures, "Figures")
-    }
+    drawings = save_figures(pictures, output_dir / FIGURES, workers)
     page = output_dir / PAGE_FILE
     write_text(page, render_page(analysis, sections, absent, drawings, findings, title))
     return page

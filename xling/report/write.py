@@ -80,7 +80,12 @@ def choose_sections(further: Sequence[str | Build] = ()) -> list[Build]:
     return [SECTIONS.find(entry) for entry in [*names, *further, *LAST]]
 
 
-def write_report(analysis: Analysis, output_dir: Path | str, further_sections: Sequence[str | Build] = ()) -> Path:
+def write_report(
+    analysis: Analysis,
+    output_dir: Path | str,
+    further_sections: Sequence[str | Build] = (),
+    workers: int | None = None,
+) -> Path:
     """Write ``report.html``, every figure as PNG and PDF, and every table as CSV and LaTeX.
 
     The same analysis gives the same page byte for byte (with the same version of matplotlib). A section whose table is
@@ -90,13 +95,14 @@ def write_report(analysis: Analysis, output_dir: Path | str, further_sections: S
         analysis: tables, warnings and facts.
         output_dir: folder that receives ``report.html``, ``figures/`` and ``tables/``.
         further_sections: sections of the user's own, see :func:`choose_sections`.
+        workers: number of processes that draw many figures; None: as many as processors. The files do not depend on it.
 
     Returns:
         Path of the page. It holds its figures and needs no other file, except for tables of more than 1,000 rows, to which it
         links.
     """
     parts = [build(analysis) for build in track(choose_sections(further_sections), "Sections")]
-    return write_page(analysis, parts, output_dir, list_findings(analysis))
+    return write_page(analysis, parts, output_dir, list_findings(analysis), workers=workers)
 
 
 def build_sections(analysis: Analysis) -> tuple[list[Section], list[Absent]]:

@@ -25,7 +25,7 @@ def concat_tables(tables: Sequence[Table]) -> pd.DataFrame:
     """
     filled = [table for table in tables if len(table)]
     if not filled:
-        return as_frame(tables[0])
+        return as_frame(tables[0]).copy()  # runs may share one empty table
     groups = (list(group) for _, group in groupby(filled, key=_schema_of))
     frames = [as_frame(pa.concat_tables(group) if len(group) > 1 else group[0]) for group in groups]
     return frames[0].reset_index(drop=True) if len(frames) == 1 else pd.concat(frames, ignore_index=True)

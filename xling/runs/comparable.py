@@ -13,6 +13,7 @@ _VARIED = ("study", "source_language", "seed", "target_languages", "data.languag
 _NAMES_CONTENT = ("data.source.root", "data.source.language_dir", "data.source.hub", "data.source.local", "model.name_or_path",
                   "model.revision", "data.root")  # fmt: skip
 """Settings that say where content lies. They are not compared, because fingerprints and hashes compare the content itself."""
+_NOT_COMPARED = (*_VARIED, *NOT_IDENTITY, *_NAMES_CONTENT)
 _NAMES_RUNS = ("donor", "models")
 """Settings of an intervention that name the runs that took part; like source and seed, they differ from run to run."""
 _VERSIONS = ("xling", "python")
@@ -54,7 +55,7 @@ def design_of(settings: RunSettings, environment: Mapping[str, Any], data: Mappi
     config = {
         name: value
         for name, value in flatten(plain).items()
-        if not name.startswith((*_VARIED, *NOT_IDENTITY, *_NAMES_CONTENT))
+        if not name.startswith(_NOT_COMPARED)
         and not any(name == other or name.startswith(f"{other}.") for other in named)
     }
     freeze = {f"freeze of {settings.freeze.name}.{name}": value for name, value in flatten(plain["freeze"]).items()}

@@ -7,19 +7,16 @@ manifest is not complete. A process that writes holds a lock of the operating sy
 
 import datetime
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from xling.errors import CorruptArtefactError, UnreachableError, XlingValueError
-from xling.freezing.plan import FreezePlan
-from xling.freezing.strategies import STRATEGIES
-from xling.interventions.plan import INTERVENTIONS, InterventionPlan
 from xling.machine.description import describe_environment
+from xling.runs.recorded_settings import NO_SETTINGS, settings_of
 from xling.runs.resumed import Difference, check_resumable, differences, flatten, with_start
 from xling.runs.state import LOCK_FILE, clear_state
 from xling.runs.tables import IMPACT_FILE, TRANSFER_FILE
@@ -28,7 +25,6 @@ from xling.settings import RunSettings
 from xling.storage.atomic import TEMPORARY_PREFIX, atomic_path, read_json, write_json, write_text
 from xling.storage.hashing import file_sha256, sha256
 from xling.storage.locks import hold_lock
-from xling.storage.yaml_text import parse_yaml
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -178,8 +174,11 @@ class RunDirectory:
         write_json(self.path / MANIFEST_FILE, manifest)
         clear_state(self.path)
 
-    def read_manifest(self) -> dict[str, Any]:
+    def read_manifest(self, unchecked: Collection[str] = ()) -> dict[str, Any]:
         """Read the manifest and check every file it names.
+
+        Args:
+            unchecked: names of files that the caller itself compares with the manifest, by :func:`read_verified`.
 
         Raises:
             CorruptArtefactError: the file is no manifest of a complete run, or a file that it names is missing or has changed.
@@ -195,7 +194,7 @@ class RunDirectory:
             raise CorruptArtefactError(
                 f"{path} is no manifest of a complete run: it lacks {absent[0]}; delete its folder and run again"
             )
-        for name in files:
+        for name in files.keys() - {*unchecked}:
             read_verified(self.path / name, files)
         return manifest
 
@@ -241,39 +240,15 @@ def read_settings(folder: Path) -> RunSettings:
     """
     path = folder / CONFIG_FILE
     try:
-        plain = parse_yaml(path.read_text(encoding="utf-8"))
+        return settings_of(path.read_text(encoding="utf-8"), folder.parent.name)
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise CorruptArtefactError(f"{path} is not valid YAML; delete its folder and run again") from error
     except OSError as error:
         raise CorruptArtefactError(f"{path} cannot be read ({error.strerror}); see the file's permissions") from error
-    try:
-        return _without_import(plain, folder.parent.name)
-    except (XlingValueError, TypeError, ValueError, AttributeError, KeyError) as error:
+    except NO_SETTINGS as error:
         raise CorruptArtefactError(
             f"{path} holds no settings of a run ({error}); delete its folder and run again"
         ) from error
-
-
-def _without_import(plain: dict[str, Any], strategy_name: str) -> RunSettings:
-    """Make settings from the content of a config.yaml without importing anything.
-
-    A strategy or intervention of another package cannot be asked for its name without importing it. It stays a path, and its name
-    is taken from the folder of the run.
-    """
-    freeze = plain.get("freeze") or {}
-    strategy = freeze.get("strategy")
-    intervention = plain.get("intervention") or {}
-    kind = intervention.get("kind", "none")
-    if isinstance(kind, str) and kind not in INTERVENTIONS.own:
-        settings = _without_import({**plain, "intervention": {"kind": "none"}}, strategy_name)
-        name = strategy_name.removeprefix(f"{settings.freeze.name}_")
-        options = {key: value for key, value in intervention.items() if key != "kind"}
-        return replace(settings, intervention=InterventionPlan(name, kind, options))
-    if not isinstance(strategy, str) or strategy in STRATEGIES.own:
-        return RunSettings.from_plain(plain)
-    settings = RunSettings.from_plain({**plain, "freeze": {"strategy": "none"}})
-    options = {key: value for key, value in freeze.items() if key not in ("strategy", "dropout")}
-    return replace(settings, freeze=FreezePlan(strategy_name, strategy, freeze.get("dropout", "active"), options))
 
 
 def read_settings_to_build(folder: Path) -> RunSettings:

@@ -1,41 +1,33 @@
 """Reads all complete runs of a study as tidy tables."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from html import escape
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from xling.errors import CorruptArtefactError, MissingFileError, XlingError
 from xling.machine.progress import track
-from xling.runs.below import Table, as_frame, concat_categories, concat_tables
-from xling.runs.comparable import design_of
-from xling.runs.directory import DATA_FILE, ENVIRONMENT_FILE, RunDirectory, read_settings, read_verified
+from xling.runs.below import Table, concat_categories, concat_tables
+from xling.runs.directory import read_verified
 from xling.runs.finding import find_runs
-from xling.runs.measures import to_long
 from xling.runs.opening import open_study
-from xling.runs.recipe import describe_recipe
-from xling.runs.subject import describe_subject
+from xling.runs.reading import IDENTITY, read_records, read_tables
 from xling.runs.tables import (
-    ALIGNMENT,
-    ALIGNMENT_FILE,
     GRADIENTS,
     GRADIENTS_FILE,
-    IMPACT_FILE,
-    KEYS,
     LINEAR_PROBES,
     LINEAR_PROBES_FILE,
     PREDICTIONS,
     PREDICTIONS_FILE,
-    TRANSFER_FILE,
 )
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, repr=False)
@@ -140,89 +132,42 @@ def load_study(directory: Path | str) -> Study:
     if not directory.is_dir():
         raise MissingFileError(f"expected a folder with runs at {directory}, found none; give the study's folder")
     paths, skipped = find_runs(directory)
-    tables: list[list[Table]] = []
-    runs: dict[tuple, dict[str, Any]] = {}
-    for path in track(paths, "Runs"):
-        try:
-            facts, frames = _load_run(RunDirectory(path))
-            key = tuple(facts[name] for name in _IDENTITY)
-            if key in runs:
-                raise CorruptArtefactError(f"it is the same run as {runs[key]['path']}")
-        except BROKEN as error:
-            skipped.append((str(path), _reason(error)))
-            continue
-        tables.append(frames)
-        runs[key] = facts
+    reasons: dict[Path, str] = {}
+    recorded = dict(_each(read_records, paths, "Runs", reasons))
+    known: dict[tuple, str] = {}
+
+    def read(path: Path) -> list[Table]:
+        facts, targets = recorded[path]
+        key = tuple(facts[name] for name in IDENTITY)
+        if key in known:
+            raise CorruptArtefactError(f"it is the same run as {known[key]}")
+        tables = read_tables(facts, targets)
+        known[key] = facts["path"]
+        return tables
+
+    # Records first and tables after them: two short loops stay in the processor's caches, where a long one does not.
+    tables = dict(_each(read, list(recorded), "Tables", reasons))
+    skipped += [(str(path), reasons[path]) for path in paths if path in reasons]
     if not tables:
-        reasons = "".join(f"; {path}: {reason}" for path, reason in skipped[:3])
-        raise MissingFileError(f"expected at least one complete run below {directory}, found none{reasons}")
-    impact, transfer, alignment = (concat_tables(tables_of_a_kind) for tables_of_a_kind in zip(*tables, strict=True))
-    return Study(impact, transfer, alignment, pd.DataFrame(list(runs.values())), skipped)
+        first = "".join(f"; {path}: {reason}" for path, reason in skipped[:3])
+        raise MissingFileError(f"expected at least one complete run below {directory}, found none{first}")
+    impact, transfer, alignment = (concat_tables(of_a_kind) for of_a_kind in zip(*tables.values(), strict=True))
+    runs = pd.DataFrame([recorded[path][0] for path in tables])
+    return Study(impact, transfer, alignment, runs, skipped)
+
+
+def _each(
+    read: Callable[[Path], Result], paths: Sequence[Path], what: str, reasons: dict[Path, str]
+) -> Iterator[tuple[Path, Result]]:
+    """Read every path; those that cannot be read get their reason instead."""
+    for path in track(paths, what):
+        try:
+            yield path, read(path)
+        except BROKEN as error:
+            reasons[path] = _reason(error)
 
 
 def _reason(error: BaseException) -> str:
     """Give an error's reason in one line: the message of an error of xling as it is, others with the error's kind."""
     text = " ".join(str(error).split()) or "no reason given"
     return text if isinstance(error, XlingError) else f"it cannot be read ({type(error).__name__}: {text[:200]})"
-
-
-_IDENTITY = ("study", "source_language", "strategy", "seed")
-
-
-def _load_run(run: RunDirectory) -> tuple[dict[str, Any], list[Table]]:
-    """Load a run's facts and tables; every file is compared with the manifest when it is read."""
-    if not run.is_complete:
-        raise MissingFileError("the run is not complete (no manifest)")
-    manifest = run.read_manifest()
-    settings, environment, data = read_settings(run.path), *(run.read_record(n) for n in (ENVIRONMENT_FILE, DATA_FILE))
-    facts = manifest | {
-        "path": str(run.path),
-        "recipe": describe_recipe(settings, environment, data),
-        "subject": describe_subject(settings),
-        "design": design_of(settings, environment, data),
-    }
-
-    def read(name: str) -> pa.Table:
-        content = read_verified(run.path / name, manifest["files"])
-        return pq.ParquetFile(pa.BufferReader(content)).read(use_threads=False)  # small: threads and scans cost more
-
-    impact, transfer = read(IMPACT_FILE), read(TRANSFER_FILE)
-    has_alignment = ALIGNMENT_FILE in manifest["files"]
-    alignment = read(ALIGNMENT_FILE) if has_alignment else pd.DataFrame(columns=list(ALIGNMENT))
-    for name, table in ((IMPACT_FILE, impact), (TRANSFER_FILE, transfer)):
-        _check_rows(name, table, manifest, settings.target_languages)
-    return facts, [_long(impact), _with_score(transfer), alignment]
-
-
-def _check_rows(name: str, table: pa.Table, manifest: dict[str, Any], targets: Sequence[str]) -> None:
-    """See that a table is this run's, and has rows of every target at its last validation."""
-    missing = [column for column in KEYS if column not in table.column_names]
-    if missing:
-        raise CorruptArtefactError(f"{name} lacks the column {missing[0]}")
-    strangers = [key for key in _IDENTITY if {*map(str, table[key].unique().to_pylist())} - {str(manifest[key])}]
-    if strangers:
-        raise CorruptArtefactError(
-            f"{name} has rows of another {strangers[0]} than its manifest, {manifest[strangers[0]]}"
-        )
-    last = table["target_language"].filter(pc.equal(table["step"], pc.max(table["step"])))
-    present = set(last.unique().to_pylist())
-    absent = [target for target in targets if target not in present]
-    if absent or not table.num_rows:
-        raise CorruptArtefactError(
-            f"the run is not complete: {name} has no row of {', '.join(absent) or 'any target'} at its last validation"
-        )
-
-
-def _long(impact: pa.Table) -> Table:
-    """Make a table long that was written when measures still stood side by side (version 0.1.0)."""
-    return impact if "measure" in impact.column_names else to_long(as_frame(impact))
-
-
-def _with_score(transfer: pa.Table) -> Table:
-    """Complete a table that was written before tasks named their metric, or before a missing score had its reason."""
-    if {"score", "reason"} <= set(transfer.column_names):
-        return transfer
-    frame = as_frame(transfer)
-    if "accuracy" in frame and "score" not in frame:
-        frame = frame.rename(columns={"accuracy": "score"}).assign(metric="accuracy")
-    return frame if "reason" in frame else frame.assign(reason="")

@@ -16,7 +16,8 @@ class Resampling:
         permutations: number of permutations to draw; where a design allows no more than this, all of them are enumerated.
         bootstraps: number of replicates of the bootstrap over languages.
         seed: seed of the generators of both.
-        workers: number of threads that permute predictors side by side; None: one per processor. Results do not depend on it.
+        workers: number of threads that permute predictors side by side, and of processes that draw figures; None: one per
+            processor. Results do not depend on it.
     """
 
     permutations: int = 10_000

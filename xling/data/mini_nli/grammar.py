@@ -102,11 +102,13 @@ def split_of(subject: str, values: tuple[tuple[str, str], ...]) -> str:
 
 
 @lru_cache(maxsize=64)
-def _premises(form: tuple[tuple[str, bool], ...], split: str) -> tuple[tuple[str, tuple[tuple[str, str], ...]], ...]:
-    """List all (subject, values) of one form in one split; a form is (slot, is specific) in the order of `SLOTS`."""
+def _premises(form: tuple[tuple[str, bool], ...]) -> dict[str, list[tuple[str, tuple[tuple[str, str], ...]]]]:
+    """Map each split to all (subject, values) of one form; a form is (slot, is specific) in the order of `SLOTS`."""
     choices = [[(slot, value) for value in (SPECIFIC if specific else GENERAL)[slot]] for slot, specific in form]
-    everything = ((subject, values) for subject in SUBJECTS for values in itertools.product(*choices))
-    return tuple(premise for premise in everything if split_of(*premise) == split)
+    found: dict[str, list[tuple[str, tuple[tuple[str, str], ...]]]] = {split: [] for split in SPLITS}
+    for subject, values in itertools.product(SUBJECTS, itertools.product(*choices)):
+        found[split_of(subject, values)].append((subject, values))
+    return found
 
 
 def _premise_form(pattern: tuple[str, ...], order: tuple[str, ...]) -> tuple[tuple[str, bool], ...]:
@@ -154,8 +156,9 @@ def _rows(rng: random.Random) -> Iterator[tuple[tuple[str, ...], tuple[str, ...]
         yield from rng.sample(block, len(block))
 
 
-def draw_meanings(n_premises: int, *, split: str, seed: int = 0) -> list[tuple[Meaning, str, Meaning]]:
-    """Draw premises with one hypothesis for each label, in shuffled order.
+@lru_cache(maxsize=2)  # every language of a run puts the same meanings into words: those of training and of the probe
+def draw_meanings(n_premises: int, *, split: str, seed: int = 0) -> tuple[tuple[Meaning, str, Meaning], ...]:
+    """Draw premises with one hypothesis for each label, in shuffled order; the last two draws are remembered.
 
     Args:
         n_premises: number of premises, >= 1; each occurs once.
@@ -175,9 +178,8 @@ def draw_meanings(n_premises: int, *, split: str, seed: int = 0) -> list[tuple[M
     for number, (pattern, order) in enumerate(itertools.islice(_rows(rng), n_premises)):
         form = _premise_form(pattern, order)
         if form not in pools:
-            pools[form] = random.Random(f"{split}/{seed}/{form}").sample(
-                _premises(form, split), len(_premises(form, split))
-            )
+            premises = _premises(form)[split]
+            pools[form] = random.Random(f"{split}/{seed}/{form}").sample(premises, len(premises))
         if not pools[form]:
             raise XlingValueError(
                 f"mini_nli has {number:,} different premises in split {split!r} with seed {seed}, "
@@ -190,4 +192,4 @@ def draw_meanings(n_premises: int, *, split: str, seed: int = 0) -> list[tuple[M
             for label, text in zip(LABELS, pattern[1:], strict=True)
         ]
         rows += rng.sample(triple, 3)
-    return rows
+    return tuple(rows)

@@ -9,6 +9,7 @@ from matplotlib.lines import Line2D
 from xling.report.figures import style
 from xling.report.figures.label_places import place_labels
 from xling.report.words import frames
+from xling.storage.figure_files import freeze_layout
 
 AXIS = {
     "impact": "impact",
@@ -59,7 +60,7 @@ def plot_pairs(
     ax.set(xlabel=axis_label(pairs, x), ylabel=axis_label(pairs, y))
     _draw_fit(ax, rows, x, y, color=style.MUTED, linewidth=1.4)
     if has_labels:
-        style.freeze_layout(style.figure_of(ax))  # positions are final only after the layout ran
+        freeze_layout(style.figure_of(ax))  # positions are final only after the layout ran
         label_points(ax, rows, x, y)
     return ax
 
@@ -130,7 +131,7 @@ def draw_distance_panels(pairs: pd.DataFrame, y: str, notes: dict[str, str] | No
         if not style.is_leftmost(ax):
             ax.set_ylabel("")
     add_source_legend(style.figure_of(panels[0]), pairs)
-    style.freeze_layout(style.figure_of(panels[0]))
+    freeze_layout(style.figure_of(panels[0]))
     for ax, kind in zip(panels, kinds, strict=True):
         label_points(ax, select_points(pairs, kind, y), kind, y)
     return style.figure_of(panels[0])

@@ -14,7 +14,6 @@ from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
@@ -124,13 +123,6 @@ def new_panels(n_panels: int, n_columns: int, width: float, panel_height: float,
     for spare in grid.flat[n_panels:]:
         spare.remove()
     return list(grid.flat[:n_panels])
-
-
-def freeze_layout(figure: Figure) -> None:
-    """Lay the figure out now and keep that layout, since laying it out for every file format takes most of the time."""
-    if isinstance(figure.get_layout_engine(), ConstrainedLayoutEngine):
-        figure.draw_without_rendering()
-        figure.set_layout_engine("none")
 
 
 def text_colour(rgba: Sequence[float]) -> str:

@@ -25,19 +25,20 @@ MAP_CAPTION = (
 )
 
 
-def write_comparison(comparison: Analysis, output_dir: Path | str) -> Path:
+def write_comparison(comparison: Analysis, output_dir: Path | str, workers: int | None = None) -> Path:
     """Write ``report.html``, figures and tables of several studies, as :func:`xling.report.write_report` does of one.
 
     Args:
         comparison: the comparison, from :func:`xling.analysis.questions.comparison.compare_studies`.
         output_dir: folder of the files.
+        workers: see :func:`xling.report.write_report`.
 
     Returns:
         Path of the page.
     """
     build = (studies_section, maps_section, pooled_section, agreement_section, methods)
     parts = [section(comparison) for section in build]
-    return write_page(comparison, parts, output_dir, list_comparison_findings(comparison), TITLE)
+    return write_page(comparison, parts, output_dir, list_comparison_findings(comparison), TITLE, workers)
 
 
 def list_comparison_findings(comparison: Analysis) -> list[tuple[str, str]]:
