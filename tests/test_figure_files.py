@@ -8,7 +8,7 @@ import pytest
 from report_factory import analyse_made_up
 
 from xling.errors import UnreachableError
-from xling.machine import processes
+from xling.machine import parallel_jobs
 from xling.report import write_report
 from xling.report.figures import style
 from xling.report.save import WORTH_A_PROCESS, save_figures
@@ -33,10 +33,10 @@ def contents(folder):
 @pytest.fixture
 def drawn_elsewhere(monkeypatch):
     """Have all figures drawn in other processes, this one waits; the list fills with their results."""
-    take_next, take, results = processes._next, processes._Outcome.take, []
+    take_next, take, results = parallel_jobs._next, parallel_jobs._Outcome.take, []
     is_here = lambda: threading.current_thread() is threading.main_thread()  # noqa: E731
-    monkeypatch.setattr(processes, "_next", lambda left: None if is_here() else take_next(left))
-    monkeypatch.setattr(processes._Outcome, "take", lambda outcome: results.append(take(outcome)) or results[-1])
+    monkeypatch.setattr(parallel_jobs, "_next", lambda left: None if is_here() else take_next(left))
+    monkeypatch.setattr(parallel_jobs._Outcome, "take", lambda outcome: results.append(take(outcome)) or results[-1])
     return results
 
 

@@ -1,164 +1,100 @@
-"""Jobs in several processes: the same results, errors and warnings as in one, and nothing left behind."""
+"""What the processes of a run say when they cannot start, or one of them fails. (With two processes: test_ddp.py.)"""
 
-import os
-import signal
-import subprocess
-import sys
-import time
-import warnings
-from pathlib import Path
+from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
+import torch
+from hydra.types import RunMode
 
-from xling.errors import XlingValueError
-from xling.machine import processes
-from xling.machine.processes import map_in_processes
+from xling.errors import MissingFileError, XlingValueError
+from xling.machine.processes import (
+    entered_on_rank_zero,
+    is_rank_zero,
+    joined_processes,
+    n_processes,
+    on_every_rank,
+    on_rank_zero,
+)
+from xling.probing.base_store import BaseStore
+from xling.settings import TrainerSettings
+from xling.training.base_capture import check_base
 
-MAIN = os.getpid()
-
-
-def process_of(job):
-    time.sleep(0.2)  # so that a helper has time to take a share
-    return job, os.getpid()
-
-
-def reciprocal(job):
-    return 1 // job
-
-
-def warn(job):
-    warnings.warn(f"odd: {job}", UserWarning, stacklevel=1)
-    return os.getpid()
+PLACES = TrainerSettings(accelerator="cpu")
 
 
-def print_and_add(job):
-    print("a line on the standard output")
-    return job + 1
+def test_one_process_is_the_first_and_only_one():
+    with joined_processes(PLACES):
+        assert (is_rank_zero(), n_processes()) == (True, 1)
+        assert on_rank_zero(lambda: 3) == on_every_rank(lambda: 3) == 3
+    assert not torch.distributed.is_initialized()
 
 
-def die_elsewhere(job):
-    time.sleep(0.2)
-    if os.getpid() != job:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return os.getpid()
+def test_fsdp_without_a_gpu_is_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with (
+        pytest.raises(XlingValueError, match=r"this machine has none; use trainer=ddp"),
+        joined_processes(replace(PLACES, strategy={"_target_": "pytorch_lightning.strategies.FSDPStrategy"})),
+    ):
+        pass
 
 
-class Stubborn:
-    """A job that cannot be pickled."""
-
-    def __reduce__(self):
-        raise TypeError("stays here")
-
-
-class OnlyHere:
-    """A job that cannot be made anew in another process."""
-
-    def __reduce__(self):
-        return _make, (os.getpid(),)
+def test_an_unknown_strategy_is_refused():
+    with (
+        pytest.raises(XlingValueError, match=r"do not go together.*dpp"),
+        joined_processes(replace(PLACES, strategy="dpp")),
+    ):
+        pass
 
 
-def _make(process):
-    if os.getpid() != process:
-        raise ValueError("not here")
-    return OnlyHere()
+def test_torchrun_with_a_trainer_for_one_process_is_refused(monkeypatch):
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "1")
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    with (
+        pytest.raises(XlingValueError, match=r"started 4 processes.*add trainer=ddp"),
+        joined_processes(PLACES),
+    ):
+        pass
 
 
-def test_results_come_in_the_order_of_the_jobs_and_from_several_processes():
-    jobs = list(range(30))
-    results = list(map_in_processes(process_of, jobs, workers=3))
-    assert [job for job, _ in results] == jobs
-    assert len({process for _, process in results}) == 3
-    assert MAIN in {process for _, process in results}
+def test_torchrun_with_another_number_of_processes_is_refused(monkeypatch):
+    for name, value in {"TORCHELASTIC_RUN_ID": "1", "WORLD_SIZE": "4", "RANK": "0", "LOCAL_RANK": "0"}.items():
+        monkeypatch.setenv(name, value)
+    message = r"does not match the world size \(4\).*Set trainer.devices"
+    with pytest.raises(XlingValueError, match=message), joined_processes(replace(PLACES, strategy="ddp", devices=2)):
+        pass
 
 
-@pytest.mark.parametrize("options", [{"workers": 1}, {"workers": 2, "at_least": 4}])
-def test_one_worker_or_few_jobs_start_no_process(monkeypatch, options):
-    monkeypatch.setattr(processes.subprocess, "Popen", None)
-    assert {process for _, process in map_in_processes(process_of, [1, 2, 3], **options)} == {MAIN}
-
-
-def test_a_single_processor_starts_no_process(monkeypatch):
-    monkeypatch.setattr(processes.subprocess, "Popen", None)
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0})
-    assert len(list(map_in_processes(process_of, [1, 2]))) == 2
-
-
-def test_the_first_error_is_that_of_the_first_job_that_fails():
-    results = map_in_processes(reciprocal, [1, 1, 0, "text", 1], workers=3)
-    assert [next(results), next(results)] == [1, 1]
-    with pytest.raises(ZeroDivisionError):
-        next(results)
-
-
-def test_warnings_of_another_process_meet_the_filters_of_this_one():
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        results = set(map_in_processes(warn, list(range(200)), workers=2))
-    assert sorted(str(one.message) for one in caught) == sorted(f"odd: {job}" for job in range(200))
-    assert MAIN in results
-    with pytest.raises(UserWarning, match="odd: 0"):
-        list(map_in_processes(warn, [0, 1, 2], workers=2))
-
-
-def test_what_a_job_prints_does_not_come_between_the_results():
-    assert list(map_in_processes(print_and_add, list(range(100)), workers=2)) == list(range(1, 101))
-
-
-@pytest.mark.parametrize("kind", [Stubborn, OnlyHere])
-def test_jobs_that_cannot_be_sent_are_done_here(kind):
-    jobs = [kind() for _ in range(20)]
-    assert {process for _, process in map_in_processes(process_of, jobs, workers=2)} == {MAIN}
-
-
-def test_a_helper_that_dies_leaves_its_job_to_this_process():
-    assert set(map_in_processes(die_elsewhere, [MAIN] * 20, workers=3)) == {MAIN}
-
-
-def test_where_no_process_can_be_started_this_one_does_it_all(monkeypatch):
-    monkeypatch.setattr(processes.sys, "executable", "/not/there")
-    assert list(map_in_processes(reciprocal, [1, 1, 1], workers=2)) == [1, 1, 1]
-
-
-def children_of(process):
-    return Path(f"/proc/{process}/task/{process}/children").read_text().split()
-
-
-@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="children are listed in /proc")
-def test_helpers_end_with_the_work_and_where_it_is_broken_off():
-    before = children_of(MAIN)
-    list(map_in_processes(process_of, list(range(6)), workers=3))
-    assert children_of(MAIN) == before
-    broken_off = map_in_processes(process_of, list(range(50)), workers=3)
-    next(broken_off)
-    assert len(children_of(MAIN)) == len(before) + 2
-    broken_off.close()
-    assert children_of(MAIN) == before
-
-
-@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="children are listed in /proc")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda number: number.name)
-def test_no_helper_outlives_a_process_that_is_stopped(number):
-    code = (
-        "import sys, time; from xling.machine.processes import map_in_processes\n"
-        "results = map_in_processes(time.sleep, [0.05] * 2000, workers=3); next(results); print('begun', flush=True)\n"
-        "list(results)"
+def test_a_launchers_job_cannot_start_processes(monkeypatch):
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    job = SimpleNamespace(
+        mode=RunMode.MULTIRUN,
+        launcher=SimpleNamespace(_target_="hydra_plugins.JoblibLauncher"),
+        runtime=SimpleNamespace(choices={"launcher": "joblib"}),
     )
-    stopped = subprocess.Popen(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    )
-    assert stopped.stdout.readline() == "begun\n"
-    helpers = children_of(stopped.pid)
-    assert len(helpers) == 2
-    stopped.send_signal(number)
-    stopped.wait(30)
-    stopped.stdout.close()
-    until = time.monotonic() + 30
-    while any(Path(f"/proc/{helper}").exists() for helper in helpers) and time.monotonic() < until:
-        time.sleep(0.05)
-    assert not [helper for helper in helpers if Path(f"/proc/{helper}").exists()]
+    hydra = SimpleNamespace(initialized=lambda: True, get=lambda: job)
+    monkeypatch.setattr("xling.machine.processes.HydraConfig", hydra)
+    message = r"launcher=joblib: the job cannot start them; use launcher=basic"
+    with pytest.raises(XlingValueError, match=message), joined_processes(replace(PLACES, strategy="ddp", devices=2)):
+        pass
 
 
-@pytest.mark.parametrize("workers", [0, -1, 1.5, True])
-def test_other_numbers_of_processes_are_refused(workers):
-    with pytest.raises(XlingValueError, match="expected workers as a whole number of at least 1, or null"):
-        list(map_in_processes(abs, [1, 2], workers=workers))
+def test_a_disk_that_is_not_shared_is_named(tmp_path):
+    datamodule, monitor = SimpleNamespace(target_languages=["de"]), SimpleNamespace(base=BaseStore(tmp_path))
+    with pytest.raises(MissingFileError, match=r"base representations of de .* on a disk that all nodes share"):
+        check_base(monitor, datamodule)
+
+
+def test_a_manager_is_entered_and_left_once():
+    calls = []
+
+    class Manager:
+        def __enter__(self):
+            calls.append("in")
+
+        def __exit__(self, *_):
+            calls.append("out")
+
+    with entered_on_rank_zero(Manager()):
+        calls.append("body")
+    assert calls == ["in", "body", "out"]

@@ -1,164 +1,222 @@
-"""Independent jobs in several processes, for work that holds Python's lock.
+"""Starts the processes of a run, or joins those that were started, and has them act together.
 
-Helpers are fresh interpreters that read jobs from a pipe. They are no forks, since a fork of a process with threads can hang;
-and they know nothing of the user's script, which the standard library's other ways of starting would run a second time. A helper
-ends when its pipe does, so that none outlives the process that started it, however that ends.
+Process 0 decides, locks, writes and logs, and the others follow its decisions. In a run of one process all of this does nothing.
 """
 
+import logging
 import os
-import pickle
 import signal
-import subprocess
-import sys
-import warnings
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
-from threading import Thread
-from typing import IO, Any, TypeVar, cast
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from typing import Any, Protocol, TypeVar, cast
 
-from xling.machine.threads import count_workers
+import pytorch_lightning as pl
+import torch
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from hydra.utils import instantiate
+from pytorch_lightning.strategies import ParallelStrategy
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
-Job = TypeVar("Job")
-Result = TypeVar("Result")
+from xling.errors import XlingError, XlingValueError
+from xling.machine.distributed import is_distributed
+from xling.machine.lightning import SubprocessScriptLauncher
 
-_CODE = (
-    "import pickle, sys; sys.path[:] = pickle.load(sys.stdin.buffer)\n"
-    "from xling.machine.processes import help_out; help_out()"
-)
+log = logging.getLogger(__name__)
 
+T = TypeVar("T")
 
-def map_in_processes(
-    function: Callable[[Job], Result], jobs: Sequence[Job], workers: int | None = None, at_least: int = 2
-) -> Iterator[Result]:
-    """Apply a function to every job and yield what it gives, in the order of the jobs; this process works along.
-
-    A job that fails, or that cannot be sent to another process, is done once more in this one when its turn comes. Errors and
-    warnings are therefore those that there would be without further processes.
-
-    Args:
-        function: of one job, to be pickled like the jobs. What it gives must depend neither on the process nor on other jobs.
-        jobs: what is worked through.
-        workers: number of processes, this one included; None: as many as processors that this process may use.
-        at_least: number of jobs from which on further processes are worth their start.
-
-    Raises:
-        XlingValueError: `workers` is no whole number of at least 1.
-
-    >>> list(map_in_processes(abs, [-1, 2, -3], workers=1))
-    [1, 2, 3]
-    """
-    n = min(len(jobs), count_workers(workers))
-    if n <= 1 or len(jobs) < at_least:
-        yield from map(function, jobs)
-        return
-    outcomes: list[Future[_Outcome]] = [Future() for _ in jobs]
-    left = deque(range(len(jobs)))
-    with ExitStack() as stack:
-        for _ in range(n - 1):
-            stack.enter_context(_helper(function, jobs, left, outcomes))
-        for index, job in enumerate(jobs):
-            while not outcomes[index].done() and (mine := _next(left)) is not None:
-                outcomes[mine].set_result(_attempt(function, jobs[mine]))
-            outcome = outcomes[index].result()
-            yield outcome.take() if outcome.is_success else function(job)
+_PLACES = ("accelerator", "devices", "num_nodes")
 
 
-@dataclass(frozen=True)
-class _Outcome:
-    """What became of a job: its result and the warnings of another process, or nothing where it failed."""
+class HasStrategy(Protocol):
+    """A trainer, or settings of one."""
 
-    is_success: bool
-    result: Any = None
-    caught: tuple[tuple[Warning | str, type[Warning], str, int], ...] = ()
-
-    def take(self) -> Any:
-        """Give the result, and the warnings to the filters of this process."""
-        for caught in self.caught:
-            warnings.warn_explicit(*caught)
-        return self.result
+    @property
+    def strategy(self) -> Any: ...
 
 
-def _attempt(function: Callable[[Job], Any], job: Job) -> _Outcome:
-    try:
-        return _Outcome(True, function(job))
-    except Exception:  # whatever it is, the job is done again when its turn comes
-        return _Outcome(False)
+class Placement(HasStrategy, Protocol):
+    """Where a run trains; settings of the trainer are such."""
 
+    @property
+    def accelerator(self) -> str: ...
 
-def _next(left: deque[int]) -> int | None:
-    try:
-        return left.popleft()
-    except IndexError:  # another thread was faster
-        return None
+    @property
+    def devices(self) -> Any: ...
+
+    @property
+    def num_nodes(self) -> int: ...
 
 
 @contextmanager
-def _helper(
-    function: Callable, jobs: Sequence, left: deque[int], outcomes: Sequence["Future[_Outcome]"]
-) -> Iterator[None]:
-    """Have a process do jobs, and a thread hand them to it; where none can be started, there is one less."""
-    try:
-        process = subprocess.Popen([sys.executable, "-c", _CODE], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    except OSError:
+def joined_processes(trainer: Placement) -> Iterator[None]:
+    """Start the processes that the trainer asks for, or join those that torchrun or srun has started; then connect them.
+
+    Without torchrun or srun, Lightning starts the processes by running this command again, so that they execute the same lines. An
+    error that not all processes have ends all of them, because the others would wait for ever.
+
+    Args:
+        trainer: settings of the trainer.
+
+    Raises:
+        XlingValueError: the settings exclude each other, or do not fit the number of processes that were started.
+    """
+    strategy = _strategy(trainer)
+    if not isinstance(strategy, ParallelStrategy):
+        _refuse_strangers()
         yield
         return
-    thread = Thread(target=_feed, args=(process, function, jobs, left, outcomes), daemon=True)
-    thread.start()
+    _start(strategy)
+    _speak_from(logging.INFO if is_rank_zero() else logging.ERROR)
     try:
         yield
-    except BaseException:
-        left.clear()
-        process.terminate()
+    except BaseException as error:
+        if not getattr(error, "is_shared", False):
+            _end_others(strategy, error)
         raise
     finally:
-        thread.join()
-        process.communicate()  # ends the process by ending its pipe
+        if not is_rank_zero():  # process 0 reports how the run ended
+            _speak_from(logging.CRITICAL)
 
 
-def _feed(
-    process: subprocess.Popen, function: Callable, jobs: Sequence, left: deque[int], outcomes: Sequence[Future]
-) -> None:
-    """Hand over one job after another, until none is left or the process has died."""
-    to_helper, from_helper = cast(IO[bytes], process.stdin), cast(IO[bytes], process.stdout)
-    is_alive, start = True, pickle.dumps(sys.path)
-    while is_alive and (index := _next(left)) is not None:
-        outcome = _Outcome(False)
-        try:
-            job = pickle.dumps(pickle.dumps((function, jobs[index])))
-            to_helper.write(start + job)
-            to_helper.flush()
-            start = b""
-            outcome = pickle.loads(pickle.load(from_helper))
-        except (OSError, EOFError):
-            is_alive = False
-        except Exception:  # a job or result that cannot be pickled; the pipe holds whole messages all the same
-            outcome = _Outcome(False)
-        outcomes[index].set_result(outcome)
+def n_processes() -> int:
+    """Number of processes of this run."""
+    return torch.distributed.get_world_size() if is_distributed() else 1
 
 
-def help_out() -> None:
-    """Do jobs that come by the standard input, and answer by the standard output, until the input ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that sends jobs decides
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that a job can remove half a file
-    answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a job prints must not come between the answers
+def rank() -> int:
+    """Number of this process, from 0."""
+    return torch.distributed.get_rank() if is_distributed() else 0
+
+
+def is_rank_zero() -> bool:
+    """Whether this is the process that decides, writes files and logs."""
+    return rank() == 0
+
+
+def on_rank_zero(function: Callable[[], T]) -> T:
+    """Run `function` in process 0 and give its result, or raise its error, in every process.
+
+    Args:
+        function: function without arguments, whose result must be picklable.
+
+    Raises:
+        XlingError: the error that `function` raised in process 0.
+    """
+    if not is_distributed():
+        return function()
+    outcome: list[Any] = [_attempt(function) if is_rank_zero() else None]
+    torch.distributed.broadcast_object_list(outcome)
+    result, error = outcome[0]
+    if error is not None:
+        raise _shared(error)
+    return result
+
+
+def on_every_rank(function: Callable[[], T]) -> T:
+    """Run `function` in every process; if it fails in any, raise the first such error in all.
+
+    Raises:
+        XlingError: the error that was raised; its message names the process, unless that is process 0.
+    """
+    if not is_distributed():
+        return function()
+    result, error = _attempt(function)
+    errors: list[XlingError | None] = [None] * n_processes()
+    torch.distributed.all_gather_object(errors, error)
+    for number, error in enumerate(errors):
+        if error is not None:
+            raise _shared(XlingError(f"process {number} of {len(errors)}: {error}") if number else error)
+    return cast(T, result)  # no error anywhere: what the function gave
+
+
+@contextmanager
+def entered_on_rank_zero(manager: AbstractContextManager) -> Iterator[None]:
+    """Enter `manager` in process 0; if it cannot be entered there, all raise."""
+    with ExitStack() as stack:
+        on_rank_zero(lambda: stack.enter_context(manager) and None)
+        yield
+
+
+def _attempt(function: Callable[[], T]) -> tuple[T | None, XlingError | None]:
     try:
-        while True:
-            pickle.dump(_answer(pickle.load(sys.stdin.buffer)), answers)
-            answers.flush()
-    except (EOFError, BrokenPipeError):
-        os._exit(0)  # at once, also where the other end of a full pipe has gone
+        return function(), None
+    except XlingError as error:
+        return None, error
 
 
-def _answer(message: bytes) -> bytes:
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        try:
-            outcome = _attempt(*pickle.loads(message))
-            seen = tuple((one.message, one.category, one.filename, one.lineno) for one in caught)
-            return pickle.dumps(replace(outcome, caught=seen))
-        except Exception:  # a job that cannot be made here, or a result that cannot be sent
-            return pickle.dumps(_Outcome(False))
+def _shared(error: XlingError) -> XlingError:
+    error.is_shared = True
+    return error
+
+
+def shards_parameters(trainer: HasStrategy) -> bool:
+    """Whether the trainer's strategy spreads each parameter over the processes."""
+    return "fsdp" in str(trainer.strategy).lower()
+
+
+def _strategy(trainer: Placement) -> Any:
+    """Make the strategy that a trainer with these settings has."""
+    if shards_parameters(trainer) and not torch.cuda.is_available():
+        raise XlingValueError(
+            "trainer=fsdp spreads a model over GPUs, and this machine has none; use trainer=ddp, which runs on processors too"
+        )
+    strategy = trainer.strategy
+    strategy = strategy if isinstance(strategy, str) else instantiate(strategy, _convert_="all")
+    quiet: dict[str, Any] = dict.fromkeys(
+        ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False
+    )
+    try:
+        places = {name: getattr(trainer, name) for name in _PLACES}
+        return pl.Trainer(**places, strategy=strategy, **quiet).strategy
+    except (ValueError, MisconfigurationException) as error:
+        raise XlingValueError(f"the trainer's settings do not go together or not with this machine: {error}") from error
+
+
+def _start(strategy: ParallelStrategy) -> None:
+    if isinstance(strategy.launcher, SubprocessScriptLauncher):
+        _refuse_launched_sweep(strategy.launcher)
+    try:
+        if strategy.launcher is not None:  # none with FSDP where torchrun or srun has started the processes
+            strategy.launcher.launch(lambda: None)
+    except ValueError as error:  # Lightning's: devices x nodes is not the number of processes started
+        raise XlingValueError(f"{error} Set trainer.devices and trainer.num_nodes to what was started.") from error
+    strategy.setup_environment()
+
+
+def _end_others(strategy: ParallelStrategy, error: BaseException) -> None:
+    """End this process, and the others if it has started them; torchrun and srun end the processes they have started."""
+    if isinstance(error, XlingError):
+        log.error("error: %s", error)
+    elif isinstance(error, Exception):
+        log.error("process %d of %d failed", rank(), n_processes(), exc_info=error)
+    if strategy.launcher is not None:
+        strategy.launcher.kill(signal.SIGKILL)
+    if isinstance(error, Exception):  # a sweep would go on without the others
+        raise SystemExit(1)
+
+
+def _speak_from(level: int) -> None:
+    logging.getLogger("xling").setLevel(level)
+
+
+def _refuse_launched_sweep(launcher: SubprocessScriptLauncher) -> None:
+    """Refuse to start processes in a job of a launcher, where Lightning would repeat the command of the whole sweep."""
+    if launcher.cluster_environment.creates_processes_externally or not HydraConfig.initialized():
+        return
+    hydra = HydraConfig.get()
+    if hydra.mode == RunMode.MULTIRUN and not hydra.launcher._target_.endswith("BasicLauncher"):
+        raise XlingValueError(
+            f"several processes per run in a sweep with launcher={hydra.runtime.choices.get('launcher')}: the job cannot start "
+            "them; use launcher=basic, or launcher=slurm with as many tasks per node as trainer.devices"
+        )
+
+
+def _refuse_strangers() -> None:
+    started = int(os.environ.get("WORLD_SIZE", 1)) if torch.distributed.is_torchelastic_launched() else 1
+    if started > 1:
+        raise XlingValueError(
+            f"torchrun has started {started} processes, and the trainer is for one; add trainer=ddp "
+            "trainer.devices=PROCESSES_PER_NODE trainer.num_nodes=NODES"
+        )

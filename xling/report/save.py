@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from xling.analysis.questions.comparison import TABLES as OF_COMPARISONS
 from xling.analysis.schema import TABLES as TABLE_NAMES
 from xling.analysis.schema import Analysis
+from xling.machine.parallel_jobs import map_in_processes
 from xling.machine.plain_text import without_formulas
-from xling.machine.processes import map_in_processes
 from xling.machine.progress import track_results
 from xling.report.figures import style
 from xling.report.latex import save_latex
