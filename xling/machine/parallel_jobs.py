@@ -1,4 +1,4 @@
-"""Independent jobs in several processes, for work that holds Python's lock.
+"""Runs independent jobs in several processes, for work that holds Python's lock.
 
 Helpers are fresh interpreters that read jobs from a pipe. They are no forks, since a fork of a process with threads can hang;
 and they know nothing of the user's script, which the standard library's other ways of starting would run a second time. A helper

@@ -76,14 +76,14 @@ def _compare(scores: pd.DataFrame, cells: pd.DataFrame) -> list[dict]:
     reference = REFERENCE if REFERENCE in lost.index else lost.index[0]
     common = [target for target in lost.columns if target != reference]
     choices = {(f"always {source}", "fixed"): lost.loc[source] for source in lost.index}
-    others = {(BEST_ELSEWHERE, "learnt"): _loss_of_best_elsewhere(lost), ("a source at random", "random"): lost.mean()}
+    others = {(BEST_ELSEWHERE, "learnt"): _best_elsewhere(lost), ("a source at random", "random"): lost.mean()}
     own = cells.drop_duplicates("source_language").set_index("source_language")["score_in_language"]
     if own.notna().all():
-        others[("best on itself", "learnt")] = _loss_following(lost, pd.DataFrame(dict.fromkeys(lost.columns, -own)))
+        others[("best on itself", "learnt")] = _follow(lost, pd.DataFrame(dict.fromkeys(lost.columns, -own)))
     for kind in distance_kinds(cells):
         distances = cells.pivot(index="source_language", columns="target_language", values=kind)
         if distances.notna().any(axis=None):
-            others[(f"nearest by {kind} distance", "nearest")] = _loss_following(lost, distances)
+            others[(f"nearest by {kind} distance", "nearest")] = _follow(lost, distances)
     choices |= {key: values[common] for key, values in others.items()}
     against = lost.loc[reference]
     rows = []
@@ -96,8 +96,8 @@ def _compare(scores: pd.DataFrame, cells: pd.DataFrame) -> list[dict]:
     return rows
 
 
-def _loss_of_best_elsewhere(lost: pd.DataFrame) -> pd.Series:
-    """Compute what is lost by taking the source that is best on average over the other targets."""
+def _best_elsewhere(lost: pd.DataFrame) -> pd.Series:
+    """Lose what the source loses that is best on average over the other targets."""
     result = {}
     for target in lost.columns:
         candidates = lost.index[lost[target].notna()]
@@ -106,8 +106,8 @@ def _loss_of_best_elsewhere(lost: pd.DataFrame) -> pd.Series:
     return pd.Series(result)
 
 
-def _loss_following(lost: pd.DataFrame, order: pd.DataFrame) -> pd.Series:
-    """Compute what is lost by taking the source with the smallest value; ties are broken at random, in expectation."""
+def _follow(lost: pd.DataFrame, order: pd.DataFrame) -> pd.Series:
+    """Lose what the source with the smallest value loses; ties are broken at random, in expectation."""
     result = {}
     for target in lost.columns:
         values = order[target].reindex(lost.index).where(lost[target].notna())
