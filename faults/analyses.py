@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from faults.machine import _mounted
+from faults.machine import small_disk
 from faults.report import Fault
 from faults.sweeps import Forked
 from xling.analysis.inputs.measurements import Resampling, Settings
@@ -158,7 +158,7 @@ def full_disk(root: Path) -> Fault:
     """Write an analysis to a full disk, which must end in one sentence and leave the older output as it is."""
     root.mkdir()
     scores, expected, _ = _prepare(root)
-    with _mounted(root / "small", "20m") as mounted:
+    with small_disk(root / "small", "20m") as mounted:
         if not mounted:
             return Fault("disk full in analyze", 0, note="skipped: mounting needs root")
         output = root / "small" / "output"

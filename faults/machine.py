@@ -18,7 +18,7 @@ _FAKETIME = sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
 
 def full_disk(root: Path, expected: dict[str, str]) -> Fault:
     """Run a sweep on a disk that is too small for it, and again with more space."""
-    with _mounted(root / "small", "2m") as mounted:
+    with small_disk(root / "small", "2m") as mounted:
         if not mounted:
             return Fault("disk full", 0, note="skipped: mounting needs root")
         study = Study(root / "small")
@@ -31,7 +31,7 @@ def full_disk(root: Path, expected: dict[str, str]) -> Fault:
 
 def read_only(root: Path, expected: dict[str, str]) -> Fault:
     """Run half a study, make its disk read-only, start it again, and once more when the disk is writable."""
-    with _mounted(root / "ro", "500m") as mounted:
+    with small_disk(root / "ro", "500m") as mounted:
         if not mounted:
             return Fault("read-only directory", 0, note="skipped: mounting needs root")
         study = Study(root / "ro")
@@ -95,7 +95,8 @@ def jumping_clock(root: Path, expected: dict[str, str]) -> Fault:
 
 
 @contextmanager
-def _mounted(folder: Path, size: str) -> Iterator[bool]:
+def small_disk(folder: Path, size: str) -> Iterator[bool]:
+    """Mount a file system of `size` in memory on the new `folder` within the block; give whether that was possible."""
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
     mounted = os.geteuid() == 0 and subprocess.run(mount, capture_output=True).returncode == 0

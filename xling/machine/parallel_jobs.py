@@ -1,4 +1,4 @@
-"""Independent jobs in several processes, for work that holds Python's lock.
+"""Runs independent jobs in several processes, for work that holds Python's lock.
 
 The processes are loky's, joblib's: fresh interpreters, since a fork of a process with threads can hang, and since the standard
 library's other ways of starting would run the user's script a second time.

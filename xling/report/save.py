@@ -90,7 +90,7 @@ def write_page(
     _remove_absent(analysis, output_dir / TABLES)
     for name, table in analysis.tables.items():
         save_table(table, output_dir / TABLES, name)
-    sections, absent = _split(parts)
+    sections, absent = split_parts(parts)
     save_latex(sections, output_dir / TABLES)
     pictures = [picture for section in sections for picture in section.pictures]
     drawings = save_figures(pictures, output_dir / FIGURES, workers)
@@ -109,5 +109,6 @@ def _remove_absent(analysis: Analysis, folder: Path) -> None:
             path.unlink()
 
 
-def _split(parts: Sequence[Section | Absent]) -> tuple[list[Section], list[Absent]]:
+def split_parts(parts: Sequence[Section | Absent]) -> tuple[list[Section], list[Absent]]:
+    """Separate the sections that were written from those that could not be."""
     return [part for part in parts if isinstance(part, Section)], [part for part in parts if isinstance(part, Absent)]

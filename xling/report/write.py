@@ -6,7 +6,7 @@ from pathlib import Path
 from xling.analysis.schema import Analysis
 from xling.machine.progress import track
 from xling.registry import Registry
-from xling.report.save import _split, write_page
+from xling.report.save import split_parts, write_page
 from xling.report.section import Absent, Section
 from xling.report.sections import (
     alignment,
@@ -111,4 +111,4 @@ def build_sections(analysis: Analysis) -> tuple[list[Section], list[Absent]]:
     Returns:
         The sections in order, and those that cannot be written with the reason.
     """
-    return _split([build(analysis) for build in choose_sections()])
+    return split_parts([build(analysis) for build in choose_sections()])

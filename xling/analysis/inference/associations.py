@@ -80,7 +80,7 @@ def _estimate(arrays: PairArrays) -> dict[str, np.ndarray]:
     x, y = arrays.cell_predictors, arrays.outcomes
     both = np.isfinite(x)[:, None] & np.isfinite(y)[None]  # [n_predictors, n_outcomes, n_cells]
     naive = [[naive_tests(a, b) for b in y] for a in x]
-    estimates = {name: _each(naive, name) for name in ("p_pearson", "p_spearman")}
+    estimates = {name: _values_of(naive, name) for name in ("p_pearson", "p_spearman")}
     return estimates | {
         "n_pairs": both.sum(axis=-1),
         "n_sources": _count_languages(both, arrays.sources),
@@ -92,7 +92,7 @@ def _estimate(arrays: PairArrays) -> dict[str, np.ndarray]:
     }
 
 
-def _each(table: list[list[dict]], name: str) -> np.ndarray:
+def _values_of(table: list[list[dict]], name: str) -> np.ndarray:
     return np.array([[cell[name] for cell in row] for row in table]).reshape(len(table), -1)
 
 

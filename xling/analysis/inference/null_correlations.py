@@ -68,11 +68,13 @@ def null_correlations(
             has_value = known[measured]
             measured = tuple(side[has_value] for side in measured)
             y, basis_of = y[:, has_value], basis_of[has_value]
-            null[:, rows] = _moved(matrix, y, measured, permutations.labels, basis_of, ranked, follows_labels)
+            null[:, rows] = _null_of_complete_design(
+                matrix, y, measured, permutations.labels, basis_of, ranked, follows_labels
+            )
         elif ranked:
-            null[:, rows] = _ranked_anew(matrix, y, measured, permutations.labels, basis_of)
+            null[:, rows] = _null_of_ranks_with_gaps(matrix, y, measured, permutations.labels, basis_of)
         else:
-            null[:, rows] = _by_sums(matrix, y, measured, permutations.labels, basis_of)
+            null[:, rows] = _null_of_incomplete_design(matrix, y, measured, permutations.labels, basis_of)
     return null
 
 
@@ -127,7 +129,7 @@ def _gather(
         yield part, drawn.take(places, axis=1)
 
 
-def _moved(
+def _null_of_complete_design(
     matrix: np.ndarray,
     y: np.ndarray,
     cells: tuple[np.ndarray, np.ndarray],
@@ -136,7 +138,7 @@ def _moved(
     ranked: bool,
     follows_labels: bool,
 ) -> np.ndarray:
-    """Complete designs: a permutation moves the values about, so that their ranks and their length stay."""
+    """Correlate where the design is complete: a permutation moves the values about, so that their ranks and their length stay."""
     null = np.full((len(labels), len(y)), np.nan)
     basis = orthonormal_basis(columns)
     x = matrix[cells]
@@ -160,10 +162,10 @@ def _moved(
     return np.clip(null, -1, 1)
 
 
-def _by_sums(
+def _null_of_incomplete_design(
     matrix: np.ndarray, y: np.ndarray, cells: tuple[np.ndarray, np.ndarray], labels: np.ndarray, columns: np.ndarray
 ) -> np.ndarray:
-    """Incomplete designs: a draw's gaps lie elsewhere, and :func:`_correlate_rows` decides whether enough of it is left."""
+    """Correlate where the design is incomplete: a draw's gaps lie elsewhere; :func:`_correlate_rows` says whether enough stays."""
     basis = orthonormal_basis(columns)
     return _correlate_draws(matrix, unit_residuals(y, basis), cells, labels, basis)
 
@@ -239,7 +241,7 @@ def _downdate(
     return (a**2).sum(axis=1), np.einsum("dj,djo->do", a, b), (b**2).sum(axis=1), solid.sum(axis=1)
 
 
-def _ranked_anew(
+def _null_of_ranks_with_gaps(
     matrix: np.ndarray, y: np.ndarray, cells: tuple[np.ndarray, np.ndarray], labels: np.ndarray, columns: np.ndarray
 ) -> np.ndarray:
     """Correlate ranks that are taken anew among each draw's own complete cells."""

@@ -92,14 +92,14 @@ def pool_studies(tests: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
         known = cell.dropna(subset=list(_POOLED_FROM))
         row = dict(zip(("analysis", "predictor", "row"), key, strict=True)) | {"n_studies": len(known)}
         row |= {"n_significant": int((known["p_max_t"] <= ALPHA).sum())}
-        row |= {"r_low": known["r"].min(), "r_high": known["r"].max(), "reason": _why_not(known)}
+        row |= {"r_low": known["r"].min(), "r_high": known["r"].max(), "reason": _why_not_pooled(known)}
         if not row["reason"]:
             row |= pool_correlations(*(known[name].to_numpy(float) for name in _POOLED_FROM))
         rows.append(row)
     return pd.DataFrame(rows, columns=list(POOLED))
 
 
-def _why_not(known: pd.DataFrame) -> str:
+def _why_not_pooled(known: pd.DataFrame) -> str:
     if len(known) < 2:
         return f"{len(known)} of the studies has a coefficient with an interval; at least 2 are needed"
     if known["main"].nunique() > 1:

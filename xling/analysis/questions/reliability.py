@@ -173,14 +173,14 @@ def disattenuate(correlations: pd.DataFrame, reliability: pd.DataFrame) -> pd.Da
         column = "reliability_demeaned" if row["main"] == DEMEANED else "reliability"
         share = float(by_label.loc[key, column]) if key in by_label.index else np.nan
         usable = np.isfinite(row["r"]) and share >= MIN_RELIABILITY
-        reason = "" if usable else _why_not(row["r"], share)
+        reason = "" if usable else _why_not_disattenuated(row["r"], share)
         own = {name: row[name] for name in ("analysis", "predictor", "layer_label", "main", "r")}
         r = float(np.clip(row["r"] / np.sqrt(share), -1, 1)) if usable else np.nan
         rows.append(own | {"reliability": share, "r_disattenuated": r, "reason": reason})
     return pd.DataFrame(rows, columns=list(DISATTENUATED))
 
 
-def _why_not(r: float, share: float) -> str:
+def _why_not_disattenuated(r: float, share: float) -> str:
     if not np.isfinite(r):
         return "no main coefficient"
     return "the noise is not known" if np.isnan(share) else f"reliability below {MIN_RELIABILITY}: nearly all is noise"

@@ -75,17 +75,17 @@ def _describe(distance: np.ndarray, change: np.ndarray) -> pd.DataFrame:
     known = np.isfinite(distance)
     if known.sum() < 2:
         empty = pd.DataFrame(np.nan, range(len(change)), ["mean_change", "slope", "pearson_r", "spearman_rho"])
-        return empty.assign(n_targets=known.sum(), reason=_few(known))
+        return empty.assign(n_targets=known.sum(), reason=_why_too_few_targets(known))
     x, y = distance[known], change[:, known]
     r = correlate(x[None], y)[0]
     slope = r * y.std(axis=1) / (x.std() or np.nan)
     table = pd.DataFrame({"mean_change": y.mean(axis=1), "slope": slope, "pearson_r": r})
     table["spearman_rho"] = correlate(x[None], y, ranked=True)[0]
     constant = np.where(np.isnan(r), "distance or change is the same for all targets", "")
-    return table.assign(n_targets=known.sum(), reason=_few(known) or constant)
+    return table.assign(n_targets=known.sum(), reason=_why_too_few_targets(known) or constant)
 
 
-def _few(known: np.ndarray) -> str:
+def _why_too_few_targets(known: np.ndarray) -> str:
     n_targets = known.sum()
     return f"{n_targets} targets with a distance; at least {MIN_TARGETS} are needed" if n_targets < MIN_TARGETS else ""
 
