@@ -31,7 +31,7 @@ _CODE = (
 
 
 def map_in_processes(
-    function: Callable[[Job], Result], jobs: Sequence[Job], workers: int | None = None, at_least: int = 2
+    function: Callable[[Job], Result], jobs: Sequence[Job], workers: int | None = None, jobs_each: int = 1
 ) -> Iterator[Result]:
     """Apply a function to every job and yield what it gives, in the order of the jobs; this process works along.
 
@@ -42,7 +42,7 @@ def map_in_processes(
         function: of one job, to be pickled like the jobs. What it gives must depend neither on the process nor on other jobs.
         jobs: what is worked through.
         workers: number of processes, this one included; None: as many as processors that this process may use.
-        at_least: number of jobs from which on further processes are worth their start.
+        jobs_each: number of jobs for which a further process is worth its start and its memory.
 
     Raises:
         XlingValueError: `workers` is no whole number of at least 1.
@@ -50,8 +50,8 @@ def map_in_processes(
     >>> list(map_in_processes(abs, [-1, 2, -3], workers=1))
     [1, 2, 3]
     """
-    n = min(len(jobs), count_workers(workers))
-    if n <= 1 or len(jobs) < at_least:
+    n = min(len(jobs) // jobs_each, count_workers(workers))
+    if n <= 1:
         yield from map(function, jobs)
         return
     outcomes: list[Future[_Outcome]] = [Future() for _ in jobs]
