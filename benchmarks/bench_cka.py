@@ -1,4 +1,4 @@
-"""Time, peak memory and error of linear CKA, side by side with other packages: ``python -m benchmarks.bench_cka``.
+"""Measures time, peak memory and error of linear CKA beside other packages: ``python -m benchmarks.bench_cka``.
 
 Float32 features of 13 layers, n = 5010, d = 768, with ``|mean|^2 / total variance`` of 1, 10 and 1000. The error is the
 largest over layers against float64. Peers are used where they are installed (``pip install -e '.[bench-cka]'``); those
@@ -39,7 +39,7 @@ def features(ratio: float, n: int = N, d: int = D) -> tuple[Tensor, Tensor]:
 
 
 def reference(x: Tensor, y: Tensor, debiased: bool) -> Tensor:
-    """CKA of every layer in float64, from centred features and the row sums of Song's estimator."""
+    """Compute CKA of every layer in float64, from centred features and the row sums of Song's estimator."""
 
     def hsic(a: Tensor, b: Tensor) -> Tensor:
         n, product = len(a), (b.T @ a).square().sum()
@@ -58,7 +58,7 @@ def reference(x: Tensor, y: Tensor, debiased: bool) -> Tensor:
 
 
 def plain(x: Tensor, y: Tensor) -> Tensor:
-    """What most studies run: one layer at a time, three d x d products of centred float32 features (biased)."""
+    """Compute CKA as most studies do: one layer at a time, three d x d products of centred float32 features (biased)."""
     values = []
     for one, other in zip(x, y, strict=True):
         a, b = one - one.mean(0), other - other.mean(0)
@@ -67,7 +67,7 @@ def plain(x: Tensor, y: Tensor) -> Tensor:
 
 
 def streamed(x: Tensor, y: Tensor, base: Marginal, debiased: bool) -> Tensor:
-    """The metric, updated in batches of 64 as in a validation pass."""
+    """Compute CKA by the metric, updated in batches of 64 as in a validation pass."""
     metric = CKA(debiased=debiased, base=base)
     for rows in zip(x.split(BATCH, 1), y.split(BATCH, 1), strict=True):
         metric.update(*rows)
@@ -75,7 +75,7 @@ def streamed(x: Tensor, y: Tensor, base: Marginal, debiased: bool) -> Tensor:
 
 
 def one_shot(x: Tensor, y: Tensor, base: Marginal, debiased: bool) -> Tensor:
-    """The function, all rows at once."""
+    """Compute CKA by the function, all rows at once."""
     return linear_cka(x, y, debiased=debiased, base=base)
 
 
@@ -97,14 +97,14 @@ def _rank(rank: int, folder: str, n: int, d: int) -> None:
 
 
 def two_processes(n: int, d: int) -> dict:
-    """CKA at every mean, each of two gloo processes seeing an uneven share of the rows in batches of 64."""
+    """Compute CKA at every mean, each of two gloo processes seeing an uneven share of the rows in batches of 64."""
     with tempfile.TemporaryDirectory() as folder:
         multiprocessing.spawn(_rank, (folder, n, d), nprocs=2)
         return torch.load(f"{folder}/values.pt")
 
 
 def largest_error(value: Tensor, truth: Tensor) -> str:
-    """Largest absolute error over layers, as the table prints it."""
+    """Find the largest absolute error over layers, as the table prints it."""
     return f"{float((value.double() - truth).abs().max()):.0e}"
 
 
@@ -148,7 +148,7 @@ PARALLEL = {"xling, 2 processes, biased": False, "xling, 2 processes, debiased":
 
 
 def table(runs: dict[str, Measured], errors: dict[str, list[str]], n: int, d: int) -> str:
-    """The Markdown table: one row per function."""
+    """Write the Markdown table, one row per function."""
     lines = [
         f"n = {n}, d = {d}, {LAYERS} layers, float32, {torch.get_num_threads()} threads, {platform.machine()}, "
         f"torch {torch.__version__}; sums of the base given to xling; time: median (fastest to slowest);"
@@ -164,7 +164,7 @@ def table(runs: dict[str, Measured], errors: dict[str, list[str]], n: int, d: in
 
 
 def targets(runs: dict[str, Measured]) -> str:
-    """The ratios that the project promises, taken round by round so that a busy machine slows both sides."""
+    """Measure the ratios that the project promises, round by round so that a busy machine slows both sides."""
     against = runs["plain feature-space function"].seconds
     lines = [""]
     for name in ("xling, one shot, debiased", "xling, batches of 64, debiased"):

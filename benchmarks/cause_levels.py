@@ -1,4 +1,4 @@
-"""Does the estimate from assigned doses keep its level, and is it fooled where a regression over pairs is (docs/interventions.md)?
+"""Measures the level of the estimate from assigned doses, also where a regression over pairs is fooled (docs/interventions.md).
 
 ``python benchmarks/cause_levels.py 200`` simulates studies in which impact falls with an assigned dose, by another amount per
 source, and a hidden property of each pair raises impact and lowers the score. `effect` is what impact does to the score.

@@ -1,4 +1,4 @@
-"""How often does a claim get each verdict, where it is false, where it is true, and where the effect is as large as announced?
+"""Counts how often a claim gets each verdict where it is false, where it is true, and where the effect is as large as announced.
 
     python benchmarks/claim_levels.py --studies 200
 
@@ -39,11 +39,11 @@ class Studies:
         self.cells = tuple(index.ravel() for index in np.indices((len(LANGUAGES), len(LANGUAGES))))
 
     def noise(self) -> np.ndarray:
-        """One value per pair."""
+        """Draw one value per pair."""
         return self.rng.normal(size=len(self.cells[0]))
 
     def layers(self) -> list[np.ndarray]:
-        """Noise of all layers."""
+        """Draw the noise of all layers."""
         found = [self.noise()]
         for _ in range(N_LAYERS - 1):
             found.append(0.8 * found[-1] + 0.6 * self.noise())
@@ -61,7 +61,7 @@ class Studies:
         return noise + part
 
     def measured(self, score: np.ndarray, impact: list[np.ndarray]) -> Measurements:
-        """The tables that runs with these values leave."""
+        """Make the tables that runs with these values leave."""
         source, target = (np.array(LANGUAGES)[side] for side in self.cells)
         keys = pd.DataFrame(
             {"study": "simulated", "source_language": source, "target_language": target, "strategy": "none"}
@@ -88,7 +88,7 @@ class Studies:
 
 
 def judge(measured: Measurements, claims: tuple[Claim, ...], draws: int) -> pd.DataFrame:
-    """Verdicts of one study."""
+    """Give the verdicts on one study."""
     pairs = compute_pairs(measured.transfer, one_measure(measured.impact, "cka_grouped"), measured.distances)
     return judge_claims(claims, infer_correlations(measured, pairs, list(KINDS), Resampling(draws, 0, 0)))
 

@@ -1,4 +1,4 @@
-"""How often do the freezing verdicts name a direction where freezing changes nothing? (docs/freezing.md has the rates)
+"""Counts how often the freezing verdicts name a direction where freezing changes nothing (docs/freezing.md has the rates).
 
     python benchmarks/freezing_levels.py
 
@@ -21,7 +21,7 @@ DESIGNS = ((1, 3), (3, 3), (5, 3), (15, 3))
 
 
 def draw_contributions(rng: np.random.Generator, n_sources: int, n_seeds: int, sd: dict[str, float]) -> pd.DataFrame:
-    """Differences in accuracy of two equally good strategies, per run and group of examples; a row sums to a run's."""
+    """Draw differences in accuracy of two equally good strategies, per run and group of examples; a row sums to a run's."""
     of_source = np.repeat(rng.normal(size=n_sources), n_seeds)[:, None] * sd["source"]
     of_seed = rng.normal(size=(n_sources * n_seeds, 1)) * sd["seed"]
     of_group = rng.normal(size=N_GROUPS) * sd["items"]  # alike in all languages and runs

@@ -1,4 +1,4 @@
-"""Step time with the bottom k of L blocks frozen, against the arithmetic floor and Lightning's BackboneFinetuning.
+"""Times steps with the bottom k of L blocks frozen, against the arithmetic floor and Lightning's BackboneFinetuning.
 
 Every way takes a step in turn, and ratios are taken between steps that follow each other: within a minute a shared machine's
 speed changes by more than what is to be shown. Dropout is on in frozen blocks, as by default; a cached prefix has none.
@@ -30,7 +30,7 @@ WAYS = ("k = 0", "frozen", "embeddings train", "cached", "BackboneFinetuning")
 
 
 def batch_of(encoder: nn.Module) -> dict[str, Tensor]:
-    """Random pieces, all of one length: nothing but the depth of the backward pass differs."""
+    """Make a batch of random pieces, all of one length: nothing but the depth of the backward pass differs."""
     generator = torch.Generator().manual_seed(0)
     ids = torch.randint(PIECES.start, PIECES.stop, (BATCH, LENGTH), generator=generator)
     return {
@@ -42,7 +42,7 @@ def batch_of(encoder: nn.Module) -> dict[str, Tensor]:
 
 
 def step_of(module: pl.LightningModule, load: Callable[[], dict[str, Tensor]], precision: str) -> Callable[[], None]:
-    """One training step: the batch, forward, backward, clipping, AdamW over what trains."""
+    """Make one training step: the batch, forward, backward, clipping, AdamW over what trains."""
     module = module.to(DEVICE)
     trainable = [parameter for parameter in module.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trainable, lr=5e-5, weight_decay=0.0, fused=True)
@@ -60,7 +60,7 @@ def step_of(module: pl.LightningModule, load: Callable[[], dict[str, Tensor]], p
 
 
 def prepared(name: str, cache_dir: Path, k: int, way: str, precision: str, folder: Path) -> Callable[[], None]:
-    """The step of one way, embeddings (but for one way) and `k` blocks frozen; `folder` is for stored prefixes."""
+    """Prepare the step of one way, embeddings (but for one way) and `k` blocks frozen; `folder` is for stored prefixes."""
     module = as_a_run(classifier_of(encoder_of(name, cache_dir), languages=["en"]))
     encoder, batch = module.encoder, batch_of(module.encoder)
     load = partial(dict, batch)
@@ -78,7 +78,7 @@ def prepared(name: str, cache_dir: Path, k: int, way: str, precision: str, folde
 
 
 def stored_prefix(encoder: nn.Module, batch: dict[str, Tensor], k: int, folder: Path) -> PrefixStates:
-    """The output of the lowest `k` blocks for every example, in a file."""
+    """Store the output of the lowest `k` blocks for every example in a file."""
     with torch.no_grad(), blocks_up_to(encoder.eval(), k):
         output = encoder(batch["input_ids"], batch["attention_mask"])[0]
     states = PrefixStates(folder / f"{k}.f32", [LENGTH] * BATCH, output.shape[-1], is_new=True)
@@ -88,12 +88,12 @@ def stored_prefix(encoder: nn.Module, batch: dict[str, Tensor], k: int, folder: 
 
 
 def with_prefix(batch: dict[str, Tensor], states: PrefixStates) -> dict[str, Tensor]:
-    """The batch with its stored states, read and checked as in a run."""
+    """Give the batch with its stored states, read and checked as in a run."""
     return batch | {"prefix": torch.stack(states.rows(range(BATCH)))}
 
 
 def bench(name: str, cache_dir: Path, rounds: int, precision: str) -> str:
-    """Rows of the table: every way once per round and k."""
+    """Measure the rows of the table: every way once per round and k."""
     n_layers = encoder_of(name, cache_dir).config.num_hidden_layers
     rows = []
     for k in KS:
@@ -105,7 +105,7 @@ def bench(name: str, cache_dir: Path, rounds: int, precision: str) -> str:
 
 
 def seconds_of(steps: dict[str, Callable[[], None]], rounds: int) -> dict[str, list[float]]:
-    """Every step in turn."""
+    """Time every step in turn."""
     seconds: dict[str, list[float]] = {way: [] for way in steps}
     for turn in range(WARM_UP + rounds):
         for way, step in steps.items():

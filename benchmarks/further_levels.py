@@ -1,4 +1,4 @@
-"""How often do the page's other p-values and intervals find something where there is nothing? (docs/statistics.md has the rates)
+"""Counts how often the page's other p-values and intervals find something where there is nothing (rates: docs/statistics.md).
 
     python benchmarks/further_levels.py [--datasets 300] [--only joint,pooled]
 
@@ -28,7 +28,7 @@ from xling.analysis.inference.null_correlations import null_correlations
 from xling.analysis.inference.permutations import draw_permutations, has_data, keep_in_place
 from xling.analysis.inference.qap import permutation_p
 from xling.analysis.inputs.measurements import Resampling
-from xling.analysis.questions.pooling import pool_correlations
+from xling.analysis.questions.meta_analysis import pool_correlations
 from xling.analysis.questions.restoration import compute_trend
 from xling.analysis.questions.source_choice import compute_source_choice
 from xling.analysis.questions.specifications import NEGATED_GAP, specification_curve
@@ -43,7 +43,7 @@ DRAWS = 499
 
 @functools.cache
 def squares(source: str) -> np.ndarray:
-    """Distances of all kinds, ``[n_kinds, n, n]``."""
+    """Arrange distances of all kinds, ``[n_kinds, n, n]``."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         values = compute_distances(KINDS, XNLI_LANGUAGES, source).values
@@ -52,7 +52,7 @@ def squares(source: str) -> np.ndarray:
 
 @functools.cache
 def control_squares() -> np.ndarray:
-    """Same script and same family, ``[2, n, n]``."""
+    """Arrange the controls, same script and same family, ``[2, n, n]``."""
     table = controls_table(XNLI_LANGUAGES)
     wide = [
         table.pivot(index="source_language", columns="target_language", values=name)
@@ -62,7 +62,7 @@ def control_squares() -> np.ndarray:
 
 
 def make_arrays(design: str, outcomes: np.ndarray, source: str = "individual", outcome: str = "score") -> PairArrays:
-    """A design's distances, controls and outcomes."""
+    """Make a design's distances, controls and outcomes."""
     sources, targets = observed_cells(design)
     return PairArrays(
         languages=tuple(XNLI_LANGUAGES),
@@ -89,7 +89,7 @@ def _demeaned(arrays: PairArrays) -> dict:
 
 
 def controlled(design: str, outcomes: np.ndarray) -> list[float]:
-    """p of partial correlations, every distance."""
+    """Compute p of partial correlations, every distance."""
     arrays = make_arrays(design, outcomes)
     of_controls = control_design(arrays.controls, *arrays.cells)
     residuals = [remove_controls(matrix, arrays.controls) for matrix in arrays.predictors]
@@ -97,14 +97,14 @@ def controlled(design: str, outcomes: np.ndarray) -> list[float]:
 
 
 def within_families(design: str, outcomes: np.ndarray) -> list[float]:
-    """p of demeaned correlations with languages of one family changing places, every distance."""
+    """Compute p of demeaned correlations with languages of one family changing places, every distance."""
     facts = language_facts(XNLI_LANGUAGES)
     arrays = in_strata(make_arrays(design, outcomes), dict(zip(XNLI_LANGUAGES, facts["family"], strict=True)))
     return [p for matrix in arrays.predictors for p in permutation_p(*_permuted(arrays, matrix, **_demeaned(arrays)))]
 
 
 def joint(design: str, outcomes: np.ndarray) -> dict[str, list[float]]:
-    """p of joint models: single, family-wise, and robust to shared languages."""
+    """Compute p of joint models: single, family-wise, and robust to shared languages."""
     found = infer_joint(make_arrays(design, outcomes[:100]), Resampling(DRAWS)).dropna(subset="p_qap")
     return {
         "joint model, p_qap": found["p_qap"].to_list(),
@@ -114,7 +114,7 @@ def joint(design: str, outcomes: np.ndarray) -> dict[str, list[float]]:
 
 
 def random_effects(design: str, outcomes: np.ndarray) -> list[float]:
-    """Wald p of crossed random effects, two distances."""
+    """Compute the Wald p of crossed random effects, two distances."""
     cells = observed_cells(design)
     return [
         fit_mixed_model(squares("individual")[k][cells], outcome, *cells)["p_value"]
@@ -124,7 +124,7 @@ def random_effects(design: str, outcomes: np.ndarray) -> list[float]:
 
 
 def specifications(design: str, outcomes: np.ndarray) -> list[float]:
-    """The smallest family-wise p of a curve over two sources, three outcomes and both forms."""
+    """Compute the smallest family-wise p of a curve over two sources, three outcomes and both forms."""
     arrays = make_arrays(design, outcomes[:1])
     two = np.concatenate([squares("individual"), squares("knn")[2:]])
     labels = tuple((str(k), "") for k in range(len(two)))
@@ -141,8 +141,12 @@ def specifications(design: str, outcomes: np.ndarray) -> list[float]:
 
 
 def agreement(design: str, outcomes: np.ndarray) -> dict[str, list[float]]:
-    """p of two unrelated studies' agreement: over pairs, and of their maps of three layers each."""
-    cells, pairs, maps = observed_cells(design), [], []
+    """Compute p of two unrelated studies' agreement: over pairs, and of their maps of three layers each.
+
+    Maps agree by chance where one study has associations and the other has none, too: there the larger of the two p-values is the
+    one that keeps the level, and reaches it.
+    """
+    cells, pairs, maps, planted = observed_cells(design), [], [], []
     for a, b in zip(outcomes[0::2], outcomes[1::2], strict=False):
         both = np.full((2, len(XNLI_LANGUAGES), len(XNLI_LANGUAGES)), np.nan)
         both[0][cells], both[1][cells] = a, b
@@ -150,19 +154,31 @@ def agreement(design: str, outcomes: np.ndarray) -> dict[str, list[float]]:
     for some in outcomes[: len(outcomes) // 6 * 6].reshape(-1, 2, 3, len(cells[0])):
         one, other = (make_arrays(design, own, outcome="impact") for own in some)
         maps.append(compare_maps(one, other, Resampling(DRAWS))["p_value"])
-    return {"agreement of two studies, pairs": pairs, "agreement of two studies, maps": maps}
+        with_effect = make_arrays(design, some[0] + associated(design), outcome="impact")
+        planted.append(compare_maps(with_effect, other, Resampling(DRAWS))["p_value"])
+    return {
+        "agreement of two studies, pairs": pairs,
+        "agreement of two studies, maps": maps,
+        "agreement of two studies, maps, one with associations": planted,
+    }
+
+
+def associated(design: str) -> np.ndarray:
+    """Plant what three layers owe to geographic distance, ``[3, n_cells]``: the more, the higher the layer."""
+    return np.outer([1.0, 3.0, 9.0], squares("individual")[1][observed_cells(design)])
 
 
 def pooled(design: str, outcomes: np.ndarray) -> dict[str, list[float]]:
-    """p of demeaned coefficients of geographic distance pooled over two and over three studies."""
+    """Compute p of demeaned coefficients of geographic distance pooled over two and over three studies."""
     arrays, matrix = make_arrays(design, outcomes), squares("individual")[1]
     x = matrix[arrays.cells]
     with_x = make_arrays(design, np.vstack([outcomes, x]))
     seen, null, exact = _permuted(with_x, matrix, **_demeaned(arrays))
     low, high = invert_test(seen[:-1], null[:, :-1], null[:, -1:], exact)
+    own = permutation_p(seen[:-1], null[:, :-1], exact)
     return {
         f"pooled over {n} studies": [
-            pool_correlations(seen[i : i + n], low[i : i + n], high[i : i + n])["p_value"]
+            pool_correlations(*(values[i : i + n] for values in (seen[:-1], low, high, own)))["p_value"]
             for i in range(0, len(outcomes) - n + 1, n)
         ]
         for n in (2, 3)
@@ -178,7 +194,7 @@ def source_choice(design: str, outcomes: np.ndarray) -> dict[str, list[float]]:
         cells[kind] = squares("individual")[KINDS.index(kind)][observed_cells(design)]
         cells[f"{kind}_coverage"] = 1.0
     found: dict[str, list[float]] = {"fixed": [], "nearest": [], "learnt": [], "random": []}
-    for score in outcomes[:150]:
+    for score in outcomes[:600]:
         table = compute_source_choice(cells.assign(score=score))
         others = table[table["choice"] != "always en"].dropna(subset="saved_low")
         for kind, low, high in others[["kind", "saved_low", "saved_high"]].itertuples(index=False):
@@ -187,7 +203,7 @@ def source_choice(design: str, outcomes: np.ndarray) -> dict[str, list[float]]:
 
 
 def reverting(_: str, outcomes: np.ndarray) -> dict[str, list[float]]:
-    """p of the trend of change with distance over 14 targets: single, and family-wise over four sets and six distances."""
+    """Compute p of the trend of change with distance over 14 targets: single, and family-wise over four sets and six distances."""
     targets = [target for target in XNLI_LANGUAGES if target != "en"]
     rows = pd.DataFrame(
         itertools.product(["1", "2", "3", "4"], targets), columns=["restored_layers", "target_language"]

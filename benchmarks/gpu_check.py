@@ -1,4 +1,4 @@
-"""One check of at most eight minutes for a machine with one CUDA GPU: ``make gpu-check``.
+"""Checks one CUDA GPU in at most eight minutes: ``make gpu-check``.
 
 Tests on the GPU first, then figures, then as many runs of the re-test as time allows. Every part is a process of its own with a
 time limit: one that fails, hangs or lacks a package is reported, and the others go on. Prints one table; writes one JSON.
@@ -46,7 +46,7 @@ def parts(options: argparse.Namespace) -> list[Part]:
     small = options.device == "cpu"
     where = ("--xnli", str(options.xnli), "--cache", str(options.cache), "--output", str(options.scratch / "bench.md"))
     few = ("--rounds", "1", "--train-pairs", "300" if small else "6400", "--steps", "2" if small else "30")
-    few += ("--probe-pairs", "6" if small else "450")
+    few += ("--probe-pairs", "6", "--languages", "2") if small else ("--probe-pairs", "450")
     e5 = ("--encoders", "e5_small") if small else ()
     bench = ("-m", "benchmarks.speed", *where, *few, *e5)
     rates = ("--examples", "600", "--size", "512") if small else ()

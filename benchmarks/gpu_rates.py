@@ -1,4 +1,4 @@
-"""What a device multiplies, and how near the CKA of all layers comes to that: ``python -m benchmarks.gpu_rates``; prints JSON."""
+"""Measures what a device multiplies, and how near the CKA of all layers comes to that: ``python -m benchmarks.gpu_rates``."""
 
 import argparse
 import json
@@ -17,7 +17,7 @@ ROUNDS = 5
 
 
 def seconds_of(call: Callable[[], object], rounds: int = ROUNDS) -> float:
-    """Median of some calls after one to warm up."""
+    """Time the median of some calls after one to warm up."""
     call()
     found = []
     for _ in range(rounds):
@@ -28,7 +28,7 @@ def seconds_of(call: Callable[[], object], rounds: int = ROUNDS) -> float:
 
 
 def product_rate(device: str, size: int, dtype: torch.dtype, tf32: bool = False) -> float:
-    """Operations a second of one square matrix product."""
+    """Measure the operations per second of one square matrix product."""
     before = torch.backends.cuda.matmul.allow_tf32
     torch.backends.cuda.matmul.allow_tf32 = tf32
     try:
@@ -39,13 +39,13 @@ def product_rate(device: str, size: int, dtype: torch.dtype, tf32: bool = False)
 
 
 def plain(x: Tensor, y: Tensor) -> Tensor:
-    """Biased linear CKA as one would write it (Kornblith et al. 2019, equation 4)."""
+    """Compute biased linear CKA as one would write it (Kornblith et al. 2019, equation 4)."""
     x, y = x - x.mean(dim=0), y - y.mean(dim=0)
     return (y.T @ x).square().sum() / ((x.T @ x).norm() * (y.T @ y).norm())
 
 
 def streamed(x: Tensor, y: Tensor, batch: int) -> list[float]:
-    """The metric of every layer over batches, as the callback feeds it."""
+    """Update the metric of every layer over batches, as the callback feeds it."""
     metrics = [CKA().to(x.device) for _ in x]
     for one, other in zip(x.split(batch, dim=1), y.split(batch, dim=1), strict=True):
         for metric, a, b in zip(metrics, one, other, strict=True):
@@ -54,7 +54,7 @@ def streamed(x: Tensor, y: Tensor, batch: int) -> list[float]:
 
 
 def cka(device: str, n: int, d: int) -> dict[str, float]:
-    """Seconds and memory of the CKA of all layers in three ways, and the share of the float32 rate that each makes of it."""
+    """Measure seconds and memory of the CKA of all layers in three ways, and what fraction of the float32 rate each reaches."""
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(LAYERS, n, d, generator=generator).to(device)
     y = (x.cpu() + torch.randn(LAYERS, n, d, generator=generator)).to(device)

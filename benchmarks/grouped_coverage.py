@@ -1,4 +1,4 @@
-"""How often does the delete-group jackknife interval hold the truth? (docs/similarity.md has the table)
+"""Counts how often the delete-group jackknife interval covers the true value (docs/similarity.md has the table).
 
     python benchmarks/grouped_coverage.py           # a few minutes on one core
 
@@ -19,7 +19,7 @@ ICCS = (0.0, 0.5, 0.8)
 
 
 def draw_rows(generator: torch.Generator, sizes: torch.Tensor, width: int, icc: float) -> torch.Tensor:
-    """Rows ``[n, width]`` of groups of these sizes, float64."""
+    """Draw rows ``[n, width]`` of groups of these sizes, float64."""
     scale = torch.arange(1, width + 1, dtype=torch.float64).rsqrt()
     shared = torch.randn(len(sizes), width, generator=generator, dtype=torch.float64)
     own = torch.randn(int(sizes.sum()), width, generator=generator, dtype=torch.float64)
@@ -27,7 +27,7 @@ def draw_rows(generator: torch.Generator, sizes: torch.Tensor, width: int, icc: 
 
 
 def draw_pair(generator: torch.Generator, sizes: torch.Tensor, width: int, icc: float, impact: float):
-    """Two sides whose CKA in the population is 1 - impact."""
+    """Draw two sides whose CKA in the population is 1 - impact."""
     x, z = (draw_rows(generator, sizes, width, icc) for _ in range(2))
     return x, math.sqrt(1 - impact) * x + math.sqrt(impact) * z
 
@@ -35,7 +35,7 @@ def draw_pair(generator: torch.Generator, sizes: torch.Tensor, width: int, icc: 
 def coverage(
     n_datasets: int, sizes: torch.Tensor, width: int, icc: float, impact: float, seed: int
 ) -> dict[str, float]:
-    """Share of data sets whose 95 % interval holds 1 - impact, by estimator, and means of value and error."""
+    """Count the fraction of data sets whose 95 % interval holds 1 - impact, by estimator, and means of value and error."""
     generator = torch.Generator().manual_seed(seed)
     groups = torch.arange(len(sizes)).repeat_interleave(sizes)
     hits = {"grouped": 0, "Song": 0}

@@ -1,4 +1,4 @@
-"""How costs grow with examples, languages, layers and width: CKA by itself, the pass at an epoch's end, a training step."""
+"""Measures how costs grow with examples, languages, layers and width: CKA by itself, the epoch-end pass and a training step."""
 
 import copy
 import tempfile
@@ -25,7 +25,7 @@ BATCH = 64
 
 
 def cka_over(examples: int, languages: int, layers: int, width: int) -> None:
-    """CKA of every language and layer, on made-up rows."""
+    """Compute CKA of every language and layer, on made-up rows."""
     rows = torch.randn(layers, BATCH, width, generator=torch.Generator().manual_seed(0))
     for _ in range(languages):
         base = Marginal.of(rows.repeat(1, examples // BATCH, 1))
@@ -55,11 +55,11 @@ class Run:
         self.step = step_of(self.module, lambda: inputs, precision)
 
     def validate(self, callbacks: list) -> float:
-        """One pass over the probe sets, on the processor or the GPU that Lightning finds; its seconds."""
+        """Time one pass over the probe sets, on the processor or the GPU that Lightning finds."""
         return validate(self.module, self.data, callbacks).value
 
     def measure(self) -> tuple[float, float, float]:
-        """Seconds of a training step, of the pass for logits alone, and of the pass with impact."""
+        """Measure the seconds of a training step, of the pass for logits alone, and of the pass with impact."""
         self.module.train().to(DEVICE)  # a pass leaves it on the processor
         with timed() as step:
             self.step()
@@ -67,7 +67,7 @@ class Run:
 
 
 def bench(rounds: int) -> str:
-    """Rows of the first table: one size doubled and doubled again at a time."""
+    """Measure the rows of the first table: one size doubled and doubled again at a time."""
     rows = []
     for grown, sizes in _sizes(OF_CKA):
         found = interleaved({str(size[grown]): (lambda size=size: cka_over(**size)) for size in sizes}, rounds)
@@ -77,7 +77,7 @@ def bench(rounds: int) -> str:
 
 
 def bench_runs(root: Path | None, cache_dir: Path, precision: str, rounds: int) -> str:
-    """Rows of the second table."""
+    """Measure the rows of the second table."""
     rows = []
     for grown, sizes in _sizes(OF_A_RUN):
         cells = []

@@ -17,7 +17,7 @@ import xling
 from xling.data.sources.xnli import XNLI_LANGUAGES
 from xling.machine.description import describe_environment
 from xling.runs.directory import DATA_FILE, ENVIRONMENT_FILE, RunDirectory
-from xling.runs.plan import identity_of, record_plan, run_key, study_folder
+from xling.runs.planned_runs import identity_of, record_plan, run_key, study_folder
 from xling.runs.tables import IMPACT_FILE, TRANSFER_FILE
 from xling.settings import RunSettings
 from xling.storage.atomic import write_json

@@ -1,4 +1,4 @@
-"""What hundreds of runs cost to read, list and analyse: CPU seconds and peak memory, each in a process of its own.
+"""Measures what hundreds of runs cost to read, list and analyse: CPU seconds and peak memory, each in a process of its own.
 
 ``python -m benchmarks.many_runs STUDY --code BEFORE --code .`` measures checkouts side by side; STUDY is what
 ``benchmarks.made_up_study`` wrote.
@@ -25,7 +25,7 @@ COMMANDS = {
 
 
 def measure(code: str, checkout: Path, arguments: list[str]) -> tuple[float, float]:
-    """CPU seconds (user and system) and peak memory (MB) of a Python, with its children, that runs `code` of a checkout."""
+    """Measure CPU seconds (user and system) and peak memory (MB) of a Python, with its children, that runs `code` of a checkout."""
     environment = os.environ | {"PYTHONPATH": str(checkout.resolve())}
     with tempfile.TemporaryFile("w+") as log:
         command = [sys.executable, "-c", code, *arguments]

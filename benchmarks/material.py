@@ -1,4 +1,4 @@
-"""Encoders, texts and modules that the speed benchmarks share: real ones where they are available, else made-up ones."""
+"""Provides the encoders, texts and modules of the speed benchmarks: real ones where they are available, else made-up ones."""
 
 from functools import cache
 from pathlib import Path
@@ -30,7 +30,7 @@ def tokenizer(cache_dir: Path) -> PreTrainedTokenizerBase:
 
 
 def encoder_of(name: str, cache_dir: Path) -> nn.Module:
-    """``e5_small``: the real weights, 12 x 384; ``mbert_shape``: random, 12 x 768, 119,547 word pieces."""
+    """Load an encoder: ``e5_small``, the real weights, 12 x 384; ``mbert_shape``: random, 12 x 768, 119,547 word pieces."""
     if name == "e5_small":
         return load_encoder(E5, cache_dir)
     torch.manual_seed(0)
@@ -39,7 +39,7 @@ def encoder_of(name: str, cache_dir: Path) -> nn.Module:
 
 
 def classifier_of(encoder: nn.Module, languages=XNLI_LANGUAGES, **settings) -> SequenceClassifier:
-    """The project's module with the recipe of run_xnli.py: AdamW, 5e-5, linear decay."""
+    """Make the project's module with the recipe of run_xnli.py: AdamW, 5e-5, linear decay."""
     recipe = {"learning_rate": 5e-5, "pooling": "mean", "metrics": ("accuracy", "macro_f1"), "n_labels": len(LABELS)}
     return SequenceClassifier(encoder, target_languages=languages, **recipe, **settings)
 
@@ -52,7 +52,7 @@ def as_a_run(module: SequenceClassifier) -> SequenceClassifier:
 
 
 def data_of(root: Path | None, cache_dir: Path, n_train: int, n_probe: int, **settings) -> TransferDataModule:
-    """English training examples and probe sets of 15 languages: the real XNLI below `root`, else mini_nli."""
+    """Make the data: English training examples and probe sets of 15 languages, the real XNLI below `root`, else mini_nli."""
     real = root is not None and root.is_dir()
     if real:
         splits = {"train_split": "train", "probe_split": "test", "train_limit": n_train, "probe_limit": n_probe}

@@ -1,4 +1,4 @@
-"""Wall time and extra resident memory of a call."""
+"""Measures wall time and extra resident memory of a call."""
 
 import ctypes
 import gc

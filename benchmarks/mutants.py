@@ -1,4 +1,4 @@
-"""Would the tests notice a slip in the mathematics? Single-operator mutants of it, and which tests kill them.
+"""Tests whether the tests would notice a slip in the mathematics: makes single-operator mutants of it, and runs the tests on each.
 
     python -m benchmarks.mutants --n 42 --seed 0
 
@@ -31,8 +31,8 @@ LEFT_OUT = (".venv", ".git", ".mypy_cache", "runs", "results", "site", "__pycach
 _SUMS = ["test_similarity.py", "test_metrics.py"]
 _GROUPS = ["test_similarity_grouped.py", "test_similarity_uncertainty.py"]
 TESTS = {
-    "xling/distances/formulas.py": ["test_distances.py", "test_distances_urielplus.py"],
-    "xling/distances/matrices.py": ["test_distances.py", "test_distances_tables.py"],
+    "xling/distances/formulas.py": ["test_distances.py", "test_distances_formulas.py", "test_distances_urielplus.py"],
+    "xling/distances/matrices.py": ["test_distances.py", "test_distances_codes.py", "test_distances_tables.py"],
     "xling/distances/measured.py": ["test_distances_tables.py"],
     "xling/similarity/cka.py": ["test_similarity.py", "test_similarity_measures.py"],
     "xling/similarity/hsic.py": ["test_similarity.py", "test_similarity_measures.py"],

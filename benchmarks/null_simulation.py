@@ -1,4 +1,4 @@
-"""How often do the tests reject where there is nothing to find, and where there is something? (docs/statistics.md has the rates)
+"""Counts how often the tests reject where there is nothing to find, and where there is something (rates: docs/statistics.md).
 
     python benchmarks/null_simulation.py levels      # p-values of distance against an outcome
     python benchmarks/null_simulation.py measured    # impact against transfer, and mediation
@@ -74,14 +74,14 @@ def draw_outcomes(
 
 
 def forms(cells: tuple[np.ndarray, np.ndarray]) -> dict[str, dict]:
-    """How a correlation is taken."""
+    """List the forms of a correlation."""
     several = len(np.unique(cells[0])) > 1
     demeaned = {"demeaned": {"design": two_way_basis(*cells), "follows_labels": True}} if several else {}
     return {"raw": {}, "ranks": {"ranked": True}} | demeaned
 
 
 def levels(args: argparse.Namespace, distances: dict[str, np.ndarray]) -> Iterator[list]:
-    """Rates of p <= .05, per design and split: the extremes over distances, and the family of all distances."""
+    """Compute the rates of p <= .05, per design and split: the extremes over distances, and the family of all distances."""
     yield ["sources", "sd of source, target, noise", "raw", "ranks", "demeaned", "raw, family", "demeaned, family"]
     for i, design in enumerate(DESIGNS):
         cells = observed_cells(design)
@@ -110,14 +110,14 @@ def _rate(p_values: np.ndarray) -> float:
 
 
 def _family_rate(tested: list, exact: bool) -> float:
-    """How often the smallest family-wise p-value is <= .05."""
+    """Count how often the smallest family-wise p-value is <= .05."""
     seen, null = np.stack([s for s, _ in tested], axis=1), np.stack([n for _, n in tested], axis=2)
     smallest = [np.nanmin(max_t_p(seen[d], null[:, d], exact)) for d in range(len(seen))]
     return _rate(np.array(smallest))
 
 
 def measured(args: argparse.Namespace, distances: dict[str, np.ndarray]) -> Iterator[list]:
-    """Two measured quantities: unrelated impact and transfer; and impact that carries nothing of distance."""
+    """Compute the rates for two measured quantities: unrelated impact and transfer; and impact that carries nothing of distance."""
     yield [
         "sources",
         "sd of source, target, noise",
@@ -170,7 +170,7 @@ def _indirect_rates(distance, impacts, outcomes, cells, args) -> dict[str, float
 
 
 def power(args: argparse.Namespace, distances: dict[str, np.ndarray]) -> Iterator[list]:
-    """Effects of the size that is announced as detectable, and how often they are found; coverage of the interval."""
+    """Simulate effects of the size that is announced as detectable, and how often they are found; coverage of the interval."""
     yield ["sources", "distance", "detectable r", "found", "coverage of 95 %", "family-wise", "found family-wise"]
     for i, design in enumerate(DESIGNS):
         cells = observed_cells(design)

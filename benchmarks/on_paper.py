@@ -1,4 +1,4 @@
-"""What large studies would take that nobody here has run: the tables of docs/clusters.md, from sizes and peak rates.
+"""Computes what large studies would take that nobody here has run: the tables of docs/clusters.md, from sizes and peak rates.
 
 Estimates, not measurements: operations by :mod:`xling.sweeps.cost`, divided by a share of a GPU's peak rate.
 """
@@ -39,11 +39,11 @@ class Paper:
 
     @property
     def work(self) -> Workload:
-        """Of one run: a validation of all targets after every epoch and one before training."""
+        """Compute the work of one run: a validation of all targets after every epoch and one before training."""
         return Workload(self.n_train, self.n_probe, self.n_targets, self.epochs, self.epochs + 1)
 
     def row(self) -> str:
-        """A line of the table."""
+        """Write a line of the table."""
         flops = self.n_sources * compute_run_flops(self.size, (), self.work)
         training = self.n_sources * compute_run_flops(self.size, (), Workload(self.n_train, 0, 0, self.epochs, 0))
         hours = [f"{flops / rate / 3600:,.1f}" for rate in RATES.values()]

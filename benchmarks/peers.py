@@ -1,4 +1,4 @@
-"""Other packages that compute CKA, each behind one function of features ``[L, n, d]``; they are imported only where installed."""
+"""Wraps other packages that compute CKA, each as one function of features ``[L, n, d]``; they are imported only where installed."""
 
 from collections.abc import Callable
 from contextlib import redirect_stderr
@@ -34,7 +34,7 @@ class _Rows(nn.Module):
 
 
 def peers(n_layers: int, batch_size: int) -> dict[str, tuple[bool, Callable[[Tensor, Tensor], Tensor]]]:
-    """Installed peers by name: (whether debiased, function from features to the CKA of each layer)."""
+    """Find the installed peers by name: (whether debiased, function from features to the CKA of each layer)."""
     found = {}
     names = [f"layer{i}" for i in range(n_layers)]
 

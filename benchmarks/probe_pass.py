@@ -1,4 +1,4 @@
-"""What the epoch-end pass over 15 languages costs: logits alone, with impact, and as it is done by hand.
+"""Measures what the epoch-end pass over 15 languages costs: logits alone, with impact, and as it is done by hand.
 
 Of some ways alone, without memory, where the machine is busy:
 ``python -m benchmarks.speed --only probe --probe-pairs 450 --together 5 --cpu-seconds --ways "logits alone" "impact with all"``.

@@ -1,4 +1,4 @@
-"""Time and memory of the inference of a full study: 15 x 15 languages, 13 layers and their mean, 6 distances.
+"""Measures time and memory of the inference of a full study: 15 x 15 languages, 13 layers and their mean, 6 distances.
 
 python benchmarks/qap_speed.py          # target: under 10 s on 2 cores
 python benchmarks/qap_speed.py 147      # a published matrix of 147 languages, one outcome; target: under 5 minutes and 4 GB
@@ -18,7 +18,7 @@ N_LANGUAGES, N_LAYERS, N_KINDS, N_CONTROLS = 15, 14, 6, 2
 
 
 def make_arrays(n_languages: int = N_LANGUAGES, n_outcomes: int = N_LAYERS, seed: int = 0) -> PairArrays:
-    """A study of random numbers; one language has no data in one of the distances, as Urdu in phonology."""
+    """Make a study of random numbers; one language has no data in one of the distances, as Urdu in phonology."""
     generator = np.random.default_rng(seed)
     sources, targets = np.nonzero(~np.eye(n_languages, dtype=bool))
     distances = generator.random((N_KINDS, n_languages, n_languages))

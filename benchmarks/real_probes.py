@@ -1,4 +1,4 @@
-"""What each measure gives on the real XNLI where premises are paired anew, so that the truth is 0 (docs/similarity.md has it).
+"""Computes each measure on the real XNLI with premises paired anew, so that the truth is 0 (docs/similarity.md has the values).
 
     python benchmarks/real_probes.py --xnli FOLDER           # a few minutes on one core
 
@@ -23,7 +23,7 @@ CKAS = ("cka_grouped", "cka_debiased", "cka_biased")
 
 
 def base_rows(xnli: Path, cache_dir: Path, languages: list[str], n: int) -> dict[str, Representations]:
-    """Representations before training of `n` probe examples per language, with the ids of their premises."""
+    """Read the representations before training of `n` probe examples per language, with the ids of their premises."""
     data = data_of(xnli, cache_dir, 30, n)
     data.probes = {language: data.probes[language] for language in languages}
     with tempfile.TemporaryDirectory() as folder:
@@ -33,7 +33,7 @@ def base_rows(xnli: Path, cache_dir: Path, languages: list[str], n: int) -> dict
 
 
 def levels(rows: Representations, layer: int, names: list[str], draws: int) -> dict[str, tuple[float, float]]:
-    """Mean and standard deviation over several pairings of one layer against itself."""
+    """Compute mean and standard deviation over several pairings of one layer against itself."""
     x, measures = list(rows.layers.values())[layer], [MEASURES[name] for name in names]
     found = [chance_levels(measures, x, x.clone(), rows.group_ids, seed=seed) for seed in range(draws)]
     values = {name: torch.stack([draw[name].value.squeeze() for draw in found]) for name in names}

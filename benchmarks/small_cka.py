@@ -1,4 +1,4 @@
-"""CKA for users of the metrics alone: how many times as long as a plain function, at few rows and many; one layer, no base.
+"""Measures CKA as users of the metrics alone call it: times of a plain function, at few rows and many; one layer, no base.
 
 ``python -m benchmarks.small_cka``; ratios of CPU seconds, round by round, in one process.
 """
@@ -16,7 +16,7 @@ from xling.similarity import linear_cka
 
 
 def plain(x: Tensor, y: Tensor) -> Tensor:
-    """What most studies run: centred float32 features, three products of the smaller kind, biased."""
+    """Compute CKA as most studies do: centred float32 features, three products of the smaller kind, biased."""
     x, y = x - x.mean(0), y - y.mean(0)
     if len(x) < x.shape[1]:
         a, b = x @ x.T, y @ y.T
@@ -25,7 +25,7 @@ def plain(x: Tensor, y: Tensor) -> Tensor:
 
 
 def streamed(x: Tensor, y: Tensor) -> Tensor:
-    """The metric, in one update."""
+    """Compute CKA by the metric, in one update."""
     metric = CKA(debiased=False)
     metric.update(x, y)
     return metric.compute()
@@ -39,7 +39,7 @@ OURS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 
 
 def seconds(call: Callable[[], object], repeats: int) -> float:
-    """CPU seconds of a call, the mean of some."""
+    """Measure the CPU seconds of a call, as the mean of several calls."""
     start = time.process_time()
     for _ in range(repeats):
         call()
@@ -47,7 +47,7 @@ def seconds(call: Callable[[], object], repeats: int) -> float:
 
 
 def ratios(n: int, d: int, rounds: int) -> dict[str, float]:
-    """Median ratio to the plain function, by name; ``plain`` itself in milliseconds."""
+    """Compute the median ratio to the plain function, by name; ``plain`` itself in milliseconds."""
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(n, d, generator=generator) + 3
     y = x + 0.3 * torch.randn(n, d, generator=generator)

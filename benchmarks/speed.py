@@ -1,4 +1,4 @@
-"""All speed figures side by side in one run: ``python -m benchmarks.speed`` writes docs/bench.md.
+"""Collects all speed figures side by side in one run: ``python -m benchmarks.speed`` writes docs/bench.md.
 
 Ratios are taken round by round, so that a busy machine slows both sides.
 """
@@ -13,7 +13,7 @@ import torch
 
 from benchmarks import frozen_steps, growth, probe_pass, start_up, study_growth, training
 from benchmarks.material import ENCODERS
-from xling.machine.precision import resolve_precision
+from xling.machine.run_precision import resolve_precision
 
 
 def main() -> None:
@@ -45,16 +45,17 @@ def main() -> None:
     for name in options.only:
         parts.append(PARTS[name](options))
         print(parts[-1], flush=True)
+        options.output.parent.mkdir(parents=True, exist_ok=True)
         options.output.write_text("\n\n".join(parts) + "\n")
 
 
 def rounds(options: argparse.Namespace, name: str) -> int:
-    """Rounds of an encoder."""
+    """Choose how many rounds an encoder is measured in."""
     return options.rounds if name == "e5_small" else max(1, options.rounds - 1)
 
 
 def machine(options: argparse.Namespace) -> str:
-    """What it ran on."""
+    """Describe the machine that the figures are from."""
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{options.threads} threads, no GPU"
     texts = "real XNLI" if options.xnli.is_dir() else "mini_nli"
     return (
@@ -82,7 +83,7 @@ def bench_training(options: argparse.Namespace) -> str:
 
 
 def bench_probe(options: argparse.Namespace) -> str:
-    """(b) The pass at an epoch's end."""
+    """Measure the pass at an epoch's end, and give the section of the page as Markdown."""
     rows = [probe_pass.HEADER]
     for name in options.encoders:
         where = (name, options.xnli, options.cache, options.probe_pairs, rounds(options, name))
@@ -92,7 +93,7 @@ def bench_probe(options: argparse.Namespace) -> str:
 
 
 def bench_frozen(options: argparse.Namespace) -> str:
-    """(c) Frozen layers."""
+    """Measure steps with frozen layers, and give the section of the page as Markdown."""
     rows = [
         frozen_steps.HEADER,
         *(

@@ -1,4 +1,4 @@
-"""From the command to the end of the first training step, with empty and with filled caches: real processes."""
+"""Times real processes from the command to the end of the first training step, with empty and with filled caches."""
 
 import subprocess
 import sys
@@ -32,7 +32,7 @@ def seconds_to_first_step(arguments: list[str]) -> float:
 
 
 def bench(root: Path | None, rounds: int) -> str:
-    """Rows of the table: cold (nothing cached; e5_small's weights are decoded first), warm."""
+    """Measure the rows of the table: cold (nothing cached; e5_small's weights are decoded first), warm."""
     data = (
         ["data=xnli", f"data.root={root}", "data.train_limit=600", "data.probe_limit=60"] if root else ["data=mini_nli"]
     )
@@ -50,7 +50,7 @@ def bench(root: Path | None, rounds: int) -> str:
 
 
 def bench_imports(rounds: int) -> str:
-    """Seconds to import what the command needs, and of that Lightning alone."""
+    """Measure the seconds to import what the command needs, and of that Lightning alone."""
     seconds: dict[str, list[float]] = {"pytorch_lightning": [], "xling.commands.train": []}
     for _ in range(rounds):
         for name, found in seconds.items():

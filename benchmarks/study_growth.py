@@ -1,4 +1,4 @@
-"""How reading a study grows with its runs, target languages, layers and validations: a table, a figure, fitted exponents.
+"""Measures how reading a study grows with its runs, target languages, layers and validations: a table, a figure, fitted exponents.
 
 ``python -m benchmarks.study_growth docs/study_growth.png`` writes made-up studies, loads each, and prints Markdown.
 """
@@ -22,7 +22,7 @@ FACTORS = (1, 2, 4, 8)
 
 
 def seconds_to_load(runs: int, targets: int, layers: int, validations: int, rounds: int) -> float:
-    """CPU seconds of ``load_study``, the fastest of some rounds."""
+    """Measure the CPU seconds of ``load_study``, the fastest of some rounds."""
     made_up_study.N_LAYERS = layers
     with tempfile.TemporaryDirectory() as folder:
         sources, chosen, seeds = LANGUAGES[:8], LANGUAGES[:targets], range(runs // 8)
@@ -36,7 +36,7 @@ def seconds_to_load(runs: int, targets: int, layers: int, validations: int, roun
 
 
 def exponent(sizes: list[int], seconds: list[float]) -> float:
-    """Slope on two logarithmic axes: 1 where twice the size takes twice the time."""
+    """Fit the slope on two logarithmic axes: 1 where twice the size takes twice the time."""
     return float(np.polyfit(np.log(sizes), np.log(seconds), 1)[0])
 
 

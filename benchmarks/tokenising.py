@@ -1,4 +1,4 @@
-"""Tokenising a large training set, and what every later start reads of it: CPU seconds and peak memory of a process each.
+"""Measures the tokenising of a large training set, and what every later start reads of it: CPU seconds and peak memory.
 
 ``python -m benchmarks.tokenising XNLI_FOLDER TOKENIZER_FOLDER --code BEFORE --code .`` measures checkouts side by side; the
 training pairs that are there are repeated, with other numbers in them, up to ``--pairs``.

@@ -1,4 +1,4 @@
-"""Training examples/s and peak memory beside transformers' Trainer: same model, batch, precision, data and optimiser.
+"""Measures training examples/s and peak memory beside transformers' Trainer: same model, batch, precision, data and optimiser.
 
 A user would run transformers' run_xnli.py, which pads to 128, or its Trainer with dynamic padding and length grouping.
 """
@@ -56,7 +56,7 @@ class Settings:
     threads: int
 
     def data(self, seed: int = 0) -> TransferDataModule:
-        """The data module with the first `n_train` pairs and 30 probe pairs, in the order that `seed` gives."""
+        """Make the data module with the first `n_train` pairs and 30 probe pairs, in the order that `seed` gives."""
         return data_of(self.root, self.cache_dir, self.n_train, 30, batch_size=BATCH_SIZE, seed=seed)
 
 
@@ -99,7 +99,7 @@ class Stopwatch:
         self.losses: list[float] = []
 
     def step(self, mask: Tensor, loss: Tensor) -> None:
-        """A step over examples with this attention mask has ended."""
+        """Note that a step over examples with this attention mask has ended."""
         if torch.cuda.is_available():
             torch.cuda.synchronize()
         self.ends.append(time.perf_counter())
@@ -108,7 +108,7 @@ class Stopwatch:
         self.losses.append(float(loss))
 
     def course(self, megabytes: float | None) -> Course:
-        """All of them."""
+        """Give the course of all steps."""
         seconds = self.ends[-1] - self.ends[WARM_UP - 1]
         padding = 1 - sum(self.real[WARM_UP:]) / sum(self.all[WARM_UP:])
         return Course(sum(self.real[WARM_UP:]) / seconds, padding, megabytes, self.losses)
@@ -156,7 +156,7 @@ class WatchLightning(pl.Callback):
 
 
 def run_transformers(module: pl.LightningModule, data: TransferDataModule, settings: Settings, grouped: bool) -> Course:
-    """transformers' Trainer: padded to 128 as in run_xnli.py, or dynamic padding and grouping by length."""
+    """Train by transformers' Trainer, padded to 128 as in run_xnli.py, or dynamic padding and grouping by length."""
     pieces = tokenizer(data.cache_dir)
     rows = [{"input_ids": row["input_ids"], "labels": row["label"]} for row in data.train.rows]
     collate = DataCollatorWithPadding(pieces) if grouped else DataCollatorWithPadding(pieces, "max_length", 128)
@@ -171,7 +171,7 @@ def run_transformers(module: pl.LightningModule, data: TransferDataModule, setti
 def watched(
     module: pl.LightningModule, watch: Stopwatch, settings: Settings, folder: str, *, grouped: bool, seed: int, **rest
 ) -> Watched:
-    """transformers' Trainer with run_xnli.py's recipe for the project's encoder and head."""
+    """Make transformers' Trainer with run_xnli.py's recipe for the project's encoder and head."""
     watcher = WatchTrainer(watch)
     arguments = TrainingArguments(
         folder,
@@ -192,7 +192,7 @@ def watched(
 
 
 def run_ours(module: pl.LightningModule, data: TransferDataModule, settings: Settings) -> Course:
-    """The project's data module, module and callback under Lightning."""
+    """Train with the project's data module, module and callback under Lightning."""
     watch = Stopwatch()
     with tempfile.TemporaryDirectory() as folder, peak_memory() as memory:
         callbacks = [WatchLightning(watch), TrainUsedRows(lambda: data.train.pieces)]
@@ -201,7 +201,7 @@ def run_ours(module: pl.LightningModule, data: TransferDataModule, settings: Set
 
 
 def lightning(callbacks: list[pl.Callback], folder: str, settings: Settings) -> pl.Trainer:
-    """Lightning's trainer as a run has it."""
+    """Make Lightning's trainer as a run has it."""
     steps = {"max_epochs": 1, "max_steps": WARM_UP + settings.n_steps, "limit_val_batches": 0}
     return quiet_trainer(callbacks, folder, precision=settings.precision, gradient_clip_val=1.0, **steps)
 
@@ -221,7 +221,7 @@ def has_trainer() -> bool:
 
 
 def contestants() -> list[str]:
-    """Those that can run here: without accelerate only ours, so that a machine without it still measures something."""
+    """List the contestants that can run here: without accelerate only ours, so that something is measured in any case."""
     if has_trainer():
         return list(CONTESTANTS)
     print("accelerate is not installed (pip install 'xling[bench]'): transformers' Trainer is left out", flush=True)
@@ -229,7 +229,7 @@ def contestants() -> list[str]:
 
 
 def bench(settings: Settings, rounds: int) -> str:
-    """Every contestant once per round, from the same weights, each in a process of its own; rows of the table."""
+    """Measure every contestant once per round, from the same weights, each in a process of its own; rows of the table."""
     found: dict[str, list[Course]] = {contestant: [] for contestant in contestants()}
     rates = []
     for seed in range(rounds):
@@ -243,13 +243,13 @@ def bench(settings: Settings, rounds: int) -> str:
 
 
 def in_a_process_of_its_own(call, *arguments) -> Any:
-    """What it gives there: freed blocks of what ran before would be in its memory and time."""
+    """Call a function in a process of its own, since freed blocks of what ran before would be in its memory and time."""
     with multiprocessing.get_context("spawn").Pool(1) as fresh:
         return fresh.apply(call, arguments)
 
 
 def course_of(contestant: str, settings: Settings, seed: int) -> Course:
-    """One contestant's steps; the seed is that of batches and dropout."""
+    """Run one contestant's steps; the seed is that of batches and dropout."""
     torch.set_num_threads(settings.threads)
     module, data = module_of(settings, packed=contestant.endswith("packed")), settings.data(seed)
     if contestant.startswith("xling"):
@@ -263,7 +263,7 @@ def course_of(contestant: str, settings: Settings, seed: int) -> Course:
 
 
 def module_of(settings: Settings, **others) -> pl.LightningModule:
-    """The module, always with the same weights."""
+    """Make the module, always with the same weights."""
     torch.manual_seed(0)
     module = classifier_of(encoder_of(settings.encoder, settings.cache_dir), **others)
     freeze_layers(module, plan_freezing(settings.freeze))
@@ -271,7 +271,7 @@ def module_of(settings: Settings, **others) -> pl.LightningModule:
 
 
 def largest_difference(settings: Settings) -> float:
-    """Of the losses of any step, when both trainers get the project's batches, without dropout, in float32."""
+    """Find the largest difference in loss of any step, when both trainers get the project's batches, no dropout and float32."""
     torch.set_num_threads(settings.threads)
     losses = []
     batches = [
@@ -304,7 +304,7 @@ def _given_to_ours(module, batches: Iterable[dict[str, Tensor]], watch: Stopwatc
 
 
 def matrix_rate(precision: str) -> float:
-    """Operations/s of one large matrix product in the precision that training computes in."""
+    """Measure the operations per second of one large matrix product in the precision that training computes in."""
     dtype = torch.float32 if precision == "32-true" else torch.bfloat16
     one, other = (
         torch.randn(4096, 4096, device="cuda" if torch.cuda.is_available() else "cpu").to(dtype) for _ in range(2)
@@ -318,7 +318,7 @@ def matrix_rate(precision: str) -> float:
 
 
 def operations_per_token(settings: Settings) -> float:
-    """6 for every weight of the blocks: forward, and twice that backward; attention's own products left out."""
+    """Count 6 operations for every weight of the blocks: 2 forward and 4 backward; attention's own products are left out."""
     blocks = encoder_of(settings.encoder, settings.cache_dir).encoder
     return 6 * sum(weight.numel() for weight in blocks.parameters())
 

@@ -1,4 +1,4 @@
-"""What callbacks ask of a trainer and a module of any kind: how far training is, loaders' names, and a batch's words and groups."""
+"""Asks a trainer and a module of any kind what callbacks need: how far training is, loaders' names, a batch's words and groups."""
 
 import math
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""Impact by another pooling than the main one, measured in the same passes."""
+"""Measures impact by another pooling than the main one, in the same passes."""
 
 from xling.callbacks.impact import ImpactMonitor
 

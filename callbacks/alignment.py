@@ -1,4 +1,4 @@
-"""How alike one validation loader's representations are to those of the others, example by example."""
+"""Measures how alike one validation loader's representations are to those of the others, example by example."""
 
 import logging
 import math

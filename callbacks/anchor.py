@@ -1,4 +1,4 @@
-"""Holds representations near those from before training, by a penalty on their distance."""
+"""Keeps representations near those from before training, by a penalty on their distance."""
 
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -39,7 +39,7 @@ class Anchor(KeepsBase):
 
     Args:
         strength: factor of the penalty, at least 0.
-        layers: which layers are held, see :class:`TreatsLayers`; with `names`, which of the modules they match.
+        layers: which layers are kept near the base, see :class:`TreatsLayers`; with `names`, which of the modules they match.
         form: ``l2`` or ``cka``.
         every_n_steps: optimiser steps from one penalty to the next.
         batches: batches that are encoded in turn, one per penalty, e.g. text of other languages, the same on every process;

@@ -19,22 +19,22 @@ log = logging.getLogger(__name__)
 
 
 class ImpactBudget(TreatsLayers):
-    """Holds a layer, with all below it, from the validation on at which its impact on a target reaches a bound.
+    """Freezes a layer, with all below it, from the validation on at which its impact on a target reaches a bound.
 
-    What a layer computes depends on the layers below, so that holding those too keeps its impact where it is: the bound is exceeded
-    by at most what training moved the layer between two validations. Held layers have their gradients dropped, as in
+    What a layer computes depends on the layers below, so that freezing those too keeps its impact where it is: the bound is
+    exceeded by at most what training moved the layer between two validations. Frozen layers have their gradients dropped, as in
     :class:`GradualUnfreezing`. Impact is what an :class:`ImpactMonitor` of the same trainer measures: validate often
-    (``val_check_interval``). The layers held go into checkpoints. Runs on ``setup``, ``on_validation_end`` (after the monitor),
-    ``on_before_optimizer_step``, ``teardown``.
+    (``val_check_interval``). Which layers are frozen goes into checkpoints. Runs on ``setup``, ``on_validation_end`` (after the
+    monitor), ``on_before_optimizer_step``, ``teardown``.
 
     Args:
-        bound: impact at which a layer is held, at least 0; impact is at most about 1.
+        bound: impact at which a layer is frozen, at least 0; impact is at most about 1.
         layers: layers whose impact is bounded, see :class:`TreatsLayers`.
         targets: validation loaders whose impact counts; None: all.
         names: see :class:`TreatsLayers`; give the same patterns as to the monitor, so that both number the layers alike.
 
     Attributes:
-        held: index of the highest layer that is held, with all layers below it; -1: none is held.
+        frozen_up_to: index of the highest layer that is frozen, with all layers below it; -1: none is.
         events: one dict per bound that was reached: layer, target, step, impact.
 
     Raises:
@@ -51,22 +51,22 @@ class ImpactBudget(TreatsLayers):
         super().__init__(layers, names)
         check_strength("bound", bound)
         self.bound, self.targets = bound, None if targets is None else tuple(targets)
-        self.held, self.events = -1, []  # type: int, list[dict[str, Any]]
+        self.frozen_up_to, self.events = -1, []  # type: int, list[dict[str, Any]]
         self._is_resumed = False
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Hold no layer yet, unless the fit is resumed.
+        """Freeze no layer yet, unless the fit is resumed.
 
         Raises:
             XlingValueError: no callback of the trainer measures impact.
         """
         self._monitor(trainer)
         if not self._is_resumed:
-            self.held, self.events = -1, []
+            self.frozen_up_to, self.events = -1, []
         self._is_resumed = False
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Hold the layers whose impact has reached the bound.
+        """Freeze the layers whose impact has reached the bound.
 
         Raises:
             XlingValueError: one of the targets is no validation loader.
@@ -83,25 +83,34 @@ class ImpactBudget(TreatsLayers):
         for record in records:
             impact = record["impact_debiased"] if math.isnan(record["impact"]) else record["impact"]
             is_meant = record["layer"] in self.treated and (self.targets is None or record["loader"] in self.targets)
-            if is_meant and impact >= self.bound and record["layer"] > self.held:
-                self.held = record["layer"]
-                event = {"layer": self.held, "target": record["loader"], "step": trainer.global_step, "impact": impact}
+            if is_meant and impact >= self.bound and record["layer"] > self.frozen_up_to:
+                self.frozen_up_to = record["layer"]
+                event = {
+                    "layer": self.frozen_up_to,
+                    "target": record["loader"],
+                    "step": trainer.global_step,
+                    "impact": impact,
+                }
                 self.events.append(event)
-                log.info("layer %(layer)d has an impact of %(impact).3g on %(target)s at step %(step)d: held", event)
+                log.info(
+                    "layer %(layer)d has an impact of %(impact).3g on %(target)s at step %(step)d: frozen from now on",
+                    event,
+                )
 
     def on_before_optimizer_step(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: torch.optim.Optimizer
     ) -> None:
-        """Drop the gradients of the layers held."""
-        drop_gradients(updated_by(optimizer, self.parameters(range(self.held + 1))))
+        """Drop the gradients of the frozen layers."""
+        drop_gradients(updated_by(optimizer, self.parameters(range(self.frozen_up_to + 1))))
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the highest layer that is held, and when each bound was reached."""
-        return {"held": self.held, "events": self.events}
+        """Return the highest layer that is frozen, and when each bound was reached."""
+        # the key is that of checkpoints written before the attribute was renamed
+        return {"held": self.frozen_up_to, "events": self.events}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Hold the same layers as the interrupted fit."""
-        self.held, self.events, self._is_resumed = state_dict["held"], list(state_dict["events"]), True
+        """Freeze the same layers as the interrupted fit."""
+        self.frozen_up_to, self.events, self._is_resumed = state_dict["held"], list(state_dict["events"]), True
 
     @staticmethod
     def _monitor(trainer: pl.Trainer) -> ImpactMonitor:

@@ -1,4 +1,4 @@
-"""A checkpoint from which a run goes on as if it had never stopped."""
+"""Writes a checkpoint from which a run goes on as if it had never stopped."""
 
 import logging
 import math

@@ -1,4 +1,4 @@
-"""``python -m faults [--kills 50] [--only NAME ...]``: inject every fault, print the table, exit 1 if anything differs.
+"""Injects every fault, prints the table, and exits with 1 if anything differs: ``python -m faults [--kills 50] [--only NAME ...]``.
 
 A sweep of tiny_bert (4 sources x 2 strategies x 2 seeds on mini_nli) is run undisturbed; then it is disturbed, started again,
 and compared byte for byte: tables, logged metrics, final weights, manifests but for times. Takes about 12 minutes.

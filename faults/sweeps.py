@@ -1,4 +1,4 @@
-"""A small real sweep that is started over and over, by its command, or in a forked process, so that torch is imported only once."""
+"""Starts a small real sweep over and over, by its command, or in a forked process, so that torch is imported only once."""
 
 import itertools
 import os
@@ -15,7 +15,7 @@ from omegaconf import OmegaConf
 
 from xling.machine.logs import configure_logging
 from xling.runs.directory import RunDirectory
-from xling.runs.plan import RunKey, run_key
+from xling.runs.planned_runs import RunKey, run_key
 from xling.settings import RunSettings
 
 SIZE = (

@@ -1,4 +1,4 @@
-"""Write docs/results.md and its figures from the packs in this folder: ``make results``, or ``--check`` what is committed."""
+"""Writes docs/results.md with its figures from the packs in this folder: ``make results``, or ``--check``s the committed ones."""
 
 import argparse
 import re
@@ -15,11 +15,12 @@ import pandas as pd
 import yaml
 
 from xling.analysis.claims import LEVEL, judge_claims, read_claims
-from xling.analysis.inference.demeaned import correlate_demeaned
+from xling.analysis.inference.demeaned import correlate_demeaned, variance_shares
 from xling.analysis.inputs.gather import add_distances, gather_csv, gather_study
 from xling.analysis.inputs.measurements import Measurements, Resampling, Settings
 from xling.analysis.inputs.measures import one_measure
 from xling.analysis.inputs.pairs import LANGUAGE_PAIR, compute_pairs
+from xling.analysis.questions.source_choice import compute_source_choice
 from xling.analysis.schema import MEAN_LABEL, Analysis, distance_kinds
 from xling.analysis.tables import infer_correlations
 from xling.commands.analyze import analyze
@@ -45,7 +46,7 @@ CONTROL_SOURCES = ("en", "ru", "sw")
 OTHER_DISTANCES = ("individual", "average", "knn", "paper")
 """Tables of distances in the specification curve, beside the repaired one of the plan."""
 RESAMPLING = Resampling()
-SUMMARIES = ("summary", "seeds_summary", "controls_summary")
+SUMMARIES = ("summary", "seeds_summary", "controls_summary", "matrices_summary")
 """Entries of results.yaml that are words around computed numbers."""
 
 
@@ -83,7 +84,7 @@ ALL_AT_ONCE = Variant(
 
 
 def list_variants(seeds: Sequence[int]) -> list[Variant]:
-    """One choice changed at a time, each seed by itself, and last all choices of the paper at once."""
+    """List the variants: one choice changed at a time, each seed by itself, and last all choices of the paper at once."""
     return [*VARIANTS, *(Variant(f"seed {seed} alone", seeds=(seed,)) for seed in seeds), ALL_AT_ONCE]
 
 
@@ -102,7 +103,7 @@ def _correlate(measured: Measurements, variant: Variant) -> tuple[pd.DataFrame, 
 
 
 def _pair_up(measured: Measurements, variant: Variant) -> tuple[Measurements, pd.DataFrame]:
-    """Choose runs, measure and distances; what is left, and its pairs."""
+    """Choose runs, measure and distances; give what is left, and its pairs."""
     chosen = {key: _select(getattr(measured, key), variant) for key in ("transfer", "impact")}
     measured = replace(measured, **chosen)
     measured, _ = add_distances(measured, partial(compute_distances, KINDS, source=variant.distances))
@@ -123,7 +124,7 @@ def _select(table: pd.DataFrame | None, variant: Variant) -> pd.DataFrame | None
 
 
 def verdict(row: pd.Series) -> str:
-    """A claim's verdict with the figures that decide it, for a cell of a table."""
+    """Phrase a claim's verdict with the figures that decide it, for a cell of a table."""
     if row["verdict"] == "not tested":
         return "not tested"
     where = f" ({row['decided_by']})" if row["n_tests"] > 1 else ""
@@ -132,7 +133,7 @@ def verdict(row: pd.Series) -> str:
 
 
 def judge_variants(measured: Measurements, variants: Sequence[Variant]) -> list[dict]:
-    """One row per variant: the verdict on each claim."""
+    """Judge each claim by every variant, a row per variant."""
     claims = read_claims("paper")
     rows = []
     for variant in variants:
@@ -146,7 +147,7 @@ ESTIMATORS = ("cka_grouped", "cka_debiased", "cka_biased")
 
 
 def compare_estimators(impact: pd.DataFrame) -> list[dict]:
-    """Mean impact over pairs of different languages at every layer, by each estimator of the same rows."""
+    """Average impact over pairs of different languages at every layer, by each estimator of the same rows."""
     between = impact[~impact["is_in_language"].astype(bool)]
     cells = between.pivot_table(
         index=["layer", "source_language", "target_language"], columns="measure", values="impact", observed=True
@@ -161,7 +162,7 @@ def compare_estimators(impact: pd.DataFrame) -> list[dict]:
 
 
 def compare_seeds(measured: Measurements, reliability: pd.DataFrame, seeds: Sequence[int]) -> list[dict]:
-    """What of impact and accuracy is noise between seeds, and how well two seeds agree; empty with one seed."""
+    """Estimate how much of impact and accuracy is noise between seeds, and how well two seeds agree; empty with one seed."""
     if len(seeds) < 2:
         return []
     by_seed = {seed: _pair_up(measured, Variant(f"seed {seed} alone", seeds=(seed,)))[1] for seed in seeds}
@@ -175,7 +176,7 @@ def compare_seeds(measured: Measurements, reliability: pd.DataFrame, seeds: Sequ
 
 
 def _agreement(by_seed: dict[int, pd.DataFrame], column: str, label: str) -> float:
-    """Mean correlation of two seeds over pairs S != T, source and target effects removed."""
+    """Average the correlation of two seeds over pairs S != T, source and target effects removed."""
     values = pd.DataFrame(
         {
             seed: pairs[(pairs["layer_label"] == label) & ~pairs["is_in_language"]].set_index(LANGUAGE_PAIR)[column]
@@ -188,7 +189,7 @@ def _agreement(by_seed: dict[int, pd.DataFrame], column: str, label: str) -> flo
 
 
 def compare_controls(measured: Measurements) -> list[dict]:
-    """The encoder that transfers beside those that cannot, over the same three sources and one seed."""
+    """Compare the encoder that transfers with those that cannot, over the same three sources and one seed."""
     variant = Variant("multilingual-e5-small", seeds=(1,), sources=CONTROL_SOURCES)
     studies = {variant.name: measured}
     for name, words in CONTROLS.items():
@@ -208,13 +209,13 @@ def compare_controls(measured: Measurements) -> list[dict]:
 
 
 def _is_of_four(tests: pd.DataFrame) -> pd.Series:
-    """Rows of impact, from layer 1 on, with the distances that say something of every pair."""
+    """Tell which rows are of impact, from layer 1 on, with the distances that say something of every pair."""
     kinds = tests["predictor"].isin(["genetic", "geographic", "syntactic", "featural"])
     return (tests["analysis"] == "impact_vs_distance") & kinds & (tests["layer"] >= 1)
 
 
 def strongest(tests: pd.DataFrame, analysis: str) -> str:
-    """The row of an analysis with the smallest family-wise p, in words."""
+    """Phrase the row of an analysis with the smallest family-wise p."""
     own = tests[(tests["analysis"] == analysis) & tests["p_max_t"].notna() & (tests["layer_label"] != "mean")]
     if own.empty:
         return "not tested"
@@ -231,23 +232,38 @@ WORDS = {
     "p_value": numbers.p_value,
     "percent": numbers.percent,
     "fraction": numbers.fraction,
+    "points": lambda regret: f"{100 * regret:.2f}",
     "signed": numbers.signed,
     "verdict": verdict,
 }
 """What the template prints numbers with, and which rows it shows."""
 
 
+MATRICES = {
+    "XLM-R, macro-F1, 15 x 15": "xnli_xlmr_f1_15x15.csv",
+    "mT5, macro-F1, 15 x 15": "xnli_mt5_f1_15x15.csv",
+    "mBERT from English, 14 targets": "xnli_mbert_english.csv",
+}
+
+
 def public_matrices() -> list[dict]:
-    """Transfer and distance in published matrices: raw and after source and target effects."""
+    """Analyse published matrices: their correlations with distance, and what choices of a source cost in them."""
     rows = []
-    for name, file in {
-        "XLM-R, macro-F1, 15 x 15": "xnli_xlmr_f1_15x15.csv",
-        "mBERT from English, 14 targets": "xnli_mbert_english.csv",
-    }.items():
+    for name, file in MATRICES.items():
         measured, _ = gather_csv(HERE / file)
-        tests = correlate(measured, Variant(name)).set_index("predictor")
-        rows.append({"name": name, "tests": tests})
+        tests, pairs = _correlate(measured, Variant(name))
+        rows.append(describe_matrix(name, tests.set_index("predictor"), pairs, compute_source_choice(pairs)))
     return rows
+
+
+def describe_matrix(name: str, tests: pd.DataFrame, pairs: pd.DataFrame, choices: pd.DataFrame) -> dict:
+    """Analyse a matrix of scores: tests by distance, how much is of single pairs, and the regret of choices of a source."""
+    cells = pairs[(pairs["layer_label"] == MEAN_LABEL) & ~pairs["is_in_language"].astype(bool)]
+    *_, left = variance_shares(cells["score"].to_numpy(), *(cells[side].factorize()[0] for side in LANGUAGE_PAIR))
+    fixed = choices[choices["kind"] == "fixed"]
+    best = fixed["choice"].iloc[0].removeprefix("always ") if len(fixed) else ""
+    regret = choices.set_index("choice")["regret"].to_dict()
+    return {"name": name, "tests": tests, "left": left, "best_fixed": best, "regret": regret}
 
 
 def gather_context(output_dir: Path) -> dict:
@@ -264,7 +280,12 @@ def gather_context(output_dir: Path) -> dict:
     tests = analysis.tables["correlations"]
     public = [
         *public_matrices(),
-        {"name": "multilingual-e5-small, accuracy, this study", "tests": _of_transfer(tests)},
+        describe_matrix(
+            "multilingual-e5-small, accuracy, this study",
+            _of_transfer(tests),
+            analysis.tables["pairs"],
+            analysis.tables["source_choice"],
+        ),
     ]
     return {
         **yaml.safe_load((HERE / "results.yaml").read_text(encoding="utf-8")),
@@ -280,7 +301,7 @@ def gather_context(output_dir: Path) -> dict:
 
 
 def _context_of_runs(runs: pd.DataFrame) -> dict:
-    """How many runs there are, how many are to come, and what their measurement cannot tell from nothing."""
+    """Count how many runs there are, how many are to come, and what their measurement cannot tell from nothing."""
     missing = PLANNED - len(runs)
     return {
         "n_runs": len(runs),
@@ -290,7 +311,7 @@ def _context_of_runs(runs: pd.DataFrame) -> dict:
 
 
 def _context_of_analysis(analysis: Analysis) -> dict:
-    """The planned analysis of all runs: claims, tests, and what the summary counts."""
+    """Gather the planned analysis of all runs: claims, tests, and what the summary counts."""
     tables = analysis.tables
     tests, shares = tables["correlations"], tables["variance_shares"]
     cells = tables["pairs"].drop_duplicates(["source_language", "target_language"])
@@ -305,7 +326,7 @@ def _context_of_analysis(analysis: Analysis) -> dict:
 
 
 def _context_of_estimators(impact: pd.DataFrame) -> dict:
-    """Impact by each estimator, and where they differ most."""
+    """Gather impact by each estimator, and where they differ most."""
     rows = compare_estimators(impact)
     return {
         "estimators": rows,
@@ -315,7 +336,7 @@ def _context_of_estimators(impact: pd.DataFrame) -> dict:
 
 
 def _context_of_seeds(measured: Measurements, analysis: Analysis) -> dict:
-    """The noise between seeds, and by outcome (impact: its mean over layers) how far two seeds agree; nothing of one seed."""
+    """Gather the noise between seeds, and by outcome (impact: mean over layers) how far two seeds agree; nothing of one seed."""
     rows = compare_seeds(measured, analysis.tables["reliability"], analysis.facts["seeds"])
     means = [row for row in rows if row["layer_label"] in ("", MEAN_LABEL)]
     return {
@@ -325,7 +346,7 @@ def _context_of_seeds(measured: Measurements, analysis: Analysis) -> dict:
 
 
 def findings(tests: pd.DataFrame, shares: pd.DataFrame) -> dict[str, str | int]:
-    """The numbers of the page's summary."""
+    """Gather the numbers of the page's summary."""
     by = {name: own for name, own in tests.groupby("analysis")}
     impact, transfer = by["impact_vs_distance"], by["transfer_vs_distance"]
     four = impact[impact["predictor"].isin(["genetic", "geographic", "syntactic", "featural"])]
@@ -370,7 +391,7 @@ def render(context: dict) -> str:
 
 
 def differences(written: str, computed: str) -> list[str]:
-    """Lines of which the words differ, or a number by more than its last digit."""
+    """List the lines of which the words differ, or a number by more than its last digit."""
     old, new = written.splitlines(), computed.splitlines()
     if len(old) != len(new):
         return [f"{len(old)} lines are written, {len(new)} computed"]

@@ -133,3 +133,21 @@ def fit(kind, folder, callbacks=(), n_val_loaders=1, **changes):
     trainer = make_trainer(folder, callbacks, **changes)
     trainer.fit(module, *loaders(module, n_val_loaders=n_val_loaders))
     return Fitted(module, trainer)
+
+
+class MaskedTagger(Tagger):
+    """Changes its batches' mask on the way to whoever looks at the batch; the encoder gets the right one."""
+
+    def __init__(self, change=lambda mask: mask):
+        super().__init__()
+        self.change = change
+
+    def loss(self, batch):
+        return super().loss(batch | {"attention_mask": batch["right"]})
+
+    def data(self, n=40):
+        rows = [dict(row) for row in super().data(n)]
+        for row in rows:
+            mask = row["attention_mask"]
+            row |= {"right": mask, "input_ids": row["input_ids"] * mask, "attention_mask": self.change(mask)}
+        return rows

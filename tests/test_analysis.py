@@ -148,7 +148,7 @@ def test_each_mode_writes_its_own_tables():
         analyse(measured, Settings("fancy"))
 
 
-def test_strategy_of_the_main_analyses():
+def test_the_main_analyses_take_the_strategy_asked_for_or_the_only_baseline():
     pairs = pd.DataFrame({"strategy": ["none", "bottom_3"]})
     assert choose_strategy(pairs) == "none"
     assert choose_strategy(pairs, "bottom_3") == "bottom_3"

@@ -17,7 +17,7 @@ from xling.analysis.inputs.measurements import Resampling, Settings
 from xling.analysis.inputs.pairs import compute_pairs
 from xling.analysis.pipeline import analyse
 from xling.analysis.questions.comparison import TABLES, AnalysedStudy, compare_studies, find_everywhere, match_layers
-from xling.analysis.questions.pooling import POOLED, pool_correlations, pool_studies
+from xling.analysis.questions.meta_analysis import POOLED, pool_correlations, pool_studies
 from xling.analysis.schema import IMPACT_VS_DISTANCE, Analysis
 from xling.commands.analyze import analyze
 from xling.errors import XlingValueError
@@ -326,7 +326,7 @@ def test_paper_mode_has_nothing_to_compare(folders, tmp_path):
 def test_pooling_agrees_with_a_random_effects_meta_analysis_by_hand():
     r, se = np.array([-0.5, -0.2, -0.35]), np.array([0.1, 0.15, 0.12])
     z = np.arctanh(r)
-    found = pool_correlations(r, np.tanh(z - 1.959964 * se), np.tanh(z + 1.959964 * se))
+    found = pool_correlations(r, np.tanh(z - 1.959964 * se), np.tanh(z + 1.959964 * se), wald_p(z, se))
     w = 1 / se**2
     q = (w * (z - (w * z).sum() / w.sum()) ** 2).sum()
     tau2 = max(0, (q - 2) / (w.sum() - (w**2).sum() / w.sum()))
@@ -335,7 +335,9 @@ def test_pooling_agrees_with_a_random_effects_meta_analysis_by_hand():
     half = stats.t.ppf(0.975, 2) * np.sqrt(max(1, (v * (z - mean) ** 2).sum() / 2) / v.sum())
     assert found["r"] == pytest.approx(np.tanh(mean), abs=1e-6)
     assert (found["ci_low"], found["ci_high"]) == pytest.approx((np.tanh(mean - half), np.tanh(mean + half)), abs=1e-6)
-    p_value = 2 * stats.norm.sf(abs((w * z).sum()) / np.sqrt(w.sum()))
+    p_value = 2 * stats.norm.sf(
+        abs((w * z).sum()) / np.sqrt(w.sum())
+    )  # of normal estimates: that of their weighted mean
     assert found["p_value"] == pytest.approx(p_value, rel=1e-5)
     assert found["tau"] == pytest.approx(np.sqrt(tau2), abs=1e-6)
     assert found["i_squared"] == pytest.approx((q - 2) / q, abs=1e-6)
@@ -345,17 +347,34 @@ def test_pooling_agrees_with_a_random_effects_meta_analysis_by_hand():
 def test_the_p_value_of_pooled_null_studies_keeps_its_level_and_the_interval_is_careful(n_studies):
     rng, se = np.random.default_rng(0), 0.1
     z = rng.normal(size=(2_000, n_studies)) * se
-    found = [pool_correlations(np.tanh(own), np.tanh(own - 1.96 * se), np.tanh(own + 1.96 * se)) for own in z]
+    found = [
+        pool_correlations(np.tanh(own), np.tanh(own - 1.96 * se), np.tanh(own + 1.96 * se), wald_p(own, se))
+        for own in z
+    ]
     assert np.mean([row["p_value"] <= 0.05 for row in found]) == pytest.approx(0.05, abs=0.02)
     assert np.mean([row["ci_low"] > 0 or row["ci_high"] < 0 for row in found]) <= 0.05
 
 
+def wald_p(z, se):
+    return 2 * stats.norm.sf(np.abs(z) / se)
+
+
+def test_the_pooled_p_value_is_that_of_the_studies_own_tests_not_of_their_intervals():
+    r, p = np.array([0.4, 0.4]), np.array([0.01, 0.01])
+    wide = pool_correlations(r, r - 0.5, r + 0.5, p)["p_value"]
+    assert wide == pytest.approx(stats.combine_pvalues(p / 2, method="stouffer")[1] * 2)
+    assert wide == pytest.approx(pool_correlations(r, r - 0.1, r + 0.1, p)["p_value"])
+    assert pool_correlations(np.array([0.4, -0.4]), r - 0.5, r + 0.5, p)["p_value"] > 0.5
+
+
 def test_pooling_does_not_mind_order_and_keeps_equal_coefficients():
     r, low, high = np.array([0.3, 0.3, 0.3]), np.array([0.1, 0.0, 0.2]), np.array([0.48, 0.55, 0.4])
-    found = pool_correlations(r, low, high)
+    p = np.array([0.01, 0.06, 0.001])
+    found = pool_correlations(r, low, high, p)
     assert found["r"] == pytest.approx(0.3)
     assert found["tau"] == found["i_squared"] == 0
-    assert pool_correlations(r, low[::-1], high[::-1]) == pytest.approx(pool_correlations(r[::-1], low, high))
+    turned = pool_correlations(r, low[::-1], high[::-1], p[::-1])
+    assert turned == pytest.approx(pool_correlations(r[::-1], low, high, p))
 
 
 def test_studies_are_pooled_cell_by_cell_and_say_why_they_are_not(comparison):
@@ -367,7 +386,7 @@ def test_studies_are_pooled_cell_by_cell_and_say_why_they_are_not(comparison):
     tests = pd.DataFrame(
         {
             "analysis": "transfer_vs_distance", "predictor": "genetic", "row": "", "main": "demeaned",
-            "r": [-0.4], "ci_low": [-0.6], "ci_high": [-0.1], "p_max_t": [0.02],
+            "r": [-0.4], "ci_low": [-0.6], "ci_high": [-0.1], "p_qap": [0.01], "p_max_t": [0.02],
         }
     )  # fmt: skip
     assert pool_studies({"a": tests, "b": tests.assign(main="pearson")})["reason"].str.contains("raw in some").all()

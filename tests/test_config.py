@@ -13,7 +13,7 @@ from pytorch_lightning.strategies import FSDPStrategy
 
 from xling.errors import XlingValueError
 from xling.freezing import plan_freezing
-from xling.machine.precision import resolve_precision
+from xling.machine.run_precision import resolve_precision
 from xling.models import EncoderSpec
 from xling.similarity import get_measure
 

@@ -122,3 +122,22 @@ def test_rows_that_are_not_finite_are_refused(value):
     rows[3, 1] = value
     with pytest.raises(XlingValueError, match="not finite"):
         held_out_predictions(rows, labels, deal_groups(torch.arange(len(rows))))
+
+
+@pytest.mark.parametrize("width", [3, 8])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_rows_without_spread_within_classes_go_to_the_nearest_mean(width, dtype):
+    generator = torch.Generator().manual_seed(0)
+    rows = torch.randn(6, width, generator=generator, dtype=dtype)  # two premises with one row of each of three classes
+    labels, folds = torch.tensor([0, 1, 2, 0, 1, 2]), torch.tensor([0, 0, 0, 1, 1, 1])
+    found = held_out_predictions(rows.clone(), labels, folds)
+    distances = torch.cdist(rows, rows)
+    for row, predicted in enumerate(found.tolist()):
+        candidates = range(3, 6) if row < 3 else range(3)
+        assert labels[min(candidates, key=lambda k: float(distances[row, k]))] == predicted
+
+
+def test_rows_that_are_all_alike_are_given_the_most_frequent_label():
+    rows, labels = torch.full((9, 4), 2.5), torch.tensor([0, 0, 0, 0, 0, 0, 0, 1, 1])
+    found = held_out_predictions(rows.clone(), labels, torch.tensor([0, 1, 2, 0, 1, 2, 0, 1, 2]))
+    assert (found == 0).all()

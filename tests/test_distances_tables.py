@@ -112,7 +112,7 @@ def test_pretraining_sizes_that_do_not_fit_are_refused(text, message, write):
         load_pretraining_sizes(write(text), ["de"])
 
 
-def test_scripts_and_families_of_the_fifteen_languages():
+def test_scripts_and_families_of_the_fifteen_languages_are_known():
     facts = language_facts(["ar", "bg", "de", "el", "en", "es", "fr", "hi", "ru", "sw", "th", "tr", "ur", "vi", "zh"])
     assert " ".join(facts.script) == "Arab Cyrl Latn Grek Latn Latn Latn Deva Cyrl Latn Thai Latn Arab Latn Hani"
     assert facts.index[facts.is_indo_european == 1].tolist() == ["bg", "de", "el", "en", "es", "fr", "hi", "ru", "ur"]

@@ -11,7 +11,7 @@ from xling.errors import XlingValueError
 from xling.freezing import plan_freezing
 from xling.models.size import KNOWN, EncoderSize, count_parameters, encoder_size
 from xling.models.spec import EncoderSpec
-from xling.runs.plan import RunKey, read_plan, run_key
+from xling.runs.planned_runs import RunKey, read_plan, run_key
 from xling.sweeps.cost import Workload, compute_base_bytes, compute_checkpoint_bytes, compute_run_flops
 from xling.sweeps.dry_run import phrase_disk, phrase_hours, planned_state, print_dry_run
 from xling.sweeps.estimate import (

@@ -33,7 +33,7 @@ from xling.runs.directory import RunDirectory
 from xling.runs.packs import pack_folder, write_pack
 from xling.tasks import QuestionAnswering, SentenceClassification, TokenClassification
 from xling.training.finished import load_finetuned, load_run
-from xling.training.restoring import Restoration, restore_run
+from xling.training.restoring import Restoration, base_state, restore_run
 
 TASKS = {
     "sentences": (SentenceClassification(labels=("no", "yes", "maybe")), AutoModelForSequenceClassification),
@@ -245,7 +245,8 @@ def test_what_cannot_be_exported_says_why(made, make_config, tmp_path):
     without = train(make_config("trainer.max_epochs=1", "keep_checkpoint=false", "seed=2"))
     with pytest.raises(MissingFileError, match="run again with keep_checkpoint=true"):
         xling.export(without, target)
-    restore_run(load_run(made.path), [Restoration(parse_shares("1"))], made.path.parents[3])
+    run = load_run(made.path)
+    restore_run(run, base_state(run), [Restoration(parse_shares("1"))], made.path.parents[3])
     records = [path for path in (made.path.parents[3] / "test/en").iterdir() if path.name != "none"]
     with pytest.raises(MissingFileError, match="a record of xling-restore .*, which keeps no weights"):
         xling.export(records[0] / "seed_42", target)

@@ -150,7 +150,7 @@ def test_a_carriage_return_inside_a_text_stays_there(tmp_path):
 @pytest.mark.parametrize(
     "parts", [{"train": "much", "probe": 0.2}, {"train": True}, {"train": 0}, {"train": -1, "p": 1}]
 )
-def test_parts_are_shares(tmp_path, parts):
+def test_parts_that_are_no_shares_are_refused(tmp_path, parts):
     with pytest.raises(XlingValueError, match=r"expected data\.parts to be shares above 0"):
         FileSource(tmp_path, "a.{language}.tsv", TableReader(PLAIN), parts=parts)
 

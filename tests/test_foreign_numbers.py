@@ -56,7 +56,7 @@ def test_one_batch_beyond_float16_keeps_the_others_numbers():
     assert collector.result({}).layers["a"].flatten().tolist() == [1.0, 2.0, 70_000.0]
 
 
-def test_zeros_fit_everywhere():
+def test_zeros_fit_into_any_type():
     collector = RowCollector(["a"], torch.float16)
     collector.add(torch.tensor([0]), [torch.zeros(1, 3)])
     assert collector.result({}).layers["a"].dtype == torch.float16

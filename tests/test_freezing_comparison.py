@@ -10,14 +10,13 @@ from scipy import stats
 from xling.analysis.questions.freezing import (
     BASELINE,
     COMPARISON,
-    RANDOM_REFERENCE,
     compare_strategies,
     compute_freezing,
     compute_run_metrics,
     count_frozen_layers,
 )
 from xling.analysis.questions.item_variance import contributions, t_interval
-from xling.analysis.questions.random_sets import judge_among_sets, sets_needed
+from xling.analysis.questions.random_sets import RANDOM_REFERENCE, judge_among_sets, sets_needed
 from xling.analysis.questions.verdicts import write_verdict
 from xling.errors import XlingValueError
 

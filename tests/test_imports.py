@@ -62,7 +62,7 @@ def test_nothing_downstream_is_imported_upstream(path, module):
             assert STAGE_OF[name[1]] <= STAGE_OF[module[1]], f"{'.'.join(module)} imports {'.'.join(name)}"
 
 
-def test_no_circle_of_folders():
+def test_folders_do_not_import_each_other_in_a_circle():
     arrows = {}
     for path, module in source_files():
         if len(module) > 1:

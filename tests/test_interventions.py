@@ -16,7 +16,7 @@ from xling.interventions import INTERVENTIONS, average_states, blend_layers, par
 from xling.interventions.layer_shares import format_shares, layers_in, name_shares, scaled
 from xling.runs.comparable import design_of, find_mixed
 from xling.runs.directory import read_settings
-from xling.runs.plan import identity_of, run_key
+from xling.runs.planned_runs import identity_of, run_key
 from xling.runs.study import load_study
 from xling.storage.atomic import read_json
 from xling.training.intervening import build_intervention

@@ -6,12 +6,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from xling.analysis.questions.freezing import compute_freezing
 from xling.analysis.questions.interventions import (
     INTERVENTIONS,
     compute_causes,
     compute_interventions,
     list_treatments,
 )
+from xling.analysis.questions.random_sets import RANDOM_REFERENCE
 
 SOURCES, TARGETS, SEEDS = ("en", "ru", "sw"), ("en", "ru", "sw", "zh", "th"), (1, 2)
 DESIGN = {  # strategy: intervention, frozen layers, treated layers, dose, change of score, impact at layers 1 and 2
@@ -104,3 +106,29 @@ def test_effects_are_estimated_from_all_doses_of_a_treatment():
     assert (row["n_doses"], row["layer_label"]) == (2, "01")
     assert row["first_stage"] == pytest.approx(-0.4)
     assert row["effect"] == pytest.approx(0.03 / -0.4, abs=0.01)
+
+
+RANDOM = {f"revert_random_1_seed{seed}": ("revert", [], [seed], 1.0, 0.001 * seed, (0.3, 0.5)) for seed in (2, 3, 4)}
+
+
+def test_a_reverted_set_is_judged_among_random_sets_which_are_no_treatments(monkeypatch):
+    for name, row in RANDOM.items():
+        monkeypatch.setitem(DESIGN, name, row)
+    table = compare().set_index(["strategy", "reference", "metric"])
+    assert set(table.index.get_level_values("strategy")) == {"layers_1", "revert_1", "revert_1x0.5", "anchor_2_0.1"}
+    row = table.loc[("revert_1", RANDOM_REFERENCE, "mean_target_score")]
+    assert row["n_reference_sets"] == 3
+    assert row["change"] == pytest.approx(0.03 - 0.003, abs=2e-3)
+    assert row["p_rank"] == 0.25  # the best of four
+    assert row["low"] > 0
+    assert ("revert_1x0.5", RANDOM_REFERENCE, "mean_target_score") not in table.index  # another dose
+    transfer, impact, distances, runs = make_study()
+    causes = compute_causes(transfer, impact, distances, ["genetic"], runs, "none")
+    assert not causes["treatment"].str.contains("revert [234]").any()
+
+
+def test_the_table_of_freezing_does_not_take_reverted_random_sets_for_frozen_ones(monkeypatch):
+    for name, row in RANDOM.items():
+        monkeypatch.setitem(DESIGN, name, row)
+    transfer, impact, distances, runs = make_study()
+    assert RANDOM_REFERENCE not in set(compute_freezing(transfer, impact, distances, runs)["reference"])

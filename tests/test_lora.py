@@ -16,7 +16,7 @@ from xling.models import EncoderSpec, load_encoder
 from xling.models.layers import ARCHITECTURES, find_layers
 from xling.models.tiny import N_LAYERS
 from xling.training.finished import load_run
-from xling.training.restoring import Restoration, restore_run
+from xling.training.restoring import Restoration, base_state, restore_run
 
 pytest.importorskip("peft", reason="peft is not installed: pip install 'xling[lora]'")
 
@@ -100,7 +100,8 @@ def test_an_interrupted_run_with_adapters_ends_as_an_undisturbed_one(make_config
 
 def test_layers_of_a_run_with_adapters_can_be_restored(make_config, tmp_path):
     path = train(make_config("trainer.max_epochs=1", "freeze=lora", "optimizer.learning_rate=1e-2")).path
-    table = restore_run(load_run(path), [Restoration(parse_shares(range(1, N_LAYERS + 1)))], tmp_path).set_index(
+    run = load_run(path)
+    table = restore_run(run, base_state(run), [Restoration(parse_shares(range(1, N_LAYERS + 1)))], tmp_path).set_index(
         "target_language"
     )
     recorded = pd.read_parquet(path / "transfer.parquet").set_index("target_language")["score"]

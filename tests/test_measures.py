@@ -8,7 +8,7 @@ import pytest
 from analysis_factory import make_distances, make_runs
 
 from xling.analysis.inputs.measurements import Measurements, Resampling, Settings
-from xling.analysis.inputs.measures import choose_measure, one_measure, take_above_chance
+from xling.analysis.inputs.measures import choose_measure, correct_for_chance, one_measure
 from xling.analysis.pipeline import analyse
 from xling.errors import XlingValueError
 from xling.runs.measures import to_long
@@ -116,7 +116,7 @@ def test_the_chosen_measure_fills_pairs_and_correlations():
 def test_impact_above_chance_is_counted_from_the_level_of_groups_paired_anew():
     long = make_long()[1]
     with_chance = long.assign(chance=0.2, impact_se=0.01)
-    found, sentence = take_above_chance(with_chance)
+    found, sentence = correct_for_chance(with_chance)
     similarity = 1 - with_chance["impact"]
     assert (1 - found["impact"]).to_numpy() == pytest.approx(
         [above_chance(value, 0.2) for value in similarity], nan_ok=True
@@ -144,4 +144,4 @@ def test_impact_above_chance_needs_the_level_of_every_run(forget):
     with pytest.raises(
         XlingValueError, match="above_chance=true needs the chance level of every similarity, and .* none"
     ):
-        take_above_chance(forget(make_long()[1]))
+        correct_for_chance(forget(make_long()[1]))

@@ -91,7 +91,7 @@ def test_forward_gives_the_batch_and_accumulates_the_rest(name, rows):
 
 
 @pytest.mark.parametrize("name", ["cka_debiased", "rbf_cka"])
-def test_reset_pickling_and_cloning(name, rows):
+def test_a_metric_survives_reset_pickling_and_cloning(name, rows):
     metric = updated(SimilarityMetric(name), rows[1], rows[0])
     metric.reset()
     metric = pickle.loads(pickle.dumps(updated(metric, *rows)))
@@ -111,7 +111,7 @@ def test_a_persistent_metric_resumes_from_its_state_dict(rows):
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_half_inputs_inside_inference_mode(dtype, rows):
+def test_half_precision_inputs_are_summed_in_full_precision_inside_inference_mode(dtype, rows):
     x, y = (side.to(dtype) for side in rows)
     metric = CKA()
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):

@@ -11,7 +11,7 @@ import yaml
 
 from xling.data.mini_nli.forms import LANGUAGE_FOLDER
 from xling.data.mini_nli.grammar import ORDERS, PATTERNS, SLOTS, SPECIFIC, TAXONOMY, draw_meanings
-from xling.data.mini_nli.pairs import COLUMNS, LABELS, available_languages, generate, load_language
+from xling.data.mini_nli.sentence_pairs import COLUMNS, LABELS, available_languages, generate, load_language
 from xling.data.sources.xnli import XNLI_LANGUAGES
 from xling.errors import MissingFileError, XlingValueError
 

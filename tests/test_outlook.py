@@ -12,7 +12,7 @@ from xling.commands.train import train
 from xling.machine.logs import configure_logging
 from xling.runs.directory import LOG_FILE, MANIFEST_FILE, RunDirectory
 from xling.runs.outlook import Outlook, planned_outlook, study_outlook
-from xling.runs.plan import RunKey, record_plan
+from xling.runs.planned_runs import RunKey, record_plan
 from xling.runs.state import write_failure, write_progress
 from xling.runs.status import RunStatus, study_status
 from xling.storage.atomic import write_json
@@ -88,7 +88,7 @@ def test_a_run_by_itself_says_nothing_of_a_sweep(make_config, tmp_path):
     assert phrase_place(tmp_path / "test", settings) == ""
 
 
-def test_sizes_and_languages_in_words():
+def test_sizes_and_languages_are_put_into_words():
     data = {"train": {"n_examples": 5010}, "probe.de": {"n_examples": 450}, "probe.hi": {"n_examples": 1500}}
     assert phrase_sizes(data, {"n_parameters": 117_505_920}) == (
         "5,010 training examples; probe: 450 to 1,500 examples in each of 2 languages; encoder: 117.5 million parameters"

@@ -5,7 +5,7 @@ import torch
 
 from xling.commands.train import train
 from xling.errors import XlingValueError
-from xling.machine.precision import resolve_precision
+from xling.machine.run_precision import resolve_precision
 from xling.training.parts import resolve_settings
 
 

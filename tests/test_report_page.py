@@ -18,9 +18,9 @@ from xling.report import write, write_report
 from xling.report.page import render_page
 from xling.report.section import MOST_ROWS, Section, Sheet
 from xling.report.sections import associations
-from xling.report.sections.measured import transfer_section
 from xling.report.sections.study import methods_section, run_section
-from xling.report.words import sentences
+from xling.report.sections.transfer_and_impact import transfer_section
+from xling.report.words import phrases
 from xling.report.words.cells import table_rows
 from xling.report.write import build_sections
 
@@ -157,7 +157,7 @@ def test_markup_in_names_is_escaped(analysis, tmp_path):
 def test_nothing_significant_is_said_in_words(analysis):
     tests = analysis.tables["correlations"].query("analysis == 'impact_vs_distance'").assign(p_max_t=0.4, p_bh=0.3)
     tests = tests.assign(detectable_family_wise=0.4, is_small=False)
-    tested, strongest, power = sentences.describe_family(tests)
+    tested, strongest, power = phrases.describe_family(tests)
     assert tested.startswith(
         "None of the 24 coefficients tested is significant after correction (source and target effects removed)"
     )
@@ -169,37 +169,37 @@ def test_nothing_significant_is_said_in_words(analysis):
 
 def test_the_raw_coefficient_is_named_for_what_it_mixes(analysis):
     tests = analysis.tables["correlations"].query("analysis == 'impact_vs_distance'")
-    assert "which targets are easier" in sentences.describe_main(tests)
-    assert "raw r" in sentences.describe_test(tests.iloc[0])
+    assert "which targets are easier" in phrases.describe_main(tests)
+    assert "raw r" in phrases.describe_test(tests.iloc[0])
     raw = tests.assign(main="pearson")
-    assert "raw: this design allows no other" in sentences.describe_family(raw)[0]
-    assert "cannot tell a target that is near from one that is easy" in sentences.describe_main(raw)
-    assert "raw r" not in sentences.describe_test(raw.iloc[0])
+    assert "raw: this design allows no other" in phrases.describe_family(raw)[0]
+    assert "cannot tell a target that is near from one that is easy" in phrases.describe_main(raw)
+    assert "raw r" not in phrases.describe_test(raw.iloc[0])
 
 
 def test_a_design_that_finds_nothing_and_languages_that_carry_all_are_named(analysis):
     tests = analysis.tables["correlations"].query("analysis == 'transfer_vs_distance'").dropna(subset="p_max_t")
     blind = tests.assign(detectable_family_wise=np.nan, is_small=True)
-    assert "No correlation, however strong" in sentences.describe_power(blind)
-    assert f"the 95 % interval of {len(tests)} of {len(tests)} coefficients" in sentences.describe_power(blind)
+    assert "No correlation, however strong" in phrases.describe_power(blind)
+    assert f"the 95 % interval of {len(tests)} of {len(tests)} coefficients" in phrases.describe_power(blind)
     carried = tests.assign(p_max_t=0.01, carried_by="sw as source")
-    assert f"sw as source ({len(tests)})" in sentences.describe_carriers(carried)
-    assert sentences.describe_carriers(tests.assign(p_max_t=0.5, carried_by="sw as source")) == ""
+    assert f"sw as source ({len(tests)})" in phrases.describe_carriers(carried)
+    assert phrases.describe_carriers(tests.assign(p_max_t=0.5, carried_by="sw as source")) == ""
 
 
 def test_shares_of_variance_are_said():
     shares = pd.DataFrame(
         {"outcome": ["score"], "layer_label": [""], "source": [0.41], "target": [0.573], "rest": [0.017]}
     )
-    text = sentences.describe_variance(shares, "score", "accuracy")
+    text = phrases.describe_variance(shares, "score", "accuracy")
     assert "source languages explain 41\xa0%, target languages 57\xa0%; 1.7\xa0% is left" in text
-    assert sentences.describe_variance(shares, "impact", "impact") == ""
-    assert sentences.describe_variance(pd.DataFrame(), "score", "accuracy") == ""
+    assert phrases.describe_variance(shares, "impact", "impact") == ""
+    assert phrases.describe_variance(pd.DataFrame(), "score", "accuracy") == ""
 
 
 def test_without_p_values_nothing_is_claimed(analysis):
     tests = analysis.tables["correlations"].assign(p_max_t=np.nan, p_bh=np.nan, reason="3 languages")
-    assert sentences.describe_family(tests)[0] == "No p-value is available (3 languages), so nothing is claimed."
+    assert phrases.describe_family(tests)[0] == "No p-value is available (3 languages), so nothing is claimed."
 
 
 def test_table_cells_sort_by_value_and_print_small_p_values_as_such():

@@ -10,6 +10,7 @@ import pytest
 import torch
 from scipy import stats
 
+from xling.analysis.questions.random_sets import is_random_set
 from xling.analysis.questions.restoration import TREND, compute_trend
 from xling.commands.restore import main
 from xling.commands.train import train
@@ -20,7 +21,7 @@ from xling.runs.tables import RESTORED
 from xling.storage.atomic import read_json, write_json
 from xling.training.derived import score_state
 from xling.training.finished import load_run
-from xling.training.restoring import Restoration, check_of_one_base, tabulate_restorations
+from xling.training.restoring import Restoration, check_of_one_base, draw_restorations, tabulate_restorations
 from xling.training.trainer import build_trainer
 
 TARGETS = ("en", "de", "ru", "hi", "sw", "zh")
@@ -214,6 +215,33 @@ def test_a_reverted_run_is_recorded_as_a_run_that_the_analysis_reads(finished_ru
     assert main([str(finished_run), "--layers", "1-2"]) == 0  # a complete record is not made again
 
 
+def test_random_sets_are_recorded_as_such_and_differ_from_the_chosen_one(finished_run):
+    assert main([str(finished_run), "--layers", "1-2", "--random", "2"]) == 0
+    study = load_study(finished_run.parents[3])
+    sets = study.runs.set_index("strategy")["treated_layers"].drop("none").to_dict()
+    drawn = {name: layers for name, layers in sets.items() if is_random_set(name)}
+    assert len(drawn) == 2
+    assert sorted(sets.values()) == [[1, 2], [1, 3], [2, 3]]
+    assert all(name.startswith("revert_random_2_seed") for name in drawn)
+    assert pd.read_csv(finished_run / "restored.csv")["restored_layers"].dropna().unique().tolist() == ["1+2"]
+    assert (
+        main([str(finished_run), "--random", "2", "--size", "2"]) == 0
+    )  # drawn alike, but no set is kept out of the draw
+    assert len(records(finished_run.parents[3], "random")) == 3
+
+
+def test_one_encoder_is_given_the_same_random_sets_in_every_run():
+    first, again = (draw_restorations(12, 4, 19, [{1: 1.0, 2: 1.0, 3: 1.0, 4: 1.0}]) for _ in range(2))
+    assert first == again
+    sets = {tuple(found.shares) for found in first}
+    assert len(sets) == 19
+    assert (1, 2, 3, 4) not in sets
+    assert all(set(layers) <= set(range(1, 13)) and len(layers) == 4 for layers in sets)
+    assert {len(found.shares) for found in draw_restorations(3, 2, 3)} == {2}
+    with pytest.raises(XlingValueError, match="expected 1 to 2 random sets of 2 of 3 layers beside the 1 chosen ones"):
+        draw_restorations(3, 2, 3, [{1: 1.0, 2: 1.0}])
+
+
 def test_swapping_everything_gives_the_other_run_and_averaging_with_itself_the_run(trained, tmp_path):
     run, donor = trained(), trained("source_language=de")
     arguments = ["--output-dir", str(tmp_path / "out")]
@@ -241,6 +269,13 @@ def test_seeds_of_a_study_are_averaged(trained):
     [
         (["--swap-with", "RUN", "--average", "RUN"], "expected --swap-with or --average, got both"),
         (["--swap-with", "RUN"], "expected --layers with --swap-with"),
+        (
+            ["--layers", "1", "--layers", "1-2", "--random", "1"],
+            r"expected --size, or --layers whose sets are of one size",
+        ),
+        (["--random", "1"], "expected --size"),
+        (["--layers", "1", "--random", "1", "--weights", "0.5"], "expected --random with whole layers"),
+        (["--layers", "1", "--random", "9"], "expected 1 to 2 random sets of 1 of 3 layers"),
         (["--layers", "a"], "expected layers such as 1-4,5:0.5 or head, got 'a'"),
     ],
 )

@@ -21,7 +21,7 @@ from xling.models.encoders import load_encoder
 from xling.models.spec import EncoderSpec
 from xling.models.tiny import tiny_config
 from xling.runs.folder_names import check_folder_name
-from xling.runs.plan import RunKey, record_plan, study_folder
+from xling.runs.planned_runs import RunKey, record_plan, study_folder
 from xling.runs.state import is_locked, read_failure, write_failure
 from xling.storage import locks
 from xling.storage.atomic import atomic_path, write_json, write_text

@@ -33,7 +33,7 @@ SCORES = {
 }
 
 
-def test_regret_of_every_choice_on_a_case_done_by_hand():
+def test_regret_of_every_choice_is_as_computed_by_hand():
     near = pd.DataFrame(
         [
             ("fr", "en", 0.1),

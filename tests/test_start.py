@@ -88,6 +88,16 @@ def test_a_key_is_completed_without_torch(function, typed, completed):
     assert done.stderr.splitlines()[-1] == "HEAVY []"
 
 
+def test_what_a_command_has_imported_is_not_collected_at_its_end():
+    code = (
+        "import atexit, gc\natexit.register(lambda: print(gc.get_freeze_count()))\n"  # handlers run last in, first out
+        "from xling.commands.start import without_garbage_collection\n"
+        "with without_garbage_collection():\n    import pandas"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(done.stdout) > 50_000
+
+
 def test_a_sweeps_later_jobs_leave_the_garbage_collector_alone():
     code = (
         "import gc\nfrom xling.commands.start import without_garbage_collection\n"

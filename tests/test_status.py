@@ -8,7 +8,7 @@ import pytest
 from xling.commands.status import main
 from xling.errors import CorruptArtefactError, MissingFileError
 from xling.runs.directory import CONFIG_FILE, MANIFEST_FILE, RunDirectory
-from xling.runs.plan import PLAN_FILE, RunKey, read_plan, record_plan
+from xling.runs.planned_runs import PLAN_FILE, RunKey, read_plan, record_plan
 from xling.runs.state import write_failure, write_progress
 from xling.runs.status import find_studies, read_status, study_status
 

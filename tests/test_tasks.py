@@ -18,7 +18,7 @@ from xling.commands.analyze import analyze
 from xling.commands.train import train
 from xling.distances import KINDS, compute_distances
 from xling.errors import MissingFileError, XlingValueError
-from xling.report.sections.measured import describe_transfer
+from xling.report.sections.transfer_and_impact import describe_transfer
 from xling.tasks import SentenceClassification, TokenClassification
 from xling.tasks.sentence_module import LabelScores
 

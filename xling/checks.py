@@ -1,4 +1,4 @@
-"""Checks of settings beyond their types: ranges of numbers, names of folders, codes that YAML reads as something else."""
+"""Checks settings beyond their types: ranges of numbers, names of folders, codes that YAML reads as something else."""
 
 import math
 from typing import Any

@@ -1,4 +1,4 @@
-"""The exceptions a user can meet: each message says what was expected, what came, and what to do.
+"""Defines the exceptions a user can meet: each message says what was expected, what came, and what to do.
 
 Every class derives from :class:`XlingError` (so that a command ends with one sentence instead of a traceback) and from the
 built-in exception that Python users would expect to catch.

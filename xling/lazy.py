@@ -1,4 +1,4 @@
-"""Public names of a package whose modules are imported when one of them is first used (PEP 562)."""
+"""Imports the modules behind a package's public names when one of them is first used (PEP 562)."""
 
 import importlib
 from collections.abc import Callable, Mapping

@@ -1,4 +1,4 @@
-"""Plain sentences on what an analysis left out and what its reader should know."""
+"""Writes plain sentences on what an analysis left out and what its reader should know."""
 
 import math
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Claims of a paper, or one's own, as code: each gets a verdict from the tests of the analysis.
+"""Judges claims, a paper's or one's own: each gets a verdict from the tests of the analysis.
 
 A claim names an analysis, predictors and layers, hence a set of tests (rows of ``correlations``). A test *bears it out* where
 its family-wise p is at most .05 and its main coefficient has the claimed direction. It *rules it out* where the 95 %

@@ -1,4 +1,4 @@
-"""The associations of impact once for every recorded measure, each corrected within its own family."""
+"""Tests the associations of impact once for every recorded measure, each measure corrected as a family of its own."""
 
 import pandas as pd
 

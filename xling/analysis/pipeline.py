@@ -1,4 +1,4 @@
-"""From the tables of a study to all tables of its analysis."""
+"""Makes all tables of an analysis from the tables of a study."""
 
 import logging
 from dataclasses import replace
@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_limits
 from xling.analysis import caveats
 from xling.analysis.claims import judge_claims
 from xling.analysis.inputs.measurements import Measurements, Settings
-from xling.analysis.inputs.measures import choose_measure, one_measure, take_above_chance
+from xling.analysis.inputs.measures import choose_measure, correct_for_chance, one_measure
 from xling.analysis.inputs.pairs import LANGUAGE_PAIR, compute_pairs, impact_reasons, select_validation
 from xling.analysis.measures import compute_measures
 from xling.analysis.questions.paper import compute_paper_correlations
@@ -96,7 +96,7 @@ def _choose_measure(measured: Measurements, settings: Settings) -> tuple[Measure
         select_validation(measured.impact, settings.epoch, settings.step), settings.measure
     )
     if settings.above_chance:
-        impact, sentence = take_above_chance(measured.impact)
+        impact, sentence = correct_for_chance(measured.impact)
         measured, sentences = replace(measured, impact=impact), [*sentences, sentence]
     return measured, measure, sentences
 

@@ -1,4 +1,4 @@
-"""The tables an analysis writes (one CSV each under ``tables/``) and their columns, in one place.
+"""Names the tables that an analysis writes (one CSV each under ``tables/``) and their columns, in one place.
 
 A missing number is NaN and its row says why in `reason`. Layers keep the numbers of :mod:`xling.runs.tables`; a row
 without a layer of its own has ``layer = <NA>`` and says in `layer_label` what it is.

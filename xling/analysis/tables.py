@@ -1,4 +1,4 @@
-"""The tables of default mode: associations over S != T with permutation inference, and what builds on them."""
+"""Computes the tables of default mode: associations over S != T with permutation inference, and what builds on them."""
 
 import logging
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""The frame of the short commands, in which a user's error is one sentence on stderr and a warning about distances one line."""
+"""Runs the short commands: a user's error becomes one sentence on stderr, and a warning about distances one line."""
 
 import sys
 import warnings

@@ -40,7 +40,7 @@ def train(overrides: Iterable[str] = (), config_dir: Path | str | None = None) -
     """
     from xling.commands.train import train as train_run
     from xling.runs.directory import RunDirectory
-    from xling.runs.plan import identity_of
+    from xling.runs.planned_runs import identity_of
     from xling.sweeps.dry_run import print_dry_run
 
     configure_logging()

@@ -7,6 +7,7 @@ a run of its own, which the analysis compares with the trained ones (docs/interv
 reverting many layers also takes away what the head relies on, so that the change on the source language is the yardstick.
 
 ``xling-restore RUN --layers 1-4 --layers 6:0.5``
+``xling-restore RUN --layers 1-4 --random 19``
 ``xling-restore RUN --swap-with OTHER --layers 0-6``
 ``xling-restore RUN --average OTHER THIRD``
 """
@@ -56,6 +57,7 @@ def _parser() -> argparse.ArgumentParser:
         examples=[
             "runs/mine/en/none/seed_1",
             "runs/mine/en/none/seed_1 --layers 1-4 --layers 6:0.5",
+            "runs/mine/en/none/seed_1 --layers 1-4 --random 19",
             "runs/mine/en/none/seed_1 --swap-with runs/mine/de/none/seed_1 --layers 0-6",
             "runs/mine/en/none/seed_1 --average runs/mine/en/none/seed_2",
         ],
@@ -75,6 +77,16 @@ def _parser() -> argparse.ArgumentParser:
         default=[1.0],
         metavar="W",
         help="share of the base's, or the other run's, weights, 0..1, by which every share is multiplied; default 1",
+    )
+    parser.add_argument(
+        "--random",
+        type=int,
+        metavar="N",
+        help="also revert N sets of as many layers, drawn at random and the same for every run, among which the analysis judges "
+        "the set of --layers; 19 are needed for a p-value of .05",
+    )
+    parser.add_argument(
+        "--size", type=int, metavar="K", help="layers in a random set; default: as many as the set of --layers has"
     )
     parser.add_argument(
         "--swap-with", type=Path, metavar="RUN", help="take the layers from this run, not from the base"

@@ -6,6 +6,8 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+import pandas as pd
+
 from xling.analysis.questions.restoration import compute_trend
 from xling.commands.restore import RESTORED_FILE, TREND_FILE
 from xling.distances import KINDS, distance_table
@@ -15,7 +17,16 @@ from xling.machine.plain_text import without_formulas
 from xling.models.layers import find_layers
 from xling.storage.atomic import write_text
 from xling.training.finished import FinishedRun, load_run
-from xling.training.restoring import Restoration, average_runs, base_state, name_run, restore_run, swap_run
+from xling.training.restoring import (
+    Restoration,
+    average_runs,
+    base_state,
+    draw_restorations,
+    name_run,
+    restore_run,
+    revert_run,
+    swap_run,
+)
 
 log = logging.getLogger("xling.restore")
 
@@ -35,6 +46,7 @@ def carry_out(options: argparse.Namespace) -> None:
         layers_in(shares, n_layers)
     for weight in options.weights:
         check_share(weight)
+    drawn = _draw(options, given, n_layers)
     output_dir = options.output_dir or _output_dir_of(run)
     if options.average:
         average_runs(run, base_state(run), options.average, output_dir)
@@ -44,8 +56,28 @@ def carry_out(options: argparse.Namespace) -> None:
         sets = [scaled(shares, weight) for shares, weight in itertools.product(given, options.weights)]
         swap_run(run, base_state(run), load_run(options.swap_with), sets, output_dir)
     else:
-        sets = given or [{layer: 1.0} for layer in range(n_layers + 1)]
-        _revert(run, sets, options, output_dir)
+        sets = given or ([] if drawn else [{layer: 1.0} for layer in range(n_layers + 1)])
+        _revert(run, sets, drawn, options, output_dir)
+
+
+def _draw(options: argparse.Namespace, given: Sequence[Shares], n_layers: int) -> list[Restoration]:
+    """Draw the random sets that the command line asks for.
+
+    Raises:
+        XlingValueError: they do not go with the other options, or their size is unknown.
+    """
+    if options.random is None:
+        return []
+    if options.average or options.swap_with is not None or options.weights != [1.0]:
+        raise XlingValueError(
+            "expected --random with whole layers that are reverted, got --average, --swap-with or --weights too"
+        )
+    sizes = {len(layers_in(shares, n_layers)) for shares in given} if options.size is None else {options.size}
+    if len(sizes) != 1:
+        raise XlingValueError(
+            f"expected --size, or --layers whose sets are of one size, with --random, got sets of {sorted(sizes)} layers"
+        )
+    return draw_restorations(n_layers, sizes.pop(), options.random, given)
 
 
 def _output_dir_of(run: FinishedRun) -> Path:
@@ -63,9 +95,23 @@ def _output_dir_of(run: FinishedRun) -> Path:
     return folder.parents[3]
 
 
-def _revert(run: FinishedRun, sets: Sequence[Shares], options: argparse.Namespace, output_dir: Path) -> None:
-    restorations = [Restoration(shares, weight) for shares, weight in itertools.product(sets, options.weights)]
-    table = restore_run(run, restorations, output_dir)
+def _revert(
+    run: FinishedRun,
+    sets: Sequence[Shares],
+    drawn: Sequence[Restoration],
+    options: argparse.Namespace,
+    output_dir: Path,
+) -> None:
+    chosen = [Restoration(shares, weight) for shares, weight in itertools.product(sets, options.weights)]
+    base = base_state(run)
+    table = restore_run(run, base, chosen, output_dir) if chosen else None
+    revert_run(run, base, drawn, output_dir)
+    if table is not None:
+        _write_tables(run, table, options, output_dir)
+
+
+def _write_tables(run: FinishedRun, table: pd.DataFrame, options: argparse.Namespace, output_dir: Path) -> None:
+    """Write what the chosen sets changed, and its trend with distance; random sets are for the analysis of the study."""
     languages = list(dict.fromkeys([run.settings.source_language, *run.settings.target_languages]))
     distances = distance_table(languages, source=options.distances)[["source_language", "target_language", *KINDS]]
     table = table.merge(distances, on=["source_language", "target_language"], how="left")

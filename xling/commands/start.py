@@ -3,7 +3,6 @@
 What a run or an analysis needs is imported by the first job.
 """
 
-import atexit
 import gc
 import logging
 from collections.abc import Iterator
@@ -46,13 +45,13 @@ def _analyze(config: DictConfig) -> None:
 
 
 def train() -> None:
-    """``xling-train``, ``python train.py``."""
+    """Run ``xling-train`` or ``python train.py``."""
     if not told_version("xling-train"):
         run_command(_train, "train")
 
 
 def analyze() -> None:
-    """``xling-analyze``, ``python analyze.py``."""
+    """Run ``xling-analyze`` or ``python analyze.py``."""
     if not told_version("xling-analyze"):
         run_command(_analyze, "analyze")
 
@@ -60,6 +59,8 @@ def analyze() -> None:
 @contextmanager
 def without_garbage_collection() -> Iterator[None]:
     """Import without the garbage collector, which would take an eighth of the time, and exempt the imported objects from it.
+
+    They stay exempt to the end of the process: to collect them then, one by one, would take as long as a third of importing them.
 
     This is done once per process. A second job must not do it, because it would also exempt what the first job has left behind.
     """
@@ -73,5 +74,4 @@ def without_garbage_collection() -> Iterator[None]:
         yield
     finally:
         gc.freeze()
-        atexit.register(gc.unfreeze)  # torch's bindings report objects that stay frozen at the end as leaks
         gc.enable()

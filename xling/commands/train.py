@@ -23,7 +23,7 @@ from xling.machine.processes import (
 from xling.machine.requeue import Requeue, find_requeue
 from xling.machine.resources import explaining_resources
 from xling.runs.directory import LOG_FILE, RunDirectory
-from xling.runs.plan import identity_of, study_folder
+from xling.runs.planned_runs import identity_of, study_folder
 from xling.runs.state import recording_failure
 from xling.settings import RunSettings
 from xling.sweeps.expand import plain_settings
@@ -37,6 +37,7 @@ from xling.training.validations import check_validated
 log = logging.getLogger(__name__)
 
 _SEEDS_APART = 1_000_003
+"""Distance between the seeds of a run's processes, so large that none of them is the seed of another run."""
 
 
 @explaining_resources()

@@ -100,6 +100,7 @@ class LengthBucketBatches(Sampler[list[int]]):
             first, others = np.split(order, [FIRST_EVALUATION_BATCH])
             cut = self._cut if self.max_tokens is None else self._cut_by_tokens
             return cut(first) + cut(others)
+        # a factor larger than any number of epochs, so that no seed has an order of another seed
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
         order = torch.randperm(len(self.lengths), generator=generator).numpy()
         pool = self.pool_batches * self.batch_size

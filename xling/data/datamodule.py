@@ -1,4 +1,4 @@
-"""The data of one run: training batches of the source language, one probe loader per target language."""
+"""Prepares the data of one run: training batches of the source language, and one probe loader per target language."""
 
 import itertools
 from collections.abc import Iterator, Sequence

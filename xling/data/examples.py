@@ -1,4 +1,4 @@
-"""What examples of every task have in common: ids and groups, names in messages, and how some of many examples are chosen."""
+"""Defines what examples of every task have in common: ids and groups, names in messages, how some of many are chosen."""
 
 import logging
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""A tokenizer that is loaded when it is first needed; where all examples are tokenised already, it is never loaded."""
+"""Loads a tokenizer when it is first needed; where all examples are tokenised already, it is never loaded."""
 
 from collections.abc import Callable
 from functools import cached_property

@@ -1,4 +1,4 @@
-"""The interfaces between a run's data module and the parts it is given: a source of examples and a task."""
+"""Declares the interfaces between a run's data module and the parts it is given: a source of examples and a task."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol

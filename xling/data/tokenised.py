@@ -1,4 +1,4 @@
-"""Tokenised examples, which are made once, kept on disk as Arrow files, memory-mapped, and shared by all runs."""
+"""Tokenises examples once, and keeps them on disk as memory-mapped Arrow files that all runs share."""
 
 import functools
 import json

@@ -1,4 +1,4 @@
-"""Language codes: what a user writes, what URIEL calls it, and the individual language behind a macrolanguage."""
+"""Resolves language codes: what a user writes, what URIEL calls it, and the individual language behind a macrolanguage."""
 
 import csv
 import functools

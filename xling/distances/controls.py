@@ -1,4 +1,4 @@
-"""What may explain transfer beside distance: script, family and the amount of pre-training text.
+"""Looks up what may explain transfer beside distance: script, family and the amount of pre-training text.
 
 Scripts come from Unicode CLDR's likely scripts (files/scripts.csv), families from URIEL's family tree. What is not
 known stays missing.

@@ -1,4 +1,4 @@
-"""The formulas behind lang2vec's distances, as pure functions over arrays.
+"""Computes lang2vec's distances from URIEL's vectors and family trees, as pure functions over arrays.
 
 References:
     Littell et al. 2017, URIEL and lang2vec (https://aclanthology.org/E17-2002/).

@@ -1,4 +1,4 @@
-"""Distance matrices between ISO 639-3 codes, from URIEL's features, with coverage and placeholders marked.
+"""Computes distance matrices between ISO 639-3 codes from URIEL's features, with coverage and placeholders marked.
 
 A matrix is filled in as lang2vec fills it, placeholders included; the source decides what becomes of the placeholders.
 """

@@ -1,4 +1,4 @@
-"""Distances measured on the base model and the probe set, as pure functions over arrays.
+"""Computes the distances that are measured on the base model and the probe set, as pure functions over arrays.
 
 References:
     Pires et al. 2019 (arXiv:1906.01502) for the overlap of word-piece sets; Wu & Dredze 2019 (arXiv:1904.09077) for

@@ -1,4 +1,4 @@
-"""Distances by name, and what each is computed from: declared by the function, not guessed from its parameters."""
+"""Registers distances by name, with what each is computed from: declared by the function, not guessed from its parameters."""
 
 from collections.abc import Callable
 from functools import partial

@@ -1,4 +1,4 @@
-"""What every distance source returns: square matrices with their coverage, and the tidy table made from them."""
+"""Defines what every distance source returns: square matrices with their coverage, and the tidy table made from them."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -77,7 +77,7 @@ class Distances:
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        """The kinds held, in the order asked for."""
+        """The kinds of distance that there are, in the order asked for."""
         return tuple(self.values)
 
     def n_placeholder_pairs(self, kind: str) -> int:

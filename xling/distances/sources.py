@@ -1,4 +1,4 @@
-"""Distances from URIEL in five readings, `repaired` being the default, and from URIEL+.
+"""Computes distances from URIEL in five readings, `repaired` being the default, and from URIEL+.
 
 ==========  ====================================================================================================
 repaired    lang2vec's formulas on URIEL's features for the codes as given; missing = NaN

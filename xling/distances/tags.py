@@ -1,4 +1,4 @@
-"""What a language is called in public data: ISO 639-1, -2 and -3, retired codes, Glottocodes, BCP-47 and FLORES tags.
+"""Knows what a language is called in public data: ISO 639-1, -2, -3, retired codes, Glottocodes, BCP-47 and FLORES tags.
 
 A tag is read down to its language subtag; its script is kept for those who ask for it (``zho_Hans``), its region is not used
 (``pt-BR``). What is no single language is refused.

@@ -1,4 +1,4 @@
-"""URIEL's feature files, read from the installed lang2vec package without importing its code.
+"""Reads URIEL's feature files from the installed lang2vec package without importing its code.
 
 ``import lang2vec.lang2vec`` needs pkg_resources, which setuptools no longer ships; the data files need only numpy.
 Everything is read on first use, kept in memory, and never written.

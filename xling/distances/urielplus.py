@@ -1,4 +1,4 @@
-"""Distances from URIEL+, an optional extra: ``pip install "xling[urielplus]"``.
+"""Computes distances from URIEL+, an optional extra: ``pip install "xling[urielplus]"``.
 
 URIEL+ compares two languages over the features observed for both; where there are none it writes -1, which is NaN
 here. So is a pair one of whose languages has no 1 among them: URIEL+ puts a row of ones in its place, which is no

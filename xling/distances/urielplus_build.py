@@ -1,4 +1,4 @@
-"""Integrate URIEL+'s databases once and keep what distances need; runs in a process of its own.
+"""Integrates URIEL+'s databases once and keeps what distances need; runs in a process of its own.
 
 URIEL+ writes beside its own code, configures the root logger and takes about 4 GB while it integrates its databases, so
 :mod:`xling.distances.urielplus` starts this module with a copy of the package first on the path:

@@ -1,4 +1,4 @@
-"""Distances and pre-training sizes from a user's CSV files."""
+"""Reads distances and pre-training sizes from a user's CSV files."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path

@@ -49,7 +49,7 @@ class _Model(PreTrainedModel):
         self.encoder = kind.from_config(config.encoder)
         if config.pooling != "pooler" and hasattr(self.encoder, "pooler"):
             self.encoder.pooler = None
-        self.dropout = nn.Dropout(0.1)
+        self.dropout = nn.Dropout(0.1)  # as in the head that was trained, for those who train on; evaluation has none
         self.classifier = nn.Linear(config.encoder.hidden_size, config.num_labels)
         self.post_init()
 

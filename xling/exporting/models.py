@@ -1,4 +1,4 @@
-"""The model of transformers that computes what a fine-tuned module computes."""
+"""Builds the model of transformers that computes what a fine-tuned module computes."""
 
 from collections.abc import Sequence
 from typing import Any, cast
@@ -66,7 +66,7 @@ def as_transformers_model(module: TransferModule) -> PreTrainedModel:
 def _stock_model(
     kind: Any, module: TransferModule, labels: Sequence[str], encoder: dict[str, Tensor], head: dict[str, Tensor]
 ) -> PreTrainedModel | None:
-    """The architecture's own model with these weights; None where it has others beside them, or is none of this kind."""
+    """Build the architecture's own model with these weights; None where it has others beside them, or is none of this kind."""
     config = _plain_config(module)
     if type(config) not in kind._model_mapping:
         return None
@@ -86,7 +86,7 @@ def _stock_model(
 
 
 def _pooling(module: TransferModule) -> str | None:
-    """``mean``, ``cls`` or ``pooler`` of a sentence's head; None where every token is classified."""
+    """Find the pooling of a sentence's head, ``mean``, ``cls`` or ``pooler``; None where every token is classified."""
     head = module.head
     if not isinstance(head, ClassificationHead):
         return None
@@ -106,14 +106,14 @@ def _classifier(module: TransferModule) -> nn.Linear:
 
 
 def _encoder_weights(module: TransferModule) -> dict[str, Tensor]:
-    """The encoder's, with its pooler where the head took it out."""
+    """Take the encoder's weights, with its pooler where the head took it out."""
     pooler = getattr(module.head, "pooler", None)
     taken = {f"pooler.{name}": tensor for name, tensor in pooler.state_dict().items()} if pooler is not None else {}
     return dict(module.encoder.state_dict()) | taken
 
 
 def _plain_config(module: TransferModule) -> PretrainedConfig:
-    """The encoder's configuration as its folder had it, without what this process computes attention with."""
+    """Give the encoder's configuration as its folder had it, without what this process computes attention with."""
     config = config_of(module.encoder)
     values = {
         name: value for name, value in config.to_dict().items() if name != "_name_or_path"
@@ -122,7 +122,7 @@ def _plain_config(module: TransferModule) -> PretrainedConfig:
 
 
 def _names(labels: Sequence[str]) -> dict[str, Any]:
-    """Names of the classes; without any there are two scores per token."""
+    """Name the classes; without any there are two scores per token."""
     if not labels:
         return {"num_labels": 2}
     return {"id2label": dict(enumerate(labels)), "label2id": {label: index for index, label in enumerate(labels)}}

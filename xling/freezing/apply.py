@@ -1,4 +1,4 @@
-"""The pure functions that freeze a module in place, before an optimiser is built, in any training loop."""
+"""Freezes a module in place, before an optimiser is built, by functions that work in any training loop."""
 
 from collections.abc import Mapping, Sequence
 

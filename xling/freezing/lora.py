@@ -1,4 +1,4 @@
-"""Low-rank adapters (LoRA, Hu et al. 2021, arXiv:2106.09685) inside an encoder, through the peft library.
+"""Puts low-rank adapters (LoRA, Hu et al. 2021, arXiv:2106.09685) into an encoder, through the peft library.
 
 The encoder keeps its class and module names, so that layers are found, hooked and numbered as without adapters. A new
 adapter adds exactly nothing: its second matrix is 0 until the first optimiser step.

@@ -1,4 +1,4 @@
-"""Freezing strategies as data: from plain settings to a named list of layers.
+"""Makes a freezing strategy, a named list of layers, from plain settings.
 
 Layer 0 is the whole embedding module, layer i the i-th block (see :mod:`xling.models.layers`). Each strategy is a small
 function in :mod:`xling.freezing.strategies`.

@@ -1,4 +1,4 @@
-"""The freezing strategies: each is a function that chooses layers by the encoder's depth, and a rule that names the choice.
+"""Defines the freezing strategies: each is a function that chooses layers by the encoder's depth, and a rule that names the choice.
 
 A new strategy of this package is a function here, an entry of ``STRATEGIES`` and a file in ``conf/freeze``; one of another
 package needs no change here, see :mod:`xling.registry`.

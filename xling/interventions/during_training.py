@@ -1,4 +1,4 @@
-"""What the interventions in training compute: pure functions, usable in any loop."""
+"""Computes what the interventions in training need: pure functions, usable in any loop."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""One function per kind of intervention, which takes its settings, checks them and names the run after them.
+"""Defines the kinds of intervention: a function for each takes its settings, checks them and names the run after them.
 
 What is checked here needs no encoder, so that a mistake is reported before anything is loaded. Below them stand the functions
 for the dose: how strongly an intervention acts, as one number that can be drawn against its effect.
@@ -20,13 +20,20 @@ def none() -> str:
     return ""
 
 
-def revert(layers: str | Sequence[int]) -> str:
+def revert(layers: str | Sequence[int], draw: int | None = None) -> str:
     """After training, layers are put back to their weights from before it.
 
     Args:
         layers: which layers, each by what share of the old weights, see :func:`~xling.interventions.layer_shares.parse_shares`.
+        draw: seed of :func:`xling.freezing.strategies.random_k` that drew the layers; None: they were chosen.
+
+    Raises:
+        XlingValueError: layers that were drawn have a share other than 1.
     """
-    return f"revert_{name_shares(parse_shares(layers))}"
+    shares = parse_shares(layers)
+    if draw is not None and set(shares.values()) != {1.0}:
+        raise XlingValueError(f"expected layers that were drawn at random without shares, got {layers}")
+    return f"revert_{name_shares(shares)}" if draw is None else f"revert_random_{len(shares)}_seed{draw}"
 
 
 def swap(layers: str | Sequence[int], donor: str, whose: str) -> str:
@@ -59,11 +66,11 @@ def anchor(
     every_n_steps: int = 1,
     languages: Sequence[str] = (),
 ) -> str:
-    """Representations are held near the base's, see :class:`xling.callbacks.Anchor`.
+    """Representations are kept near the base's, see :class:`xling.callbacks.Anchor`.
 
     Args:
         strength: factor of the penalty, at least 0.
-        layers: which layers are held; None: all.
+        layers: which layers are kept near the base; None: all.
         form: distance to the base, ``l2`` or ``cka``.
         every_n_steps: optimiser steps between two penalties.
         languages: languages whose training text, without its labels, is encoded; empty: the training batch itself.
@@ -92,7 +99,7 @@ def gradual(every_n_steps: int) -> str:
 
 
 def budget(bound: float, layers: str | Sequence[int] | None = None, targets: Sequence[str] | None = None) -> str:
-    """Layers are held once their impact reaches a bound, see :class:`xling.callbacks.ImpactBudget`."""
+    """Layers are frozen once their impact reaches a bound, see :class:`xling.callbacks.ImpactBudget`."""
     check_strength("intervention.bound", bound)
     return "_".join(["budget", _of_layers(layers), f"{bound:g}", *(targets or ())])
 

@@ -1,4 +1,4 @@
-"""Notation for the layers that an intervention treats: ``1-4,5:0.5`` means layers 1 to 4 wholly and layer 5 by half."""
+"""Reads the notation for the layers that an intervention treats: ``1-4,5:0.5`` means layers 1 to 4 wholly and layer 5 by half."""
 
 import re
 from collections.abc import Iterable, Mapping

@@ -1,4 +1,4 @@
-"""Parameters by layer, in an encoder or in a module of any kind."""
+"""Groups parameters by layer, in an encoder or in a module of any kind."""
 
 from collections.abc import Iterable, Mapping, Sequence
 

@@ -1,4 +1,4 @@
-"""Interventions as data: from plain settings to a named plan, recorded in a run as its freezing strategy is.
+"""Makes the plan of an intervention from plain settings; a run records its name as it does that of a freezing strategy.
 
 Two kinds share one table: those that act in training have a callback (``conf/intervention``), and those that act on trained
 weights have none (:mod:`xling.commands.restore`). A new one of this package is an entry here and a file in

@@ -1,4 +1,4 @@
-"""Interventions on weights after training, as pure functions of state dicts: blending two models' layers, averaging models."""
+"""Intervenes on weights after training, by pure functions of state dicts: blending two models' layers, averaging models."""
 
 from collections.abc import Mapping, Sequence
 

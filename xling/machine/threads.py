@@ -1,4 +1,4 @@
-"""Independent jobs on all processors that this process may use."""
+"""Runs independent jobs on all processors that this process may use."""
 
 import os
 from collections.abc import Callable, Iterator, Sequence

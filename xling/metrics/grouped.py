@@ -1,4 +1,4 @@
-"""Sums over whole groups of rows as the states of a torchmetrics metric."""
+"""Keeps sums over whole groups of rows as the states of a torchmetrics metric."""
 
 from collections.abc import Callable
 from typing import Any

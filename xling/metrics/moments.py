@@ -1,4 +1,4 @@
-"""Sums over paired rows as the states of a torchmetrics metric."""
+"""Keeps sums over paired rows as the states of a torchmetrics metric."""
 
 from xling.metrics.sums import SumsMetric
 from xling.similarity.marginal import Marginal

@@ -1,4 +1,4 @@
-"""Similarity of representations as torchmetrics metrics: CKA, and any measure of the registry."""
+"""Offers similarity of representations as torchmetrics metrics: CKA, and any measure of the registry."""
 
 from typing import Any
 

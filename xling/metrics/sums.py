@@ -1,4 +1,4 @@
-"""Accumulated sums as the states of a torchmetrics metric, which are added up over processes whatever each one's shifts were."""
+"""Keeps sums as the states of a torchmetrics metric, and adds them up over processes whose shifts may differ."""
 
 from abc import abstractmethod
 from collections.abc import Callable

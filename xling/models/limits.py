@@ -1,4 +1,4 @@
-"""Limits of an encoder: how many positions it has, and for how many word pieces it has embeddings."""
+"""Finds the limits of an encoder: how many positions it has, and for how many word pieces it has embeddings."""
 
 from torch import nn
 

@@ -1,4 +1,4 @@
-"""Modules by patterns of their names."""
+"""Finds modules by patterns of their names."""
 
 import fnmatch
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Checkpoints inside installed Python packages: ``model.name_or_path=package:NAME/FOLDER``, for machines without a hub."""
+"""Finds checkpoints inside installed Python packages (``model.name_or_path=package:NAME/FOLDER``), for machines without a hub."""
 
 import importlib.metadata
 import importlib.util

@@ -1,4 +1,4 @@
-"""Poolings, which make one vector per example, or per word, out of hidden states."""
+"""Pools hidden states into one vector per example, or per word."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""The settings of ``conf/model``: which encoder is used, where it comes from, and how it is pooled."""
+"""Types the settings of ``conf/model``: which encoder is used, where it comes from, and how it is pooled."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Random encoders of a few thousand parameters, one per architecture, over bytes: for tests, offline."""
+"""Builds random encoders of a few thousand parameters, one per architecture, over bytes: for tests, offline."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Which axis of a layer's output holds its features: told, evident from the module, or not known.
+"""Finds which axis of a layer's output holds its features: the user says so, the module shows it, or it is not known.
 
 Shapes alone do not say: [batch, sequence, hidden] and [batch, channel, time] look alike. Axis 0 is always the batch.
 """
@@ -130,6 +130,7 @@ def _parts_in_sequence(module: nn.Module) -> dict[str, nn.Module] | None:
     """Give name -> part of a module that runs its parts one after another; None for any other module."""
     if not isinstance(module, nn.Sequential) or type(module).forward is not nn.Sequential.forward:
         return None
+    # named_children() would leave out a part that stands in the sequence twice
     return {name: part for name, part in module._modules.items() if part is not None}
 
 

@@ -1,8 +1,8 @@
-"""Where the representations from before training are shared, named by what they depend on; needs no torch."""
+"""Names the folder in which runs share the representations from before training, after what they depend on; needs no torch."""
 
 from pathlib import Path
 
-from xling.machine.precision import probe_precision
+from xling.machine.run_precision import probe_precision
 from xling.settings import RunSettings
 from xling.storage.hashing import content_key
 

@@ -1,4 +1,4 @@
-"""Where the representations from before the first optimiser step are kept."""
+"""Keeps the representations from before the first optimiser step."""
 
 from collections.abc import Mapping
 from pathlib import Path

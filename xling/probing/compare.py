@@ -1,4 +1,4 @@
-"""All layers of one loader against the base: summed batch by batch, or held where that is smaller or needed."""
+"""Compares all layers of one loader with the base: by sums of its batches, or with rows in memory where that is less or needed."""
 
 import functools
 import math

@@ -1,4 +1,4 @@
-"""What a linear classifier reads from representations: discriminant analysis, tried on groups that it has not seen.
+"""Measures what a linear classifier reads from representations: discriminant analysis, tried on groups that it has not seen.
 
 Linear discriminant analysis with the covariance shrunk after Ledoit & Wolf (2004, "A well-conditioned estimator for
 large-dimensional covariance matrices"), as scikit-learn's ``LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto")``: it is
@@ -11,6 +11,9 @@ from torch import Tensor
 from xling.errors import XlingValueError
 
 N_FOLDS = 5
+"""The usual number: each classifier is fitted on four fifths of the groups."""
+_ROUNDING = 100
+"""Multiple of the precision below which a variance within classes is rounding, in units of the rows' mean square."""
 
 
 def deal_groups(groups: Tensor, n_folds: int = N_FOLDS) -> Tensor:
@@ -96,6 +99,9 @@ def _fit(
     n_train = counts.sum(1)
     within = torch.baddbmm(products, totals.mT, means, alpha=-1) / n_train[:, None, None]
     covariance = shrunk(within, _fourth_powers(rows, norms, index, means, fold), n_train, width)
+    # rows have a mean square of 1: where the rows of a class do not differ, what is left of the covariance is rounding, and with
+    # this a row goes to the nearest mean
+    covariance.diagonal(dim1=-2, dim2=-1).add_(_ROUNDING * torch.finfo(rows.dtype).eps)
     weights = _solved(covariance, means.mT)
     log_priors = (counts / n_train[:, None]).log()  # -inf for a class without rows, which is then never predicted
     return weights, log_priors - (means * weights.mT).sum(-1) / 2

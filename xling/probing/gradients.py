@@ -1,4 +1,4 @@
-"""Gradients of one example at a time, and what a set of them says of a layer."""
+"""Computes gradients of one example at a time, and what a set of them says of a layer."""
 
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any

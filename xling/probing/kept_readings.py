@@ -1,4 +1,4 @@
-"""What was read from the rows before training, kept beside them: every run from the same weights reads the same."""
+"""Keeps what was read from the rows before training beside them, because every run from the same weights reads the same."""
 
 import math
 from collections.abc import Callable, Mapping

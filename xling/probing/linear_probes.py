@@ -1,4 +1,4 @@
-"""Which labels and which language can be read, layer by layer, from the rows of several languages."""
+"""Measures which labels and which language can be read, layer by layer, from the rows of several languages."""
 
 import math
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Rows of groups that are not whole yet: probe batches are sorted by length, so a group's rows come in several of them."""
+"""Keeps rows of groups that are not whole yet: probe batches are sorted by length, so a group's rows come in several of them."""
 
 from collections import defaultdict
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""One layer's output to rows, once it is known which axis holds its features; refuses what it would have to guess."""
+"""Pools one layer's output to rows once it is known which axis holds its features; refuses what it would have to guess."""
 
 from collections.abc import Mapping
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""Pooled representations on disk: one safetensors file with ids, fingerprint and checksum inside."""
+"""Stores pooled representations on disk: one safetensors file with ids, fingerprint and checksum inside."""
 
 import json
 from collections.abc import Mapping

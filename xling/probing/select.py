@@ -1,4 +1,4 @@
-"""Which modules of a LightningModule are its layers."""
+"""Finds which modules of a LightningModule are its layers."""
 
 from collections.abc import Mapping, Sequence
 

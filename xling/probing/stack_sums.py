@@ -1,4 +1,4 @@
-"""Sums over the rows of a stack of layers of one width, beside those of the base."""
+"""Accumulates sums over the rows of a stack of layers of one width, beside those of the base."""
 
 from collections.abc import Iterator, Sequence
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""What the rows of one layer say about how far its impact can be trusted.
+"""Computes from the rows of one layer how far its impact can be trusted.
 
 The impact is 1 - CKA debiased over groups; where every row is a group by itself, that is Song's debiased CKA.
 """

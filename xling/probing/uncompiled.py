@@ -1,4 +1,4 @@
-"""Compiled modules run as they were written while somebody reads their layers."""
+"""Runs compiled modules as they were written while somebody reads their layers."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager

@@ -1,4 +1,4 @@
-"""The parts of a page: sections with their figures and tables."""
+"""Defines the parts of a page: sections with their figures and tables."""
 
 from dataclasses import dataclass, field
 

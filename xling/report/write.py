@@ -20,13 +20,13 @@ from xling.report.sections import (
     interventions,
     joint,
     linear_probes,
-    measured,
     measures,
     mediation,
     reliability,
     specifications,
     study,
     trajectory,
+    transfer_and_impact,
 )
 from xling.report.sections.findings import list_findings
 
@@ -38,8 +38,8 @@ SECTIONS: Registry[Build] = Registry(
     {
         "claims": claims.claims_section,
         "study": study.run_section,
-        "transfer": measured.transfer_section,
-        "impact": measured.impact_section,
+        "transfer": transfer_and_impact.transfer_section,
+        "impact": transfer_and_impact.impact_section,
         "concentration": concentration.concentration_section,
         "linear_probes": linear_probes.linear_probes_section,
         "alignment": alignment.alignment_section,

@@ -1,4 +1,4 @@
-"""The directory of one run: its files, when it counts as complete, and which process may write to it.
+"""Reads and writes the directory of one run: its files, when it counts as complete, and which process may write to it.
 
 ``<output_dir>/<study>/<source_language>/<strategy>/seed_<seed>/`` holds config.yaml, environment.json, data.json, the
 tables of :mod:`xling.runs.tables`, checkpoints/, logs/metrics.csv, run.log and, written last, manifest.json. A directory without a

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from xling.errors import XlingError
 from xling.runs.directory import MANIFEST_FILE
-from xling.runs.plan import RunKey, read_plan
+from xling.runs.planned_runs import RunKey, read_plan
 from xling.runs.status import RunStatus, read_status
 from xling.storage.atomic import read_json
 

@@ -1,4 +1,4 @@
-"""Packs: a whole study in one file (``STUDY.xling``), to be published and read without training.
+"""Packs a whole study into one file (``STUDY.xling``), to be published and read without training.
 
 A pack is a ZIP archive, format 1 (docs/packs.md)::
 
@@ -25,7 +25,7 @@ import yaml
 
 from xling.errors import CorruptArtefactError, MissingFileError, XlingValueError
 from xling.runs.directory import CONFIG_FILE, MANIFEST_FILE, RunDirectory
-from xling.runs.plan import PLAN_FILE
+from xling.runs.planned_runs import PLAN_FILE
 from xling.runs.tables import PREDICTIONS_FILE
 from xling.storage.atomic import atomic_path, read_json
 from xling.storage.hashing import sha256

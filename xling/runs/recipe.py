@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from xling.machine.precision import probe_precision
+from xling.machine.run_precision import probe_precision
 from xling.models.spec import EncoderSpec
 from xling.settings import RunSettings
 

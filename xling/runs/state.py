@@ -1,4 +1,4 @@
-"""The state of a run that is not complete: how far it is, why it failed, and whether a process is working on it.
+"""Records the state of a run that is not complete: how far it is, why it failed, and whether a process is working on it.
 
 ``progress.json`` is written every few seconds while a run goes on, and stays when its process dies. ``failed.json`` is there
 when the last start of a run failed, and is removed when the run is started again. Neither says whether a process is alive. The

@@ -6,7 +6,7 @@ from pathlib import Path
 from xling.errors import MissingFileError, XlingError
 from xling.runs.directory import CONFIG_FILE, RunDirectory
 from xling.runs.opening import open_study
-from xling.runs.plan import PLAN_FILE, RunKey, read_plan
+from xling.runs.planned_runs import PLAN_FILE, RunKey, read_plan
 from xling.runs.state import Progress, is_locked, read_failure, read_progress
 
 STATES = {

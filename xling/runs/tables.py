@@ -1,4 +1,4 @@
-"""The tables a run writes and the analysis reads: names of files and columns, in one place.
+"""Names the tables that a run writes and the analysis reads, with their files and columns, in one place.
 
 One row of ``transfer`` is one target language at one validation; one row of ``impact`` is one layer of it by one measure.
 A missing number is NaN and its row says why in `reason`.

@@ -1,4 +1,4 @@
-"""One layer of a comparison with its exact means taken off: what every measure of moments is a function of."""
+"""Takes the exact means off the sums of one layer: every measure of moments is a function of what is left."""
 
 from __future__ import annotations
 
@@ -187,6 +187,7 @@ def _check_same_rows(seen: Marginal, base: Marginal, layer: int) -> None:
     Sums of squares about the mean are compared, since different shifts may have been subtracted from the two.
     """
     met, known = (moved_sums(s.n, _mean(s, layer), s.total[layer], s.sq[layer])[1] for s in (seen, base))
+    # float32 sums over the same rows in another order differ by far less than a thousandth
     if seen.n != base.n or not torch.isclose(met, known, rtol=1e-3):
         raise XlingValueError(
             f"the sums of the base cover {int(base.n)} rows with a sum of squares of {float(known):.6g}, the pass met "

@@ -1,4 +1,4 @@
-"""What a measure gives for rows that have nothing to do with each other: the same rows, their groups paired anew."""
+"""Computes what a measure gives for rows that have nothing to do with each other: the same rows, their groups paired anew."""
 
 from collections.abc import Iterable
 from typing import Annotated

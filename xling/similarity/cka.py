@@ -1,4 +1,4 @@
-"""Linear CKA, biased and debiased, of whole arrays or of accumulated moments."""
+"""Computes linear CKA, biased and debiased, of whole arrays or of accumulated moments."""
 
 from typing import TypeVar
 

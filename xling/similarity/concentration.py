@@ -1,4 +1,4 @@
-"""Is a change of representations a few directions, a few groups of rows, or the whole space?
+"""Tells whether a change of representations is one of a few directions, of a few groups of rows, or of the whole space.
 
 Shares are of impact = 1 - CKA debiased over groups: what is gone once the directions or the groups are left out on both sides.
 """

@@ -1,4 +1,4 @@
-"""Measures of moments other than CKA: neuron by neuron, by canonical correlation, and by alignment."""
+"""Computes the measures of moments other than CKA: neuron by neuron, by canonical correlation, and by alignment."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""What deleting groups of rows does to the terms of HSIC: a low-rank change of sums, so no group needs sums of its own."""
+"""Computes what deleting groups of rows does to the terms of HSIC: a low-rank change of sums, so no group needs sums of its own."""
 
 from dataclasses import dataclass, fields
 from typing import Annotated

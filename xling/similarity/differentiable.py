@@ -1,4 +1,4 @@
-"""CKA as a loss: the same sums over rows at hand, with the graph kept."""
+"""Computes CKA as a loss: from the same sums, over rows at hand, with autograd's graph kept."""
 
 import torch
 from torch import Tensor

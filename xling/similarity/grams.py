@@ -1,4 +1,4 @@
-"""Few rows of many features through their n x n Gram matrix: what is debiased over groups follows from sums of its entries.
+"""Compares few rows of many features by their n x n Gram matrix: what is debiased over groups follows from sums of its entries.
 
 A side's matrix is made once, in float64. Centring, taking means of groups and leaving out rows or directions are then
 operations on it, so that CKA, its jackknife and its parts together cost two products of rows.

@@ -1,4 +1,4 @@
-"""HSIC and CKA of rows that come in groups: a U-statistic over groups, since the rows of a group are not independent.
+"""Computes HSIC and CKA of rows in groups, as a U-statistic over groups, since the rows of a group are not independent.
 
 Derivation in docs/similarity.md. With N the cross-product of the centred group means and D the sum over groups of the mean
 cross-product of what is left of a group's rows, everything is a handful of inner products of N, D and the groups' own D_a.

@@ -1,4 +1,4 @@
-"""Delete-group jackknife of the CKA debiased over groups: exact, at the cost of a few products of rows.
+"""Computes the delete-group jackknife of the CKA debiased over groups: exact, at the cost of a few products of rows.
 
 Leaving out a group changes the sums over group means as leaving out a row does, and the sums within groups by its own.
 """

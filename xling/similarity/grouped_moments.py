@@ -1,4 +1,4 @@
-"""Sums over whole groups of paired rows: what the CKA debiased over groups needs, additive over batches and processes.
+"""Accumulates over whole groups of paired rows the sums for the CKA debiased over groups, additive over batches and processes.
 
 The group means are the rows of a :class:`xling.similarity.Moments`; what is left of the rows beside them adds
 :class:`xling.similarity.within.Within`. Both move with the shift exactly.

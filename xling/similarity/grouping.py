@@ -1,4 +1,4 @@
-"""Which rows belong together: three hypotheses on one premise, the words of a sentence, the questions on a paragraph."""
+"""Says which rows belong together: three hypotheses on one premise, the words of a sentence, the questions on a paragraph."""
 
 from __future__ import annotations
 

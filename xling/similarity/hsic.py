@@ -1,4 +1,4 @@
-"""HSIC with linear kernels from a handful of sums over centred rows."""
+"""Computes HSIC with linear kernels from a handful of sums over centred rows."""
 
 from dataclasses import dataclass
 

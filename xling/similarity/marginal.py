@@ -1,4 +1,4 @@
-"""Sums over one side of a comparison: what a stored base contributes, once, to every later run."""
+"""Keeps the sums over one side of a comparison: what a stored base contributes, once, to every later run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sufficient statistics of paired representations: additive over batches, processes and time.
+"""Accumulates the sufficient statistics of paired representations: additive over batches, processes and time.
 
 All layers of one comparison are one object. Rows are shifted before they are multiplied, by the mean of the base where
 that is known and of the first batch otherwise, so that float32 sums stay safe at any mean.

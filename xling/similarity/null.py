@@ -1,4 +1,4 @@
-"""CKA of rows paired at random: the value that no correspondence at all would give."""
+"""Computes CKA of rows paired at random: the value that no correspondence at all would give."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace

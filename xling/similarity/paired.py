@@ -1,4 +1,4 @@
-"""One layer's rows before and after, with what several measures of them share, each made once."""
+"""Computes once what several measures share of one layer's rows before and after."""
 
 from dataclasses import dataclass
 from functools import cached_property

@@ -1,4 +1,4 @@
-"""Measures of the distances between examples, which need the rows: RBF-CKA, RSA and mutual nearest neighbours.
+"""Computes the measures of the distances between examples, which need the rows: RBF-CKA, RSA and mutual nearest neighbours.
 
 Distances are Euclidean, in blocks of rows, so that memory grows with n and not with n^2 (RSA's ranks excepted).
 """

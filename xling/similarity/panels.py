@@ -1,4 +1,4 @@
-"""Symmetric d x d sums of products, kept as the block rows from the diagonal on.
+"""Keeps symmetric d x d sums of products as the block rows from the diagonal on.
 
 Half of Y'Y repeats the other half: with panels of 128 rows about 42 % of the products and of the memory are saved at
 d = 768. A stack of layers is one flat tensor in which every panel is contiguous (batched products into strided views

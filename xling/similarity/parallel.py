@@ -1,4 +1,4 @@
-"""Rows are comparable only where they are the same examples in the same order: before and after, source and target."""
+"""Refuses to compare rows that are not the same examples in the same order: before with after, source with target."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Matrix products in the precision that similarity needs, whatever the surrounding training loop has set."""
+"""Multiplies matrices in the precision that similarity needs, whatever the surrounding training loop has set."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager

@@ -1,4 +1,4 @@
-"""Moving the shift of accumulated sums, exactly: statistics with different shifts are added after this."""
+"""Moves the shift of accumulated sums, exactly: statistics with different shifts are added after this."""
 
 from dataclasses import replace
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""The measures by name, each with what it ignores."""
+"""Registers the measures by name, each with what it ignores."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass

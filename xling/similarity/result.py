@@ -1,4 +1,4 @@
-"""A similarity, or the reason why there is none."""
+"""Defines the result of a measure: a similarity, or the reason why there is none."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

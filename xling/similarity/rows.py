@@ -1,4 +1,4 @@
-"""Rows at hand: centred for every measure, the route over n x n Gram matrices, and layer x layer matrices of CKA."""
+"""Compares rows at hand: centres them for every measure, goes by n x n Gram matrices, gives CKA of every layer with every layer."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""Names for tensors of frequent shapes and types; elsewhere a signature states its own: ``Annotated[Tensor, "[n, k] float64"]``.
+"""Names tensors of frequent shapes and types; elsewhere a signature states its own: ``Annotated[Tensor, "[n, k] float64"]``.
 
 Within one call a name such as n stands for one length, ``...`` for the leading dimensions (layers), ``_`` for any length. The
 tests check that what a function takes and gives is what its signature states (tests/shape_checks.py); otherwise nobody reads

@@ -1,4 +1,4 @@
-"""Parts of a spectrum, in a fraction of the time that all of it takes; by LAPACK, in float64 on the CPU."""
+"""Computes parts of a spectrum in a fraction of the time that all of it takes, by LAPACK, in float64 on the CPU."""
 
 from typing import Annotated
 

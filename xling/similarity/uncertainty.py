@@ -1,4 +1,4 @@
-"""How far one CKA can be trusted: delete-group jackknife and the influence of single groups.
+"""Estimates how far one CKA can be trusted: delete-group jackknife and the influence of single groups.
 
 Both work on the rows of one layer and one language. An impact is 1 - CKA: it has the same standard error, the
 interval turned round, and influences of opposite sign.

@@ -1,4 +1,4 @@
-"""Sums over what is left of rows beside their group's mean, and how they move with the shift of the means."""
+"""Accumulates sums over the rows less their group's mean, and moves these sums with the shift of the means."""
 
 from __future__ import annotations
 

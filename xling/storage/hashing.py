@@ -1,4 +1,4 @@
-"""Hashes: content keys, which are short names that change with the content, and checksums, which show whether a file is damaged."""
+"""Hashes contents: keys are short names that change with the content, checksums show whether a file is damaged."""
 
 import hashlib
 import itertools
@@ -11,6 +11,7 @@ from typing import Any
 import xxhash
 
 _ROWS_AT_ONCE = 10_000
+"""Rows joined to one text before they are hashed: few calls, and little memory."""
 
 
 def sha256(*parts: bytes | str | memoryview) -> str:

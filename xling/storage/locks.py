@@ -1,4 +1,4 @@
-"""Locks of the operating system on files, which end with the process that holds them, however it ends.
+"""Locks files by the operating system, so that a lock ends with the process that holds it, however that ends.
 
 Some network file systems have no such locks (Lustre without the mount option ``flock``, some FUSE and NFS mounts). Nothing can be
 protected there; a warning says so once, and work goes on.
@@ -20,6 +20,8 @@ from xling.errors import UnreachableError
 log = logging.getLogger(__name__)
 
 _POLL_S = 0.05
+"""Seconds between two tries of a lock, since flock cannot wait with a time limit."""
+
 NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOLCK)
 """Error numbers of the operating system where a file system has no locks."""
 

@@ -10,9 +10,9 @@ from rich.console import Console
 
 from xling.errors import XlingError
 from xling.machine.plain_text import printable
-from xling.machine.precision import resolve_precision
+from xling.machine.run_precision import resolve_precision
 from xling.runs.directory import MANIFEST_FILE, RunDirectory
-from xling.runs.plan import RunKey, run_key, study_folder
+from xling.runs.planned_runs import RunKey, run_key, study_folder
 from xling.runs.status import RunStatus, read_status
 from xling.settings import RunSettings
 from xling.storage.atomic import read_json

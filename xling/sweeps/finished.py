@@ -6,7 +6,7 @@ from typing import Any
 
 from xling.errors import XlingError
 from xling.runs.directory import CONFIG_FILE, RunDirectory, read_settings
-from xling.runs.plan import run_key, study_folder
+from xling.runs.planned_runs import run_key, study_folder
 from xling.settings import RunSettings
 
 

@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from xling.runs.outlook import Outlook, planned_outlook
-from xling.runs.plan import run_key
+from xling.runs.planned_runs import run_key
 from xling.runs.subject import describe_subject
 from xling.settings import RunSettings
 from xling.sweeps.status_table import phrase_duration
 
 _MOST_NAMED = 20
+"""Languages that a line of the log names; of more than these only the first."""
 
 
 def phrase_start(settings: RunSettings) -> str:

@@ -1,4 +1,4 @@
-"""What both commands share: errors as one sentence, sweeps that go on, launchers, near misses of mistyped keys."""
+"""Gives both long commands what they share: errors as one sentence, sweeps that go on, launchers, near misses of mistyped keys."""
 
 import functools
 import logging
@@ -87,7 +87,7 @@ def _is_unread(output: IO[str]) -> bool:
 
 
 def _check_mode() -> None:
-    """A launcher is for sweeps; without one Hydra would run here, on a login node perhaps."""
+    """Refuse a launcher without a sweep, since Hydra would then run here, on a login node perhaps."""
     if _is_sweep() or not HydraConfig.initialized():
         return
     launcher = HydraConfig.get().runtime.choices.get("launcher", "basic")
@@ -119,12 +119,12 @@ def _suggest_keys(config_name: str, arguments: list[str]) -> None:
 
 
 def _groups() -> list[str]:
-    """Folders of the configuration, ``experiment`` among them: each is chosen from, and is no setting."""
+    """List the folders of the configuration, ``experiment`` among them: each is chosen from, and is no setting."""
     return [entry.name for entry in files("xling.conf").iterdir() if entry.is_dir()]
 
 
 def _keys(config: DictConfig) -> set[str]:
-    """Dotted names of all settings that are not groups of settings, and of the groups."""
+    """List the dotted names of all settings that are not groups of settings, and of the groups."""
     names: set[str] = set()
 
     def visit(node: Any, prefix: str) -> None:

@@ -61,7 +61,7 @@ def estimate_memory(settings: RunSettings, precision: str, *, is_gpu: bool) -> T
 
     Args:
         settings: settings of the run.
-        precision: precision of training, from :func:`xling.machine.precision.resolve_precision`.
+        precision: precision of training, from :func:`xling.machine.run_precision.resolve_precision`.
         is_gpu: whether attention is computed by a GPU's fused kernels, which keep no weights of pairs of tokens.
     """
     trainer = settings.trainer

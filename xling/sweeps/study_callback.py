@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from xling.errors import UnreachableError, XlingError, XlingValueError
 from xling.machine.passwords import refuse_passwords
 from xling.runs.folder_names import check_folder_name
-from xling.runs.plan import RunKey, record_plan, run_key, study_folder
+from xling.runs.planned_runs import RunKey, record_plan, run_key, study_folder
 from xling.settings import RunSettings
 from xling.storage.atomic import write_text
 from xling.sweeps.expand import expand_sweep, settings_of_job

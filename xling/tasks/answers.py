@@ -1,4 +1,4 @@
-"""Exact match and F1 of an answer, by the rules of SQuAD, with MLQA's normalisation per language.
+"""Scores answers by exact match and F1, by the rules of SQuAD, with MLQA's normalisation per language.
 
 Case, articles and punctuation (as Unicode defines it) do not count. F1 is over words; in Chinese and Japanese, which are written
 without spaces, each ideograph or kana is a word. The articles are those in MLQA's script, and no articles are removed from a

@@ -1,4 +1,4 @@
-"""Named entities in BIO, BIOES or BILOU tags, and the F1 of finding them."""
+"""Finds named entities in BIO, BIOES or BILOU tags, and scores the finding of them by F1."""
 
 from collections.abc import Sequence
 

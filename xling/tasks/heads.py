@@ -1,4 +1,4 @@
-"""Heads, which turn the encoder's last hidden states into scores of classes, per example or per token."""
+"""Defines the heads, which turn the encoder's last hidden states into scores of classes, per example or per token."""
 
 from torch import Tensor, nn
 

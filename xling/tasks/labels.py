@@ -1,4 +1,4 @@
-"""The labels of a task, which are given or learnt from the training examples, as texts.
+"""Reads the labels of a task, which are given or learnt from the training examples, as texts.
 
 Files, hubs and settings write the same label in different ways (``1``, ``1.0``, ``"1 "``); here they all become one text.
 """

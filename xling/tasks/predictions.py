@@ -1,4 +1,4 @@
-"""The predictions of a model, example by example: columns that every task's validation keeps, and the table made of them."""
+"""Keeps the predictions of a model, example by example: columns for every task's validation, and the table made of them."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any

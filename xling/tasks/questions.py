@@ -1,4 +1,4 @@
-"""Extractive question answering: the answer is a span of a paragraph."""
+"""Prepares extractive question answering, in which the answer is a span of a paragraph."""
 
 import logging
 from collections.abc import Mapping, Sequence

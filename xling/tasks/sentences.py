@@ -1,4 +1,4 @@
-"""Classification of a sentence or a pair of sentences: XNLI, PAWS-X, sentiment, topics."""
+"""Prepares the classification of a sentence or a pair of sentences: XNLI, PAWS-X, sentiment, topics."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -37,7 +37,7 @@ class SentenceClassification:
 
     def __post_init__(self) -> None:
         check_known("metric", self.metric, METRICS)
-        object.__setattr__(self, "labels", given_labels(self.labels))
+        object.__setattr__(self, "labels", given_labels(self.labels))  # the class is frozen to everybody else
 
     def unlabelled(self, frame: pd.DataFrame) -> list[bool]:
         """Whether each example has no label, [n]."""

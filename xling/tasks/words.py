@@ -1,4 +1,4 @@
-"""Classification of words: parts of speech, named entities."""
+"""Prepares the classification of words: parts of speech, named entities."""
 
 import itertools
 import logging
@@ -42,7 +42,7 @@ class TokenClassification:
 
     def __post_init__(self) -> None:
         check_known("metric", self.metric, METRICS)
-        object.__setattr__(self, "labels", given_labels(self.labels))
+        object.__setattr__(self, "labels", given_labels(self.labels))  # the class is frozen to everybody else
 
     def unlabelled(self, frame: pd.DataFrame) -> list[bool]:
         """Whether some word of each sentence has no tag, [n]."""

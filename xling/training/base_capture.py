@@ -1,4 +1,4 @@
-"""The representations from before training, captured once and kept for every run of the same model and probe."""
+"""Captures the representations from before training once, and keeps them for every run of the same model and probe."""
 
 import copy
 import logging

@@ -1,4 +1,4 @@
-"""Checkpoint files: written whole or not at all, verified before they are used, loaded without executing code."""
+"""Writes checkpoint files whole or not at all, verifies them before they are used, and loads them without executing code."""
 
 import pickle
 import zipfile

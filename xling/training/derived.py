@@ -1,4 +1,4 @@
-"""A run that no training makes: other weights in a finished run's model, measured and recorded as a run of its own.
+"""Records as a run of its own what no training made: a finished run's model with other weights, measured.
 
 Its directory holds what a trained run's holds, so that the analysis reads both alike: settings (with the intervention), versions,
 data facts, impact, transfer, alignment, predictions and the manifest; no checkpoint. Epoch and step are those of the run whose
@@ -19,7 +19,7 @@ from xling.errors import MissingFileError
 from xling.interventions.plan import InterventionPlan
 from xling.models.layers import find_layers
 from xling.runs.directory import MANIFEST_FILE, RunDirectory
-from xling.runs.plan import identity_of
+from xling.runs.planned_runs import identity_of
 from xling.runs.tables import ALIGNMENT_FILE, IMPACT_FILE, TRANSFER_FILE
 from xling.settings import RunSettings
 from xling.training.base_capture import capture_base

@@ -1,4 +1,4 @@
-"""A finished run, built again from what its directory records: to measure its model once more without training."""
+"""Builds a finished run again from what its directory records, to measure its model once more without training."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What ``cache_frozen=true`` does to the parts of a run: training starts from the stored output of the frozen layers."""
+"""Changes the parts of a run for ``cache_frozen=true``: training starts from the stored output of the frozen layers."""
 
 from typing import cast
 
@@ -6,8 +6,8 @@ import pytorch_lightning as pl
 
 from xling.data.tokenised import TokenisedExamples
 from xling.errors import XlingValueError
-from xling.machine.precision import probe_precision
 from xling.machine.processes import shards_parameters
+from xling.machine.run_precision import probe_precision
 from xling.models.fast.prefix import prefix_layer, store_prefix
 from xling.models.fast.prefixed_examples import PrefixedExamples
 from xling.settings import RunSettings

@@ -1,4 +1,4 @@
-"""The loggers that ``logger=`` adds to a run's CSV file; in them runs are grouped by study.
+"""Builds the loggers that ``logger=`` adds to a run's CSV file, in which runs are grouped by study.
 
 At the end the last figures are logged under ``final/``: ``final/<metric>/<target>`` and ``final/impact/layer_07``, the mean over
 targets.

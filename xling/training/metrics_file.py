@@ -1,4 +1,4 @@
-"""A CSV log in the format of Lightning's that survives interruptions: no row is lost, and none is written twice."""
+"""Logs to a CSV file in the format of Lightning's that survives interruptions: no row is lost, and none is written twice."""
 
 import csv
 import io

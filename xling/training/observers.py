@@ -68,7 +68,7 @@ def build_observers(
 
 
 def build_monitor(settings: RunSettings, datamodule: TransferDataModule, model_hash: str) -> ImpactMonitor:
-    """The impact monitor with the base store that all runs share."""
+    """Make the impact monitor, with the base store that all runs share."""
     probe, layers = settings.probe, settings.representation_layers
     base = shared_store(settings, model_hash, datamodule.probe_fingerprints)
     return ImpactMonitor(layers, probe.pooling, probe.similarity, probe.uncertainty, base, chance=probe.chance)
@@ -100,7 +100,7 @@ def build_other_poolings(
 
 
 def build_gradients(settings: RunSettings, datamodule: TransferDataModule) -> GradientMonitor | None:
-    """The monitor of gradients, where it is asked for.
+    """Make the monitor of gradients, where it is asked for.
 
     Raises:
         XlingValueError: the source is not among the targets.
@@ -117,7 +117,7 @@ def build_gradients(settings: RunSettings, datamodule: TransferDataModule) -> Gr
 
 
 def build_linear_probes(settings: RunSettings, monitor: ImpactMonitor) -> LinearProbes | None:
-    """The linear classifiers, where they are asked for."""
+    """Make the callback of the linear classifiers, where they are asked for."""
     if not settings.probe.linear_probes:
         return None
     pooling = settings.probe.pooling
@@ -146,6 +146,6 @@ def why_not_aligned(settings: RunSettings, datamodule: TransferDataModule) -> st
 
 
 def build_alignment(settings: RunSettings, monitor: ImpactMonitor) -> AlignmentMonitor:
-    """The monitor of source against target."""
+    """Make the monitor that compares source and target example by example."""
     probe = settings.probe
     return AlignmentMonitor(settings.source_language, monitor.layers, probe.pooling, probe.alignment, monitor.base)

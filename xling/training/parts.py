@@ -21,8 +21,8 @@ from xling.data.tokenised import TokenisedExamples
 from xling.errors import XlingValueError
 from xling.freezing import switch_off_dropout
 from xling.machine.passwords import refuse_passwords
-from xling.machine.precision import resolve_precision
 from xling.machine.processes import shards_parameters
+from xling.machine.run_precision import resolve_precision
 from xling.models.encoders import (
     check_pooling,
     describe_encoder,

@@ -1,6 +1,8 @@
 """Reverts layers of finished runs, swaps them between runs, and averages runs; every result is recorded as a run of its own."""
 
+import itertools
 import logging
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -10,12 +12,13 @@ import pandas as pd
 from torch import Tensor
 
 from xling.errors import XlingValueError
+from xling.freezing.strategies import random_k
 from xling.interventions.layer_shares import HEAD, Shares, format_shares, scaled
 from xling.interventions.plan import plan_intervention
 from xling.interventions.weights import State, average_states, blend_layers
 from xling.models.layers import find_layers
 from xling.runs.directory import DATA_FILE, RunDirectory
-from xling.runs.plan import identity_of
+from xling.runs.planned_runs import identity_of
 from xling.runs.tables import RESTORED, TRANSFER_FILE
 from xling.storage.atomic import read_json
 from xling.training.checkpoints import load_checkpoint
@@ -26,10 +29,47 @@ log = logging.getLogger(__name__)
 
 
 class Restoration(NamedTuple):
-    """Layers to put back to the weights from before training, each by its share (0..1) times `weight` (0..1)."""
+    """Layers to put back to the weights from before training, each by its share (0..1) times `weight` (0..1).
+
+    `draw` is the seed that drew them where they were drawn at random.
+    """
 
     shares: Shares
     weight: float = 1.0
+    draw: int | None = None
+
+
+def draw_restorations(n_layers: int, size: int, count: int, chosen: Iterable[Shares] = ()) -> list[Restoration]:
+    """Draw different sets of layers at random, for chosen ones to be judged among.
+
+    The seeds 1, 2, 3, ... are tried in turn, so that all runs of one encoder are given the same sets.
+
+    Args:
+        n_layers: number of blocks of the encoder; layer 0 is never drawn.
+        size: layers in a set.
+        count: number of sets.
+        chosen: sets that must not be among them.
+
+    Raises:
+        XlingValueError: there are not that many sets.
+    """
+    taken = {tuple(sorted(str(layer) for layer in shares)) for shares in chosen}
+    possible = math.comb(n_layers, size)
+    if not 0 < count <= possible - len(taken):
+        raise XlingValueError(
+            f"expected 1 to {max(0, possible - len(taken))} random sets of {size} of {n_layers} layers beside the "
+            f"{len(taken)} chosen ones, got {count}"
+        )
+    drawn: list[Restoration] = []
+    for seed in itertools.count(1):
+        layers = random_k(n_layers, size, seed)
+        key = tuple(sorted(map(str, layers)))
+        if key not in taken:
+            taken.add(key)
+            drawn.append(Restoration(dict.fromkeys(layers, 1.0), draw=seed))
+        if len(drawn) == count:
+            return drawn
+    raise AssertionError("itertools.count never ends")
 
 
 def base_state(run: FinishedRun) -> dict[str, Tensor]:
@@ -56,10 +96,11 @@ def revert_run(
     """
     owners = find_layers(run.module, run.settings.model.layers).owners
     records = []
-    for done, (shares, weight) in enumerate(restorations):
+    for done, (shares, weight, draw) in enumerate(restorations):
         log.info("reverting layers %s, share %g (%d of %d)", format_shares(shares), weight, done + 1, len(restorations))
         blend = scaled(shares, weight)
-        plan = plan_intervention("revert", layers=format_shares(blend))
+        drawn = {} if draw is None else {"draw": draw}
+        plan = plan_intervention("revert", layers=format_shares(blend), **drawn)
         records.append(
             derive_run(run, base, plan, partial(blend_layers, run.finetuned, base, owners, blend), output_dir)
         )
@@ -215,7 +256,7 @@ def tabulate_restorations(
         model as it is (weight 0).
     """
     rows = _describe("", 0.0, finetuned, finetuned)
-    for (shares, weight), scores in restored:
+    for (shares, weight, _), scores in restored:
         rows += _describe(_join(shares), weight, scores, finetuned)
     table = pd.DataFrame(rows).assign(source_language=source_language)
     return table.assign(is_in_language=table["target_language"] == source_language)[list(RESTORED)]
@@ -236,18 +277,19 @@ def _describe(layers: str, weight: float, score: Mapping[str, float], finetuned:
     ]
 
 
-def restore_run(run: FinishedRun, restorations: Sequence[Restoration], output_dir: Path) -> pd.DataFrame:
+def restore_run(run: FinishedRun, base: State, restorations: Sequence[Restoration], output_dir: Path) -> pd.DataFrame:
     """Measure a run's model with every restoration on all its targets, beside what the run itself recorded.
 
     Args:
         run: finished run, from :func:`xling.training.finished.load_run`.
+        base: state dict from before training, from :func:`base_state`.
         restorations: which layers to put back, and by how much.
         output_dir: folder that receives the records, see :func:`xling.training.derived.derive_run`.
 
     Returns:
         Columns of :data:`xling.runs.tables.RESTORED`.
     """
-    records = revert_run(run, base_state(run), restorations, output_dir)
+    records = revert_run(run, base, restorations, output_dir)
     finetuned = measured_scores(RunDirectory(run.path))
     scores = zip(restorations, map(measured_scores, records), strict=True)
     return tabulate_restorations(finetuned, scores, run.settings.source_language)

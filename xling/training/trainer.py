@@ -1,4 +1,4 @@
-"""Lightning's trainer with the settings of a run."""
+"""Builds Lightning's trainer with the settings of a run."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Do two studies find the same? Correlations of their maps and of their pair values, with permuted languages.
+"""Tests whether two studies find the same, by correlating their maps and their values per pair, with languages permuted.
 
 Both questions keep one study as it is and relabel the languages of the other, so that what pairs of one language share
 stays together. References as in :mod:`xling.analysis.inference.qap`.
@@ -24,10 +24,12 @@ from xling.analysis.inference.qap import permutation_p
 from xling.analysis.inputs.measurements import Resampling
 
 MIN_CELLS = 3
+"""Two cells always correlate by 1 or -1."""
+
 NO_PERMUTATION = f"what both have measured leaves fewer than {MIN_ARRANGEMENTS} arrangements of the languages"
 
 
-def map_of(arrays: PairArrays, demeaned: bool) -> np.ndarray:
+def correlation_map(arrays: PairArrays, demeaned: bool) -> np.ndarray:
     """Correlate every predictor with every outcome, float64 ``[n_predictors, n_outcomes]``, NaN = undefined."""
     if demeaned:
         return correlate_demeaned(arrays.cell_predictors, arrays.outcomes, *arrays.cells)
@@ -50,7 +52,7 @@ def compare_maps(a: PairArrays, b: PairArrays, resampling: Resampling) -> dict:
         n_cells (cells known in both), pearson_r, p_value, and reason (why a number is NaN, else empty).
     """
     demeaned = leaves_pairs(*a.cells) and leaves_pairs(*b.cells)
-    maps = map_of(a, demeaned), map_of(b, demeaned)
+    maps = correlation_map(a, demeaned), correlation_map(b, demeaned)
     both = np.isfinite(maps[0]) & np.isfinite(maps[1])
     result = {"n_cells": int(both.sum()), "pearson_r": np.nan, "p_value": np.nan, "reason": ""}
     if both.sum() < MIN_CELLS:

@@ -1,4 +1,4 @@
-"""Pairs of languages as arrays: predictors over the full square of languages, outcomes over the observed cells."""
+"""Arranges pairs of languages as arrays: predictors over the full square of languages, outcomes over the observed cells."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace

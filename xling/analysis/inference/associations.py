@@ -1,4 +1,4 @@
-"""Every statistic of one analysis at once: a row of ``correlations`` per predictor and outcome."""
+"""Computes every statistic of one analysis at once: a row of ``correlations`` per predictor and outcome."""
 
 import numpy as np
 import pandas as pd
@@ -14,6 +14,8 @@ from xling.analysis.inference.power import SMALL
 from xling.analysis.inputs.measurements import Resampling
 
 MIN_PAIRS = 3
+"""Two pairs always correlate by 1 or -1."""
+
 DEMEANED, RAW = "demeaned", "pearson"
 """Values of the column `main`: which coefficient is the main one, and the ending of its columns."""
 

@@ -1,4 +1,4 @@
-"""The largest complete part of an incomplete design: sources and targets with every pair S != T measured."""
+"""Finds the largest complete part of an incomplete design: sources and targets with every pair S != T measured."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Correlations of many predictors with many outcomes over pairs of languages, with missing values.
+"""Correlates many predictors with many outcomes over pairs of languages, with missing values.
 
 Pearson's r is the cosine between residuals: after the mean is removed (plain), after source and target effects are
 removed (two-way demeaned) or after controls are removed (partial). What is removed is a `design`; Spearman's rho is the
@@ -71,10 +71,11 @@ def _correlate_complete(x: np.ndarray, y: np.ndarray, design: np.ndarray, ranked
 
 def orthonormal_basis(design: np.ndarray) -> np.ndarray:
     """Find an orthonormal basis of the columns' span, ``[n_pairs, rank]``; columns that are one already stay as they are."""
+    # 1e-12: rounding of sums over hundreds of pairs; most designs are orthonormal already and need no decomposition
     if np.allclose(design.T @ design, np.eye(design.shape[1]), rtol=0, atol=1e-12):
         return design
     u, singular, _ = np.linalg.svd(design, full_matrices=False)
-    return u[:, singular > 1e-10 * max(singular.max(initial=0.0), 1e-300)]
+    return u[:, singular > 1e-10 * singular.max(initial=0.0)]  # smaller ones are rounding: a column that others make up
 
 
 def unit_residuals(values: np.ndarray, basis: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Crossed random effects of source and target by REML, from sums per language instead of matrices as large as the pairs.
+"""Fits crossed random effects of source and target by REML, from sums per language instead of matrices as large as the pairs.
 
 With Z the indicators of both effects, V = I + Z L L Z' (in units of the residual variance, L the effects' relative standard
 deviations) and K = I + L Z'Z L, ``V^-1 = I - Z L K^-1 L Z'`` and ``|V| = |K|`` (Woodbury; Harville 1977, JASA 72): everything that
@@ -89,12 +89,14 @@ class CrossedEffects:
             return -own.value, -2 * sds * own.gradient
 
         bounds = [(0.0, _LARGEST)] * self.n_effects
-        found = minimize(
+        found = minimize(  # tighter than scipy's defaults, since Newton's steps must start near the maximum
             falling, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"ftol": 1e-14, "gtol": 1e-8}
         )
-        if (found.x >= 0.99 * _LARGEST).any():
+        if (found.x >= 0.99 * _LARGEST).any():  # at the upper bound, or within what the search leaves of it
             raise np.linalg.LinAlgError("no residual variance is left")
-        return np.where(found.x < 1e-5, 0.0, found.x) ** 2
+        return (
+            np.where(found.x < 1e-5, 0.0, found.x) ** 2
+        )  # so near the lower bound, the likelihood does not tell it from 0
 
     def _polish(self, ratios: np.ndarray) -> np.ndarray:
         """Improve the estimates by Newton's method in the variances not at their bound, as long as the likelihood rises."""
@@ -106,7 +108,7 @@ class CrossedEffects:
             if (here.ratios[free] + step[free] <= 0).any():
                 break
             there = self.at(here.ratios + step)
-            if not there.value >= here.value - 1e-12 * abs(here.value):
+            if not there.value >= here.value - 1e-12 * abs(here.value):  # a fall by more than rounding, or NaN
                 break
             here, done = there, (np.abs(step) <= 1e-12 * (1 + here.ratios)).all()
             if done:
@@ -146,7 +148,7 @@ class _Likelihood:
         self.of_x, with_y = weighted[:2, :2], weighted[:2, 2]
         self.coefficients = np.linalg.solve(self.of_x, with_y)
         self.residual_sum = weighted[2, 2] - with_y @ self.coefficients  # r' V^-1 r
-        if not self.residual_sum > 1e-13 * model.products[2, 2]:
+        if not self.residual_sum > 1e-13 * model.products[2, 2]:  # a difference of large sums that is rounding alone
             raise np.linalg.LinAlgError("no residual variance is left")
         self.degrees = model.n - len(self.coefficients)
         self.scale = self.residual_sum / self.degrees

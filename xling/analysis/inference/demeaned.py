@@ -1,9 +1,9 @@
-"""Pairs freed of what their source and their target contribute by themselves.
+"""Removes from values over pairs what their source and their target contribute by themselves.
 
 Every pair of one source shares that source's model and data, every pair of one target shares that target's test set and
 pre-training. A raw correlation over pairs mixes three questions: do better sources, do easier targets, and do closer *pairs*
 come with better transfer? In published matrices source and target effects are 97 to 98 % of the variance
-(docs/statistics.md), so it is nearly always answered by the easier targets. What is left after both effects are removed
+(docs/statistics.md), so a raw correlation nearly always says which targets are easier. What is left after both effects are removed
 belongs to the pair.
 """
 
@@ -88,11 +88,12 @@ def _sums(values: np.ndarray, groups: np.ndarray, n: int) -> np.ndarray:
 
 
 def _schur(sources: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Positions of every pair's source and target, how often the two occur together, and the inverse for the targets."""
+    """Give the positions of every pair's source and target, how often the two occur together, and the inverse for the targets."""
     (_, of_source), (_, of_target) = (np.unique(side, return_inverse=True) for side in (sources, targets))
     together = np.zeros((of_source.max(initial=-1) + 1, of_target.max(initial=-1) + 1))
     np.add.at(together, (of_source, of_target), 1)
     schur = np.diag(together.sum(axis=0)) - together.T @ (together / together.sum(axis=1, keepdims=True))
+    # one direction is singular per part of the design that is connected, by the constant that its two effects share
     return of_source, of_target, together, np.linalg.pinv(schur, rcond=1e-10, hermitian=True)
 
 
@@ -114,7 +115,7 @@ def two_way_basis(sources: np.ndarray, targets: np.ndarray) -> np.ndarray:
     of_sources = np.equal.outer(of_source, np.arange(len(counts))) / np.sqrt(counts)
     left = np.equal.outer(of_target, np.arange(together.shape[1])) - (together / counts[:, None])[of_source]
     values, vectors = np.linalg.eigh(inverse)
-    solid = values > 1e-10 * values.max(initial=0.0)
+    solid = values > 1e-10 * values.max(initial=0.0)  # the others are the singular directions of the Schur complement
     return np.hstack([of_sources, left @ (vectors[:, solid] * np.sqrt(values[solid]))])
 
 
@@ -138,7 +139,7 @@ def variance_shares(values: np.ndarray, sources: np.ndarray, targets: np.ndarray
     known = np.isfinite(values)
     values, sources, targets = values[known], sources[known], targets[known]
     total = float(((values - values.mean()) ** 2).sum()) if len(values) else 0.0
-    if total <= 1e-20 * float((values**2).sum()):
+    if total <= 1e-20 * float((values**2).sum()):  # squares: the spread is 1e-10 of the size, which is rounding
         return np.nan, np.nan, np.nan
     one = np.zeros(len(values), dtype=int)
     of_source, of_target, of_both = (

@@ -1,4 +1,4 @@
-"""Standard errors for pairs that share languages: dyadic cluster-robust variance.
+"""Computes standard errors for pairs that share languages: dyadic cluster-robust variance.
 
 Residuals of two pairs may be related in any way where the pairs have a language in common, as source or as target, and are taken
 for unrelated where they have none. The middle of the sandwich sums over all such pairs of pairs:
@@ -18,6 +18,7 @@ import numpy as np
 from scipy import stats
 
 _NOTHING = 1e-8
+"""A pair with 1 - leverage up to this determines its own fitted value, so that its residual is rounding."""
 
 
 def dyadic_errors(

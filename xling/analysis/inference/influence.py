@@ -1,4 +1,4 @@
-"""Which single language carries a coefficient: what is left of it without that language, as source and as target."""
+"""Finds the single language that carries a coefficient: without it, as source or as target, little of the coefficient is left."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""Bootstrap intervals over languages, for quantities that no permutation test can be inverted for.
+"""Bootstraps languages, for intervals of quantities for which no permutation test can be inverted.
 
 Languages, not pairs, are the sample: the bootstrap draws languages with replacement and a cell counts as often as
 both of its languages were drawn. With few sources such intervals are too short (docs/statistics.md).

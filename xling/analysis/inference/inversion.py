@@ -1,4 +1,4 @@
-"""Intervals by inverting a permutation test: all effects that the test of that effect does not reject.
+"""Inverts a permutation test: the interval holds all effects that the test of that effect does not reject.
 
 For an effect ``b`` of the predictor x, the test looks at ``y - b x``: is what is left still related to x? With x and y freed
 of the design and of length 1, observed correlation r, and under a relabelling the correlations ``c_y`` of the relabelled
@@ -19,6 +19,8 @@ import numpy as np
 
 ALPHA = 0.05
 _SAME = 1e-9
+"""Rounding: a relabelled predictor that correlates with itself by 1 (or -1) up to this is the predictor (or its negative),
+and alpha times the number of relabellings is a whole number where it is one up to this."""
 
 
 def invert_test(

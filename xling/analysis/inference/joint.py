@@ -1,4 +1,4 @@
-"""All distances and controls in one model: what each adds to the others.
+"""Tests all distances and controls in one model: what each adds to the others.
 
 Multiple regression over pairs with QAP by double semi-partialling (MRQAP-DSP; Dekker, Krackhardt & Snijders 2007): to test one
 predictor, its residual on all others is relabelled, and the statistic is its partial correlation with the outcome. Source and
@@ -24,6 +24,7 @@ MIN_SHARE = 0.5
 """A predictor that is missing for more than half of the pairs is left out: the model is taken over complete pairs."""
 
 _COLLINEAR = 1e-8
+"""A predictor of length 1 is a combination of the others where they leave no more than this of its square."""
 
 JOINT = {
     "outcome": "impact or score",
@@ -88,7 +89,8 @@ def _fit(matrices: np.ndarray, y: np.ndarray, arrays: PairArrays, resampling: Re
     shared = {"main": "demeaned" if demeaned else "pearson", "n_pairs": len(y)}
     left_x, left_y = (v - (v @ effects) @ effects.T for v in (x, y[None]))
     size, total = np.linalg.norm(left_x, axis=1), float((left_y**2).sum())
-    usable = size > 1e-10 * np.maximum(np.linalg.norm(x, axis=1), 1e-300)
+    # what is left within 1e-10 of the size (1e-20 of its square) is rounding
+    usable = size > 1e-10 * np.linalg.norm(x, axis=1)
     if total <= 1e-20 * float((y**2).sum()) or usable.sum() < 1 or len(y) - effects.shape[1] - usable.sum() < 2:
         reason = "too few pairs, or a constant outcome, once source and target effects are removed"
         return iter([shared | {"reason": reason} for _ in matrices])
@@ -156,7 +158,7 @@ def _relabel(
     arrays: PairArrays,
     permutations: Permutations,
 ) -> tuple[float, np.ndarray]:
-    """Partial correlation as observed, and with the predictor's residual relabelled, ``[n_permutations]``."""
+    """Compute the partial correlation as observed, and with the predictor's residual relabelled, ``[n_permutations]``."""
     design = np.hstack([effects, others])
     square = np.full((len(arrays.languages),) * 2, np.nan)
     square[cells] = own

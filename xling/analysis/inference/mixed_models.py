@@ -1,4 +1,4 @@
-"""What source and target languages contribute by themselves, and what controls explain.
+"""Estimates what source and target languages contribute by themselves, and what controls explain.
 
 Every pair of one source shares that source's model and data, every pair of one target shares that target's test set and
 pre-training. Three views of the same question: remove both effects (two-way demeaning), model them as random
@@ -46,7 +46,7 @@ def remove_controls(matrix: np.ndarray, controls: np.ndarray) -> np.ndarray:
     basis = orthonormal_basis(control_design(controls, *np.nonzero(usable)))
     left = matrix[usable] - basis @ (basis.T @ matrix[usable])
     residual = np.full(matrix.shape, np.nan)
-    if np.linalg.norm(left) > 1e-10 * np.linalg.norm(matrix[usable]):
+    if np.linalg.norm(left) > 1e-10 * np.linalg.norm(matrix[usable]):  # otherwise all that is left is rounding
         residual[usable] = left
     return residual
 
@@ -94,7 +94,7 @@ def _n_effects(sources: np.ndarray, targets: np.ndarray) -> int:
 
 
 def _freedom(sources: np.ndarray, targets: np.ndarray) -> int:
-    """Degrees of freedom that source and target effects and a slope leave: those of a slope within sources and targets."""
+    """Count the degrees of freedom that source and target effects and a slope leave, for a slope within sources and targets."""
     return len(sources) - _n_effects(sources, targets) - 1
 
 

@@ -1,4 +1,4 @@
-"""Correlations under relabelled languages: the null distributions of every permutation test, for many draws at once.
+"""Correlates under relabelled languages: the null distributions of every permutation test, for many draws at once.
 
 Three ways give the same numbers (the tests compare them to 1e-12):
 
@@ -230,7 +230,7 @@ def _downdate(
     rows = basis[at]  # [n_draws, k, rank]
     inner = np.eye(at.shape[1]) - rows @ rows.transpose(0, 2, 1)
     values, vectors = np.linalg.eigh(inner)
-    solid = values > 1e-9
+    solid = values > 1e-9  # eigenvalues of a projection's part, 0..1; those at 0 come out as rounding
     scale = np.where(solid, 1 / np.sqrt(np.where(solid, values, 1.0)), 0.0)
     px = -np.einsum("dkr,dr->dk", rows, in_basis)
     py = y.T[at]  # [n_draws, k, n_outcomes]

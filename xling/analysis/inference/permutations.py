@@ -1,4 +1,4 @@
-"""Which relabellings of the languages leave a study's design as it is, and how they are drawn.
+"""Finds which relabellings of the languages leave a study's design as it is, and draws them.
 
 A permutation test asks what else could have come out of the *same* design. Sources were fine-tuned on, other targets were
 not, so a relabelling may exchange languages only within a role: sources that are targets too, targets that are no sources,

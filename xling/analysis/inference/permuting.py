@@ -1,4 +1,4 @@
-"""QAP p-values of one analysis: every predictor and outcome, single and corrected for the family."""
+"""Computes the permutation (QAP) p-values of one analysis: every predictor and outcome, single and corrected for the family."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

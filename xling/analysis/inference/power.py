@@ -1,4 +1,4 @@
-"""What a design could have found: the smallest correlation that its permutation test detects in 80 % of studies.
+"""Simulates what a design could have found: the smallest correlation that its permutation test detects in 80 % of studies.
 
 A study is simulated as ``rho * x + noise`` over the cells that were measured, with x the predictor as it stands (freed of
 source and target effects where the main coefficient is), noise that is independent between pairs, and the permutation test
@@ -19,6 +19,7 @@ SMALL = 0.3
 """A medium correlation by Cohen (1988); an interval within it excludes anything larger."""
 
 _N_DRAWS, _N_STUDIES = 1_000, 500
+"""Relabellings and simulated studies; of 500 studies a power of .8 has a standard error of .02."""
 _BLOCK = 100
 """Relabellings that are looked at together."""
 

@@ -1,4 +1,4 @@
-"""Permutation inference for pairs of languages (quadratic assignment procedure, QAP).
+"""Makes p-values for pairs of languages by permuting the languages (quadratic assignment procedure, QAP).
 
 Pairs that share a language are dependent, so the pairs are not what is shuffled: the *labels* of the square distance
 matrix are. Under draw ``pi`` the predictor of cell ``(S, T)`` is ``D[pi(S), pi(T)]``, which keeps the dependence within
@@ -63,7 +63,7 @@ def max_t_p(observed: np.ndarray, null: np.ndarray, exact: bool) -> np.ndarray:
 
 
 def benjamini_hochberg(p_values: np.ndarray) -> np.ndarray:
-    """Adjust p-values so that rejecting below q keeps the expected share of false findings below q.
+    """Adjust p-values so that rejecting below q keeps the expected fraction of false ones among all findings below q.
 
     >>> benjamini_hochberg(np.array([0.01, 0.04, np.nan, 0.03])).round(3).tolist()
     [0.03, 0.04, nan, 0.04]

@@ -1,4 +1,4 @@
-"""Means over cells of sources and targets, with a covariance that heeds what cells of one source, or of one target, share."""
+"""Averages over cells of sources and targets; the covariance allows for what cells of one source, or of one target, share."""
 
 from typing import NamedTuple
 

@@ -1,4 +1,4 @@
-"""Which columns of a published table of scores are source, target and score, under the names that the field uses."""
+"""Finds source, target and score among the columns of a published table, under the names that the field uses."""
 
 import pandas as pd
 

@@ -1,4 +1,4 @@
-"""Scores measured elsewhere: a CSV with one row per source and target, read as if it were a study."""
+"""Reads scores measured elsewhere, from a CSV with one row per source and target, as if it were a study."""
 
 from pathlib import Path
 

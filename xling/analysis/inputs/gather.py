@@ -1,4 +1,4 @@
-"""Collect what is to be analysed: a study's runs or a CSV of scores, and what is known of their languages."""
+"""Collects what is to be analysed: a study's runs or a CSV of scores, and what is known of their languages."""
 
 import logging
 import os

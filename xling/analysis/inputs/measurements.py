@@ -1,4 +1,4 @@
-"""What an analysis is given: measurements and settings."""
+"""Defines what an analysis is given: measurements and settings."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -40,7 +40,7 @@ class Settings:
             :func:`xling.report.write.choose_sections`.
         resampling: numbers of permutations and bootstraps, and their seed.
         claims: claims to be judged, see :func:`xling.analysis.claims.read_claims`.
-        above_chance: count similarity from its chance level, see :func:`xling.analysis.inputs.measures.take_above_chance`.
+        above_chance: count similarity from its chance level, see :func:`xling.analysis.inputs.measures.correct_for_chance`.
     """
 
     mode: str = "both"

@@ -1,4 +1,4 @@
-"""Which measure of impact the analysis speaks of, and the table of impact by one measure."""
+"""Chooses the measure of impact that the analysis speaks of, and takes its rows from the table of all measures."""
 
 from collections.abc import Sequence
 
@@ -61,8 +61,8 @@ def one_measure(impact: pd.DataFrame, measure: str) -> pd.DataFrame:
     return own.merge(biased, on=keys, how="left")
 
 
-def take_above_chance(impact: pd.DataFrame) -> tuple[pd.DataFrame, str]:
-    """Count similarity from what the same rows give once their groups are paired anew: (value - chance) / (1 - chance).
+def correct_for_chance(impact: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """Correct similarity for chance, what the same rows give once their groups are paired anew: (value - chance) / (1 - chance).
 
     Impact, its standard error and its interval are all divided by 1 - chance, which is taken as known.
 

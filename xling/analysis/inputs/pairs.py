@@ -1,4 +1,4 @@
-"""Join transfer, impact and distance into one tidy table: a row per strategy, source, target and layer.
+"""Joins transfer, impact and distance into one tidy table: a row per strategy, source, target and layer.
 
 The last validation of each run counts unless an epoch or step is chosen; seeds are averaged within the cell.
 """

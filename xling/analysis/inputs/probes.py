@@ -1,4 +1,4 @@
-"""Distances measured on a study itself: from its probe sets' sub-words, or from the base model's representations."""
+"""Supplies distances that are measured on a study itself: on its probe sets' sub-words or the base model's representations."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Does fine-tuning break alignment? Similarity of source and target on the same examples, before and after training."""
+"""Compares how alike source and target are on the same examples before and after training: does fine-tuning break alignment?"""
 
 import pandas as pd
 

@@ -1,4 +1,4 @@
-"""Does impact cause transfer? An estimate by instrumental variables, from doses that the experimenter assigned.
+"""Estimates whether impact causes transfer, by instrumental variables: doses that the experimenter assigned.
 
 Impact and score go together over pairs for many reasons. Where a dose (share reverted, strength of an anchor, layers frozen or
 not) is assigned to all pairs alike, what it changes in impact (the first stage) and in score (the reduced form) is its doing,
@@ -49,7 +49,7 @@ FEW = "intervals need at least 2 sources and 2 targets"
 
 
 def dose_slopes(cells: pd.DataFrame) -> pd.DataFrame:
-    """Slopes of impact and score on dose within each pair.
+    """Fit the slopes of impact and score on dose within each pair.
 
     Args:
         cells: source_language, target_language, seed, dose, impact, score of one treatment and layer, the baseline at dose 0.
@@ -101,7 +101,7 @@ def estimate_cause(cells: pd.DataFrame, distances: pd.DataFrame | None = None, k
 
 
 def naive_slope(baseline: pd.DataFrame) -> float:
-    """Slope of score on impact over pairs, source and target effects removed; NaN where they leave nothing."""
+    """Fit the slope of score on impact over pairs, source and target effects removed; NaN where they leave nothing."""
     pairs = baseline.dropna(subset=["impact", "score"]).groupby(LANGUAGE_PAIR)[["impact", "score"]].mean()
     sources, targets = (pairs.index.get_level_values(name).factorize()[0] for name in LANGUAGE_PAIR)
     if not leaves_pairs(sources, targets):
@@ -111,7 +111,7 @@ def naive_slope(baseline: pd.DataFrame) -> float:
 
 
 def _by_distance(score: pd.Series, distance: pd.Series, kind: str) -> dict:
-    """Slope of the reduced form on distance, within sources, with an interval clustered by source and target."""
+    """Fit the slope of the reduced form on distance, within sources, with an interval clustered by source and target."""
     pairs = pd.DataFrame({"y": score, "x": distance.reindex(score.index)}).dropna()
     centred = pairs - pairs.groupby(level="source_language").transform("mean")
     spread = float((centred["x"] ** 2).mean()) if len(centred) else 0.0

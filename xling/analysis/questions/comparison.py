@@ -1,4 +1,4 @@
-"""Several studies side by side: their maps of impact against distance, how far they agree, what holds in all of them.
+"""Compares several studies: their maps of impact against distance, how far they agree, and what holds in all of them.
 
 A map is a study's correlations of impact with every distance at every layer. Encoders differ in depth, so layers are
 matched by relative depth: the rows are the layers of the shallowest encoder, and a deeper one gives to layer i of n the
@@ -17,7 +17,7 @@ from xling.analysis.inference.agreement import compare_maps, compare_pairs
 from xling.analysis.inference.arrays import PairArrays, distance_arrays, list_languages, square
 from xling.analysis.inference.qap import benjamini_hochberg
 from xling.analysis.inputs.measurements import Measurements, Resampling
-from xling.analysis.questions.pooling import pool_studies
+from xling.analysis.questions.meta_analysis import pool_studies
 from xling.analysis.schema import IMPACT_VS_DISTANCE, MEAN_LABEL, Analysis, distance_kinds
 from xling.errors import XlingValueError
 
@@ -162,7 +162,7 @@ def _maps(studies: Mapping[str, AnalysedStudy], rows: Mapping[str, Mapping[str, 
 
 
 def _matched_tests(study: AnalysedStudy, rows: Mapping[str, str] | None) -> pd.DataFrame:
-    """A study's tests with the row that their layer is matched with; those of other layers are left out."""
+    """Take a study's tests with the row that their layer is matched with; leave out those of other layers."""
     tests = study.analysis.tables["correlations"]
     matched = {label: row for row, label in (rows or {}).items()} | {"": ""}
     return tests.assign(row=tests["layer_label"].map(matched)).dropna(subset="row")
@@ -209,7 +209,7 @@ def _agreement(
 
 
 def _squares(a: AnalysedStudy, b: AnalysedStudy, column: str, of_a: str, of_b: str) -> tuple[np.ndarray, np.ndarray]:
-    """A column of both studies at a layer each, over the languages of both."""
+    """Arrange a column of both studies, at a layer of each, as squares over the languages of both."""
     languages = list_languages(pd.concat([a.pairs, b.pairs]))
     chosen = (study.pairs[study.pairs["layer_label"] == label] for study, label in ((a, of_a), (b, of_b)))
     square_a, square_b = (square(rows, column, languages) for rows in chosen)
@@ -235,7 +235,7 @@ def _arrays(study: AnalysedStudy, kinds: list[str], labels: list[str]) -> PairAr
 
 
 def _what_differs(studies: pd.DataFrame) -> list[str]:
-    """Sentences on what makes the studies less than comparable."""
+    """Write sentences on what makes the studies less than comparable."""
     sentences = []
     metrics = studies["metric"].unique()
     if len(metrics) > 1:

@@ -1,4 +1,4 @@
-"""What the impact consists of: a few directions, a few groups of examples, or the whole space."""
+"""Says what the impact consists of: a few directions, a few groups of examples, or the whole space."""
 
 import pandas as pd
 

@@ -1,4 +1,4 @@
-"""What a study could find before it is run: detectable correlations of a planned set of sources and targets with distance."""
+"""Says what a study could find before it is run: which correlations with distance its sources and targets can detect."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +21,7 @@ from xling.analysis.inference.power import SimulatedStudies
 from xling.errors import XlingValueError
 
 _N_DRAWS = 2_000
+"""Relabellings from which the family-wise critical value is taken."""
 
 DESIGN = {
     "predictor": "distance kind",
@@ -37,7 +38,7 @@ DESIGN = {
 
 @dataclass(frozen=True)
 class Noise:
-    """How a cell's outcome is measured.
+    """The noise with which a cell's outcome is measured.
 
     Attributes:
         pair_sd: standard deviation of the true values over pairs, beyond source and target effects.
@@ -55,7 +56,7 @@ class Noise:
 
     @property
     def reliability(self) -> float:
-        """Share of the variance of measured pairs that is not noise."""
+        """Fraction of the variance of measured pairs that is not noise, 0..1."""
         noise = self.seed_sd**2 / self.seeds + self.example_sd**2 / self.examples
         return self.pair_sd**2 / (self.pair_sd**2 + noise)
 
@@ -95,7 +96,7 @@ def assess_design(
 
 
 def _critical(matrices, cells, roles, demeaned: bool, seed: int) -> float:
-    """What the largest |r| over the distances reaches by chance in 5 % of the relabellings of a study without effect."""
+    """Find what the largest |r| over the distances reaches by chance in 5 % of the relabellings of a study without effect."""
     permutations = draw_permutations(roles, _N_DRAWS, seed)
     noise = np.random.default_rng(seed).normal(size=(1, len(cells[0])))
     design = two_way_basis(*cells) if demeaned else None

@@ -1,4 +1,4 @@
-"""Freezing strategies against a baseline and against random sets of equal size, paired over source language and seed.
+"""Compares freezing strategies with a baseline and with random sets of equal size, paired over source language and seed.
 
 A run of a strategy is paired with the run of the reference that has the same source language and seed, over the target
 languages that both measured. The change is the mean of these paired differences. Against the baseline its interval is a t
@@ -8,23 +8,30 @@ draw among them (:mod:`~xling.analysis.questions.random_sets`), and a random set
 ``docs/freezing.md`` explains the verdicts and has their levels.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
 from xling.analysis.inputs.pairs import LANGUAGE_PAIR, check_columns, select_validation
 from xling.analysis.questions.item_variance import Interval, contributions, t_interval
-from xling.analysis.questions.random_sets import MIN_SETS, judge_among_sets, sets_needed
+from xling.analysis.questions.random_sets import (
+    MIN_SETS,
+    RANDOM_REFERENCE,
+    is_random_set,
+    judge_among_sets,
+    sets_needed,
+)
 from xling.analysis.questions.verdicts import add_verdicts
 from xling.analysis.schema import distance_kinds
 from xling.errors import XlingValueError
 from xling.runs import tables
 
 BASELINE = "none"
-RANDOM_PREFIX = "random_"
-RANDOM_REFERENCE = "random sets of equal size"
 N_WORST = 3
+"""Targets whose mean stands for the worst ones, since it is less noisy than the score of the single worst."""
+NOTHING = (0, 0)
+"""Size of a strategy that froze no layer."""
 RUN = ["study", "source_language", "seed"]
 CELL = [*RUN, "target_language"]
 
@@ -71,11 +78,11 @@ def count_frozen_layers(impact: pd.DataFrame) -> dict[str, tuple[int, int]]:
     frozen = impact[impact["is_frozen"].astype(bool)]
     layers = {strategy: set(rows["layer"]) for strategy, rows in frozen.groupby("strategy")}
     sizes = {strategy: (int(0 in found), len(found - {0})) for strategy, found in layers.items()}
-    return {strategy: sizes.get(strategy, (0, 0)) for strategy in impact["strategy"].unique()}
+    return {strategy: sizes.get(strategy, NOTHING) for strategy in impact["strategy"].unique()}
 
 
 def _slopes(cells: pd.DataFrame, kind: str) -> pd.Series:
-    """Least-squares slope of the score over a distance within every run; NaN from fewer than three targets or one distance."""
+    """Fit the slope of the score over a distance within every run; NaN from fewer than three targets or one distance."""
     known = cells[np.isfinite(cells[["score", kind]].to_numpy(float)).all(axis=1)]
     runs = known.groupby(RUN)
     distance = known[kind] - runs[kind].transform("mean")
@@ -86,7 +93,7 @@ def _slopes(cells: pd.DataFrame, kind: str) -> pd.Series:
 
 
 def _means_of_worst(cells: pd.DataFrame) -> pd.Series:
-    """Mean score of every run's `N_WORST` worst targets; NaN where it has fewer."""
+    """Average the scores of every run's `N_WORST` worst targets; NaN where it has fewer."""
     ascending = cells.sort_values("score")
     worst = ascending[ascending.groupby(RUN).cumcount() < N_WORST].groupby(RUN)["score"]
     return worst.mean().where(worst.size() == N_WORST)
@@ -133,7 +140,7 @@ def _run_metrics(cells: pd.DataFrame, runs: pd.DataFrame | None, strategy: str, 
 def _paired_metrics(
     transfer: pd.DataFrame, runs: pd.DataFrame | None, strategy: str, reference: str, kinds: tuple[str, ...]
 ) -> pd.DataFrame:
-    """Columns `ours`, `theirs`, indexed by metric, study, source_language and seed."""
+    """Give the columns `ours` and `theirs`, indexed by metric, study, source_language and seed."""
     ours, theirs = _common_cells(transfer, strategy, reference)
     metrics = [_run_metrics(ours, runs, strategy, kinds), _run_metrics(theirs, runs, reference, kinds)]
     stacked = [side.melt(ignore_index=False, var_name="metric").set_index("metric", append=True) for side in metrics]
@@ -146,7 +153,7 @@ def _of_metric(paired: pd.DataFrame, metric: str) -> pd.DataFrame:
 
 
 def _summarise(paired: pd.DataFrame, interval: Interval) -> dict:
-    """Columns of a comparison: `paired` holds `ours` and `theirs` per run of one metric."""
+    """Compute the columns of a comparison: `paired` holds `ours` and `theirs` per run of one metric."""
     reason = {0: "no source and seed measured under both", 1: "a single pair of runs; two seeds or sources are needed"}
     return {
         "strategy_mean": paired["ours"].mean(),
@@ -187,14 +194,53 @@ def _against_random_sets(by_set: Mapping[str, pd.DataFrame], confidence: float) 
     return row | {"p_rank": judged.p_rank, "n_reference_sets": len(known), "reason": reason}
 
 
-def _references(
-    strategy: str, strategies: list[str], sizes: Mapping[str, tuple[int, int]], baseline: str
-) -> dict[str, list[str]]:
-    size = sizes.get(strategy)
-    equal = [s for s in strategies if s.startswith(RANDOM_PREFIX) and sizes.get(s) == size]
-    references = {baseline: [baseline]}
-    is_candidate = size is not None and not strategy.startswith(RANDOM_PREFIX)
-    return references | {RANDOM_REFERENCE: equal} if equal and is_candidate else references
+def _random_sets_of(strategy: str, strategies: Sequence[str], sizes: Mapping[str, tuple[int, int]]) -> list[str]:
+    """List the random sets that froze as many layers as a strategy that is none of them and froze some."""
+    size = sizes.get(strategy, NOTHING)
+    if size == NOTHING or is_random_set(strategy):
+        return []
+    return [other for other in strategies if is_random_set(other) and sizes.get(other) == size]
+
+
+def _pair_by_metric(
+    transfer: pd.DataFrame, runs: pd.DataFrame | None, kinds: tuple[str, ...], strategy: str, others: Sequence[str]
+) -> Iterator[tuple[str, dict[str, pd.DataFrame]]]:
+    """Yield every metric with the strategy's runs paired with those of each of `others`."""
+    paired = {other: _paired_metrics(transfer, runs, strategy, other, kinds) for other in others}
+    for metric in [*METRICS, *(f"slope_{kind}" for kind in kinds)]:
+        yield metric, {other: _of_metric(rows, metric) for other, rows in paired.items()}
+
+
+def _compare_with_baseline(
+    transfer: pd.DataFrame,
+    runs: pd.DataFrame | None,
+    kinds: tuple[str, ...],
+    strategy: str,
+    baseline: str,
+    predictions: pd.DataFrame | None,
+    confidence: float,
+) -> list[dict]:
+    key = {"strategy": strategy, "reference": baseline, "n_reference_sets": 1, "p_rank": np.nan}
+    parts = {} if predictions is None else contributions(predictions, strategy, baseline)
+    return [
+        key | {"metric": metric} | _against_baseline(paired[baseline], parts.get(metric), confidence)
+        for metric, paired in _pair_by_metric(transfer, runs, kinds, strategy, [baseline])
+    ]
+
+
+def _compare_among_sets(
+    transfer: pd.DataFrame,
+    runs: pd.DataFrame | None,
+    kinds: tuple[str, ...],
+    strategy: str,
+    sets: Sequence[str],
+    confidence: float,
+) -> list[dict]:
+    key = {"strategy": strategy, "reference": RANDOM_REFERENCE}
+    return [
+        key | {"metric": metric} | _against_random_sets(paired, confidence)
+        for metric, paired in _pair_by_metric(transfer, runs, kinds, strategy, sets)
+    ]
 
 
 def compare_strategies(
@@ -232,21 +278,47 @@ def compare_strategies(
         )
     rows = []
     for strategy in [s for s in strategies if s != baseline]:
-        for reference, names in _references(strategy, strategies, sizes or {}, baseline).items():
-            by_set = {name: _paired_metrics(transfer, runs, strategy, name, kinds) for name in names}
-            is_random = reference == RANDOM_REFERENCE
-            parts = {} if is_random or predictions is None else contributions(predictions, strategy, baseline)
-            for metric in [*METRICS, *(f"slope_{kind}" for kind in kinds)]:
-                own = {name: _of_metric(paired, metric) for name, paired in by_set.items()}
-                key = {"strategy": strategy, "reference": reference, "metric": metric}
-                key |= {"n_reference_sets": 1, "p_rank": np.nan}
-                judged = (
-                    _against_random_sets(own, confidence)
-                    if is_random
-                    else _against_baseline(own[baseline], parts.get(metric), confidence)
-                )
-                rows.append(key | judged)
+        rows += _compare_with_baseline(transfer, runs, kinds, strategy, baseline, predictions, confidence)
+        sets = _random_sets_of(strategy, strategies, sizes or {})
+        if sets:
+            rows += _compare_among_sets(transfer, runs, kinds, strategy, sets, confidence)
     return add_verdicts(pd.DataFrame(rows, columns=list(COMPARISON)))
+
+
+def compare_among_sets(
+    transfer: pd.DataFrame,
+    distances: pd.DataFrame,
+    sets: Mapping[str, Sequence[str]],
+    runs: pd.DataFrame | None = None,
+    confidence: float = 0.95,
+) -> pd.DataFrame:
+    """Compare strategies with random sets that treat as many layers in the same way.
+
+    Args:
+        transfer: see :func:`compute_freezing`.
+        distances: see :func:`compute_freezing`.
+        sets: strategy -> names of its random sets.
+        runs: see :func:`compare_strategies`.
+        confidence: confidence level of the intervals, 0..1.
+
+    Returns:
+        Columns of `COMPARISON`, a row per strategy and metric.
+    """
+    cells, kinds = _join_distances(transfer, distances)
+    rows = [
+        row
+        for strategy, names in sets.items()
+        for row in _compare_among_sets(cells, runs, kinds, strategy, names, confidence)
+    ]
+    return add_verdicts(pd.DataFrame(rows, columns=list(COMPARISON)))
+
+
+def _join_distances(transfer: pd.DataFrame, distances: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """The last validations with a column per kind of distance, and these kinds."""
+    kinds = tuple(distance_kinds(distances))
+    cells = select_validation(check_columns(transfer, tables.TRANSFER_ALWAYS, "transfer"))
+    cells = cells.merge(distances[[*LANGUAGE_PAIR, *kinds]], on=LANGUAGE_PAIR, how="left", validate="many_to_one")
+    return cells, kinds
 
 
 def compute_freezing(
@@ -273,8 +345,6 @@ def compute_freezing(
     Raises:
         XlingValueError: no run of the baseline, or a column is missing.
     """
-    kinds = tuple(distance_kinds(distances))
-    cells = select_validation(check_columns(transfer, tables.TRANSFER_ALWAYS, "transfer"))
-    cells = cells.merge(distances[[*LANGUAGE_PAIR, *kinds]], on=LANGUAGE_PAIR, how="left", validate="many_to_one")
+    cells, kinds = _join_distances(transfer, distances)
     sizes = None if impact is None or impact.empty else count_frozen_layers(impact)
     return compare_strategies(cells, kinds, sizes, runs, baseline, predictions=predictions)

@@ -1,4 +1,4 @@
-"""Do gradients foretell transfer? Their cosine, norm and Fisher trace during training against the score at the end.
+"""Tests whether gradients foretell transfer: their cosine, norm and Fisher trace during training against the score at the end.
 
 They take the place of impact in the same test: over pairs S != T, after source and target effects are removed, with languages
 permuted; one family of tests is one measure at one step, all layers and their mean.

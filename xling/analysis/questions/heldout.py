@@ -1,4 +1,4 @@
-"""Can transfer to or from a language be predicted from the others? Leave one language out, as source and target.
+"""Predicts transfer to or from a language from the others: each language is left out once, as source and as target.
 
 For every language L a ridge regression is fitted to the pairs S != T without L and predicts the pairs with L, on either
 side. The baseline is the mean score of the same training pairs. Predictors are standardised with the training pairs'
@@ -19,6 +19,7 @@ PENALTY = 1.0
 """Ridge penalty on the standardised coefficients: a mild one, fixed beforehand rather than tuned on few languages."""
 
 MIN_SPARE_PAIRS = 2
+"""Training pairs beyond the number of coefficients, without which a fit goes through all of its points."""
 
 HELD_OUT = {
     "strategy": "name of the freezing strategy",
@@ -36,7 +37,7 @@ HELD_OUT = {
 
 
 def fit_ridge(x: np.ndarray, y: np.ndarray, penalty: float) -> tuple[np.ndarray, float]:
-    """Least squares with a penalty on the coefficients of standardised predictors; the intercept is not penalised.
+    """Fit by least squares with a penalty on the coefficients of standardised predictors; the intercept is not penalised.
 
     Minimises ``|y - intercept - z w|^2 + penalty |w|^2`` with z the standardised x. A constant predictor gets 0.
 
@@ -53,7 +54,7 @@ def fit_ridge(x: np.ndarray, y: np.ndarray, penalty: float) -> tuple[np.ndarray,
     ([2.0], 1.0)
     """
     mean, sd = x.mean(axis=0), x.std(axis=0)
-    constant = sd <= 1e-10 * np.sqrt((x**2).mean(axis=0))
+    constant = sd <= 1e-10 * np.sqrt((x**2).mean(axis=0))  # but for rounding
     scale = np.where(constant, np.inf, sd)
     z = (x - mean) / scale
     stacked = np.vstack([z, np.sqrt(penalty) * np.eye(x.shape[1])])

@@ -1,8 +1,10 @@
-"""Everything done to layers, frozen, held, reverted, swapped or averaged: against the baseline, and against each other.
+"""Compares everything done to layers (frozen, anchored, reverted, swapped, averaged) with the baseline and with each other.
 
 The changes of score, gap, slope and time are those of the comparison of strategies (:mod:`xling.analysis.questions.freezing`),
 whose pairing and intervals they share. Beside them stands the change of impact at the treated layers, and wherever two strategies
-treat the same layers, one by freezing in training and one by reverting after it, the two are compared with each other.
+treat the same layers, one by freezing in training and one by reverting after it, the two are compared with each other. Where as
+many layers drawn at random were treated in the same way (``xling-restore --random``), a set is judged by its place among these
+sets; a random set is no treatment of its own.
 """
 
 from collections.abc import Sequence
@@ -11,8 +13,9 @@ import pandas as pd
 
 from xling.analysis.inputs.pairs import select_validation
 from xling.analysis.questions.cause import compute_cause
-from xling.analysis.questions.freezing import COMPARISON, RUN, compute_freezing
+from xling.analysis.questions.freezing import COMPARISON, RUN, compare_among_sets, compute_freezing
 from xling.analysis.questions.item_variance import t_interval
+from xling.analysis.questions.random_sets import RANDOM_REFERENCE, is_random_set
 from xling.analysis.questions.verdicts import add_verdicts
 from xling.interventions.layer_shares import format_shares
 
@@ -24,12 +27,8 @@ INTERVENTIONS = {
     "kind": "freeze, or the intervention: anchor, revert, ...",
     "layers": "treated layers, e.g. 1-4",
     "dose": "its strength; doses compare within one kind",
-    "reference": "the baseline, or the strategy that treats the same layers in another way",
-} | {
-    name: text
-    for name, text in COMPARISON.items()
-    if name not in ("strategy", "reference", "p_rank", "n_reference_sets")
-}
+    "reference": f"the baseline, the strategy that treats the same layers in another way, or '{RANDOM_REFERENCE}'",
+} | {name: text for name, text in COMPARISON.items() if name not in ("strategy", "reference")}
 """Columns of ``interventions``; metrics are those of ``freezing`` and ``impact_treated``."""
 
 
@@ -43,8 +42,8 @@ def list_treatments(runs: pd.DataFrame | None, baseline: str) -> pd.DataFrame:
         baseline: strategy to compare with.
 
     Returns:
-        A row per strategy but the baseline: strategy, kind, layers (list), dose, treatment (kind and layers in words). Of a
-        strategy that both freezes and intervenes the intervention is named.
+        A row per strategy but the baseline, random sets included: strategy, kind, layers (list), dose, treatment (kind and
+        layers in words). Of a strategy that both freezes and intervenes the intervention is named.
     """
     columns = ["strategy", "kind", "layers", "dose", "treatment"]
     if runs is None or not {"intervention", "frozen_layers"} <= set(runs.columns):
@@ -83,10 +82,11 @@ def compute_interventions(
     Returns:
         Columns of `INTERVENTIONS`; empty where no run has an intervention.
     """
-    treatments = list_treatments(runs, baseline)
-    if treatments.empty or (treatments["kind"] == "freeze").all():
+    found = list_treatments(runs, baseline)
+    if found.empty or (found["kind"] == "freeze").all():
         return pd.DataFrame(columns=list(INTERVENTIONS))
-    tables = []
+    treatments = _chosen(found)
+    tables = [compare_among_sets(transfer, distances, _random_sets(found), runs)]
     for reference, strategies in _references(treatments, baseline).items():
         own = transfer[transfer["strategy"].isin([reference, *strategies])]
         said = None if predictions is None else predictions[predictions["strategy"].isin([reference, *strategies])]
@@ -102,8 +102,23 @@ def compute_interventions(
     )[list(INTERVENTIONS)]
 
 
+def _chosen(treatments: pd.DataFrame) -> pd.DataFrame:
+    """Leave out random sets, which others are compared with."""
+    return treatments[~treatments["strategy"].map(is_random_set)]
+
+
+def _random_sets(treatments: pd.DataFrame) -> dict[str, list[str]]:
+    """Map chosen sets to the random sets of as many layers that were treated in the same way and with the same dose."""
+    alike = treatments.assign(size=treatments["layers"].map(len)).groupby(["kind", "size", "dose"])
+    sets: dict[str, list[str]] = {}
+    for _, group in alike:
+        drawn = [strategy for strategy in group["strategy"] if is_random_set(strategy)]
+        sets |= dict.fromkeys(_chosen(group)["strategy"], drawn) if drawn else {}
+    return sets
+
+
 def _references(treatments: pd.DataFrame, baseline: str) -> dict[str, list[str]]:
-    """What is compared with what: all with the baseline; freezing with every whole revert of the same layers."""
+    """List what is compared one by one: all with the baseline; freezing with every whole revert of the same layers."""
     references = {baseline: treatments["strategy"].tolist()}
     reverts = treatments[(treatments["kind"] == "revert") & (treatments["dose"] == 1)]
     frozen = treatments[treatments["kind"] == "freeze"]
@@ -166,7 +181,7 @@ def compute_causes(
         runs: see :func:`list_treatments`.
         baseline: strategy of dose 0.
     """
-    treatments = list_treatments(runs, baseline)
+    treatments = _chosen(list_treatments(runs, baseline))
     keys = ["strategy", *RUN, "target_language"]
     scores = select_validation(transfer)[[*keys, "is_in_language", "score"]]
     cells = select_validation(impact)[[*keys, "layer", "impact"]].merge(scores, on=keys, validate="many_to_one")

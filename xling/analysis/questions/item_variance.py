@@ -1,4 +1,4 @@
-"""How much a comparison of two strategies owes to the examples that happened to be evaluated.
+"""Estimates how much a comparison of two strategies owes to the examples that happened to be evaluated.
 
 All runs are scored on the same examples, in parallel over the languages. Two models that are equally good still answer some
 examples differently, and do so alike in every language and under every seed, so the spread over seeds and sources does not show
@@ -91,6 +91,7 @@ def t_interval(values: pd.DataFrame | pd.Series, confidence: float = 0.95) -> In
         residual = matrix - matrix.mean(axis=0) - matrix.mean(axis=1, keepdims=True) + matrix.mean()
         in_both = n_groups * (residual**2).sum() / ((n - 1) * (n_groups - 1)) / n
         variance = max(spread + of_items - in_both, spread, of_items)
+        # without any variance 0 / 0 would be NaN; as it is, the lower bound below holds
         freedom = variance**2 / max(spread**2 / (n - 1) + of_items**2 / (n_groups - 1), 1e-300)
         freedom = min(max(freedom, n - 1), n_groups - 1)
     half = stats.t.ppf((1 + confidence) / 2, freedom) * np.sqrt(variance)

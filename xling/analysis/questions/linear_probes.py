@@ -1,4 +1,4 @@
-"""What a linear classifier reads from each layer before and after training."""
+"""Averages over seeds what linear classifiers read from each layer before and after training."""
 
 import pandas as pd
 

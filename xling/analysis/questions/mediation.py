@@ -1,4 +1,4 @@
-"""Is the association of distance with transfer carried by impact? Product-of-coefficients mediation over pairs S != T.
+"""Estimates how much of the association of distance with transfer impact carries: mediation over pairs S != T.
 
 The total effect of distance on transfer is split into a direct one and an indirect one, by way of impact
 (:mod:`xling.analysis.questions.mediation_paths`); ``share = indirect / total``.
@@ -221,7 +221,7 @@ def compute_mediation(
     n_bootstraps: int = 2_000,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Mediation of every distance by the impact at every layer and by the mean over layers.
+    """Estimate the mediation of every distance by the impact at every layer and by the mean over layers.
 
     Args:
         pairs: columns of :data:`xling.analysis.schema.PAIRS`.

@@ -1,4 +1,4 @@
-"""The regressions behind mediation (:mod:`xling.analysis.questions.mediation`), for many draws and layers at once.
+"""Fits the regressions behind mediation (:mod:`xling.analysis.questions.mediation`), for many draws and layers at once.
 
 ``transfer ~ distance`` (slope: total), ``impact ~ distance`` (slope: path_a) and ``transfer ~ distance + impact``
 (slopes: direct and path_b), by least squares (Baron & Kenny 1986, JPSP 51); ``total = direct + path_a * path_b``.
@@ -28,7 +28,10 @@ MIN_PAIRS = 5
 """Three coefficients and something left over."""
 
 _CHUNK_ENTRIES = 1_000_000
+"""Numbers in memory at once, 8 MB, however many draws are asked for."""
+
 _DEGENERATE = 1e-10
+"""A spread, or what a regression leaves, within this fraction of the whole is rounding, and nothing is divided by it."""
 
 
 @dataclass(frozen=True)

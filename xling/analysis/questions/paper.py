@@ -1,4 +1,4 @@
-"""The paper's correlations by the rules of its public scripts (arXiv:2305.02151), for comparison line by line.
+"""Computes the paper's correlations by the rules of its public scripts (arXiv:2305.02151), for comparison line by line.
 
 Pooled Pearson and Spearman with scipy's uncorrected p-values, the biased estimator of impact, layers 1..n and their
 mean; impact vs distance over S != T, the two analyses with transfer with S = T kept (where the distance is 0). Default

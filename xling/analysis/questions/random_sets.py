@@ -1,4 +1,4 @@
-"""Is a set of frozen layers better than sets drawn at random? It is one draw among others, and judged as that.
+"""Judges whether a set of frozen layers is better than sets drawn at random, as one draw among them.
 
 The random sets are not a fixed reference: they differ among each other, by which layers they hold and by the runs' noise.
 Averaged and taken for fixed, a set drawn just like them is called different in far more than 5 % of null studies
@@ -6,16 +6,30 @@ Averaged and taken for fixed, a set drawn just like them is called different in 
 assumption, and by a t interval for one further draw. Both carry the noise of seeds and examples, which is in every set.
 """
 
+import re
 from typing import NamedTuple
 
 import numpy as np
 from scipy import stats
 
 MIN_SETS = 2
+"""The spread between random sets needs two of them."""
+
+RANDOM_REFERENCE = "random sets of equal size"
+_RANDOM = re.compile(r"(^|_)random_\d+_")
 
 
-class AmongSets(NamedTuple):
-    """What the random sets say of a candidate.
+def is_random_set(strategy: str) -> bool:
+    """Whether a strategy's layers were drawn at random, as its name says.
+
+    >>> [is_random_set(name) for name in ("random_3_seed1", "word_embeddings_revert_random_4_seed2", "bottom_3")]
+    [True, True, False]
+    """
+    return _RANDOM.search(strategy) is not None
+
+
+class RankAmongSets(NamedTuple):
+    """How a candidate compares with the random sets.
 
     Attributes:
         low: lower end of the t interval of candidate - random set, for one further set.
@@ -28,7 +42,7 @@ class AmongSets(NamedTuple):
     p_rank: float
 
 
-def judge_among_sets(differences: np.ndarray, confidence: float = 0.95) -> AmongSets:
+def judge_among_sets(differences: np.ndarray, confidence: float = 0.95) -> RankAmongSets:
     """Judge a candidate by its mean difference to each random set.
 
     Args:
@@ -44,13 +58,13 @@ def judge_among_sets(differences: np.ndarray, confidence: float = 0.95) -> Among
     """
     n = len(differences)
     if n < MIN_SETS:
-        return AmongSets(np.nan, np.nan, np.nan)
+        return RankAmongSets(np.nan, np.nan, np.nan)
     half = stats.t.ppf((1 + confidence) / 2, n - 1) * differences.std(ddof=1) * np.sqrt(1 + 1 / n)
     mean = differences.mean()
     values = np.append(-differences, 0.0)  # the sets' values from the candidate's, the candidate's last
     distance = np.abs(values - values.mean())
-    p_rank = (distance >= distance[-1] - 1e-12).sum() / (n + 1)
-    return AmongSets(float(mean - half), float(mean + half), float(p_rank))
+    p_rank = (distance >= distance[-1] - 1e-12).sum() / (n + 1)  # ties count as ties, whatever the rounding
+    return RankAmongSets(float(mean - half), float(mean + half), float(p_rank))
 
 
 def sets_needed(level: float = 0.05) -> int:
@@ -59,4 +73,4 @@ def sets_needed(level: float = 0.05) -> int:
     >>> sets_needed(0.05)
     19
     """
-    return int(np.ceil(1 / level - 1e-9)) - 1
+    return int(np.ceil(1 / level - 1e-9)) - 1  # 1 / .05 must not become 21 by rounding

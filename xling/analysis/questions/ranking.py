@@ -1,7 +1,7 @@
-"""How well each predictor chooses a source language for a target: NDCG@3 and the score lost by following it.
+"""Measures how well each predictor chooses a source language for a target: NDCG@3, and the score lost by following it.
 
 For every target language the candidate sources are ordered by a predictor (a distance, the impact at a layer, the
-source's own in-language score) and the order is held against the measured zero-shot scores. The gain is
+source's own in-language score) and the order is compared with the measured zero-shot scores. The gain is
 LangRank's (Lin et al. 2019, arXiv:1905.12688): the best source has relevance 10, the next 9, ... and everything after
 the tenth 0; ``DCG@k = sum_i (2^relevance_i - 1) / log2(i + 1)``.
 
@@ -22,7 +22,10 @@ from xling.analysis.schema import MEAN_LABEL, distance_kinds
 
 RELEVANCE_OF_BEST = 10
 CUTOFF = 3
+"""As in LangRank (Lin et al. 2019): the relevance of the best source, and how many places of the order count."""
+
 MIN_SOURCES = 2
+"""With a single source there is nothing to choose."""
 
 NEARER = "smaller first"
 LARGER = "larger first"

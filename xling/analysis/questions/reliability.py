@@ -1,4 +1,4 @@
-"""How much of a measurement is noise, and what a correlation would be without it.
+"""Estimates how much of a measurement is noise, and what a correlation would be without it.
 
 A cell (source, target) was measured under one or more seeds. The variance between seeds of one cell is noise; a mean over n seeds
 keeps 1 / n of it. Reliability is the share of the variance between cells that is not noise (Spearman 1904; Lord & Novick 1968),
@@ -91,6 +91,7 @@ def _noise_of_impact(cells: pd.DataFrame) -> tuple[pd.Series, str]:
     if cells["impact_sd"].notna().any():
         return cells["impact_sd"] ** 2 / cells["n_seeds"], "seeds"
     half = (cells["impact_high"] - cells["impact_low"]) / 2
+    # the table has t intervals of 95 %, but no standard errors; 1.96 makes the noise a little too large where groups are few
     return (half / 1.96) ** 2, "jackknife over premises"
 
 
@@ -145,7 +146,7 @@ def _describe(cells: pd.DataFrame, column: str, noise: pd.Series, noise_from: st
 
 
 def _freedom(*positions: np.ndarray) -> int:
-    """Degrees of freedom that source and target effects leave."""
+    """The degrees of freedom that source and target effects leave."""
     indicators = np.hstack([np.equal.outer(side, np.unique(side)).astype(float) for side in positions])
     return len(positions[0]) - int(np.linalg.matrix_rank(indicators))
 

@@ -1,4 +1,4 @@
-"""Does undoing a layer's change help distant languages? Tables of the causal check without training.
+"""Tests whether undoing a layer's change helps distant languages: a causal check that needs no training.
 
 :mod:`xling.commands.restore` measures. One fine-tuned model, so one source language: the targets' distances are permuted over
 the targets, jointly for all sets of layers, and the family-wise p-value covers all rows of the table.
@@ -15,6 +15,7 @@ from xling.analysis.inference.qap import max_t_p, permutation_p
 from xling.runs.tables import RESTORED
 
 MIN_TARGETS = 4
+"""Three targets have 6 arrangements, so that no p-value could be below 1 / 6."""
 
 
 TREND = {
@@ -90,6 +91,6 @@ def _few(known: np.ndarray) -> str:
 
 
 def _permute(distance: np.ndarray, change: np.ndarray, permutations: Permutations) -> np.ndarray:
-    """Correlations under permuted targets, ``[n_permutations, n_sets]``; a target without distance keeps its place."""
+    """Correlate under permuted targets, ``[n_permutations, n_sets]``; a target without distance keeps its place."""
     labels = keep_in_place(permutations, np.isnan(distance)).labels
     return np.nan_to_num(correlate(distance[labels], change))

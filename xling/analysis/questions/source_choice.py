@@ -1,4 +1,4 @@
-"""What always fine-tuning on one language costs: the score lost against the best source, target by target.
+"""Measures what always fine-tuning on one language costs: the score lost against the best source, target by target.
 
 For every target T the best source among S != T is known once all were run. A choice of source loses the difference to it. Compared
 are every fixed source (always English, above all), the source that is best on the *other* targets, the nearest source by each

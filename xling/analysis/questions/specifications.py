@@ -1,4 +1,4 @@
-"""Does a result hang on how it was computed? The main coefficient under every specification that the study allows.
+"""Computes the main coefficient under every specification that the study allows: does a result hang on how it was computed?
 
 A specification is an outcome (mean impact by each measure and estimator that the runs recorded; each way to express transfer), a
 distance and the source that it is from, and whether source and target effects are removed. All are tested together: `p_max_t`
@@ -116,7 +116,7 @@ def compute_specifications(
 
 
 def _main_pooling(measured: Measurements) -> str:
-    """Name the pooling of the runs' probe, of which impact is without further words; empty where runs do not say."""
+    """Name the main pooling of the runs' probe, which names of measures leave out; empty where runs do not say."""
     designs = [] if measured.runs is None or "design" not in measured.runs else list(measured.runs["design"])
     named = sorted({design["probe.pooling"] for design in designs if design and "probe.pooling" in design})
     return " / ".join(named)

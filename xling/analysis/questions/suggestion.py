@@ -1,4 +1,4 @@
-"""Which layers to freeze, by the paper's rule: those whose impact falls significantly with distance.
+"""Suggests which layers to freeze, by the paper's rule: those whose impact falls significantly with distance.
 
 The file is what ``freeze=guided freeze.suggestion=FILE freeze.distance=KIND`` reads::
 

@@ -1,4 +1,4 @@
-"""Over time: how impact, score and alignment grow over the steps of training, which layer moves first, what early steps foretell.
+"""Follows the steps of training: how impact, score and alignment grow, which layer moves first, what early steps foretell.
 
 All of it is of one strategy and of the validations that all its runs have. Intervals are t intervals over sources (over the
 seeds, from one source), see :func:`xling.analysis.questions.item_variance.t_interval`.
@@ -15,6 +15,8 @@ from xling.analysis.inputs.pairs import LANGUAGE_PAIR
 from xling.analysis.questions.item_variance import t_interval
 
 MIN_STEPS = 3
+"""Validations without which a curve has no course: two points always lie on a line."""
+
 RUN = ["study", "source_language", "seed"]
 EARLY = "early_impact_vs_final_transfer"
 
@@ -59,7 +61,7 @@ OVER_TIME = {
 
 
 def shared_steps(frame: pd.DataFrame) -> list[int]:
-    """The steps at which every run was validated, ascending."""
+    """List the steps at which every run was validated, ascending."""
     per_run = [set(rows["step"]) for _, rows in frame.groupby(RUN)]
     return sorted(int(step) for step in set.intersection(*per_run)) if per_run else []
 
@@ -108,7 +110,7 @@ def _average(frame: pd.DataFrame) -> list[dict]:
 
 
 def half_time(steps: Sequence[float], values: Sequence[float]) -> float:
-    """The step at which a curve that starts at 0 first reaches half of its last value.
+    """Find the step at which a curve that starts at 0 first reaches half of its last value.
 
     Args:
         steps: ascending, after step 0.
@@ -206,7 +208,7 @@ def compute_over_time(
 
 
 def _per_pair(frame: pd.DataFrame, column: str, further: list[str]) -> pd.DataFrame:
-    """Means over seeds: a row per pair S != T, a column per (layer and) step."""
+    """Average over seeds: a row per pair S != T, a column per (layer and) step."""
     between = frame[~frame["is_in_language"].astype(bool)]
     return between.pivot_table(
         index=LANGUAGE_PAIR, columns=[*further, "step"], values=column, aggfunc="mean", dropna=False

@@ -1,4 +1,4 @@
-"""One sentence per change that freezing makes: what can be said, and where nothing can be said, why.
+"""Writes a sentence for each change that freezing makes: what can be said, and where nothing can be said, why.
 
 A sentence claims a direction only where the interval excludes 0. A smaller transfer gap is not yet a success, because
 ``change of gap = change of source score - change of mean target score``: it is called better transfer only where
@@ -32,7 +32,7 @@ def _figures(row: pd.Series) -> str:
 
 
 def _rank(row: pd.Series) -> list[str]:
-    """What its rank among random sets says, and how many sets a rank needs."""
+    """Say what the strategy's rank among random sets shows, and how many sets a rank needs."""
     p_rank = row.get("p_rank")
     if p_rank is None or not np.isfinite(p_rank):
         return []
@@ -42,7 +42,7 @@ def _rank(row: pd.Series) -> list[str]:
 
 
 def _direction(row: pd.Series | None) -> int:
-    """+1 or -1 where the interval excludes 0, else 0."""
+    """Give +1 or -1 where the interval excludes 0, else 0."""
     if row is None or not np.isfinite(row["low"]):
         return 0
     return int(np.sign(row["change"])) if row["low"] > 0 or row["high"] < 0 else 0

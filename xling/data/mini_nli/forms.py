@@ -1,4 +1,4 @@
-"""The forms of one language for ``mini_nli``: reads and checks its yaml file, and puts meanings into words with it.
+"""Reads and checks the yaml file with one language's forms for ``mini_nli``, and puts meanings into words with it.
 
 The layout of the file is described in ``docs/mini_nli.md``. Everything about a language is in its file, nothing in the code.
 """

@@ -1,4 +1,4 @@
-"""The meanings in the embedded data set ``mini_nli``, which are independent of any language.
+"""Defines the meanings in the embedded data set ``mini_nli``, which are independent of any language.
 
 A premise tells two of three things about a person (an activity, a place, an origin); a hypothesis tells one or two.
 Each of the three is a taxonomy of depth two, and a person has one value of each at a time, so the label follows from
@@ -92,7 +92,7 @@ class Meaning:
 
 
 def split_of(subject: str, values: tuple[tuple[str, str], ...]) -> str:
-    """Split that a premise belongs to: a fixed quarter of all meanings is for the probe.
+    """Find the split that a premise belongs to: a fixed quarter of all meanings is for the probe.
 
     >>> split_of("nurse", (("activity", "read_novel"), ("place", "train")))
     'train'
@@ -102,11 +102,13 @@ def split_of(subject: str, values: tuple[tuple[str, str], ...]) -> str:
 
 
 @lru_cache(maxsize=64)
-def _premises(form: tuple[tuple[str, bool], ...], split: str) -> tuple[tuple[str, tuple[tuple[str, str], ...]], ...]:
-    """All (subject, values) of one form in one split; a form is (slot, is specific) in the order of `SLOTS`."""
+def _premises(form: tuple[tuple[str, bool], ...]) -> dict[str, list[tuple[str, tuple[tuple[str, str], ...]]]]:
+    """Map each split to all (subject, values) of one form; a form is (slot, is specific) in the order of `SLOTS`."""
     choices = [[(slot, value) for value in (SPECIFIC if specific else GENERAL)[slot]] for slot, specific in form]
-    everything = ((subject, values) for subject in SUBJECTS for values in itertools.product(*choices))
-    return tuple(premise for premise in everything if split_of(*premise) == split)
+    found: dict[str, list[tuple[str, tuple[tuple[str, str], ...]]]] = {split: [] for split in SPLITS}
+    for subject, values in itertools.product(SUBJECTS, itertools.product(*choices)):
+        found[split_of(subject, values)].append((subject, values))
+    return found
 
 
 def _premise_form(pattern: tuple[str, ...], order: tuple[str, ...]) -> tuple[tuple[str, bool], ...]:
@@ -115,7 +117,7 @@ def _premise_form(pattern: tuple[str, ...], order: tuple[str, ...]) -> tuple[tup
 
 
 def _value(rng: random.Random, slot: str, specific: bool, told: str | None, excludes: bool) -> str:
-    """Value of a hypothesis at a level, compatible with the premise's value `told` or excluding it."""
+    """Choose the value of a hypothesis at a level, compatible with the premise's value `told` or excluding it."""
     candidates: Sequence[str] = (SPECIFIC if specific else GENERAL)[slot]
     if told is not None:
         candidates = [value for value in candidates if is_compatible(value, told) != excludes]
@@ -148,14 +150,15 @@ def _hypothesis(rng: random.Random, text: str, order: tuple[str, ...], premise: 
 
 
 def _rows(rng: random.Random) -> Iterator[tuple[tuple[str, ...], tuple[str, ...]]]:
-    """(pattern, order) for ever, in shuffled blocks of all of them: every block is balanced."""
+    """Yield (pattern, order) for ever, in shuffled blocks of all of them: every block is balanced."""
     block = list(itertools.product(PATTERNS, ORDERS))
     while True:
         yield from rng.sample(block, len(block))
 
 
-def draw_meanings(n_premises: int, *, split: str, seed: int = 0) -> list[tuple[Meaning, str, Meaning]]:
-    """Draw premises with one hypothesis for each label, in shuffled order.
+@lru_cache(maxsize=2)  # every language of a run puts the same meanings into words: those of training and of the probe
+def draw_meanings(n_premises: int, *, split: str, seed: int = 0) -> tuple[tuple[Meaning, str, Meaning], ...]:
+    """Draw premises with one hypothesis for each label, in shuffled order; the last two draws are remembered.
 
     Args:
         n_premises: number of premises, >= 1; each occurs once.
@@ -175,9 +178,8 @@ def draw_meanings(n_premises: int, *, split: str, seed: int = 0) -> list[tuple[M
     for number, (pattern, order) in enumerate(itertools.islice(_rows(rng), n_premises)):
         form = _premise_form(pattern, order)
         if form not in pools:
-            pools[form] = random.Random(f"{split}/{seed}/{form}").sample(
-                _premises(form, split), len(_premises(form, split))
-            )
+            premises = _premises(form)[split]
+            pools[form] = random.Random(f"{split}/{seed}/{form}").sample(premises, len(premises))
         if not pools[form]:
             raise XlingValueError(
                 f"mini_nli has {number:,} different premises in split {split!r} with seed {seed}, "
@@ -190,4 +192,4 @@ def draw_meanings(n_premises: int, *, split: str, seed: int = 0) -> list[tuple[M
             for label, text in zip(LABELS, pattern[1:], strict=True)
         ]
         rows += rng.sample(triple, 3)
-    return rows
+    return tuple(rows)

@@ -1,10 +1,10 @@
-"""The embedded data set as an example source."""
+"""Offers the embedded data set ``mini_nli`` as a source of examples."""
 
 from pathlib import Path
 
 import pandas as pd
 
-from xling.data.mini_nli.pairs import available_languages, generate
+from xling.data.mini_nli.sentence_pairs import available_languages, generate
 from xling.errors import check_known
 
 

@@ -1,4 +1,4 @@
-"""The choice between a data set's hub and local files."""
+"""Chooses between a data set's hub and local files."""
 
 from collections.abc import Mapping
 from pathlib import Path

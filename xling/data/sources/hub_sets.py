@@ -1,4 +1,4 @@
-"""Data sets from the Hugging Face hub, or from its cache where the hub does not answer."""
+"""Reads data sets from the Hugging Face hub, or from its cache where the hub does not answer."""
 
 import functools
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Patterns of file names that contain language and split: ``{split}.{language}.tsv``, ``{language}_*-ud-{split}.conllu``."""
+"""Reads languages and splits out of file names by patterns: ``{split}.{language}.tsv``, ``{language}_*-ud-{split}.conllu``."""
 
 import re
 import string

@@ -1,4 +1,4 @@
-"""Faster attention with dropout on a CPU, where torch's fused kernel has no dropout, so that torch falls back to a slow one.
+"""Speeds up attention with dropout on a CPU: torch's fused kernel has no dropout there, so that torch takes a slow one.
 
 It is registered with transformers under :data:`ATTENTION`. In evaluation, on a GPU, in compiled code and for anything but plain
 attention it is transformers' own call of torch's scaled dot product attention, to the bit.

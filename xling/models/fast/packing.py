@@ -86,6 +86,7 @@ def check_packs(encoder: nn.Module) -> str:
 
 @contextmanager
 def _attention_within_examples(encoder: nn.Module) -> Iterator[None]:
+    # every attention layer looks up its function by this name at each call; no layer itself is touched
     config = config_of(encoder)
     before = config._attn_implementation
     config._attn_implementation = ATTENTION

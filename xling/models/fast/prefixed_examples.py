@@ -1,4 +1,4 @@
-"""Examples that carry the output of a frozen layer, so that the encoder need not compute it again."""
+"""Adds the output of a frozen layer to the examples, so that the encoder need not compute it again."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""A word-piece table of which only the rows that training uses are parameters.
+"""Makes parameters of only those rows of a word-piece table that training uses.
 
 A multilingual table has 120,000 to 250,000 rows; training text in one language uses a tenth of them. The other rows'
 gradient is 0 at every step, and an optimiser without weight decay never moves them: leaving them out of gradients,

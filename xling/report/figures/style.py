@@ -1,4 +1,4 @@
-"""The look of every figure: sizes of a printed page, colours safe for colour-blind readers, and a font that is shipped along.
+"""Sets the look of every figure: sizes of a printed page, colours safe for colour-blind readers, and a font that is shipped along.
 
 Categories use the palette of Okabe & Ito (2008) together with marker shapes, so that no figure needs colour alone;
 coefficients use a red-blue diverging map centred on 0, scores and distances a perceptually even one (viridis).

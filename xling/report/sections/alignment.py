@@ -1,4 +1,4 @@
-"""The section and figure on whether source and target stay alike on the same examples."""
+"""Writes the section on whether source and target stay alike on the same examples, and draws its figure."""
 
 import pandas as pd
 from matplotlib.axes import Axes

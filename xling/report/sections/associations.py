@@ -1,4 +1,4 @@
-"""The sections on the three correlation analyses, and on the paper's form of them."""
+"""Writes the sections on the three correlation analyses, and on the paper's form of them."""
 
 import pandas as pd
 
@@ -6,7 +6,7 @@ from xling.analysis.schema import IMPACT_VS_DISTANCE, IMPACT_VS_TRANSFER, MEAN_L
 from xling.report.figures.matrix import draw_correlation_heatmaps
 from xling.report.figures.scatter import draw_distance_panels, draw_impact_vs_transfer
 from xling.report.section import Absent, Picture, Section, Sheet
-from xling.report.words import frames, sentences
+from xling.report.words import frames, phrases
 from xling.report.words.lookup import (
     drop_blank_columns,
     has_impact,
@@ -46,10 +46,10 @@ def _text(tests: pd.DataFrame, variance: str = "") -> list[str]:
         if tests.empty
         else [
             variance,
-            sentences.describe_main(tests),
-            *sentences.describe_family(tests),
-            sentences.describe_signs(tests),
-            sentences.describe_carriers(tests),
+            phrases.describe_main(tests),
+            *phrases.describe_family(tests),
+            phrases.describe_signs(tests),
+            phrases.describe_carriers(tests),
         ]
     )
 
@@ -67,7 +67,7 @@ def _sheets(tests: pd.DataFrame, what: str) -> list[Sheet]:
 
 def _in_words(tests: pd.DataFrame) -> str:
     known = tests.dropna(subset=["r"]) if len(tests) else tests
-    return "; ".join(sentences.describe_test(row) for _, row in known.iterrows())
+    return "; ".join(phrases.describe_test(row) for _, row in known.iterrows())
 
 
 def impact_distance_section(analysis: Analysis) -> Section | Absent:
@@ -80,7 +80,7 @@ def impact_distance_section(analysis: Analysis) -> Section | Absent:
     means = tests if tests.empty else tests[tests["layer_label"] == MEAN_LABEL]
     scatter = Picture(
         "impact_vs_distance",
-        draw_distance_panels(main_pairs(analysis), "impact", sentences.note_per_predictor(means)),
+        draw_distance_panels(main_pairs(analysis), "impact", phrases.note_per_predictor(means)),
         f"Scatter plots of mean impact against each distance. {_in_words(means)}",
         f"Mean impact over layers against each distance. {FIT}",
     )
@@ -106,11 +106,11 @@ def _coefficients(tests: pd.DataFrame) -> pd.Series:
 
 def _size(tests: pd.DataFrame) -> str:
     known = tests["n_pairs"][_coefficients(tests).notna()]
-    return f"{sentences.range_of(known)} pairs" if len(known) else "no pair"
+    return f"{phrases.range_of(known)} pairs" if len(known) else "no pair"
 
 
 def _hatched(tests: pd.DataFrame) -> str:
-    missing = sentences.reasons(tests[_coefficients(tests).isna()])
+    missing = phrases.reasons(tests[_coefficients(tests).isna()])
     return f" Hatched: {missing}." if missing else ""
 
 
@@ -122,7 +122,7 @@ def impact_transfer_section(analysis: Analysis) -> Section | Absent:
         return Absent("Impact and transfer", "no score was measured")
     metric, tests = metric_name(analysis), tests_of(analysis, IMPACT_VS_TRANSFER)
     means = tests if tests.empty else tests[tests["layer_label"] == MEAN_LABEL]
-    note = "".join(sentences.note_per_predictor(means).values())
+    note = "".join(phrases.note_per_predictor(means).values())
     picture = Picture(
         "impact_vs_transfer",
         draw_impact_vs_transfer(main_pairs(analysis), note),
@@ -145,7 +145,7 @@ def transfer_distance_section(analysis: Analysis) -> Section | Absent:
     metric, tests = metric_name(analysis), tests_of(analysis, TRANSFER_VS_DISTANCE)
     picture = Picture(
         "transfer_vs_distance",
-        draw_distance_panels(main_pairs(analysis), "score", sentences.note_per_predictor(tests)),
+        draw_distance_panels(main_pairs(analysis), "score", phrases.note_per_predictor(tests)),
         f"Scatter plots of zero-shot {metric} against each distance. {_in_words(tests)}",
         f"Zero-shot {metric} against each distance. {FIT}",
     )

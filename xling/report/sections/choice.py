@@ -1,11 +1,11 @@
-"""The sections on choosing a source language and on predicting transfer to a language left out."""
+"""Writes the sections on choosing a source language and on predicting transfer to a language left out."""
 
 import pandas as pd
 
 from xling.analysis.questions.source_choice import BEST_ELSEWHERE
 from xling.analysis.schema import Analysis
 from xling.report.section import Absent, Section, Sheet
-from xling.report.words import frames, numbers, sentences
+from xling.report.words import frames, numbers, phrases
 from xling.report.words.lookup import drop_blank_columns, has_rows, main_strategy, metric_name
 
 RANKING_COLUMNS = [
@@ -39,9 +39,9 @@ def ranking_section(analysis: Analysis) -> Section | Absent:
     rows = _own_rows(analysis, "ranking").sort_values("ndcg_at_3", ascending=False, kind="stable")
     known = rows.dropna(subset=["ndcg_at_3"])
     if known.empty:
-        return Absent(title, sentences.reasons(rows) or "no target has several sources")
+        return Absent(title, phrases.reasons(rows) or "no target has several sources")
     metric, best = metric_name(analysis), known.iloc[0]
-    name = f"{_guide(best)}{', ' + sentences.layer_phrase(best['layer_label']) if best['layer_label'] else ''}"
+    name = f"{_guide(best)}{', ' + phrases.layer_phrase(best['layer_label']) if best['layer_label'] else ''}"
     text = (
         f"Best in this sample by NDCG@3: {name} with {numbers.coefficient(best['ndcg_at_3'])} (random order: "
         f"{numbers.coefficient(best['ndcg_at_3_random'])}); its first choice loses "
@@ -109,7 +109,7 @@ def _guide(row: pd.Series) -> str:
         "impact": "impact",
         "gradient_cosine": "cosine of gradients",
     }
-    return own.get(row["predictor"]) or sentences.predictor_phrase(row["predictor"])
+    return own.get(row["predictor"]) or phrases.predictor_phrase(row["predictor"])
 
 
 def _sources(row: pd.Series) -> str:
@@ -125,7 +125,7 @@ def held_out_section(analysis: Analysis) -> Section | Absent:
     rows = _own_rows(analysis, "held_out")
     known = rows.dropna(subset=["mae"])
     if known.empty:
-        return Absent(title, sentences.reasons(rows.assign(layer_label="")) or "too few pairs")
+        return Absent(title, phrases.reasons(rows.assign(layer_label="")) or "too few pairs")
     better = known[known["mae"] < known["mae_baseline"]].sort_values("mae", kind="stable")
     rows = rows.assign(predictors=rows["predictors"].str.replace(",", ", "))
     sheet = Sheet("held_out", drop_blank_columns(rows, HELD_OUT_COLUMNS), "Ridge regression, leaving one language out.")

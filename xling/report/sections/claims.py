@@ -1,4 +1,4 @@
-"""The first section of the page, which says what the study shows about each claim."""
+"""Writes the first section of the page, which says what the study shows about each claim."""
 
 import pandas as pd
 

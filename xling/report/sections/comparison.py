@@ -1,4 +1,4 @@
-"""The page that compares several studies: what each is, their maps in one colour scale, how far they agree, what holds in all."""
+"""Writes the page that compares several studies: what each is, their maps in one colour scale, how far they agree and in what."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from xling.report.figures.matrix import add_colour_bar, draw_cells, label_cells,
 from xling.report.save import write_page
 from xling.report.section import Absent, Picture, Section, Sheet
 from xling.report.words import frames, numbers
-from xling.report.words.sentences import layer_phrase
+from xling.report.words.phrases import layer_phrase
 
 TITLE = "Studies side by side"
 MAP_CAPTION = (
@@ -86,7 +86,8 @@ def pooled_section(comparison: Analysis) -> Section | Absent:
         describe_pooled(comparison),
         "Random effects over studies (DerSimonian–Laird, interval by Hartung–Knapp), of the main coefficients as Fisher’s z. "
         "The interval is one for further studies like these, of which few studies tell little; p is that of no association in "
-        "these studies. Studies of the same languages are not independent: what they share makes both too sure.",
+        "these studies: their own permutation tests, combined by Stouffer’s method. Studies of the same languages are not "
+        "independent: what they share makes both too sure.",
     ]
     sheet = Sheet("comparison_pooled", table, "Every coefficient, pooled over the studies.", is_folded=len(table) > 15)
     return Section("pooled", "Pooled over studies", text, sheets=[sheet])

@@ -1,4 +1,4 @@
-"""The section on what a large impact consists of: a few directions, a few groups of examples, or the whole space."""
+"""Writes the section on what a large impact consists of: a few directions, a few groups of examples, or the whole space."""
 
 import pandas as pd
 

@@ -1,4 +1,4 @@
-"""The section and figure on how much of the distances was observed."""
+"""Writes the section on how much of the distances was observed, and draws its figure."""
 
 import pandas as pd
 from matplotlib.axes import Axes

@@ -1,11 +1,11 @@
-"""The findings in short, at the top of the page, for readers who are no statisticians; the tests are in the sections."""
+"""Lists the findings at the top of the page, in short, for readers who are no statisticians; the tests are in the sections."""
 
 import pandas as pd
 
 from xling.analysis.schema import IMPACT_VS_DISTANCE, IMPACT_VS_TRANSFER, TRANSFER_VS_DISTANCE, Analysis
 from xling.report.sections.claims import describe_claims
 from xling.report.sections.freezing import describe_freezing
-from xling.report.sections.measured import describe_transfer
+from xling.report.sections.transfer_and_impact import describe_transfer
 from xling.report.words import frames, plain
 from xling.report.words.lookup import has_rows, metric_name, tests_of, variance_of
 

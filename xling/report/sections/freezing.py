@@ -1,11 +1,12 @@
-"""The section and figure that compare freezing strategies."""
+"""Writes the section that compares freezing strategies, and draws its figure."""
 
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from xling.analysis.questions.freezing import METRICS, RANDOM_REFERENCE
+from xling.analysis.questions.freezing import METRICS
+from xling.analysis.questions.random_sets import RANDOM_REFERENCE
 from xling.analysis.schema import Analysis
 from xling.report.figures import style
 from xling.report.section import Absent, Picture, Section, Sheet

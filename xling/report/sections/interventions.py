@@ -1,4 +1,4 @@
-"""The section and figures that compare interventions on layers, and say what impact does to transfer."""
+"""Writes the section that compares interventions on layers and says what impact does to transfer, and draws its figures."""
 
 import numpy as np
 import pandas as pd

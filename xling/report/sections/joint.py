@@ -1,4 +1,4 @@
-"""The section on all distances and controls in one model."""
+"""Writes the section on all distances and controls in one model."""
 
 import pandas as pd
 

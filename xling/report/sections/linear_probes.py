@@ -1,4 +1,4 @@
-"""The section on what a linear classifier can read from the layers: label and language, before and after training."""
+"""Writes the section on what a linear classifier can read from the layers: label and language, before and after training."""
 
 import pandas as pd
 

@@ -1,4 +1,4 @@
-"""The section that asks the same question by every recorded measure of similarity, with a small figure for each."""
+"""Writes the section that asks the same question by every recorded measure of similarity, with a small figure for each."""
 
 import pandas as pd
 from matplotlib.colors import Normalize

@@ -1,4 +1,4 @@
-"""The section on distance, impact and transfer as a path diagram."""
+"""Writes the section on distance, impact and transfer as a path diagram."""
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from xling.analysis.schema import MEAN_LABEL, Analysis
 from xling.report.figures import style
 from xling.report.section import Absent, Picture, Section, Sheet
-from xling.report.words import frames, numbers, sentences
+from xling.report.words import frames, numbers, phrases
 from xling.report.words.lookup import drop_blank_columns, has_impact, has_rows
 
 BOXES = {"distance": (0.16, 0.34), "impact": (0.5, 0.84), "outcome": (0.84, 0.34)}
@@ -101,7 +101,7 @@ def mediation_section(analysis: Analysis) -> Section | Absent:
     rows = main_effects(analysis.tables["mediation"])
     if rows.empty:
         return Absent(TITLE, "there is no row on score and mean impact")
-    missing = sentences.reasons(rows.assign(layer_label="")[rows["total"].isna()])
+    missing = phrases.reasons(rows.assign(layer_label="")[rows["total"].isna()])
     text = [
         _describe_form(rows),
         _describe(rows),
@@ -141,7 +141,7 @@ def _describe_form(rows: pd.DataFrame) -> str:
 
 
 def _size(rows: pd.DataFrame) -> str:
-    return sentences.range_of(rows.loc[rows["total"].notna(), "n_pairs"])
+    return phrases.range_of(rows.loc[rows["total"].notna(), "n_pairs"])
 
 
 def _describe(rows: pd.DataFrame) -> str:

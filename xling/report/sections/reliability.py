@@ -1,4 +1,4 @@
-"""The section on measurement error."""
+"""Writes the section on measurement error."""
 
 import pandas as pd
 

@@ -1,4 +1,4 @@
-"""The section on the specification curve."""
+"""Writes the section on the specification curve."""
 
 import pandas as pd
 

@@ -1,4 +1,4 @@
-"""The sections on what was run and how it was analysed, from the facts of an analysis."""
+"""Writes the sections on what was run and how it was analysed, from the facts of an analysis."""
 
 import pandas as pd
 

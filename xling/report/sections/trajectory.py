@@ -1,4 +1,4 @@
-"""The section and figures on impact, score and alignment over the steps of training."""
+"""Writes the section on impact, score and alignment over the steps of training, and draws its figures."""
 
 import pandas as pd
 from matplotlib.axes import Axes

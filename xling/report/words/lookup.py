@@ -3,7 +3,7 @@
 import pandas as pd
 
 from xling.analysis.schema import Analysis
-from xling.report.words import frames, sentences
+from xling.report.words import frames, phrases
 
 
 def has_rows(analysis: Analysis, name: str) -> bool:
@@ -41,7 +41,7 @@ def tests_of(analysis: Analysis, name: str) -> pd.DataFrame:
 def variance_of(analysis: Analysis, outcome: str) -> str:
     """Say in a sentence what the variance of ``score`` or ``impact`` consists of; empty where it was not computed."""
     name = metric_name(analysis) if outcome == "score" else f"mean {outcome}"
-    return sentences.describe_variance(analysis.tables.get("variance_shares", pd.DataFrame()), outcome, name)
+    return phrases.describe_variance(analysis.tables.get("variance_shares", pd.DataFrame()), outcome, name)
 
 
 def drop_blank_columns(frame: pd.DataFrame, columns: list[str]) -> pd.DataFrame:

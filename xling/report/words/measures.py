@@ -1,4 +1,4 @@
-"""What measures of similarity are called on the page."""
+"""Names measures of similarity as the page does."""
 
 from xling.runs.measures import split_pooling
 

@@ -1,10 +1,10 @@
-"""Findings for a reader who is no statistician: which way, where, how strong, and what would not have been seen."""
+"""Phrases findings for a reader who is no statistician: which way, where, how strong, and what would not have been seen."""
 
 import pandas as pd
 
 from xling.analysis.inference.associations import RAW
 from xling.analysis.schema import IMPACT_VS_DISTANCE, IMPACT_VS_TRANSFER, MEAN_LABEL, TRANSFER_VS_DISTANCE
-from xling.report.words import numbers, sentences
+from xling.report.words import numbers, phrases
 
 RELATIONS = {
     (IMPACT_VS_DISTANCE, -1): "The nearer a target language is to the source, the more fine-tuning moves its vectors",
@@ -24,7 +24,7 @@ QUESTIONS = {
 
 def shown(tests: pd.DataFrame) -> pd.DataFrame:
     """Keep the coefficients that differ from 0 family-wise."""
-    return tests[tests["p_max_t"] <= sentences.LEVEL]
+    return tests[tests["p_max_t"] <= phrases.LEVEL]
 
 
 def how_to_read(tests: pd.DataFrame) -> str:
@@ -125,9 +125,7 @@ def layer_ranges(layers: list[int]) -> str:
 def _strongest(kept: pd.DataFrame) -> str:
     row = kept.loc[kept["r"].abs().idxmax()]
     where = ", ".join(
-        part
-        for part in (sentences.predictor_phrase(row["predictor"]), sentences.layer_phrase(row["layer_label"]))
-        if part
+        part for part in (phrases.predictor_phrase(row["predictor"]), phrases.layer_phrase(row["layer_label"])) if part
     )
     figures = [f"r\xa0=\xa0{numbers.coefficient(row['r'])}", numbers.interval(row["ci_low"], row["ci_high"])]
     return f"Strongest: {where}, {', '.join(part for part in figures if part)}."
@@ -141,7 +139,7 @@ def _unseen(tests: pd.DataFrame) -> str:
 def _could_show(tests: pd.DataFrame) -> str:
     tested = tests[tests["p_max_t"].notna()]
     if tested.empty:
-        return f"not tested: {sentences.reasons(tests) or 'no reason given'}"
+        return f"not tested: {phrases.reasons(tests) or 'no reason given'}"
     size = _detectable(tests)
     seen = (
         f"|r| of {size} would be found in 80\xa0% of such studies" if size else "none, however strong, would be found"

@@ -1,4 +1,4 @@
-"""The works that the page cites."""
+"""Lists the works that the page cites."""
 
 REFERENCES = {
     "philippy2023": "Philippy, Guo & Haddadan (2023). Identifying the correlation between language distance and "

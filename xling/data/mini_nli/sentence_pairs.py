@@ -1,4 +1,4 @@
-"""The embedded data set ``mini_nli``: parallel premise/hypothesis pairs in every language that has a file of forms.
+"""Generates the embedded data set ``mini_nli``: parallel premise/hypothesis pairs in every language that has a file of forms.
 
 The meanings come from :mod:`xling.data.mini_nli.grammar`, the sentences from :mod:`xling.data.mini_nli.forms`.
 """

@@ -1,4 +1,4 @@
-"""Writes sentences from the tables; each states its n and p, and says so where nothing is significant."""
+"""Phrases the tests of an analysis: each sentence states its n and p, and says so where nothing is significant."""
 
 import pandas as pd
 

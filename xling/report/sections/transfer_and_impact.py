@@ -1,4 +1,4 @@
-"""The sections on what was measured: transfer and impact."""
+"""Writes the sections on what was measured: transfer and impact."""
 
 import pandas as pd
 
@@ -7,7 +7,7 @@ from xling.report.figures import style
 from xling.report.figures.curves import draw_impact_curves
 from xling.report.figures.matrix import plot_transfer_matrix
 from xling.report.section import Absent, Picture, Section, Sheet
-from xling.report.words import frames, numbers, sentences
+from xling.report.words import frames, numbers, phrases
 from xling.report.words.lookup import drop_blank_columns, has_impact, has_rows, main_pairs, metric_name, tests_of
 
 CELL_COLUMNS = [
@@ -47,7 +47,7 @@ def describe_transfer(analysis: Analysis) -> list[str]:
 
 def _sizes(cells: pd.DataFrame) -> str:
     known = cells["n_examples"].dropna()
-    examples = f"{sentences.range_of(known)} examples per cell" if len(known) else "number of examples not recorded"
+    examples = f"{phrases.range_of(known)} examples per cell" if len(known) else "number of examples not recorded"
     low, high = int(cells["n_seeds"].min()), int(cells["n_seeds"].max())
     seeds = numbers.plural(high, "seed") if low == high else f"{low} to {high} seeds"
     return examples if high == 1 else f"{examples}, mean over {seeds}"
@@ -115,7 +115,7 @@ def _describe_layers(layers: pd.DataFrame) -> str:
 def _colouring(analysis: Analysis, rows: pd.DataFrame) -> str:
     """Choose the distance that colours the lines: the one that correlates most with impact, else the first known."""
     tests = tests_of(analysis, IMPACT_VS_DISTANCE)
-    top = None if tests.empty else sentences.strongest(tests)
+    top = None if tests.empty else phrases.strongest(tests)
     return top["predictor"] if top is not None else next(iter(frames.measured_distances(rows)), "")
 
 
