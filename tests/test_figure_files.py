@@ -9,7 +9,7 @@ from xling.errors import UnreachableError
 from xling.machine import parallel_jobs
 from xling.report import write_report
 from xling.report.figures import style
-from xling.report.save import WORTH_A_PROCESS, save_figures
+from xling.report.save import FIGURES_EACH, save_figures
 from xling.report.section import Picture
 from xling.report.write import build_sections
 
@@ -47,7 +47,7 @@ def test_a_report_is_the_same_to_the_byte_however_many_processes_draw(analysis, 
         write_report(analysis, tmp_path / str(workers), workers=workers)
     alone, together = contents(tmp_path / "1"), contents(tmp_path / "3")
     assert alone == together
-    assert sum(name.endswith(".pdf") for name in alone) >= WORTH_A_PROCESS
+    assert sum(name.endswith(".pdf") for name in alone) >= 3 * FIGURES_EACH
 
 
 def test_every_figure_is_the_same_to_the_byte_from_another_process(analysis, tmp_path, drawn_elsewhere):
@@ -63,13 +63,13 @@ def test_settings_of_the_user_reach_other_processes(tmp_path, drawn_elsewhere):
         alone = save_figures(lines(), tmp_path / "alone", workers=1)
         together = save_figures(lines(), tmp_path / "together", workers=2)
     assert alone == together
-    assert len(drawn_elsewhere) == WORTH_A_PROCESS
+    assert len(drawn_elsewhere) == 2 * FIGURES_EACH
     assert save_figures(lines(), tmp_path / "others", workers=1) != alone
 
 
 def lines():
     pictures = []
-    for number in range(WORTH_A_PROCESS):
+    for number in range(2 * FIGURES_EACH):
         axes = style.new_axes(3, 2)
         axes.plot(np.random.default_rng(number).normal(size=5000))
         pictures.append(Picture(f"lines_{number}", axes.figure, "", ""))

@@ -64,12 +64,12 @@ def _make(process):
 
 def test_results_come_in_the_order_of_the_jobs_and_from_several_processes():
     jobs = list(range(30))
-    results = list(map_in_processes(process_of, jobs, workers=3))
+    results = list(map_in_processes(process_of, jobs, workers=8, jobs_each=10))
     assert [job for job, _ in results] == jobs
     assert len({process for _, process in results} - {MAIN}) == 3
 
 
-@pytest.mark.parametrize("options", [{"workers": 1}, {"workers": 2, "at_least": 4}])
+@pytest.mark.parametrize("options", [{"workers": 1}, {"workers": 2, "jobs_each": 2}])
 def test_one_worker_or_few_jobs_start_no_process(monkeypatch, options):
     monkeypatch.setitem(sys.modules, "loky", None)  # cannot be imported
     assert {process for _, process in map_in_processes(process_of, [1, 2, 3], **options)} == {MAIN}

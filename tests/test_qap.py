@@ -256,6 +256,28 @@ def test_every_way_to_the_null_equals_the_plain_one(n_sources, gap, what):
         np.testing.assert_allclose(row, plain, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("missing", [[3], [0, 5, 6, 17], list(range(8))])
+@pytest.mark.parametrize("gap", GAPS)
+@pytest.mark.parametrize("n_sources", [9, 3])
+def test_cells_whose_control_is_unknown_count_in_no_permutation(n_sources, gap, missing):
+    matrix, outcomes, cells = make_case(9, n_sources, seed=1)
+    make_gaps(matrix, outcomes, cells, gap)
+    permutations = keep_in_place(draw_permutations(language_roles(*cells, 9), 60, seed=3), ~has_data(matrix))
+    design = np.column_stack([np.ones(len(cells[0])), np.random.default_rng(2).random(len(cells[0]))])
+    design[missing, 1] = np.nan
+    fast = null_correlations(matrix, outcomes, cells, permutations, design)
+    for labels, row in zip(permutations.labels, fast, strict=True):
+        known = matrix[labels][:, labels][cells].copy()
+        known[missing] = np.nan
+        np.testing.assert_allclose(row, correlate(known[None], outcomes, design)[0], rtol=0, atol=1e-12)
+
+
+def test_nothing_is_correlated_where_no_control_is_known():
+    matrix, outcomes, cells = make_case(5, 5)
+    design = np.column_stack([np.ones(len(cells[0])), np.full(len(cells[0]), np.nan)])
+    assert np.isnan(null_correlations(matrix, outcomes, cells, draw_permutations(5, 60, 0), design)).all()
+
+
 def test_a_draw_of_which_the_design_leaves_next_to_nothing_keeps_its_digits():
     matrix, outcomes, cells = make_case(8, 8)
     control = make_case(8, 8, seed=5)[0]

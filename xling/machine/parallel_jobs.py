@@ -26,7 +26,7 @@ class _Outcome(NamedTuple):
 
 
 def map_in_processes(
-    function: Callable[[Job], Result], jobs: Sequence[Job], workers: int | None = None, at_least: int = 2
+    function: Callable[[Job], Result], jobs: Sequence[Job], workers: int | None = None, jobs_each: int = 1
 ) -> Iterator[Result]:
     """Apply a function to every job and yield what it gives, in the order of the jobs.
 
@@ -37,7 +37,7 @@ def map_in_processes(
         function: of one job, to be pickled like the jobs. What it gives must depend neither on the process nor on other jobs.
         jobs: what is worked through.
         workers: number of processes; None: as many as processors that this process may use.
-        at_least: number of jobs from which on further processes are worth their start.
+        jobs_each: number of jobs for which a process is worth its start and its memory.
 
     Raises:
         XlingValueError: `workers` is no whole number of at least 1.
@@ -45,8 +45,8 @@ def map_in_processes(
     >>> list(map_in_processes(abs, [-1, 2, -3], workers=1))
     [1, 2, 3]
     """
-    n = min(len(jobs), count_workers(workers))
-    if n <= 1 or len(jobs) < at_least:
+    n = min(len(jobs) // jobs_each, count_workers(workers))
+    if n <= 1:
         yield from map(function, jobs)
         return
     from loky import ProcessPoolExecutor  # not needed by those who have one processor or few figures

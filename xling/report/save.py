@@ -25,8 +25,8 @@ PAGE_FILE = "report.html"
 FIGURES = "figures"
 TABLES = "tables"
 
-WORTH_A_PROCESS = 4
-"""Number of figures from which on another process that draws is worth its start, which takes as long as one or two figures."""
+FIGURES_EACH = 3
+"""Number of figures for which a further process is worth its start, which takes half as long as a figure, and some 100 MB."""
 
 
 def save_figure(figure: Figure, directory: Path, name: str) -> str:
@@ -53,7 +53,7 @@ def save_figures(pictures: Sequence[Picture], directory: Path, workers: int | No
     """
     look = _look()
     jobs = [FigureFile(picture.figure, directory, picture.name, look) for picture in pictures]
-    drawings = map_in_processes(write_figure, jobs, workers, at_least=WORTH_A_PROCESS)
+    drawings = map_in_processes(write_figure, jobs, workers, FIGURES_EACH)
     return dict(zip((job.name for job in jobs), track_results(drawings, len(jobs), "Figures"), strict=True))
 
 

@@ -47,7 +47,8 @@ def null_correlations(
         outcomes: float64 ``[n_outcomes, n_cells]``, NaN = missing.
         cells: positions ``(sources, targets)`` of the observed cells, int ``[n_cells]`` each, S != T.
         permutations: permutations of n labels.
-        design: see :func:`~xling.analysis.inference.correlations.correlate`; it stays with the cells. None = the constant.
+        design: see :func:`~xling.analysis.inference.correlations.correlate`; it stays with the cells, and a cell without it
+            counts in no permutation. None = the constant.
         ranked: Spearman instead of Pearson.
         follows_labels: `design` has the same span after its languages are relabelled (source and target effects; the
             constant always has), which allows the fastest way on complete designs.
@@ -60,7 +61,9 @@ def null_correlations(
     columns = np.ones((len(cells[0]), 1)) if design is None else design
     follows_labels = follows_labels or design is None
     null = np.full((len(permutations), len(outcomes)), np.nan)
+    has_design = np.isfinite(columns).all(axis=1)  # a control may be unknown for a language
     for rows, observed in missing_patterns(outcomes):
+        observed = observed[has_design[observed]]
         measured = tuple(side[observed] for side in cells)  # cells in which these outcomes have a value
         y, basis_of = outcomes[np.ix_(rows, observed)], columns[observed]
         known = _known_cells(matrix, measured)

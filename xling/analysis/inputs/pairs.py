@@ -109,11 +109,14 @@ def _average_score(transfer: pd.DataFrame) -> pd.DataFrame:
     cells = transfer.groupby(CELL, as_index=False).agg(
         metric=("metric", "first"),
         n_seeds=("seed", "nunique"),
-        # a missing score makes the mean missing, since a mean over the other seeds would not be that of the cell
-        score=("score", lambda values: values.mean(skipna=False)),
+        score=("score", "mean"),
         score_sd=("score", "std"),
         n_examples=("n_examples", "max"),
+        n_scores=("score", "count"),
+        n_rows=("score", "size"),
     )
+    # a missing score makes the mean missing, since a mean over the other seeds would not be that of the cell
+    cells["score"] = cells["score"].where(cells.pop("n_scores") == cells.pop("n_rows"))
     return cells.assign(is_in_language=cells["source_language"] == cells["target_language"])
 
 
@@ -135,7 +138,8 @@ def _impact_at(impact: pd.DataFrame, transfer: pd.DataFrame) -> pd.DataFrame:
     chosen = _check_unique(impact.merge(transfer[keys], on=keys), [*keys, "layer"], "impact")
     blocks = chosen[chosen["layer"] >= 1]
     # a mean over the layers that happen to be there would not compare between cells: one NaN makes it NaN
-    means = blocks.groupby(keys, as_index=False)[["impact", "impact_biased"]].agg(lambda v: v.mean(skipna=False))
+    of_cells = blocks.groupby(keys)[["impact", "impact_biased"]]
+    means = of_cells.mean().where(of_cells.count().eq(of_cells.size(), axis=0)).reset_index()
     labels = chosen["layer"].map("{:02d}".format)
     return pd.concat([chosen.assign(layer_label=labels), means.assign(layer_label=MEAN_LABEL)], ignore_index=True)
 

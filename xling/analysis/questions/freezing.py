@@ -76,27 +76,45 @@ def count_frozen_layers(impact: pd.DataFrame) -> dict[str, tuple[int, int]]:
         where both agree: the embeddings hold too many parameters to count as one layer among others.
     """
     frozen = impact[impact["is_frozen"].astype(bool)]
-    layers = {strategy: set(rows["layer"]) for strategy, rows in frozen.groupby("strategy")}
+    layers = {strategy: set(found.tolist()) for strategy, found in frozen.groupby("strategy")["layer"].unique().items()}
     sizes = {strategy: (int(0 in found), len(found - {0})) for strategy, found in layers.items()}
     return {strategy: sizes.get(strategy, NOTHING) for strategy in impact["strategy"].unique()}
 
 
-def _slopes(cells: pd.DataFrame, kind: str) -> pd.Series:
-    """Fit the slope of the score over a distance within every run; NaN from fewer than three targets or one distance."""
-    known = cells[np.isfinite(cells[["score", kind]].to_numpy(float)).all(axis=1)]
-    runs = known.groupby(RUN)
-    distance = known[kind] - runs[kind].transform("mean")
-    score = known["score"] - runs["score"].transform("mean")
-    sums = known[RUN].assign(products=distance * score, squares=distance**2).groupby(RUN).sum()
-    is_known = (runs.size() >= 3) & (runs[kind].max() > runs[kind].min())
-    return (sums["products"] / sums["squares"]).where(is_known)
+def _slopes(run: np.ndarray, n_runs: int, distance: np.ndarray, score: np.ndarray) -> np.ndarray:
+    """Fit the slope of the score over a distance within every run; NaN from fewer than three targets or one distance.
+
+    Sums over integers take a fifth of the time that grouping a frame by its names does.
+
+    Args:
+        run: ``[n]``, number of each row's run, 0 .. `n_runs` - 1.
+        n_runs: number of runs.
+        distance: ``[n]``.
+        score: ``[n]``.
+    """
+    is_known = np.isfinite(distance) & np.isfinite(score)
+    run, distance, score = run[is_known], distance[is_known], score[is_known]
+    counts = np.bincount(run, minlength=n_runs)
+    lowest, highest = np.full(n_runs, np.inf), np.full(n_runs, -np.inf)
+    np.minimum.at(lowest, run, distance)
+    np.maximum.at(highest, run, distance)
+
+    def centred(values: np.ndarray) -> np.ndarray:
+        return values - (np.bincount(run, values, n_runs) / np.maximum(counts, 1))[run]
+
+    distance, score = centred(distance), centred(score)
+    products, squares = (np.bincount(run, distance * other, n_runs) for other in (score, distance))
+    is_defined = (counts >= 3) & (highest > lowest)
+    return np.divide(products, squares, out=np.full(n_runs, np.nan), where=is_defined)
 
 
-def _means_of_worst(cells: pd.DataFrame) -> pd.Series:
-    """Average the scores of every run's `N_WORST` worst targets; NaN where it has fewer."""
-    ascending = cells.sort_values("score")
-    worst = ascending[ascending.groupby(RUN).cumcount() < N_WORST].groupby(RUN)["score"]
-    return worst.mean().where(worst.size() == N_WORST)
+def _means_of_worst(run: np.ndarray, n_runs: int, score: np.ndarray) -> np.ndarray:
+    """Average the scores of every run's `N_WORST` worst targets; NaN where it has fewer; arguments as of `_slopes`."""
+    order = np.lexsort((score, run))
+    counts = np.bincount(run, minlength=n_runs)
+    place = np.arange(len(run)) - np.repeat(np.cumsum(counts) - counts, counts)  # within the run, the worst first
+    worst = order[place < N_WORST]
+    return np.where(counts >= N_WORST, np.bincount(run[worst], score[worst], n_runs) / N_WORST, np.nan)
 
 
 def compute_run_metrics(transfer: pd.DataFrame, kinds: tuple[str, ...] = ()) -> pd.DataFrame:
@@ -113,12 +131,14 @@ def compute_run_metrics(transfer: pd.DataFrame, kinds: tuple[str, ...] = ()) -> 
     measured = transfer.dropna(subset="score")
     in_language = measured["is_in_language"].astype(bool)
     across = measured[~in_language]
-    metrics = across.groupby(RUN)["score"].mean().to_frame("mean_target_score")
-    metrics["worst_score"] = _means_of_worst(across)
+    runs = across.groupby(RUN)["score"]
+    metrics = runs.mean().to_frame("mean_target_score")
+    number, score = runs.ngroup().to_numpy(), across["score"].to_numpy(float)
+    metrics["worst_score"] = _means_of_worst(number, len(metrics), score)
+    for kind in kinds:
+        metrics[f"slope_{kind}"] = _slopes(number, len(metrics), across[kind].to_numpy(float), score)
     metrics = metrics.join(measured[in_language].groupby(RUN)["score"].mean().rename("source_score"), how="outer")
     metrics["transfer_gap"] = metrics["source_score"] - metrics["mean_target_score"]
-    for kind in kinds:
-        metrics[f"slope_{kind}"] = _slopes(across, kind).reindex(metrics.index)
     return metrics
 
 

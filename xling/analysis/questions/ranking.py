@@ -15,7 +15,6 @@ does first, the source that is better on itself first.
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from xling.analysis.questions.gradients import COSINE
 from xling.analysis.schema import MEAN_LABEL, distance_kinds
@@ -60,8 +59,9 @@ def compute_relevance(score: np.ndarray) -> np.ndarray:
     >>> compute_relevance(np.array([0.5, 0.7, 0.6, 0.7])).tolist()
     [7, 10, 8, 10]
     """
-    place = stats.rankdata(-np.asarray(score, dtype=float), method="min").astype(int)
-    return np.clip(RELEVANCE_OF_BEST + 1 - place, 0, None)
+    score = np.asarray(score, dtype=float)
+    better = len(score) - np.searchsorted(np.sort(score), score, side="right")  # how many sources have a higher score
+    return np.clip(RELEVANCE_OF_BEST - better, 0, None)
 
 
 def _expected_dcg(preference: np.ndarray, gain: np.ndarray, cutoff: int) -> float:
@@ -85,8 +85,12 @@ def compute_ndcg(preference: np.ndarray, score: np.ndarray, cutoff: int = CUTOFF
     >>> compute_ndcg(np.array([3.0, 2.0, 1.0]), np.array([0.8, 0.7, 0.6]))
     1.0
     """
-    gain = 2.0 ** compute_relevance(score) - 1
+    gain = _gain(score)
     return _expected_dcg(np.asarray(preference, dtype=float), gain, cutoff) / _expected_dcg(gain, gain, cutoff)
+
+
+def _gain(score: np.ndarray) -> np.ndarray:
+    return 2.0 ** compute_relevance(score) - 1
 
 
 def compute_regret(preference: np.ndarray, score: np.ndarray) -> float:
@@ -106,12 +110,12 @@ def compute_regret(preference: np.ndarray, score: np.ndarray) -> float:
     return float(score.max() - score[preference == preference.max()].mean())
 
 
-def _judge_target(sources: pd.DataFrame) -> dict:
-    preference, score = sources["preference"].to_numpy(), sources["score"].to_numpy()
-    indifferent = np.zeros(len(preference))
+def _judge_target(preference: np.ndarray, score: np.ndarray) -> dict:
+    gain, indifferent = _gain(score), np.zeros(len(preference))
+    best, found, at_random = (_expected_dcg(order, gain, CUTOFF) for order in (gain, preference, indifferent))
     return {
-        "ndcg_at_3": compute_ndcg(preference, score),
-        "ndcg_at_3_random": compute_ndcg(indifferent, score),
+        "ndcg_at_3": found / best,
+        "ndcg_at_3_random": at_random / best,
         "regret": compute_regret(preference, score),
         "regret_random": compute_regret(indifferent, score),
         "n_sources": len(preference),
@@ -130,11 +134,13 @@ def rank_targets(cells: pd.DataFrame, predictor: str, direction: str) -> pd.Data
         One row per target with enough sources: target_language, ndcg_at_3, ndcg_at_3_random, regret, regret_random,
         n_sources.
     """
-    known = cells[~cells["is_in_language"].astype(bool)].dropna(subset=["score", predictor])
-    known = known.assign(preference=known[predictor] * (-1.0 if direction == NEARER else 1.0))
+    is_candidate = ~cells["is_in_language"].astype(bool)
+    known = cells.loc[is_candidate, ["target_language", "score", predictor]].dropna()
+    preference = known[predictor].to_numpy(float) * (-1.0 if direction == NEARER else 1.0)
+    score = known["score"].to_numpy(float)
     rows = [
-        {"target_language": target} | _judge_target(sources)
-        for target, sources in known.groupby("target_language")
+        {"target_language": target} | _judge_target(preference[sources], score[sources])
+        for target, sources in known.groupby("target_language").indices.items()
         if len(sources) >= MIN_SOURCES
     ]
     return pd.DataFrame(rows)

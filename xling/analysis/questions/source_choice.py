@@ -108,11 +108,8 @@ def _best_elsewhere(lost: pd.DataFrame) -> pd.Series:
 
 def _follow(lost: pd.DataFrame, order: pd.DataFrame) -> pd.Series:
     """Lose what the source with the smallest value loses; ties are broken at random, in expectation."""
-    result = {}
-    for target in lost.columns:
-        values = order[target].reindex(lost.index).where(lost[target].notna())
-        result[target] = lost.loc[values == values.min(), target].mean() if values.notna().any() else np.nan
-    return pd.Series(result)
+    values = order.reindex(index=lost.index, columns=lost.columns).where(lost.notna())
+    return lost.where(values == values.min()).mean()
 
 
 def _summarise(values: pd.Series, against: pd.Series) -> dict[str, Any]:
