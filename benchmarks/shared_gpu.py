@@ -39,9 +39,7 @@ class CountKernels(TorchDispatchMode):
 
 def count_kernels(width: int) -> int:
     """Count the kernels of a training step of 12 blocks: forward, backward, and AdamW over all tensors at once."""
-    config = BertConfig(
-        vocab_size=100, hidden_size=width, intermediate_size=4 * width, num_attention_heads=12, num_labels=3
-    )
+    config = BertConfig(vocab_size=100, hidden_size=width, intermediate_size=4 * width, num_attention_heads=12)
     model = BertForSequenceClassification(config)
     ids = torch.randint(1, 100, (2, 8))
     model(input_ids=ids, attention_mask=torch.ones_like(ids), labels=torch.zeros(2, dtype=torch.long)).loss.backward()
