@@ -7,6 +7,7 @@ import torch
 from xling.errors import XlingValueError
 from xling.similarity.centred import Centred, centred_layer
 from xling.similarity.differentiable import differentiable_cka
+from xling.similarity.direct import direct_cka
 from xling.similarity.grouped import grouped_cka, grouped_pair
 from xling.similarity.grouped_moments import GroupedMarginal, GroupedMoments, grouped_layer_of_moments
 from xling.similarity.grouping import Grouping
@@ -14,14 +15,14 @@ from xling.similarity.hsic import cka
 from xling.similarity.marginal import Marginal, flatten_layers
 from xling.similarity.moments import Moments, check_rows
 from xling.similarity.precision import similarity_precision
-from xling.similarity.result import Result, collect
-from xling.similarity.rows import centred_pair
+from xling.similarity.result import Result, collect, collect_numbers
 from xling.similarity.shapes import Ids, LayersX, LayersY, PerLayer, Scalar
 
 _Base = TypeVar("_Base", Marginal, GroupedMarginal)
 
-_SHORT, _NARROW = 1000, 128
-"""Rows and features up to which accumulating sums costs more than it saves: there the rows are multiplied as they are."""
+_NARROW, _SMALL, _LARGE = 128, 2**19, 2**23
+"""Where the rows are multiplied as they are, because accumulating sums would cost more than it saves: up to this many features or
+numbers in all, and never beyond so many numbers that copies of them would be felt."""
 
 
 def centred_cka(layer: Centred, *, debiased: bool) -> Scalar:
@@ -57,9 +58,9 @@ def cka_of_rows(x: LayersX, y: LayersY, *, debiased: bool, allow_tf32: bool = Fa
 
     The values are those of :func:`cka_of_moments` up to rounding; computing them from rows is cheaper where n < d.
     """
-    flat_x, flat_y = flatten_layers(x), flatten_layers(y)
+    layers = [(x, y)] if x.ndim == 2 else list(zip(flatten_layers(x), flatten_layers(y), strict=True))
     with similarity_precision(x.device.type, allow_tf32=allow_tf32):
-        return collect(lambda i: centred_cka(centred_pair(flat_x[i], flat_y[i]), debiased=debiased), x.shape[:-2])
+        return collect_numbers(lambda i: direct_cka(*layers[i], debiased=debiased), x.shape[:-2])
 
 
 def grouped_cka_of_moments(moments: GroupedMoments, *, base: GroupedMarginal | None = None) -> Result:
@@ -91,6 +92,10 @@ def grouped_cka_of_rows(x: LayersX, y: LayersY, groups: Ids | None, *, allow_tf3
     flat_x, flat_y, grouping = flatten_layers(x), flatten_layers(y), Grouping.for_rows(groups, x, y)
     with similarity_precision(x.device.type, allow_tf32=allow_tf32):
         return collect(lambda i: grouped_cka(grouped_pair(flat_x[i], flat_y[i], grouping)), x.shape[:-2])
+
+
+def _is_direct(n: int, d: int) -> bool:
+    return n * d <= (_LARGE if d <= _NARROW else _SMALL)
 
 
 def linear_cka(
@@ -146,7 +151,7 @@ def linear_cka(
     n, d_x, d_y = x.shape[-2], x.shape[-1], y.shape[-1]
     is_few = n < min(d_x, d_y) and base is None
     if groups is None:
-        if is_few or (base is None and n <= _SHORT and max(d_x, d_y) <= _NARROW):
+        if is_few or (base is None and _is_direct(n, max(d_x, d_y))):
             return cka_of_rows(x, y, debiased=debiased, allow_tf32=allow_tf32).defined()
         own = check_base(base, Marginal)
         return cka_of_moments(Moments.of(x, y, own, allow_tf32=allow_tf32), debiased=debiased, base=own).defined()

@@ -25,10 +25,12 @@ def similarity_precision(device_type: str, *, allow_tf32: bool = False, gradient
     before = [backend.fp32_precision for backend in _BACKENDS]
     _set(["tf32" if allow_tf32 else "ieee"] * len(_BACKENDS))
     try:
-        with ExitStack() as stack:
-            stack.enter_context(torch.autocast(device_type, enabled=False))
-            if not gradients:
+        with ExitStack() as stack:  # of few rows, entering all of these takes as long as multiplying them
+            if torch.is_autocast_enabled(device_type):
+                stack.enter_context(torch.autocast(device_type, enabled=False))
+            if not gradients and torch.is_inference_mode_enabled():
                 stack.enter_context(torch.inference_mode(False))
+            if not gradients and torch.is_grad_enabled():
                 stack.enter_context(torch.no_grad())
             yield
     finally:

@@ -1,13 +1,17 @@
 """Defines the result of a measure: a similarity, or the reason why there is none."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from xling.errors import XlingValueError
 from xling.similarity.shapes import PerLayer
+
+ValueT = TypeVar("ValueT")
 
 
 class UndefinedSimilarityError(XlingValueError):
@@ -49,12 +53,27 @@ def collect(compute: Callable[[int], Tensor], shape: tuple[int, ...]) -> Result:
         compute: function from a layer's index among the flattened leading dimensions to a scalar.
         shape: the layers' own shape.
     """
-    values, reasons = [], []
-    for layer in range(torch.Size(shape).numel()):
+    values, reasons = _collect(compute, shape)
+    undefined = torch.tensor(math.nan, dtype=torch.float64)
+    stacked = torch.stack([undefined if value is None else value.cpu() for value in values])
+    return Result(stacked.reshape(shape), reasons)
+
+
+def collect_numbers(compute: Callable[[int], float], shape: tuple[int, ...]) -> Result:
+    """Do what :func:`collect` does with a function that gives Python's floats."""
+    values, reasons = _collect(compute, shape)
+    numbers = [math.nan if value is None else value for value in values]
+    return Result(torch.tensor(numbers, dtype=torch.float64).reshape(shape), reasons)
+
+
+def _collect(compute: Callable[[int], ValueT], shape: tuple[int, ...]) -> tuple[list[ValueT | None], list[str]]:
+    values: list[ValueT | None] = []
+    reasons = []
+    for layer in range(math.prod(shape)):
         try:
-            values.append(compute(layer).cpu())
+            values.append(compute(layer))
             reasons.append("")
         except UndefinedSimilarityError as undefined:
-            values.append(torch.tensor(float("nan"), dtype=torch.float64))
+            values.append(None)
             reasons.append(str(undefined))
-    return Result(torch.stack(values).reshape(shape), reasons)
+    return values, reasons

@@ -11,6 +11,7 @@ from transformers import PreTrainedTokenizerBase
 
 from xling.data.examples import check_examples
 from xling.errors import check_known
+from xling.tasks.encoding import encode_texts
 from xling.tasks.labels import check_labels, fitted_labels, given_labels, is_missing, label_text, labels_of
 from xling.tasks.sentence_module import METRICS, SequenceClassifier
 
@@ -78,10 +79,7 @@ class SentenceClassification:
         """
         number = {label: index for index, label in enumerate(fitted_labels(self.labels))}
         texts = list(frame[self._texts(frame)].itertuples(index=False, name=None))
-        encoded = tokenizer(
-            *map(list, zip(*texts, strict=True)), truncation=False, return_attention_mask=False, verbose=False
-        )
-        columns = {name: list(encoded[name]) for name in ("input_ids", "token_type_ids") if name in encoded}
+        columns = encode_texts(tokenizer, texts)
         for index, example in enumerate(texts):
             if len(columns["input_ids"][index]) > max_length:
                 cut = _cut(*example, tokenizer=tokenizer, max_length=max_length)
