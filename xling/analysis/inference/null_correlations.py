@@ -61,7 +61,7 @@ def null_correlations(
     columns = np.ones((len(cells[0]), 1)) if design is None else design
     follows_labels = follows_labels or design is None
     null = np.full((len(permutations), len(outcomes)), np.nan)
-    has_design: np.ndarray = np.isfinite(columns).all(axis=1)  # a control may be unknown for a language
+    has_design = np.asarray(np.isfinite(columns).all(axis=1))  # a control may be unknown for a language
     for rows, observed in missing_patterns(outcomes):
         observed = observed[has_design[observed]]
         measured = tuple(side[observed] for side in cells)  # cells in which these outcomes have a value
