@@ -7,6 +7,7 @@ import torch
 
 from xling.probing.uncertainty import ComparedRows, evaluate_uncertainty, get_uncertainty
 from xling.similarity import grams
+from xling.similarity.grouping import Grouping
 from xling.similarity.paired import PairedRows
 from xling.similarity.registry import MEASURES, similarities_of_pair
 
@@ -61,6 +62,17 @@ def test_jackknife_influence_and_shares_are_those_of_products_of_features(kind, 
     assert few == pytest.approx(many, abs=tolerance)
     assert few["impact_se"] > 0
     assert 0 < few["share_top_groups"] < 1
+
+
+def test_rows_may_share_a_grouping_that_another_layer_has_made():
+    x, y, groups = rows_of(SIZES["unequal"])
+    shared = Grouping.of(groups)
+    names = ["jackknife", "influence", "concentration"]
+    first = evaluate_uncertainty(names, ComparedRows(y, x, shared))
+    assert evaluate_uncertainty(names, ComparedRows(x, y, shared)) == evaluate_uncertainty(
+        names, ComparedRows(x, y, groups)
+    )
+    assert first == evaluate_uncertainty(names, ComparedRows(y, x, groups))
 
 
 @pytest.mark.parametrize("name", ["jackknife", "influence", "concentration"])

@@ -15,6 +15,7 @@ from xling.probing.open_groups import OpenGroups
 from xling.probing.stack_sums import StackSums
 from xling.probing.uncertainty import ComparedRows, evaluate_uncertainty
 from xling.similarity import GroupedMoments, Moments, Result, chance_levels, merged, merged_groups
+from xling.similarity.grouping import Grouping
 from xling.similarity.registry import Measure, similarities_of_pair
 from xling.similarity.shapes import Ids, RowsX, RowsY
 
@@ -158,9 +159,10 @@ class Comparison:
     ) -> None:
         order = seen.argsort()  # the order of the base, so that nothing depends on how rows were dealt to processes
         seen, groups = seen[order], groups[order]
+        grouping = Grouping.of(groups)
         for place, index in enumerate(self._held_layers):
             before, now = self._base[index][seen], torch.cat([layers[place] for layers in held])[order]
-            rows = ComparedRows(before, now, groups)
+            rows = ComparedRows(before, now, grouping)
             for name, found in similarities_of_pair(self._measures, rows).items():
                 _enter(results, [index], name, found)
             results[index] |= evaluate_uncertainty(self._uncertainty, rows)

@@ -71,16 +71,17 @@ class PairedRows:
     Args:
         x: base rows.
         y: other rows, the same examples in the same order.
-        groups: group id of each row, ``[n]`` integers; None: every row is a group by itself.
+        groups: group id of each row, ``[n]`` integers, or the rows' grouping, which several layers may share; None: every row is
+            a group by itself.
 
     Raises:
         XlingValueError: the rows cannot be paired, or there is not one group id per row.
     """
 
-    def __init__(self, x: RowsX, y: RowsY, groups: Ids | None = None) -> None:
+    def __init__(self, x: RowsX, y: RowsY, groups: Ids | Grouping | None = None) -> None:
         check_rows(x, y)
         self.x, self.y = x, y
-        self.grouping = Grouping.for_rows(groups, x, y)
+        self.grouping = groups if isinstance(groups, Grouping) else Grouping.for_rows(groups, x, y)
         self.are_few = are_few(len(x), x.shape[-1], y.shape[-1])
 
     @property

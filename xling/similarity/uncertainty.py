@@ -5,6 +5,7 @@ interval turned round, and influences of opposite sign.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Annotated
 
 import torch
@@ -100,8 +101,13 @@ def grouped_jackknife(pair: PairedRows, level: float = 0.95) -> Jackknife:
 
 def _jackknife(value: Scalar, deleted: PerGroup, weights: PerGroup, grouping: Grouping, level: float) -> Jackknife:
     error = _standard_error(value, deleted, weights / weights.sum())
-    reach = float(student.ppf((1 + level) / 2, grouping.n - 1) * error)
+    reach = _students_quantile((1 + level) / 2, grouping.n - 1) * float(error)
     return Jackknife(value, error, (float(value) - reach, float(value) + reach), grouping.ids, value - deleted)
+
+
+@lru_cache  # all layers and languages of a probe set have the same number of groups
+def _students_quantile(probability: float, degrees_of_freedom: int) -> float:
+    return float(student.ppf(probability, degrees_of_freedom))
 
 
 def _over_rows(x: RowsX, y: RowsY, grouping: Grouping, *, debiased: bool) -> tuple[Scalar, PerGroup]:
