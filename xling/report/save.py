@@ -26,7 +26,7 @@ FIGURES = "figures"
 TABLES = "tables"
 
 FIGURES_EACH = 3
-"""Number of figures for which a further process is worth its start, which takes half as long as a figure, and some 100 MB."""
+"""Number of figures for which a further process is worth its start, which takes half as long as a figure, and 120 MB."""
 
 
 def save_figure(figure: Figure, directory: Path, name: str) -> str:
