@@ -158,8 +158,8 @@ def test_a_plan_is_named_with_its_settings_and_joins_the_freezing_strategy():
     ("kind", "options", "message"),
     [
         ("rewert", {}, "unknown intervention 'rewert'; did you mean 'revert'"),
-        ("revert", {}, "intervention revert takes layers, got none"),
-        ("revert", {"layer": 1}, "intervention revert takes layers, got layer"),
+        ("revert", {}, "intervention revert takes layers, draw, got none"),
+        ("revert", {"layer": 1}, "intervention revert takes layers, draw, got layer"),
         ("none", {"layers": "1"}, "intervention none takes no settings, got layers"),
         ("average", {"models": [], "whose": "x"}, "at least one model to average"),
     ],
