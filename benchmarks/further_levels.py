@@ -129,7 +129,7 @@ def specifications(design: str, outcomes: np.ndarray) -> list[float]:
     two = np.concatenate([squares("individual"), squares("knn")[2:]])
     labels = tuple((str(k), "") for k in range(len(two)))
     found, generator = [], np.random.default_rng(0)
-    for score in outcomes[:200]:
+    for score in outcomes[:600]:
         in_language = 5 + generator.normal(size=len(XNLI_LANGUAGES))[arrays.sources]
         ways = {"score": score, "score_relative": (score + 5) / in_language, NEGATED_GAP: score + 5 - in_language}
         stacked = [
