@@ -43,7 +43,7 @@ docs: $(INSTALLED)  ## the documentation site, site/index.html; opens without a 
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 results: $(INSTALLED)  ## docs/results.md, its figures and the whole report, from the packs in studies/; no model
-	$(BIN)/python studies/results.py
+	$(BIN)/python -m studies.results
 
 pages: $(INSTALLED)  ## run the code of tutorial, gallery and notebook, and write their outputs anew; five minutes
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[notebook]'
