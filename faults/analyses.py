@@ -80,6 +80,7 @@ def start_analysis(root: Path, scores: Path, output: Path) -> Forked:
     """Analyse scores in a forked process; a user's error is one line and status 1."""
 
     def work() -> None:
+        """Analyse in the forked process, which alone imports what an analysis needs."""
         from xling.commands.analyze import analyze
 
         distances = partial(compute_distances, ["genetic"])

@@ -300,3 +300,8 @@ def test_a_name_that_leads_elsewhere_is_refused(make_config):
     plan = plan_intervention("average", models=["x"], whose="../../x")
     with pytest.raises(XlingValueError, match="the strategy's name"):
         identity_of(make_config().changed(intervention=plan))
+
+
+def test_a_head_that_is_reverted_is_recorded_among_what_is_treated():
+    assert plan_intervention("revert", layers="1-2,head").facts(3)["treated_layers"] == [1, 2, "head"]
+    assert plan_intervention("revert", layers="1-2,head:0").facts(3)["treated_layers"] == [1, 2]

@@ -132,3 +132,17 @@ def test_the_table_of_freezing_does_not_take_reverted_random_sets_for_frozen_one
         monkeypatch.setitem(DESIGN, name, row)
     transfer, impact, distances, runs = make_study()
     assert RANDOM_REFERENCE not in set(compute_freezing(transfer, impact, distances, runs)["reference"])
+
+
+@pytest.mark.parametrize("more", [0, "head"])
+def test_a_set_with_embeddings_or_head_is_another_treatment_than_its_layers(monkeypatch, more):
+    for name, row in RANDOM.items():
+        monkeypatch.setitem(DESIGN, name, row)
+    monkeypatch.setitem(DESIGN, "revert_1", ("revert", [], sorted([1, more], key=str), 1.0, 0.03, (0.0, 0.4)))
+    table = compare()
+    own = table[table["strategy"].isin(["revert_1", "layers_1"])]
+    assert set(own["reference"]) == {"none"}  # neither random sets of blocks nor freezing of layer 1 alone
+    assert set(own.loc[own["strategy"] == "revert_1", "layers"]) == {"0-1" if more == 0 else "1,head"}
+    transfer, impact, distances, runs = make_study()
+    causes = compute_causes(transfer, impact, distances, ["genetic"], runs, "none")
+    assert "head" not in set(causes["layer_label"])

@@ -238,7 +238,7 @@ def test_one_encoder_is_given_the_same_random_sets_in_every_run():
     assert (1, 2, 3, 4) not in sets
     assert all(set(layers) <= set(range(1, 13)) and len(layers) == 4 for layers in sets)
     assert {len(found.shares) for found in draw_restorations(3, 2, 3)} == {2}
-    with pytest.raises(XlingValueError, match="expected 1 to 2 random sets of 2 of 3 layers beside the 1 chosen ones"):
+    with pytest.raises(XlingValueError, match="no more than the 2 of 2 of 3 layers that are not chosen, got 3"):
         draw_restorations(3, 2, 3, [{1: 1.0, 2: 1.0}])
 
 
@@ -274,8 +274,17 @@ def test_seeds_of_a_study_are_averaged(trained):
             r"expected --size, or --layers whose sets are of one size",
         ),
         (["--random", "1"], "expected --size"),
+        (["--size", "2"], "expected --random N with --size"),
         (["--layers", "1", "--random", "1", "--weights", "0.5"], "expected --random with whole layers"),
-        (["--layers", "1", "--random", "9"], "expected 1 to 2 random sets of 1 of 3 layers"),
+        (["--layers", "1", "--random", "9"], "no more than the 2 of 1 of 3 layers that are not chosen, got 9"),
+        (["--random", "1", "--size", "4"], "no more than the 0 of 4 of 3 layers"),
+        (["--random", "1", "--size", "-1"], "no more than the 0 of -1 of 3 layers"),
+        (
+            ["--layers", "0-1", "--random", "1"],
+            "expected sets of whole layers 1 to 3 with --random, which draws such sets, got 0-1",
+        ),
+        (["--layers", "1,2:0.5", "--random", "1"], "expected sets of whole layers 1 to 3"),
+        (["--layers", "1,head", "--random", "1"], "expected sets of whole layers 1 to 3"),
         (["--layers", "a"], "expected layers such as 1-4,5:0.5 or head, got 'a'"),
     ],
 )

@@ -63,6 +63,25 @@ def _parser() -> argparse.ArgumentParser:
         ],
     )
     parser.add_argument("run", metavar="RUN", type=Path, help="directory of a finished run that kept its checkpoint")
+    _add_sets(parser)
+    parser.add_argument(
+        "--swap-with", type=Path, metavar="RUN", help="take the layers from this run, not from the base"
+    )
+    parser.add_argument(
+        "--average", type=Path, nargs="+", metavar="RUN", help="average with these runs, or checkpoint files of the run"
+    )
+    parser.add_argument(
+        "--output-dir",
+        type=Path,
+        metavar="DIR",
+        help="folder for the records, STUDY/SOURCE/STRATEGY/seed_N in it; default: beside the run",
+    )
+    parser.add_argument("--distances", default="repaired", choices=SOURCES, help="distance source; default repaired")
+    return parser
+
+
+def _add_sets(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say which layers are changed together, and by how much."""
     parser.add_argument(
         "--layers",
         action="append",
@@ -88,20 +107,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--size", type=int, metavar="K", help="layers in a random set; default: as many as the set of --layers has"
     )
-    parser.add_argument(
-        "--swap-with", type=Path, metavar="RUN", help="take the layers from this run, not from the base"
-    )
-    parser.add_argument(
-        "--average", type=Path, nargs="+", metavar="RUN", help="average with these runs, or checkpoint files of the run"
-    )
-    parser.add_argument(
-        "--output-dir",
-        type=Path,
-        metavar="DIR",
-        help="folder for the records, STUDY/SOURCE/STRATEGY/seed_N in it; default: beside the run",
-    )
-    parser.add_argument("--distances", default="repaired", choices=SOURCES, help="distance source; default repaired")
-    return parser
 
 
 if __name__ == "__main__":

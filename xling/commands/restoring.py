@@ -12,7 +12,7 @@ from xling.analysis.questions.restoration import compute_trend
 from xling.commands.restore import RESTORED_FILE, TREND_FILE
 from xling.distances import KINDS, distance_table
 from xling.errors import XlingValueError
-from xling.interventions.layer_shares import Shares, check_share, layers_in, parse_shares, scaled
+from xling.interventions.layer_shares import Shares, check_share, format_shares, layers_in, parse_shares, scaled
 from xling.machine.plain_text import without_formulas
 from xling.models.layers import find_layers
 from xling.storage.atomic import write_text
@@ -67,12 +67,21 @@ def _draw(options: argparse.Namespace, given: Sequence[Shares], n_layers: int) -
         XlingValueError: they do not go with the other options, or their size is unknown.
     """
     if options.random is None:
+        if options.size is not None:
+            raise XlingValueError(
+                "expected --random N with --size, which says how many layers a random set has; add it"
+            )
         return []
     if options.average or options.swap_with is not None or options.weights != [1.0]:
         raise XlingValueError(
             "expected --random with whole layers that are reverted, got --average, --swap-with or --weights too"
         )
-    sizes = {len(layers_in(shares, n_layers)) for shares in given} if options.size is None else {options.size}
+    for shares in given:
+        if not all(share == 1 and part in range(1, n_layers + 1) for part, share in shares.items()):
+            raise XlingValueError(
+                f"expected sets of whole layers 1 to {n_layers} with --random, which draws such sets, got {format_shares(shares)}"
+            )
+    sizes = {len(shares) for shares in given} if options.size is None else {options.size}
     if len(sizes) != 1:
         raise XlingValueError(
             f"expected --size, or --layers whose sets are of one size, with --random, got sets of {sorted(sizes)} layers"

@@ -12,7 +12,7 @@ from typing import Any
 
 from xling.errors import XlingValueError
 from xling.interventions import kinds
-from xling.interventions.layer_shares import layers_in, parse_shares
+from xling.interventions.layer_shares import HEAD, layers_in, parse_shares
 from xling.registry import Registry
 
 
@@ -102,9 +102,15 @@ class InterventionPlan:
         return tuple(range(n_layers + 1)) if layers is None else layers_in(parse_shares(layers), n_layers)
 
     def facts(self, n_layers: int) -> dict[str, Any]:
-        """Give what a run's manifest records of the intervention: its kind, the treated layers and its dose."""
+        """Give what a run's manifest records of the intervention: its kind, the treated layers (or ``head``) and its dose."""
         dose = INTERVENTIONS.find(self.kind).dose(**self.settings)
-        return {"intervention": self.kind, "treated_layers": list(self.layers_of(n_layers)), "dose": float(dose)}
+        head = [HEAD] if self._share_of_head() else []
+        treated = [*self.layers_of(n_layers), *head]
+        return {"intervention": self.kind, "treated_layers": treated, "dose": float(dose)}
+
+    def _share_of_head(self) -> float:
+        layers = self.settings.get("layers") if self.name else None
+        return 0.0 if layers is None else parse_shares(layers).get(HEAD, 0.0)
 
     def strategy(self, freezing: str) -> str:
         """Join the names of freezing strategy and intervention to the name of the run's strategy.

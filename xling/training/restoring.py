@@ -51,25 +51,24 @@ def draw_restorations(n_layers: int, size: int, count: int, chosen: Iterable[Sha
         chosen: sets that must not be among them.
 
     Raises:
-        XlingValueError: there are not that many sets.
+        XlingValueError: there are not that many sets of that size.
     """
-    taken = {tuple(sorted(str(layer) for layer in shares)) for shares in chosen}
-    possible = math.comb(n_layers, size)
-    if not 0 < count <= possible - len(taken):
+    taken = {frozenset(shares) for shares in chosen if len(shares) == size}
+    free = math.comb(n_layers, max(size, 0)) - len(taken) if size > 0 else 0
+    if not 0 < count <= free:
         raise XlingValueError(
-            f"expected 1 to {max(0, possible - len(taken))} random sets of {size} of {n_layers} layers beside the "
-            f"{len(taken)} chosen ones, got {count}"
+            f"expected at least one random set, and no more than the {free} of {size} of {n_layers} layers that are not chosen, "
+            f"got {count}"
         )
     drawn: list[Restoration] = []
-    for seed in itertools.count(1):
+    seeds = itertools.count(1)
+    while len(drawn) < count:
+        seed = next(seeds)
         layers = random_k(n_layers, size, seed)
-        key = tuple(sorted(map(str, layers)))
-        if key not in taken:
-            taken.add(key)
+        if frozenset(layers) not in taken:
+            taken.add(frozenset(layers))
             drawn.append(Restoration(dict.fromkeys(layers, 1.0), draw=seed))
-        if len(drawn) == count:
-            return drawn
-    raise AssertionError("itertools.count never ends")
+    return drawn
 
 
 def base_state(run: FinishedRun) -> dict[str, Tensor]:

@@ -17,6 +17,7 @@ from scipy import stats
 from xling.analysis.inference.demeaned import leaves_pairs, remove_effects
 from xling.analysis.inference.two_way import clustered_mean, mean_interval, ratio_interval
 from xling.analysis.inputs.pairs import LANGUAGE_PAIR
+from xling.interventions.layer_shares import HEAD
 
 CAUSE = {
     "treatment": "what is assigned: kind and treated layers, e.g. revert 1-4; its doses are compared with the baseline, dose 0",
@@ -133,7 +134,7 @@ def compute_cause(
 
     Args:
         cells: a row per run, target and layer: strategy, source_language, target_language, seed, layer, impact, score; S != T.
-        treatments: a row per strategy: strategy, treatment, dose, layers (list), see
+        treatments: a row per strategy: strategy, treatment, dose, layers (list; also ``head``), see
             :func:`xling.analysis.questions.interventions.list_treatments`.
         baseline: strategy of dose 0.
         distances: source_language, target_language and a column per kind.
@@ -147,7 +148,7 @@ def compute_cause(
     for treatment, own in treatments.groupby("treatment", sort=False):
         doses = {baseline: 0.0} | dict(zip(own["strategy"], own["dose"], strict=True))
         dosed = cells[cells["strategy"].isin(doses)].assign(dose=lambda frame, d=doses: frame["strategy"].map(d))
-        for layer in own["layers"].iloc[0]:
+        for layer in [part for part in own["layers"].iloc[0] if part != HEAD]:  # a head has no impact
             found = estimate_cause(dosed[dosed["layer"] == layer], far, kinds)
             rows += [{"treatment": treatment, "layer_label": f"{layer:02d}"} | row for row in found]
     return pd.DataFrame(rows, columns=list(CAUSE))

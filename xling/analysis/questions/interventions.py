@@ -17,7 +17,7 @@ from xling.analysis.questions.freezing import COMPARISON, RUN, compare_among_set
 from xling.analysis.questions.item_variance import t_interval
 from xling.analysis.questions.random_sets import RANDOM_REFERENCE, is_random_set
 from xling.analysis.questions.verdicts import add_verdicts
-from xling.interventions.layer_shares import format_shares
+from xling.interventions.layer_shares import HEAD, format_shares
 
 IMPACT_TREATED = "impact_treated"
 """Metric: mean impact over the treated layers and the targets S != T."""
@@ -42,8 +42,8 @@ def list_treatments(runs: pd.DataFrame | None, baseline: str) -> pd.DataFrame:
         baseline: strategy to compare with.
 
     Returns:
-        A row per strategy but the baseline, random sets included: strategy, kind, layers (list), dose, treatment (kind and
-        layers in words). Of a strategy that both freezes and intervenes the intervention is named.
+        A row per strategy but the baseline, random sets included: strategy, kind, layers (list; also ``head``), dose,
+        treatment (kind and layers in words). Of a strategy that both freezes and intervenes the intervention is named.
     """
     columns = ["strategy", "kind", "layers", "dose", "treatment"]
     if runs is None or not {"intervention", "frozen_layers"} <= set(runs.columns):
@@ -108,8 +108,12 @@ def _chosen(treatments: pd.DataFrame) -> pd.DataFrame:
 
 
 def _random_sets(treatments: pd.DataFrame) -> dict[str, list[str]]:
-    """Map chosen sets to the random sets of as many layers that were treated in the same way and with the same dose."""
-    alike = treatments.assign(size=treatments["layers"].map(len)).groupby(["kind", "size", "dose"])
+    """Map chosen sets to the random sets of as many layers that were treated in the same way and with the same dose.
+
+    Random sets hold neither layer 0 nor the head, whose parameters count for more than a layer's.
+    """
+    of_blocks = treatments[treatments["layers"].map(lambda layers: not {0, HEAD} & set(layers))]
+    alike = of_blocks.assign(size=of_blocks["layers"].map(len)).groupby(["kind", "size", "dose"])
     sets: dict[str, list[str]] = {}
     for _, group in alike:
         drawn = [strategy for strategy in group["strategy"] if is_random_set(strategy)]

@@ -35,9 +35,7 @@ def _describe_design(analysis: Analysis) -> str:
     strategies = [str(name) for name in facts.get("strategies", [])]
     if len(strategies) > 1:
         named = ", ".join(strategies)
-        text += (
-            f" Freezing strategies: {named}; unless stated otherwise results are those of “{main_strategy(analysis)}”."
-        )
+        text += f" Strategies: {named}; unless stated otherwise results are those of “{main_strategy(analysis)}”."
     return text
 
 

@@ -21,7 +21,7 @@ def subject(analysis: Analysis) -> list[str]:
     paragraphs = []
     if about:
         strategies = facts.get("strategies", [])
-        frozen = f", {len(strategies)} ways of freezing" if len(strategies) > 1 else ""
+        frozen = f", {len(strategies)} strategies (which layers were frozen or changed)" if len(strategies) > 1 else ""
         sources, targets = (plural(len(facts[key]), f"{key[:-1]} language") for key in ("sources", "targets"))
         paragraphs.append(
             f"Study “{about['study']}”: the encoder {about['encoder']} was fine-tuned on {about['data_set']} ({about['task']}) in "
