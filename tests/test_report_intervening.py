@@ -1,6 +1,7 @@
 """Sections on interventions and on the steps of training."""
 
 import matplotlib.pyplot as plt
+import pandas as pd
 import pytest
 from test_interventions_comparison import make_study
 from test_trajectory import make_runs
@@ -58,12 +59,29 @@ def test_every_comparison_has_its_point():
     table = intervened().tables["interventions"]
     ax = plot_interventions(table)
     labels = [label.get_text() for label in ax.get_yticklabels()]
-    assert labels == ["anchor_2_0.1", "layers_1", "revert_1", "revert_1x0.5", "layers_1 against revert_1"]
+    assert labels == [
+        "anchor 2, dose 0.1", "freeze 1", "revert 1, dose 1", "revert 1, dose 0.5", "freeze 1 against revert 1, dose 1",
+    ]  # fmt: skip
     points = [line for line in ax.lines if line.get_marker() in "o^sDvPX"]
     drawn = {labels[int(line.get_ydata()[0])]: line.get_xdata()[0] for line in points}
     rows = table[table["metric"] == "mean_target_score"].set_index(["strategy", "reference"])["change"]
-    assert drawn["layers_1 against revert_1"] == rows[("layers_1", "revert_1")]
-    assert drawn["anchor_2_0.1"] == rows[("anchor_2_0.1", "none")]
+    assert drawn["freeze 1 against revert 1, dose 1"] == rows[("layers_1", "revert_1")]
+    assert drawn["anchor 2, dose 0.1"] == rows[("anchor_2_0.1", "none")]
+
+
+def test_strategies_that_kind_layers_and_dose_do_not_tell_apart_bear_their_own_names():
+    table = intervened().tables["interventions"]
+    twin = table[table["strategy"] == "anchor_2_0.1"].assign(strategy="anchor_2_0.1_cka")
+    labels = [label.get_text() for label in plot_interventions(pd.concat([table, twin])).get_yticklabels()]
+    assert {"anchor_2_0.1", "anchor_2_0.1_cka", "freeze 1"} <= set(labels)
+
+
+def test_a_metric_that_one_strategy_lacks_leaves_its_row_empty():
+    table = intervened().tables["interventions"]
+    table = table[(table["strategy"] != "anchor_2_0.1") | (table["metric"] != "impact_treated")]
+    ax = plot_interventions(table, metric="impact_treated")
+    assert len(ax.get_yticklabels()) == 5
+    assert sorted({int(line.get_ydata()[0]) for line in ax.lines if line.get_marker() in "o^sDvPX"}) == [1, 2, 3, 4]
 
 
 def test_the_section_on_time_names_the_first_and_the_last_layer():

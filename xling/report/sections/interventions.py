@@ -53,29 +53,45 @@ def plot_interventions(interventions: pd.DataFrame, ax: Axes | None = None, metr
     """
     names, kinds = _names(interventions), sorted(interventions["kind"].unique())
     ax = ax or style.new_axes(style.COLUMN, 0.8 + 0.22 * len(names))
-    rows = interventions[interventions["metric"] == metric]
-    for name, (_, row) in zip(_names(rows), rows.drop_duplicates(["strategy", "reference"]).iterrows(), strict=True):
-        y, look = names.index(name), kinds.index(row["kind"]) % len(style.PALETTE)
+    places = {pair: y for y, pair in enumerate(names)}
+    rows = interventions[interventions["metric"] == metric].drop_duplicates(["strategy", "reference"])
+    for _, row in rows.iterrows():
+        y, look = places[row["strategy"], row["reference"]], kinds.index(row["kind"]) % len(style.PALETTE)
         has_interval = pd.notna(row["low"])
         ax.plot([row["low"], row["high"]], [y, y], color=style.PALETTE[look], linewidth=1.2)
         face = style.PALETTE[look] if has_interval else "white"
         ax.plot(row["change"], y, style.MARKERS[look], color=style.PALETTE[look], markersize=4.5, mfc=face)
     ax.axvline(0, color=style.MUTED, linewidth=0.6, zorder=0)
-    ax.set_yticks(range(len(names)), names)
+    ax.set_yticks(range(len(names)), list(names.values()))
     ax.set_ylim(len(names) - 0.5, -0.5)
-    ax.set_xlabel(f"change in {NAMES.get(metric, 'impact at the treated layers')}")
+    ax.set_xlabel(f"change in {NAMES.get(metric, 'impact at these layers')}")
     style.choose_ticks(ax.xaxis, at_most=4)
     return ax
 
 
-def _names(table: pd.DataFrame) -> list[str]:
-    """Name every comparison: the treatment, and its reference where that is not the baseline."""
+def _names(table: pd.DataFrame) -> dict[tuple[str, str], str]:
+    """Name every comparison by what was done to which layers, and by its reference where that is not the baseline.
+
+    >>> rows = [("a", "none", "anchor", "1-4", 0.1), ("r", "none", "revert", "1-4", 1.0), ("f", "r", "freeze", "1-4", 1.0)]
+    >>> list(_names(pd.DataFrame(rows, columns=["strategy", "reference", "kind", "layers", "dose"])).values())
+    ['anchor 1-4, dose 0.1', 'revert 1-4', 'freeze 1-4 against revert 1-4']
+    """
     baseline = table["reference"].iloc[0] if len(table) else ""
-    pairs = table.drop_duplicates(["strategy", "reference"])
-    return [
-        strategy if reference == baseline else f"{strategy} against {reference}"
+    pairs, short = table.drop_duplicates(["strategy", "reference"]), _short_names(table)
+    return {
+        (strategy, reference): short[strategy]
+        + ("" if reference == baseline else f" against {short.get(reference, reference)}")
         for strategy, reference in zip(pairs["strategy"], pairs["reference"], strict=True)
-    ]
+    }
+
+
+def _short_names(table: pd.DataFrame) -> dict[str, str]:
+    """Give kind, layers and dose of every strategy; its own name where these do not tell it from another."""
+    first = table.drop_duplicates("strategy").set_index("strategy")
+    has_doses = first.groupby(["kind", "layers"])["dose"].transform("nunique").gt(1) | first["dose"].ne(1)
+    doses = first["dose"].map(", dose {:g}".format).where(has_doses, "")
+    words = first["kind"] + " " + first["layers"] + doses
+    return words.where(~words.duplicated(keep=False), first.index.to_series()).to_dict()
 
 
 @style.styled
