@@ -111,6 +111,20 @@ def test_a_helper_that_dies_leaves_its_job_to_this_process():
     assert set(map_in_processes(die_elsewhere, [MAIN] * 20, workers=3)) == {MAIN}
 
 
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="open files are counted in /proc")
+@pytest.mark.parametrize("n_files", [1, 8, 16])
+def test_where_no_process_can_be_started_this_one_does_it_all(n_files):
+    code = (
+        "import os, resource; from xling.machine.parallel_jobs import map_in_processes\n"
+        "import loky\n"
+        f"limit = len(os.listdir('/proc/self/fd')) + {n_files}\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))\n"
+        "print(list(map_in_processes(abs, [-1, -2, -3], workers=2)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout) == (0, "[1, 2, 3]\n"), done.stderr
+
+
 def children_of(process):
     return Path(f"/proc/{process}/task/{process}/children").read_text().split()
 

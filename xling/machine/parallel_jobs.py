@@ -7,9 +7,12 @@ library's other ways of starting would run the user's script a second time.
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from typing import NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from xling.machine.threads import count_workers
+
+if TYPE_CHECKING:
+    from loky import ProcessPoolExecutor
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -30,8 +33,8 @@ def map_in_processes(
 ) -> Iterator[Result]:
     """Apply a function to every job and yield what it gives, in the order of the jobs.
 
-    A job that fails elsewhere, or cannot be sent there, is done once more in this process when its turn comes, so that errors and
-    warnings are those that there would be without further processes.
+    A job that fails elsewhere, or cannot be sent there, is done once more in this process when its turn comes, and all of them are
+    where no process can be started, so that errors and warnings are those that there would be without further processes.
 
     Args:
         function: of one job, to be pickled like the jobs. What it gives must depend neither on the process nor on other jobs.
@@ -49,15 +52,34 @@ def map_in_processes(
     if n <= 1:
         yield from map(function, jobs)
         return
-    from loky import ProcessPoolExecutor  # not needed by those who have one processor or few figures
-
-    pool = ProcessPoolExecutor(n, timeout=IDLE_S)
     try:
-        outcomes = [pool.submit(_with_warnings, function, job) for job in jobs]
+        pool, outcomes = _submit(function, jobs, n)
+    except OSError:  # no shared memory, too many open files or processes: the results are the same in this one
+        yield from map(function, jobs)
+        return
+    try:
         for job, outcome in zip(jobs, outcomes, strict=True):
             yield _take(function, job, outcome)
     finally:
         pool.shutdown(wait=True, kill_workers=True)  # at once, also where the caller stops early
+
+
+def _submit(
+    function: Callable[[Job], Result], jobs: Sequence[Job], n: int
+) -> tuple["ProcessPoolExecutor", list["Future[_Outcome]"]]:
+    """Start processes and hand all jobs over.
+
+    Raises:
+        OSError: a process cannot be started.
+    """
+    from loky import ProcessPoolExecutor  # not needed by those who have one processor or few figures
+
+    pool = ProcessPoolExecutor(n, timeout=IDLE_S)
+    try:
+        return pool, [pool.submit(_with_warnings, function, job) for job in jobs]
+    except OSError:
+        pool.shutdown(wait=True, kill_workers=True)
+        raise
 
 
 def _with_warnings(function: Callable[[Job], Result], job: Job) -> _Outcome:
