@@ -81,16 +81,6 @@ def test_a_failed_job_of_a_sweep_keeps_nothing_of_its_run(monkeypatch, kind):
     assert kept.value.__context__ is None
 
 
-def test_a_command_ends_without_a_word_about_leaks():
-    code = (
-        "from xling.commands.start import without_garbage_collection\n"
-        "with without_garbage_collection():\n"
-        "    import xling.commands.train\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (0, "")
-
-
 def test_a_whole_run_and_its_analysis_say_nothing_but_their_log(tmp_path):
     """No warning, no dump of a library, no bar: every line has its time, and nothing goes to standard output."""
     tiny = ["model=tiny_bert", "study=t", "source_language=en", "target_languages=[en,de,sw]", "trainer.max_epochs=1"]
