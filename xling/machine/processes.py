@@ -3,6 +3,7 @@
 Process 0 decides, locks, writes and logs, and the others follow its decisions. In a run of one process all of this does nothing.
 """
 
+import atexit
 import logging
 import os
 import signal
@@ -182,7 +183,19 @@ def _start(strategy: ParallelStrategy) -> None:
             strategy.launcher.launch(lambda: None)
     except ValueError as error:  # Lightning's: devices x nodes is not the number of processes started
         raise XlingValueError(f"{error} Set trainer.devices and trainer.num_nodes to what was started.") from error
+    atexit.unregister(_disconnect)  # a sweep has several runs in one process
+    atexit.register(_disconnect)
     strategy.setup_environment()
+
+
+def _disconnect() -> None:
+    """Take the connection apart before Python ends.
+
+    Lightning does so for NCCL alone. Gloo's threads would still run when the process takes itself apart, and now and then abort
+    it then ("terminate called without an active exception"), so that torchrun reports a failure of a run that has ended well.
+    """
+    if is_distributed():
+        torch.distributed.destroy_process_group()
 
 
 def _end_others(strategy: ParallelStrategy, error: BaseException) -> None:
