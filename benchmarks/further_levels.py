@@ -25,7 +25,7 @@ from xling.analysis.inference.inversion import invert_test
 from xling.analysis.inference.joint import infer_joint
 from xling.analysis.inference.mixed_models import control_design, fit_mixed_model, remove_controls
 from xling.analysis.inference.null_correlations import null_correlations
-from xling.analysis.inference.permutations import draw_permutations, has_data, keep_in_place
+from xling.analysis.inference.permutations import draw_permutations, keep_unknown_in_place
 from xling.analysis.inference.qap import permutation_p
 from xling.analysis.inputs.measurements import Resampling
 from xling.analysis.questions.meta_analysis import pool_correlations
@@ -78,7 +78,7 @@ def make_arrays(design: str, outcomes: np.ndarray, source: str = "individual", o
 
 
 def _permuted(arrays: PairArrays, matrix: np.ndarray, **form) -> tuple[np.ndarray, np.ndarray, bool]:
-    permutations = keep_in_place(draw_permutations(arrays.roles, DRAWS, 0), ~has_data(matrix))
+    permutations = keep_unknown_in_place(draw_permutations(arrays.roles, DRAWS, 0), matrix, arrays.cells)
     options = {name: value for name, value in form.items() if name != "follows_labels"}
     seen = correlate(matrix[arrays.cells][None], arrays.outcomes, **options)[0]
     return seen, null_correlations(matrix, arrays.outcomes, arrays.cells, permutations, **form), permutations.exact

@@ -24,8 +24,7 @@ from xling.analysis.inference.permutations import (
     MIN_ARRANGEMENTS,
     count_arrangements,
     draw_permutations,
-    has_data,
-    keep_in_place,
+    keep_unknown_in_place,
     language_roles,
 )
 from xling.analysis.inference.power import SimulatedStudies
@@ -181,7 +180,7 @@ def power(args: argparse.Namespace, distances: dict[str, np.ndarray]) -> Iterato
         critical = _critical_value(distances, noise[0], cells, permutations, form)
         for kind in ("genetic", "geographic", "syntactic"):
             matrix = distances[kind]
-            if count_arrangements(keep_in_place(permutations, ~has_data(matrix)).groups) < MIN_ARRANGEMENTS:
+            if count_arrangements(keep_unknown_in_place(permutations, matrix, cells).groups) < MIN_ARRANGEMENTS:
                 continue
             studies = SimulatedStudies(matrix, cells, roles, bool(form), args.seed)
             row = [design, kind]

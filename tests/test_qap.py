@@ -16,9 +16,9 @@ from xling.analysis.inference.null_correlations import null_correlations
 from xling.analysis.inference.permutations import (
     Permutations,
     draw_permutations,
-    has_data,
     is_kept,
     keep_in_place,
+    keep_unknown_in_place,
     language_roles,
 )
 from xling.analysis.inference.qap import benjamini_hochberg, max_t_p, permutation_p
@@ -246,7 +246,7 @@ def test_every_way_to_the_null_equals_the_plain_one(n_sources, gap, what):
     matrix, outcomes, cells = make_case(9, n_sources, seed=1)
     make_gaps(matrix, outcomes, cells, gap)
     roles = language_roles(*cells, 9)
-    permutations = keep_in_place(draw_permutations(roles, 60, seed=3), ~has_data(matrix))
+    permutations = keep_unknown_in_place(draw_permutations(roles, 60, seed=3), matrix, cells)
     control = np.column_stack([np.ones(len(cells[0])), np.random.default_rng(2).random(len(cells[0]))])
     design = {"demeaned": two_way_basis(*cells), "controlled": control}.get(what)
     ranked = what == "ranked"
@@ -262,7 +262,7 @@ def test_every_way_to_the_null_equals_the_plain_one(n_sources, gap, what):
 def test_cells_whose_control_is_unknown_count_in_no_permutation(n_sources, gap, missing):
     matrix, outcomes, cells = make_case(9, n_sources, seed=1)
     make_gaps(matrix, outcomes, cells, gap)
-    permutations = keep_in_place(draw_permutations(language_roles(*cells, 9), 60, seed=3), ~has_data(matrix))
+    permutations = keep_unknown_in_place(draw_permutations(language_roles(*cells, 9), 60, seed=3), matrix, cells)
     design = np.column_stack([np.ones(len(cells[0])), np.random.default_rng(2).random(len(cells[0]))])
     design[missing, 1] = np.nan
     fast = null_correlations(matrix, outcomes, cells, permutations, design)
@@ -290,11 +290,27 @@ def test_a_draw_of_which_the_design_leaves_next_to_nothing_keeps_its_digits():
     np.testing.assert_allclose(null[0], correlate(matrix[cells][None], outcomes, design)[0], atol=1e-9)
 
 
-def test_languages_with_a_single_value_have_data():
+def kept(matrix, cells, roles):
+    permutations = draw_permutations(roles, 10_000, seed=0)
+    labels = keep_unknown_in_place(permutations, matrix, cells).labels
+    return [bool((labels[:, i] == i).all()) for i in range(len(matrix))]
+
+
+def test_languages_with_a_single_value_change_places():
     matrix = np.full((4, 4), np.nan)
     np.fill_diagonal(matrix, 0)
     matrix[1, 2] = 0.5
-    assert has_data(matrix).tolist() == [False, True, True, False]
+    cells = np.nonzero(~np.eye(4, dtype=bool))
+    assert kept(matrix, cells, np.zeros(4, dtype=int)) == [True, False, False, True]
+
+
+def test_a_target_unknown_from_every_source_keeps_its_place_whatever_is_known_of_it_and_other_targets():
+    matrix = np.random.default_rng(0).random((6, 6))
+    matrix[:2, 4] = matrix[4, :2] = np.nan
+    cells = np.nonzero(~np.eye(6, dtype=bool)[:2])
+    roles = language_roles(*cells, 6)
+    assert kept(matrix, cells, roles) == [False, False, False, False, True, False]
+    assert not any(kept(matrix, cells, np.zeros(6, dtype=int)))  # where it could become a source
 
 
 @pytest.mark.parametrize(("n", "is_defined"), [(3, False), (4, True)])
@@ -323,3 +339,32 @@ def test_a_draw_is_correlated_where_design_and_gap_leave_two_dimensions(n_contro
     for labels, row in zip(permutations.labels, null, strict=True):
         plain = correlate(matrix[labels][:, labels][cells][None], outcomes, design)[0]
         np.testing.assert_allclose(row, plain, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("form", [{"ranked": True}, {"follows_labels": True}, {}])
+def test_nothing_is_correlated_where_no_distance_is_known(form):
+    _, outcomes, cells = make_case(6, 3)
+    null = null_correlations(np.full((6, 6), np.nan), outcomes, cells, draw_permutations(6, 60, 0), **form)
+    assert np.isnan(null).all()
+
+
+def test_an_outcome_that_lies_in_one_pair_keeps_its_digits_where_that_pair_falls_into_a_gap():
+    matrix, outcomes, cells = make_case(6, 6)
+    matrix[0, 1] = np.nan
+    outcomes[0, 7] = 1e5
+    permutations = draw_permutations(6, 10_000, seed=0)
+    null = null_correlations(matrix, outcomes, cells, permutations, two_way_basis(*cells), follows_labels=True)
+    for labels, row in zip(permutations.labels, null, strict=True):
+        plain = correlate(matrix[labels][:, labels][cells][None], outcomes, two_way_basis(*cells))[0]
+        np.testing.assert_allclose(row, plain, rtol=0, atol=1e-8)
+
+
+def test_gaps_of_two_sources_take_all_of_a_target_from_the_design():
+    matrix, outcomes, cells = make_case(8, 3)
+    matrix[0, 5] = matrix[1, 5] = matrix[2, 6] = matrix[0, 1] = np.nan
+    permutations = draw_permutations(language_roles(*cells, 8), 200, seed=0)
+    design = two_way_basis(*cells)
+    null = null_correlations(matrix, outcomes, cells, permutations, design, follows_labels=True)
+    for labels, row in zip(permutations.labels, null, strict=True):
+        plain = correlate(matrix[labels][:, labels][cells][None], outcomes, design)[0]
+        np.testing.assert_allclose(row, plain, rtol=0, atol=1e-12)

@@ -15,8 +15,7 @@ from xling.analysis.inference.permutations import (
     MIN_ARRANGEMENTS,
     count_arrangements,
     draw_permutations,
-    has_data,
-    keep_in_place,
+    keep_unknown_in_place,
     language_roles,
     positions_of,
 )
@@ -74,7 +73,7 @@ def compare_maps(a: PairArrays, b: PairArrays, resampling: Resampling) -> dict:
 
 def _arrangements(arrays: PairArrays) -> int:
     identity = draw_permutations(arrays.roles, 0, 0)
-    groups = [keep_in_place(identity, ~has_data(matrix)).groups for matrix in arrays.predictors]
+    groups = [keep_unknown_in_place(identity, matrix, arrays.cells).groups for matrix in arrays.predictors]
     return max(count_arrangements(own) for own in groups)
 
 

@@ -63,8 +63,9 @@ def leaves_pairs(sources: np.ndarray, targets: np.ndarray) -> bool:
 def remove_effects(values: np.ndarray, sources: np.ndarray, targets: np.ndarray) -> np.ndarray:
     """Free complete rows of source and target effects: the residuals off the indicators of both, without that large matrix.
 
-    Source means are removed first; the target effects then solve a system as large as the targets, whose matrix is the Schur
-    complement of the sources.
+    The means of one side are removed first; the effects of the other then solve a system as large as that side, whose matrix
+    is the Schur complement of the first. The first is the side with more languages, so that a hundred targets of three sources
+    are a system of three.
 
     Args:
         values: float64 ``[n_rows, n_pairs]``, finite.
@@ -74,13 +75,13 @@ def remove_effects(values: np.ndarray, sources: np.ndarray, targets: np.ndarray)
     Returns:
         float64 ``[n_rows, n_pairs]``.
     """
-    of_source, of_target, together, inverse = _schur(sources, targets)
+    of_more, of_fewer, together, inverse = _schur(sources, targets)
     values = values - values.mean(axis=1, keepdims=True)
-    per_source = _sums(values, of_source, len(together)) / together.sum(axis=1)
-    left = _sums(values, of_target, together.shape[1]) - per_source @ together
-    target_effects = left @ inverse
-    source_effects = per_source - target_effects @ (together / together.sum(axis=1, keepdims=True)).T
-    return values - source_effects[:, of_source] - target_effects[:, of_target]
+    means = _sums(values, of_more, len(together)) / together.sum(axis=1)
+    left = _sums(values, of_fewer, together.shape[1]) - means @ together
+    effects_of_fewer = left @ inverse
+    effects_of_more = means - effects_of_fewer @ (together / together.sum(axis=1, keepdims=True)).T
+    return values - effects_of_more[:, of_more] - effects_of_fewer[:, of_fewer]
 
 
 def _sums(values: np.ndarray, groups: np.ndarray, n: int) -> np.ndarray:
@@ -88,13 +89,21 @@ def _sums(values: np.ndarray, groups: np.ndarray, n: int) -> np.ndarray:
 
 
 def _schur(sources: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Give the positions of every pair's source and target, how often the two occur together, and the inverse for the targets."""
-    (_, of_source), (_, of_target) = (np.unique(side, return_inverse=True) for side in (sources, targets))
-    together = np.zeros((of_source.max(initial=-1) + 1, of_target.max(initial=-1) + 1))
-    np.add.at(together, (of_source, of_target), 1)
+    """Prepare to remove effects: take the side with more languages out of the normal equations, and invert what is left.
+
+    Returns:
+        The positions of every pair's language in the side with more of them and in the other, ``[n_pairs]`` each; how often the
+        two occur together, ``[n_more, n_fewer]``; and the inverse for the other side, ``[n_fewer, n_fewer]``.
+    """
+    sides = [np.unique(side, return_inverse=True) for side in (sources, targets)]
+    (of_more, n_more), (of_fewer, n_fewer) = sorted(
+        ((positions, len(languages)) for languages, positions in sides), key=lambda side: -side[1]
+    )
+    together = np.zeros((n_more, n_fewer))
+    np.add.at(together, (of_more, of_fewer), 1)
     schur = np.diag(together.sum(axis=0)) - together.T @ (together / together.sum(axis=1, keepdims=True))
     # one direction is singular per part of the design that is connected, by the constant that its two effects share
-    return of_source, of_target, together, np.linalg.pinv(schur, rcond=1e-10, hermitian=True)
+    return of_more, of_fewer, together, np.linalg.pinv(schur, rcond=1e-10, hermitian=True)
 
 
 def two_way_basis(sources: np.ndarray, targets: np.ndarray) -> np.ndarray:
@@ -110,13 +119,13 @@ def two_way_basis(sources: np.ndarray, targets: np.ndarray) -> np.ndarray:
     Returns:
         float64 ``[n_pairs, rank]``.
     """
-    of_source, of_target, together, inverse = _schur(sources, targets)
+    of_more, of_fewer, together, inverse = _schur(sources, targets)
     counts = together.sum(axis=1)
-    of_sources = np.equal.outer(of_source, np.arange(len(counts))) / np.sqrt(counts)
-    left = np.equal.outer(of_target, np.arange(together.shape[1])) - (together / counts[:, None])[of_source]
+    means = np.equal.outer(of_more, np.arange(len(counts))) / np.sqrt(counts)
+    left = np.equal.outer(of_fewer, np.arange(together.shape[1])) - (together / counts[:, None])[of_more]
     values, vectors = np.linalg.eigh(inverse)
     solid = values > 1e-10 * values.max(initial=0.0)  # the others are the singular directions of the Schur complement
-    return np.hstack([of_sources, left @ (vectors[:, solid] * np.sqrt(values[solid]))])
+    return np.hstack([means, left @ (vectors[:, solid] * np.sqrt(values[solid]))])
 
 
 def variance_shares(values: np.ndarray, sources: np.ndarray, targets: np.ndarray) -> tuple[float, float, float]:

@@ -1,11 +1,13 @@
 """Correlates under relabelled languages: the null distributions of every permutation test, for many draws at once.
 
-Three ways give the same numbers (the tests compare them to 1e-12):
+Four ways give the same numbers (the tests compare them to 1e-12):
 
 * Where every relabelling maps the observed cells to themselves (complete designs), it only moves values about: values are
   ranked and freed of the design once, their length stays, and a draw costs one gather and one product.
+* Where single values are missing in such a design, the gaps move about with the others, and what they take from the design
+  stays: what an outcome loses to them is the one thing that differs from draw to draw.
 * Otherwise the sums of squares of each draw are taken from an orthonormal basis of the design that is computed once; gaps
-  of single pairs, which travel with the labels, are taken out by a low-rank downdate.
+  are taken out by a low-rank downdate of each draw's own.
 * A draw that the design leaves nearly nothing of is computed from its residuals, because differences of sums would lose digits.
 """
 
@@ -15,7 +17,7 @@ import numpy as np
 from scipy import stats
 
 from xling.analysis.inference.correlations import correlate, missing_patterns, orthonormal_basis, unit_residuals
-from xling.analysis.inference.permutations import Permutations, has_data, is_kept, keep_in_place
+from xling.analysis.inference.permutations import Permutations, is_kept, keep_unknown_in_place, positions_of, reachable
 
 _CHUNK_ENTRIES = 300_000
 """Permuted values held at once: 2.4 MB, which a processor's cache holds, and a handful of temporary arrays of that size."""
@@ -39,7 +41,7 @@ def null_correlations(
     """Correlate the relabelled predictor with every outcome, in every permutation.
 
     Languages without any value in `matrix` keep their place
-    (:func:`~xling.analysis.inference.permutations.keep_in_place`). A single missing value travels with its labels, and each
+    (:func:`~xling.analysis.inference.permutations.keep_unknown_in_place`). A single missing value travels with its labels, and each
     permutation uses its own complete cases, as the observed statistic does; ranks are then taken anew each time.
 
     Args:
@@ -57,25 +59,26 @@ def null_correlations(
         float64 ``[n_permutations, n_outcomes]``; NaN where a permutation leaves no correlation to compute (the
         predictor is constant over the observed cells).
     """
-    permutations = keep_in_place(permutations, ~has_data(matrix))
+    permutations = keep_unknown_in_place(permutations, matrix, cells)
     columns = np.ones((len(cells[0]), 1)) if design is None else design
     follows_labels = follows_labels or design is None
     null = np.full((len(permutations), len(outcomes)), np.nan)
-    has_design = np.asarray(np.isfinite(columns).all(axis=1))  # a control may be unknown for a language
+    can_count = np.asarray(np.isfinite(columns).all(axis=1))  # a control may be unknown for a language
+    can_count &= _can_be_known(matrix, permutations.groups)[cells]
     for rows, observed in missing_patterns(outcomes):
-        observed = observed[has_design[observed]]
+        observed = observed[can_count[observed]]
         measured = tuple(side[observed] for side in cells)  # cells in which these outcomes have a value
         y, basis_of = outcomes[np.ix_(rows, observed)], columns[observed]
         known = _known_cells(matrix, measured)
-        if is_kept(_mask(measured, len(matrix)), permutations.groups) and is_kept(known, permutations.groups):
-            has_value = known[measured]
-            measured = tuple(side[has_value] for side in measured)
-            y, basis_of = y[:, has_value], basis_of[has_value]
+        moves_within = is_kept(_mask(measured, len(matrix)), permutations.groups)
+        if moves_within and is_kept(known, permutations.groups):
             null[:, rows] = _null_of_complete_design(
                 matrix, y, measured, permutations.labels, basis_of, ranked, follows_labels
             )
         elif ranked:
             null[:, rows] = _null_of_ranks_with_gaps(matrix, y, measured, permutations.labels, basis_of)
+        elif moves_within and follows_labels:
+            null[:, rows] = _null_with_moving_gaps(matrix, y, measured, permutations.labels, basis_of)
         else:
             null[:, rows] = _null_of_incomplete_design(matrix, y, measured, permutations.labels, basis_of)
     return null
@@ -85,6 +88,12 @@ def _mask(cells: tuple[np.ndarray, np.ndarray], n: int) -> np.ndarray:
     mask = np.zeros((n, n), dtype=bool)
     mask[cells] = True
     return mask
+
+
+def _can_be_known(matrix: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Say which places ``[n, n]`` some relabelling brings a value to; those of a language without values, which stays, have none."""
+    known = np.isfinite(matrix) & ~np.eye(len(matrix), dtype=bool)
+    return reachable(positions_of(known), groups)
 
 
 def _known_cells(matrix: np.ndarray, cells: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
@@ -165,6 +174,42 @@ def _null_of_complete_design(
     return np.clip(null, -1, 1)
 
 
+def _null_with_moving_gaps(
+    matrix: np.ndarray, y: np.ndarray, cells: tuple[np.ndarray, np.ndarray], labels: np.ndarray, columns: np.ndarray
+) -> np.ndarray:
+    """Correlate where a relabelling moves values and gaps about within a design that follows the labels.
+
+    What the design leaves of the known values is computed once and moves with them. Of an outcome a draw loses what lies at its
+    gaps (:func:`_downdate`); the factor of that loss belongs to the gaps, wherever they lie.
+    """
+    basis = orthonormal_basis(columns)
+    x = matrix[cells]
+    gaps = np.flatnonzero(np.isnan(x))
+    known = np.isfinite(x)
+    factor = _factor_of_gaps(basis[gaps][None])  # [1, k, k]
+    spare = len(basis) - basis.shape[1] - int(_rank(factor)[0])
+    null = np.full((len(labels), len(y)), np.nan)
+    if spare < 2:
+        return null
+    y = unit_residuals(y, basis)
+    square = np.zeros(matrix.shape)
+    square[tuple(side[known] for side in cells)] = unit_residuals(x[None, known], orthonormal_basis(basis[known]))[0]
+    place_of = np.zeros(matrix.shape, dtype=np.intp)
+    place_of[cells] = np.arange(len(x))
+    where = np.argsort(labels, axis=1)  # the place to which a draw brings each language's values
+    for part, moved in _gather(square, cells, labels):
+        at = place_of[where[part][:, cells[0][gaps]], where[part][:, cells[1][gaps]]]  # [n_draws, k]
+        lost = np.einsum("dko,kj->djo", y.T[at], factor[0], optimize=True)
+        left = 1 - (lost**2).sum(axis=1)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            null[part] = moved @ y.T / np.sqrt(np.maximum(left, 0))
+        thin = np.flatnonzero((left < _NEARLY_NOTHING).any(axis=1))
+        if len(thin):  # of which sums would lose digits
+            drawn = [matrix[own[cells[0]], own[cells[1]]] for own in labels[part][thin]]
+            null[part.start + thin] = correlate(np.array(drawn), y, basis)
+    return np.clip(null, -1, 1)
+
+
 def _null_of_incomplete_design(
     matrix: np.ndarray, y: np.ndarray, cells: tuple[np.ndarray, np.ndarray], labels: np.ndarray, columns: np.ndarray
 ) -> np.ndarray:
@@ -233,15 +278,32 @@ def _downdate(
         What x'Px, x'Py and y'Py lose, ``[n_draws]``, ``[n_draws, n_outcomes]`` twice, and how many dimensions go, ``[n_draws]``.
     """
     rows = basis[at]  # [n_draws, k, rank]
-    inner = np.eye(at.shape[1]) - rows @ rows.transpose(0, 2, 1)
+    factor = _factor_of_gaps(rows)
+    px = -np.einsum("dkr,dr->dk", rows, in_basis)
+    a = np.einsum("dkj,dk->dj", factor, px)
+    b = np.einsum("dkj,dko->djo", factor, y.T[at])
+    return (a**2).sum(axis=1), np.einsum("dj,djo->do", a, b), (b**2).sum(axis=1), _rank(factor)
+
+
+def _factor_of_gaps(rows: np.ndarray) -> np.ndarray:
+    """Factor the pseudo-inverse of P_at,at into ``F F'``.
+
+    Args:
+        rows: ``[n_draws, k, rank]``, the rows of the design's orthonormal basis at the gaps.
+
+    Returns:
+        F, ``[n_draws, k, k]``; as many of its columns are not 0 as the gaps take dimensions.
+    """
+    inner = np.eye(rows.shape[1]) - rows @ rows.transpose(0, 2, 1)
     values, vectors = np.linalg.eigh(inner)
     solid = values > 1e-9  # eigenvalues of a projection's part, 0..1; those at 0 come out as rounding
     scale = np.where(solid, 1 / np.sqrt(np.where(solid, values, 1.0)), 0.0)
-    px = -np.einsum("dkr,dr->dk", rows, in_basis)
-    py = y.T[at]  # [n_draws, k, n_outcomes]
-    a = np.einsum("dkj,dk->dj", vectors, px) * scale
-    b = np.einsum("dkj,dko->djo", vectors, py) * scale[:, :, None]
-    return (a**2).sum(axis=1), np.einsum("dj,djo->do", a, b), (b**2).sum(axis=1), solid.sum(axis=1)
+    return vectors * scale[:, None, :]
+
+
+def _rank(factor: np.ndarray) -> np.ndarray:
+    """Count how many dimensions the gaps of each factor ``[n_draws, k, k]`` take."""
+    return factor.any(axis=1).sum(axis=1)
 
 
 def _null_of_ranks_with_gaps(

@@ -120,10 +120,49 @@ def keep_in_place(permutations: Permutations, fixed: np.ndarray) -> Permutations
     return Permutations(labels, np.where(fixed, alone, permutations.groups), permutations.exact)
 
 
-def has_data(matrix: np.ndarray) -> np.ndarray:
-    """Say which languages have a finite value with any other language, bool ``[n]``."""
-    finite = np.isfinite(matrix) & ~np.eye(len(matrix), dtype=bool)
-    return finite.any(axis=0) | finite.any(axis=1)
+def keep_unknown_in_place(
+    permutations: Permutations, matrix: np.ndarray, cells: tuple[np.ndarray, np.ndarray]
+) -> Permutations:
+    """Take the languages that a predictor knows nothing about out of permutations (:func:`keep_in_place`).
+
+    Only values count that a relabelling can bring into the observed cells: where three languages are sources and a hundred are
+    targets, the distance between two targets never gets there, and a target whose distance from every source is unknown is
+    unknown. Left to move, it would take its gaps to the places of others in every draw.
+
+    Args:
+        permutations: permutations of n labels.
+        matrix: float64 ``[n, n]``, the predictor for every ordered pair, NaN = missing; the diagonal is never used.
+        cells: positions ``(sources, targets)`` of the observed cells, S != T.
+
+    Returns:
+        The same number of permutations; a language without values is a group of its own.
+
+    >>> matrix = np.array([[np.nan, 1, np.nan], [1, np.nan, 1], [np.nan, 1, np.nan]])
+    >>> cells = np.array([0, 0]), np.array([1, 2])
+    >>> keep_unknown_in_place(draw_permutations(np.array([0, 1, 1]), 10, seed=0), matrix, cells).labels.tolist()
+    [[0, 1, 2], [0, 1, 2]]
+    """
+    finite = np.isfinite(matrix) & reachable(cells, permutations.groups)
+    return keep_in_place(permutations, ~(finite.any(axis=0) | finite.any(axis=1)))
+
+
+def reachable(pairs: tuple[np.ndarray, np.ndarray], groups: np.ndarray) -> np.ndarray:
+    """Say where relabellings can bring some ordered pairs: all places S != T between the groups of one of them.
+
+    Args:
+        pairs: positions of both languages of each pair, int ``[n_pairs]`` each, S != T.
+        groups: int ``[n]``.
+
+    Returns:
+        bool ``[n, n]``.
+
+    >>> reachable((np.array([0]), np.array([1])), np.array([0, 1, 1])).astype(int).tolist()
+    [[0, 1, 1], [0, 0, 0], [0, 0, 0]]
+    """
+    names, of_language = np.unique(groups, return_inverse=True)
+    has_pairs = np.zeros((len(names), len(names)), dtype=bool)
+    has_pairs[of_language[pairs[0]], of_language[pairs[1]]] = True
+    return has_pairs[np.ix_(of_language, of_language)] & ~np.eye(len(groups), dtype=bool)
 
 
 def is_kept(cells: np.ndarray, groups: np.ndarray) -> bool:

@@ -16,8 +16,7 @@ from xling.analysis.inference.permutations import (
     Permutations,
     count_arrangements,
     draw_permutations,
-    has_data,
-    keep_in_place,
+    keep_unknown_in_place,
 )
 from xling.analysis.inference.power import simulate_studies
 from xling.analysis.inference.qap import benjamini_hochberg, max_t_p, permutation_p
@@ -110,7 +109,7 @@ class _Tested:
 
 
 def _test_predictor(matrix: np.ndarray, permuted: PairArrays, permutations: Permutations) -> _Tested:
-    own = keep_in_place(permutations, ~has_data(matrix))
+    own = keep_unknown_in_place(permutations, matrix, permuted.cells)
     found = _Tested({"n_permuted": _count_exchanged(own.groups)}, {}, {})
     if count_arrangements(own.groups) < MIN_ARRANGEMENTS:
         return found

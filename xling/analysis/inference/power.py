@@ -11,7 +11,7 @@ import functools
 import numpy as np
 
 from xling.analysis.inference.demeaned import remove_effects
-from xling.analysis.inference.permutations import Permutations, draw_permutations, has_data, keep_in_place
+from xling.analysis.inference.permutations import Permutations, draw_permutations, keep_unknown_in_place
 
 POWER = 0.8
 LEVEL = 0.05
@@ -45,9 +45,9 @@ class SimulatedStudies:
     def __init__(
         self, matrix: np.ndarray, cells: tuple[np.ndarray, np.ndarray], roles: np.ndarray, demeaned: bool, seed: int = 0
     ) -> None:
+        permutations = keep_unknown_in_place(draw_permutations(roles, _N_DRAWS, seed), matrix, cells)
         known = np.isfinite(matrix[cells])
         cells = tuple(side[known] for side in cells)
-        permutations = keep_in_place(draw_permutations(roles, _N_DRAWS, seed), ~has_data(matrix))
         noise = np.random.default_rng(seed).normal(size=(_N_STUDIES, len(cells[0])))
         x = _free(matrix[cells][None], cells, demeaned)
         noise = _free(noise, cells, demeaned)

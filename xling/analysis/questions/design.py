@@ -12,8 +12,7 @@ from xling.analysis.inference.permutations import (
     MIN_ARRANGEMENTS,
     count_arrangements,
     draw_permutations,
-    has_data,
-    keep_in_place,
+    keep_unknown_in_place,
     language_roles,
     positions_of,
 )
@@ -111,7 +110,7 @@ def _row(kind, matrix, cells, roles, demeaned: bool, critical: float, noise: Noi
     n_pairs = int(np.isfinite(matrix[cells]).sum())
     row = {"predictor": kind, "n_pairs": n_pairs, "main": "demeaned" if demeaned else "pearson", "reason": ""}
     row["reliability"] = np.nan if noise is None else noise.reliability
-    groups = keep_in_place(draw_permutations(roles, 0, seed), ~has_data(matrix)).groups
+    groups = keep_unknown_in_place(draw_permutations(roles, 0, seed), matrix, cells).groups
     if n_pairs < 3 or count_arrangements(groups) < MIN_ARRANGEMENTS:
         return row | {
             "reason": f"fewer than {MIN_ARRANGEMENTS} arrangements of the languages with this distance: no test"

@@ -26,8 +26,7 @@ from xling.analysis.inference.permutations import (
     Permutations,
     count_arrangements,
     draw_permutations,
-    has_data,
-    keep_in_place,
+    keep_unknown_in_place,
     language_roles,
 )
 from xling.analysis.inference.qap import permutation_p
@@ -131,7 +130,9 @@ def mediate(matrix: np.ndarray, cells: Cells, n_permutations: int, n_bootstraps:
         return [known for _ in cells.impact]
     observed = compute_paths(distance[None], cells.impact, cells.outcome, np.ones((1, 1)))
     roles = language_roles(cells.sources, cells.targets, len(matrix))
-    permutations = keep_in_place(draw_permutations(roles, n_permutations, seed), ~has_data(matrix))
+    permutations = keep_unknown_in_place(
+        draw_permutations(roles, n_permutations, seed), matrix, (cells.sources, cells.targets)
+    )
     columns = _effects(observed, cells.outcome.std() / distance.std() if distance.std() > 0 else np.nan)
     n_sources = len(np.unique(cells.sources))
     columns |= _intervals(resample_paths(matrix, cells, n_bootstraps, seed), columns["share"], n_sources)

@@ -18,8 +18,7 @@ from xling.analysis.inference.permutations import (
     Permutations,
     count_arrangements,
     draw_permutations,
-    has_data,
-    keep_in_place,
+    keep_unknown_in_place,
     language_roles,
 )
 from xling.analysis.inference.qap import permutation_p
@@ -125,7 +124,7 @@ def permute_paths(matrix: np.ndarray, cells: Cells, permutations: Permutations) 
     Returns:
         One draw per permutation.
     """
-    labels = keep_in_place(permutations, ~has_data(matrix)).labels
+    labels = keep_unknown_in_place(permutations, matrix, (cells.sources, cells.targets)).labels
     step = max(1, _CHUNK_ENTRIES // len(cells.outcome))
     chunks = []
     for start in range(0, len(labels), step):
@@ -230,7 +229,11 @@ def path_b_p(matrix: np.ndarray, cells: Cells, n_permutations: int, seed: int) -
 
 
 def _partial_correlations(
-    residuals: np.ndarray, outcome: np.ndarray, basis: np.ndarray, cells: tuple[np.ndarray, ...], drawn: Permutations
+    residuals: np.ndarray,
+    outcome: np.ndarray,
+    basis: np.ndarray,
+    cells: tuple[np.ndarray, np.ndarray],
+    drawn: Permutations,
 ) -> np.ndarray:
     """Correlate relabelled residual matrices with the outcome, both off `basis`; float64 ``[n_draws, n_layers]``.
 
@@ -238,18 +241,18 @@ def _partial_correlations(
     the residuals are moved or, the other way about, what they are multiplied with: outcome and basis are a few vectors, the
     residuals one a layer.
     """
-    n = residuals.shape[1]
-    squares = np.nansum(residuals**2, axis=(1, 2))  # [n_layers]
+    of_cells = residuals[:, cells[0], cells[1]].T  # [n_cells, n_layers]
+    squares = (of_cells**2).sum(axis=0)
     unit = outcome / (np.linalg.norm(outcome) or np.nan)
-    fixed = np.zeros((1 + basis.shape[1], n, n))
-    fixed[:, cells[0], cells[1]] = np.vstack([unit, basis.T])
-    flat = np.nan_to_num(residuals).reshape(len(residuals), -1).T  # [n * n, n_layers]
+    place_of = np.zeros(residuals.shape[1:], dtype=np.intp)
+    place_of[cells] = np.arange(len(of_cells))
+    fixed = np.vstack([unit, basis.T])  # [1 + n_columns, n_cells]
     step = max(1, _CHUNK_ENTRIES // fixed.size)
     correlations = np.empty((len(drawn), len(residuals)))
     for start in range(0, len(drawn), step):
         back = np.argsort(drawn.labels[start : start + step], axis=1)
-        moved = fixed.reshape(len(fixed), -1)[:, (back[:, :, None] * n + back[:, None, :]).reshape(len(back), -1)]
-        products = moved @ flat  # [1 + n_columns, step, n_layers]
+        moved = fixed[:, place_of[back[:, cells[0]], back[:, cells[1]]]]
+        products = moved @ of_cells  # [1 + n_columns, step, n_layers]
         left = squares - (products[1:] ** 2).sum(axis=0)
         left = np.where(left > _DEGENERATE * squares, left, np.nan)
         correlations[start : start + step] = products[0] / np.sqrt(left)
