@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from xling.analysis.questions.item_variance import t_interval, t_intervals
 from xling.analysis.questions.trajectory import (
     HALF_TIMES,
     OVER_TIME,
@@ -115,6 +116,22 @@ def test_the_trajectory_averages_runs_and_targets():
     other = table.query("quantity == 'alignment' and layer_label == '02' and target_language == '' and step == 30")
     assert other["mean"].iloc[0] == pytest.approx(1 - row["mean"])
     assert set(table.query("quantity == 'score'")["step"]) == set(STEPS[1:])
+
+
+@pytest.mark.parametrize("sources", [SOURCES, ("en",)])
+@pytest.mark.parametrize("seeds", [(1,), (1, 2, 3)])
+def test_intervals_of_many_groups_are_those_of_each(sources, seeds):
+    rng = np.random.default_rng(0)
+    runs = [run for run in itertools.product("ab", ("s",), sources, seeds) if run != ("a", "s", "sw", 1)]
+    index = pd.MultiIndex.from_tuples(runs, names=["layer", "study", "source_language", "seed"])
+    values = pd.Series(rng.normal(size=len(index)), index)
+    together = t_intervals(values, ["layer"])
+    for layer, own in values.groupby("layer"):
+        alone = t_interval(own)
+        np.testing.assert_allclose(together.loc[layer, ["low", "high"]].astype(float), alone[:2], atol=1e-13)
+        assert together.loc[layer, "over"] == alone.over
+        assert together.loc[layer, "n_runs"] == len(own)
+        assert together.loc[layer, "mean"] == pytest.approx(own.groupby("source_language").mean().mean(), abs=1e-13)
 
 
 def test_coefficients_are_those_of_the_pairs_at_each_step():

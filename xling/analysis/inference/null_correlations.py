@@ -91,7 +91,7 @@ def _mask(cells: tuple[np.ndarray, np.ndarray], n: int) -> np.ndarray:
 
 
 def _can_be_known(matrix: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """Say which places ``[n, n]`` some relabelling brings a value to; those of a language without values, which stays, have none."""
+    """Say to which places ``[n, n]`` some relabelling brings a value; those of a language that knows none, and stays, get none."""
     known = np.isfinite(matrix) & ~np.eye(len(matrix), dtype=bool)
     return reachable(positions_of(known), groups)
 

@@ -17,12 +17,16 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import special, stats
 
 ITEM_METRICS = ("source_score", "mean_target_score", "transfer_gap")
 """Metrics that are sums over examples where the score is an accuracy."""
 
 _RUN = ["study", "source_language", "seed"]
+
+
+OVER_SOURCES, OVER_SEEDS = "sources", "seeds of one source"
+"""What an interval is taken over: seeds only where they are all there is, since those of one source share its language."""
 
 
 class Interval(NamedTuple):
@@ -78,7 +82,7 @@ def t_interval(values: pd.DataFrame | pd.Series, confidence: float = 0.95) -> In
     table = values.to_frame() if isinstance(values, pd.Series) else values
     several = table.index.get_level_values("source_language").nunique() > 1
     clusters = table.groupby("source_language").mean() if several else table
-    over = "sources" if several else "seeds of one source"
+    over = OVER_SOURCES if several else OVER_SEEDS
     matrix = clusters.to_numpy(float)  # [n_clusters, n_groups]
     n, n_groups = matrix.shape
     if n < 2:
@@ -97,3 +101,31 @@ def t_interval(values: pd.DataFrame | pd.Series, confidence: float = 0.95) -> In
     half = stats.t.ppf((1 + confidence) / 2, freedom) * np.sqrt(variance)
     mean = matrix.sum(axis=1).mean()
     return Interval(float(mean - half), float(mean + half), over)
+
+
+def t_intervals(values: pd.Series, keys: list[str]) -> pd.DataFrame:
+    """Compute the mean over sources and its interval for many groups of runs at once, as :func:`t_interval` does for one.
+
+    Args:
+        values: of runs, indexed by `keys`, study, source_language and seed; finite.
+        keys: levels that name a group.
+
+    Returns:
+        mean, low, high, over and n_runs, indexed by `keys`, ascending; low and high are NaN for a single run.
+    """
+    of_sources = values.groupby([*keys, "source_language"], observed=True).mean()
+    over_sources, over_runs = (
+        part.groupby(keys, observed=True).agg(["mean", "var", "size"]) for part in (of_sources, values)
+    )
+    several = over_sources["size"] > 1
+    clusters = over_sources.where(several, over_runs)
+    half = special.stdtrit(clusters["size"] - 1, 0.975) * np.sqrt(clusters["var"] / clusters["size"])
+    return pd.DataFrame(
+        {
+            "mean": over_sources["mean"],
+            "low": clusters["mean"] - half,
+            "high": clusters["mean"] + half,
+            "over": np.where(several, OVER_SOURCES, OVER_SEEDS),
+            "n_runs": over_runs["size"],
+        }
+    )

@@ -12,7 +12,7 @@ import pandas as pd
 from xling.analysis.inference.correlations import correlate
 from xling.analysis.inference.demeaned import correlate_demeaned
 from xling.analysis.inputs.pairs import LANGUAGE_PAIR
-from xling.analysis.questions.item_variance import t_interval
+from xling.analysis.questions.item_variance import t_interval, t_intervals
 
 MIN_STEPS = 3
 """Validations without which a curve has no course: two points always lie on a line."""
@@ -85,28 +85,22 @@ def compute_trajectory(
     measure = None if alignment is None else next((c for c in ("cka_grouped", "cka_debiased") if c in alignment), None)
     if alignment is not None and measure is not None:
         frames.append(alignment.assign(quantity="alignment", layer_label=_labels(alignment), value=alignment[measure]))
-    rows = [row for frame in frames for row in _average(frame)]
-    return pd.DataFrame(rows, columns=list(TRAJECTORY))
+    return pd.concat([_average(frame) for frame in frames], ignore_index=True)[list(TRAJECTORY)]
 
 
 def _labels(frame: pd.DataFrame) -> pd.Series:
     return frame["layer"].map("{:02d}".format)
 
 
-def _average(frame: pd.DataFrame) -> list[dict]:
+def _average(frame: pd.DataFrame) -> pd.DataFrame:
     steps = shared_steps(frame)
     frame = frame[frame["step"].isin(steps)].dropna(subset="value")
     keys = ["quantity", "layer_label", "step"]
     others = frame[~frame["is_in_language"].astype(bool)]
     mean = others.groupby([*keys, *RUN], as_index=False)["value"].mean().assign(target_language="")
     every = pd.concat([mean, frame[[*keys, *RUN, "target_language", "value"]]], ignore_index=True)
-    rows = []
-    for key, group in every.groupby(["quantity", "layer_label", "target_language", "step"]):
-        values = group.set_index(RUN)["value"]
-        interval = t_interval(values)
-        found = {"mean": values.groupby("source_language").mean().mean(), "n_runs": len(values)} | interval._asdict()
-        rows.append(dict(zip(["quantity", "layer_label", "target_language", "step"], key, strict=True)) | found)
-    return rows
+    groups = ["quantity", "layer_label", "target_language", "step"]
+    return t_intervals(every.set_index([*groups, *RUN])["value"], groups).reset_index()
 
 
 def half_time(steps: Sequence[float], values: Sequence[float]) -> float:
