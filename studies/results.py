@@ -22,6 +22,7 @@ from studies.comparisons import (
     is_of_four,
     public_matrices,
 )
+from studies.tasks import compare_tasks
 from studies.variants import RESAMPLING, judge_variants, list_variants, verdict
 from xling.analysis.claims import LEVEL, read_claims
 from xling.analysis.inputs.gather import gather_study
@@ -43,8 +44,14 @@ FIGURES = (
 PLANNED = 45
 OTHER_DISTANCES = ("individual", "average", "knn", "paper")
 """Tables of distances in the specification curve, beside the repaired one of the plan."""
-SUMMARIES = ("summary", "seeds_summary", "controls_summary", "matrices_summary")
-"""Entries of results.yaml that are words around computed numbers."""
+SUMMARIES = {
+    "summary": "",
+    "seeds_summary": "seeds",
+    "controls_summary": "",
+    "tasks_summary": "tasks",
+    "matrices_summary": "",
+}
+"""Entries of results.yaml that are words around computed numbers -> what must be there for them to be said."""
 
 
 def strongest(tests: pd.DataFrame, analysis: str) -> str:
@@ -102,6 +109,7 @@ def gather_context(output_dir: Path) -> dict:
         **_context_of_seeds(measured, analysis),
         "variants": judge_variants(measured, list_variants(sorted(measured.runs["seed"].unique()))),
         "controls": compare_controls(measured),
+        "tasks": compare_tasks(measured),
         "public": public,
     }
 
@@ -187,7 +195,7 @@ def render(context: dict) -> str:
     """Fill the page's template."""
     loader = jinja2.FileSystemLoader(HERE)
     words = jinja2.Environment(undefined=jinja2.StrictUndefined)
-    wanted = [name for name in SUMMARIES if name != "seeds_summary" or context["seeds"]]
+    wanted = [name for name, of in SUMMARIES.items() if not of or context[of]]
     summaries = {name: words.from_string(context[name]).render(context) for name in wanted}
     context = context | summaries
     environment = jinja2.Environment(

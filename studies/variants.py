@@ -30,6 +30,7 @@ class Variant:
         distances: source of distances.
         seeds: of the runs; None: all.
         sources: of the runs; None: all.
+        targets: languages evaluated; None: all.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Variant:
     distances: str = "repaired"
     seeds: Sequence[int] | None = None
     sources: Sequence[str] | None = None
+    targets: Sequence[str] | None = None
 
 
 VARIANTS = (
@@ -88,8 +90,9 @@ def _select(table: pd.DataFrame | None, variant: Variant) -> pd.DataFrame | None
     is_chosen = pd.Series(True, index=table.index)
     if variant.seeds is not None:
         is_chosen &= table["seed"].isin(variant.seeds)
-    if variant.sources is not None:
-        is_chosen &= table["source_language"].isin(variant.sources)
+    for column, languages in (("source_language", variant.sources), ("target_language", variant.targets)):
+        if languages is not None:
+            is_chosen &= table[column].isin(languages)
     return table[is_chosen].reset_index(drop=True)
 
 

@@ -1,0 +1,103 @@
+"""Sets the re-test beside other tasks of the same encoder: parts of speech and named entities, over the languages of both."""
+
+from typing import NamedTuple
+
+import pandas as pd
+
+from studies.comparisons import HERE, SHOWN_LAYERS, STUDY, is_of_four
+from studies.variants import RESAMPLING, Variant, pair_up
+from xling.analysis.inputs.gather import gather_study
+from xling.analysis.inputs.measurements import Measurements
+from xling.analysis.questions.comparison import AnalysedStudy, compare_studies
+from xling.analysis.schema import MEAN_LABEL, Analysis, distance_kinds
+from xling.analysis.tables import infer_correlations
+
+TASKS = {"pos": "parts of speech (PUD)", "ner": "named entities (PAN-X)"}
+"""Ending of the pack's name -> the task in words."""
+
+
+class Task(NamedTuple):
+    """One study, cut to the languages and seeds of a comparison.
+
+    Attributes:
+        name: the task, in words.
+        n_languages: number of sources, which are the targets, too.
+        n_runs: number of runs.
+        tests: correlations after source and target effects.
+        own: mean score of the models on their source.
+        others: mean score on the other languages.
+        impact: layer label -> mean impact on the other languages.
+        n_negative: how many coefficients of impact with the four distances that say something of every pair are negative, at the
+            layers from 1 on.
+        n_coefficients: how many there are.
+    """
+
+    name: str
+    n_languages: int
+    n_runs: int
+    tests: pd.DataFrame
+    own: float
+    others: float
+    impact: dict[str, float]
+    n_negative: int
+    n_coefficients: int
+
+    def with_distance(self, analysis: str, kind: str) -> pd.Series:
+        """Give the test of one distance: of the score, or of the mean of impact over layers."""
+        own = self.tests[(self.tests["analysis"] == analysis) & (self.tests["predictor"] == kind)]
+        return own[own["layer_label"].isin(["", MEAN_LABEL])].iloc[0]
+
+
+def compare_tasks(retest: Measurements) -> list[dict]:
+    """Compare each other task that has a pack with the re-test over that task's languages and seeds.
+
+    Returns:
+        A dict per task: both studies (:class:`Task`), and how far they agree (`AGREEMENT` of
+        :mod:`xling.analysis.questions.comparison`) by what is compared.
+    """
+    return [
+        _compare(retest, gather_study(HERE / f"{STUDY}_{ending}.xling"), name)
+        for ending, name in TASKS.items()
+        if (HERE / f"{STUDY}_{ending}.xling").is_file()
+    ]
+
+
+def _compare(retest: Measurements, other: Measurements, name: str) -> dict:
+    languages = sorted(other.transfer["source_language"].unique())
+    variant = Variant(name, seeds=sorted(other.runs["seed"].unique()), sources=languages, targets=languages)
+    analysed = {task: _analyse(measured, variant) for task, measured in (("XNLI", retest), (name, other))}
+    agreement = compare_studies(analysed, RESAMPLING).tables["comparison_agreement"]
+    of_all = agreement[agreement["row"].isin(["", MEAN_LABEL])].set_index("what").to_dict("index")
+    return {"name": name, "tasks": [_describe(task, study) for task, study in analysed.items()], "agreement": of_all}
+
+
+def _analyse(measured: Measurements, variant: Variant) -> AnalysedStudy:
+    measured, pairs = pair_up(measured, variant)
+    tests = infer_correlations(measured, pairs, distance_kinds(pairs), RESAMPLING)
+    facts = {
+        "strategy": pairs["strategy"].iloc[0],
+        "sources": sorted(pairs["source_language"].unique()),
+        "targets": sorted(pairs["target_language"].unique()),
+        "seeds": list(variant.seeds or ()),
+        "kinds": distance_kinds(pairs),
+    }
+    return AnalysedStudy(measured, Analysis({"pairs": pairs, "correlations": tests}, [], facts))
+
+
+def _describe(name: str, study: AnalysedStudy) -> Task:
+    tests, pairs = study.analysis.tables["correlations"], study.pairs
+    means = pairs[pairs["layer_label"] == MEAN_LABEL].groupby("is_in_language")["score"].mean()
+    between = pairs[~pairs["is_in_language"].astype(bool)].groupby("layer_label")["impact"].mean()
+    signs = tests.loc[is_of_four(tests), "r"] < 0
+    sources, seeds = study.analysis.facts["sources"], study.analysis.facts["seeds"]
+    return Task(
+        name,
+        len(sources),
+        len(sources) * len(seeds),
+        tests,
+        means.loc[True],
+        means.loc[False],
+        {label: between[label] for label in SHOWN_LAYERS},
+        int(signs.sum()),
+        len(signs),
+    )
