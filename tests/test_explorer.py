@@ -42,11 +42,18 @@ def analysis():
     return analyse_made_up(n_layers=3, sources=("en", "ru", "sw"), targets=("ar", "en", "hi", "ru", "sw", "ur"))
 
 
-@needs_browser
-@pytest.mark.parametrize("width", [1300, 400])
-def test_every_choice_changes_what_is_drawn(analysis, tmp_path, width):
-    page = write_report(analysis, tmp_path)
+@pytest.fixture(scope="module")
+def page(analysis, tmp_path_factory):
+    """The report, in which a script makes every choice when it is opened."""
+    page = write_report(analysis, tmp_path_factory.mktemp("report"))
     page.write_text(page.read_text().replace("</body>", f"{CHOOSE}</body>"))
+    return page
+
+
+@needs_browser
+@pytest.mark.xdist_group("explorer")  # the report is written once
+@pytest.mark.parametrize("width", [1300, 400])
+def test_every_choice_changes_what_is_drawn(page, width):
     shown = subprocess.run(
         [CHROMIUM, *OPTIONS, f"--window-size={width},1000", page.as_uri()],
         capture_output=True,
