@@ -57,6 +57,8 @@ TESTS = {
     "xling/analysis/inference/qap.py": ["test_qap.py"],
     "xling/analysis/inference/permutations.py": ["test_qap.py", "test_analysis_statistics.py"],
     "xling/analysis/inference/null_correlations.py": ["test_qap.py", "test_analysis_statistics.py"],
+    "xling/analysis/inference/gaps.py": ["test_qap.py"],
+    "xling/analysis/inference/relabelled.py": ["test_qap.py"],
     "xling/analysis/inference/complete_design.py": ["test_qap.py"],
     "xling/analysis/inference/demeaned.py": ["test_qap.py", "test_analysis_statistics.py"],
     "xling/analysis/inference/correlations.py": ["test_qap.py", "test_analysis_statistics.py"],

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from xling.analysis.inference import null_correlations as nulls
+from xling.analysis.inference import gaps, relabelled
 from xling.analysis.inference.complete_design import largest_complete_part
 from xling.analysis.inference.correlations import correlate
 from xling.analysis.inference.demeaned import two_way_basis
@@ -110,7 +110,8 @@ def test_chunks_do_not_change_the_null(monkeypatch):
     matrix[0, 1] = np.nan
     permutations = draw_permutations(8, 200, 0)
     whole = null_correlations(matrix, outcomes, cells, permutations, ranked=True)
-    monkeypatch.setattr(nulls, "_CHUNK_ENTRIES", 7 * len(cells[0]))
+    for module in (relabelled, gaps):
+        monkeypatch.setattr(module, "CHUNK_ENTRIES", 7 * len(cells[0]))
     np.testing.assert_allclose(null_correlations(matrix, outcomes, cells, permutations, ranked=True), whole)
 
 
@@ -119,7 +120,7 @@ def test_rows_and_single_cells_are_taken_alike(n_sources, monkeypatch):
     matrix, outcomes, cells = make_case(9, n_sources)
     permutations = draw_permutations(language_roles(*cells, 9), 50, seed=0)
     by_cells = null_correlations(matrix, outcomes, cells, permutations, two_way_basis(*cells), follows_labels=True)
-    monkeypatch.setattr(nulls, "_FEW_CELLS", 0)
+    monkeypatch.setattr(relabelled, "_FEW_CELLS", 0)
     by_rows = null_correlations(matrix, outcomes, cells, permutations, two_way_basis(*cells), follows_labels=True)
     np.testing.assert_array_equal(by_cells, by_rows)
 
