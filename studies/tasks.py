@@ -1,5 +1,6 @@
 """Sets the re-test beside other tasks of the same encoder: parts of speech and named entities, over the languages of both."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import pandas as pd
@@ -48,8 +49,12 @@ class Task(NamedTuple):
         return own[own["layer_label"].isin(["", MEAN_LABEL])].iloc[0]
 
 
-def compare_tasks(retest: Measurements) -> list[dict]:
+def compare_tasks(retest: Measurements, tasks: Mapping[str, str] = TASKS) -> list[dict]:
     """Compare each other task that has a pack with the re-test over that task's languages and seeds.
+
+    Args:
+        retest: the runs of the re-test.
+        tasks: ending of a pack's name -> the task in words.
 
     Returns:
         A dict per task: both studies (:class:`Task`), and how far they agree (`AGREEMENT` of
@@ -57,7 +62,7 @@ def compare_tasks(retest: Measurements) -> list[dict]:
     """
     return [
         _compare(retest, gather_study(HERE / f"{STUDY}_{ending}.xling"), name)
-        for ending, name in TASKS.items()
+        for ending, name in tasks.items()
         if (HERE / f"{STUDY}_{ending}.xling").is_file()
     ]
 
