@@ -23,6 +23,7 @@ from studies.comparisons import (
     public_matrices,
 )
 from studies.tasks import compare_tasks
+from studies.treatments import METRICS, compare_treatments
 from studies.variants import RESAMPLING, judge_variants, list_variants, verdict
 from xling.analysis.claims import LEVEL, read_claims
 from xling.analysis.inputs.gather import gather_study
@@ -67,6 +68,7 @@ def strongest(tests: pd.DataFrame, analysis: str) -> str:
 WORDS = {
     "kinds": KINDS,
     "shown_layers": SHOWN_LAYERS,
+    "shown_metrics": METRICS,
     "strongest": strongest,
     "coefficient": numbers.coefficient,
     "p_value": numbers.p_value,
@@ -109,6 +111,7 @@ def gather_context(output_dir: Path) -> dict:
         **_context_of_seeds(measured, analysis),
         "variants": judge_variants(measured, list_variants(sorted(measured.runs["seed"].unique()))),
         "controls": compare_controls(measured),
+        "treatments": compare_treatments(),
         "tasks": compare_tasks(measured),
         "public": public,
     }
