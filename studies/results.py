@@ -31,6 +31,8 @@ from xling.analysis.inputs.measurements import Measurements, Settings
 from xling.analysis.schema import MEAN_LABEL, Analysis
 from xling.commands.analyze import analyze
 from xling.distances import KINDS, compute_distances
+from xling.report.save import save_figure
+from xling.report.sections.interventions import draw_interventions
 from xling.report.words import numbers
 
 DOCS = HERE.parent / "docs"
@@ -41,6 +43,7 @@ FIGURES = (
     "transfer_matrix",
     "specifications_impact",
     "specifications_transfer",
+    "interventions",
 )
 PLANNED = 45
 OTHER_DISTANCES = ("individual", "average", "knn", "paper")
@@ -102,6 +105,8 @@ def gather_context(output_dir: Path) -> dict:
             analysis.tables["source_choice"],
         ),
     ]
+    treatments = compare_treatments()
+    save_figure(draw_interventions(treatments["table"]), output_dir / STUDY / "figures", "interventions")
     return {
         **yaml.safe_load((HERE / "results.yaml").read_text(encoding="utf-8")),
         **WORDS,
@@ -111,7 +116,7 @@ def gather_context(output_dir: Path) -> dict:
         **_context_of_seeds(measured, analysis),
         "variants": judge_variants(measured, list_variants(sorted(measured.runs["seed"].unique()))),
         "controls": compare_controls(measured),
-        "treatments": compare_treatments(),
+        "treatments": treatments,
         "tasks": compare_tasks(measured),
         "public": public,
     }

@@ -25,17 +25,22 @@ def compare_treatments() -> dict:
 
     Returns:
         ``n_runs``, ``sources`` and ``seeds`` of the runs; ``changes``, a dict per treatment: its ``name``, its ``layers``
-        and, by metric, the row of `INTERVENTIONS`; ``differences``, the same of freezing minus reverting.
+        and, by metric, the row of `INTERVENTIONS`; ``differences``, the same of freezing minus reverting; ``named``, the changes by
+        name (``1-4 frozen``); ``n_above``, of how many of its mean accuracies freezing is above reverting; ``table``, all rows.
     """
     measured = gather_study(HERE / "interventions.xling")
     table = _compare(measured)
     is_change = table["reference"] == BASELINE
+    changes, differences = _by_treatment(table[is_change]), _by_treatment(table[~is_change])
     return {
         "n_runs": len(measured.runs),
         "sources": sorted(measured.runs["source_language"].unique()),
         "seeds": sorted(measured.runs["seed"].unique().tolist()),
-        "changes": _by_treatment(table[is_change]),
-        "differences": _by_treatment(table[~is_change]),
+        "changes": changes,
+        "differences": differences,
+        "named": {row["name"].removeprefix("layers "): row for row in changes},
+        "n_above": sum(row[metric]["change"] > 0 for row in differences for metric in METRICS[:2]),
+        "table": table,
     }
 
 
