@@ -52,6 +52,7 @@ SUMMARIES = {
     "summary": "",
     "seeds_summary": "seeds",
     "controls_summary": "",
+    "treatments_summary": "",
     "tasks_summary": "tasks",
     "matrices_summary": "",
 }
