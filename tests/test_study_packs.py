@@ -16,7 +16,8 @@ from xling.commands.pack import unpack_command
 from xling.commands.status import main as status_command
 from xling.errors import CorruptArtefactError, MissingFileError, XlingValueError
 from xling.runs.directory import RunDirectory
-from xling.runs.packs import Pack, merge_packs, pack_folder, read_pack, unpack, write_pack
+from xling.runs.packs import Pack, merge_packs, pack_folder, read_pack, unpack, without_probabilities, write_pack
+from xling.runs.tables import PREDICTIONS
 
 RECORDED = Path(__file__).parent / "recorded_0_1_0" / "complete" / "recorded"
 GIVEN = "en/none/seed_42"
@@ -210,3 +211,21 @@ def test_the_commands_pack_unpack_and_tell_the_state(study, tmp_path, capsys):
     assert unpack_command([str(file), "--into", str(tmp_path / "runs")]) == 1
     assert pack_command([str(tmp_path / "nowhere")]) == 1
     assert "complete runs" in capsys.readouterr().err
+
+
+def test_a_pack_without_probabilities_is_the_same_study_with_labels_alone(tmp_path, capsys):
+    whole = Path(__file__).parents[1] / "studies" / "retest_e5_small_random.xling"
+    small = tmp_path / "small.xling"
+    assert pack_command([str(whole), "--without-probabilities", "-o", str(small)]) == 0
+    assert "3 runs of" in capsys.readouterr().out
+    assert small.stat().st_size < whole.stat().st_size / 2
+    before, after = xling.load_study(whole), xling.load_study(small)
+    assert after.skipped == []
+    for name in ("impact", "transfer", "alignment"):
+        assert_frame_equal(getattr(after, name), getattr(before, name))
+    assert {"p_entailment", "p_neutral"} <= set(before.predictions)
+    assert list(after.predictions) == list(PREDICTIONS)
+    assert_frame_equal(after.predictions, before.predictions[list(PREDICTIONS)], check_categorical=False)
+    assert without_probabilities(read_pack(small)) == read_pack(small)
+    with pytest.raises(XlingValueError, match="differs between two packs"):
+        merge_packs([read_pack(whole), read_pack(small)])
