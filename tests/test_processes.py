@@ -1,5 +1,7 @@
 """What the processes of a run say when they cannot start, or one of them fails. (With two processes: test_ddp.py.)"""
 
+import subprocess
+import sys
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -28,6 +30,21 @@ def test_one_process_is_the_first_and_only_one():
         assert (is_rank_zero(), n_processes()) == (True, 1)
         assert on_rank_zero(lambda: 3) == on_every_rank(lambda: 3) == 3
     assert not torch.distributed.is_initialized()
+
+
+def test_the_connection_is_taken_apart_before_python_ends():
+    code = (
+        "import atexit, torch\n"
+        "atexit.register(lambda: print('connected at the end:', torch.distributed.is_initialized()))\n"  # runs last
+        "from xling.machine.processes import joined_processes\n"
+        "from xling.settings import TrainerSettings\n"
+        "for _ in range(2):\n"  # a sweep has several runs in one process
+        "    with joined_processes(TrainerSettings(accelerator='cpu', strategy='ddp', devices=1)):\n"
+        "        print('connected:', torch.distributed.is_initialized())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["connected: True", "connected: True", "connected at the end: False"]
 
 
 def test_fsdp_without_a_gpu_is_refused(monkeypatch):
