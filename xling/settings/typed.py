@@ -16,7 +16,16 @@ T = TypeVar("T")
 
 
 def make(kind: type[T], values: Mapping[str, Any], group: str) -> T:
-    """Make a part of the settings from plain values."""
+    """Make a part of the settings from plain values.
+
+    Args:
+        kind: dataclass of the part.
+        values: setting -> value, as YAML holds them.
+        group: name of the part, e.g. ``trainer``, for messages; empty for the whole.
+
+    Raises:
+        XlingValueError: a setting is missing, unknown or of another type.
+    """
     known = {item.name: item for item in fields(kind)}  # type: ignore[arg-type]  # a type variable cannot be bound to dataclasses
     unknown = {name: value for name, value in values.items() if name not in known}
     given = {name: value for name, value in values.items() if name in known}
@@ -35,12 +44,16 @@ def make(kind: type[T], values: Mapping[str, Any], group: str) -> T:
 
 @functools.cache
 def hints_of(kind: Any) -> dict[str, Any]:
-    """Types of a part's settings; looking them up takes longer than checking values against them."""
+    """Give the types of a part's settings; looking them up takes longer than checking values against them."""
     return get_type_hints(kind)
 
 
 def typed(value: Any, kind: Any, name: str) -> Any:
-    """Check one value against its type, and turn plain containers into those of the dataclass."""
+    """Check one value against its type, and turn plain containers into those of the dataclass.
+
+    Raises:
+        XlingValueError: the value is of another type, or out of its range.
+    """
     if kind is ObjectSettings and isinstance(value, Mapping):
         if not isinstance(value.get("_target_"), str):
             raise XlingValueError(f"expected {name} to name its class by _target_, found none; see conf/data")
