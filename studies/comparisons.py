@@ -79,10 +79,16 @@ def compare_controls(measured: Measurements) -> list[dict]:
         others = last[~last["is_in_language"]]["score"]
         own = last[last["is_in_language"]]["score"]
         figures = {"own": own.mean(), "others": others.mean(), "low": others.min(), "high": others.max()}
-        signs = tests.loc[is_of_four(tests), "r"] < 0
-        counts = {"n_negative": int(signs.sum()), "n_coefficients": len(signs)}
+        n_negative, n_coefficients = count_negative(tests)
+        counts = {"n_negative": n_negative, "n_coefficients": n_coefficients}
         rows.append({"name": name, "tests": tests, "impact": last["impact"].mean()} | figures | counts)
     return rows
+
+
+def count_negative(tests: pd.DataFrame) -> tuple[int, int]:
+    """Count the negative ones among the coefficients of :func:`is_of_four`, and all of them."""
+    signs = tests.loc[is_of_four(tests), "r"] < 0
+    return int(signs.sum()), len(signs)
 
 
 def is_of_four(tests: pd.DataFrame) -> pd.Series:

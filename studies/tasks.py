@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from studies.comparisons import HERE, SHOWN_LAYERS, STUDY, is_of_four
+from studies.comparisons import HERE, SHOWN_LAYERS, STUDY, count_negative
 from studies.variants import RESAMPLING, Variant, pair_up
 from xling.analysis.inputs.gather import gather_study
 from xling.analysis.inputs.measurements import Measurements
@@ -93,7 +93,6 @@ def _describe(name: str, study: AnalysedStudy) -> Task:
     tests, pairs = study.analysis.tables["correlations"], study.pairs
     means = pairs[pairs["layer_label"] == MEAN_LABEL].groupby("is_in_language")["score"].mean()
     between = pairs[~pairs["is_in_language"].astype(bool)].groupby("layer_label")["impact"].mean()
-    signs = tests.loc[is_of_four(tests), "r"] < 0
     sources, seeds = study.analysis.facts["sources"], study.analysis.facts["seeds"]
     return Task(
         name,
@@ -103,6 +102,5 @@ def _describe(name: str, study: AnalysedStudy) -> Task:
         means.loc[True],
         means.loc[False],
         {label: between[label] for label in SHOWN_LAYERS},
-        int(signs.sum()),
-        len(signs),
+        *count_negative(tests),
     )
