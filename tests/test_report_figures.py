@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.collections import LineCollection, PolyCollection
 from report_factory import make_pairs, make_tests
 
 from xling.data.sources.xnli import XNLI_LANGUAGES
@@ -85,12 +86,22 @@ def test_letters_contrast_with_their_cell_by_at_least_4_5_to_1():
             assert (max(cell, ink) + 0.05) / (min(cell, ink) + 0.05) >= 4.5
 
 
+def _lines_and_bands(ax):
+    bands = [c for c in ax.collections if isinstance(c, PolyCollection)]
+    (lines,) = (c for c in ax.collections if isinstance(c, LineCollection))
+    return [path.vertices for path in lines.get_paths()], [path.vertices for band in bands for path in band.get_paths()]
+
+
 def test_curves_draw_one_line_per_target_and_a_band_over_seeds(pairs):
     ax = curves.plot_impact_curves(pairs, source_language="sw")
     named = 2 * curves.ENDS_LABELLED + 1  # both ends and the source, which is at neither
-    assert len(ax.collections) == 14
+    lines, bands = _lines_and_bands(ax)
+    assert len(lines) == len(bands) == 14
     assert named - 1 <= len(_texts(ax)) <= named
-    assert len(ax.lines) == 14 + len(_texts(ax)) + 1  # the named ones with a leader each, and the zero line
+    assert len(ax.lines) == len(_texts(ax)) + 1  # the named ones with a leader each, and the zero line
+    target = sorted(pairs["target_language"].unique())[3]
+    own = pairs[(pairs["source_language"] == "sw") & (pairs["target_language"] == target) & pairs["layer"].notna()]
+    np.testing.assert_allclose(lines[3], own[["layer", "impact"]].to_numpy(float))
     low, high = ax.get_ylim()
     assert all(low <= text.get_position()[1] <= high for text in ax.texts)
     assert max(ax.get_xticks()) <= pairs["layer"].max()
@@ -119,10 +130,18 @@ def test_a_scatter_has_a_line_for_each_source_beside_the_pooled_one(pairs):
 
 def test_curves_of_a_single_seed_show_the_runs_own_interval_or_none():
     single = make_pairs(("en",), XNLI_LANGUAGES, n_seeds=1)
-    assert len(curves.plot_impact_curves(single).collections) == 0
+    assert _lines_and_bands(curves.plot_impact_curves(single))[1] == []
     recorded = single.assign(impact_low=single["impact"] - 0.02, impact_high=single["impact"] + 0.03)
-    bands = curves.plot_impact_curves(recorded).collections
-    assert len(bands) == len(XNLI_LANGUAGES)
+    assert len(_lines_and_bands(curves.plot_impact_curves(recorded))[1]) == len(XNLI_LANGUAGES)
+
+
+def test_curves_and_bands_leave_a_gap_where_a_layer_has_no_number():
+    single = make_pairs(("en",), ("en", "de"), n_layers=6, n_seeds=1)
+    recorded = single.assign(impact_low=single["impact"] - 0.02, impact_high=single["impact"] + 0.03)
+    recorded.loc[recorded["layer"] == 3, ["impact", "impact_low", "impact_high"]] = np.nan
+    lines, bands = _lines_and_bands(curves.plot_impact_curves(recorded))
+    assert all(np.isnan(line[3, 1]) and np.isfinite(line[2, 1]) for line in lines)
+    assert [(band[:, 0].min(), band[:, 0].max()) for band in bands] == [(1, 2), (4, 5)] * 2
 
 
 def test_scatter_leaves_out_in_language_pairs_and_missing_distances(pairs):
