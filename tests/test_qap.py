@@ -115,14 +115,35 @@ def test_chunks_do_not_change_the_null(monkeypatch):
     np.testing.assert_allclose(null_correlations(matrix, outcomes, cells, permutations, ranked=True), whole)
 
 
-@pytest.mark.parametrize("n_sources", [3, 9])
-def test_rows_and_single_cells_are_taken_alike(n_sources, monkeypatch):
-    matrix, outcomes, cells = make_case(9, n_sources)
+@pytest.mark.parametrize("ranked", [False, True])
+@pytest.mark.parametrize("effects", [False, True])
+@pytest.mark.parametrize("shape", ["distances", "with directions", "few sources"])
+def test_null_of_a_complete_design_is_that_of_every_draw_by_itself(shape, effects, ranked):
+    matrix, outcomes, cells = make_case(9, 3 if shape == "few sources" else 9)
+    if shape == "distances":
+        matrix = matrix + matrix.T  # the same in both directions, so that the two cells of a pair are joined
     permutations = draw_permutations(language_roles(*cells, 9), 50, seed=0)
-    by_cells = null_correlations(matrix, outcomes, cells, permutations, two_way_basis(*cells), follows_labels=True)
-    monkeypatch.setattr(relabelled, "_FEW_CELLS", 0)
-    by_rows = null_correlations(matrix, outcomes, cells, permutations, two_way_basis(*cells), follows_labels=True)
-    np.testing.assert_array_equal(by_cells, by_rows)
+    design = two_way_basis(*cells) if effects else None
+    null = null_correlations(matrix, outcomes, cells, permutations, design, ranked, follows_labels=True)
+    for draw, labels in zip(null, permutations.labels, strict=True):
+        relabelled_x = matrix[labels[cells[0]], labels[cells[1]]]
+        np.testing.assert_allclose(draw, correlate(relabelled_x[None], outcomes, design, ranked)[0], atol=1e-13)
+
+
+def test_the_cells_of_a_pair_are_joined_only_where_no_relabelled_sum_changes():
+    matrix, outcomes, cells = make_case(6, 6)
+    labels = draw_permutations(6, 1_000, 0).labels
+
+    def sums(matrix, cells, outcomes):
+        return np.vstack([moved @ outcomes.T for _, moved in relabelled.gather_relabelled(matrix, cells, labels)])
+
+    for square, n_cells in ((matrix + matrix.T, 15), (matrix, 30)):
+        folded, joined = relabelled.fold(square, cells, outcomes)
+        assert len(folded[0]) == n_cells == joined.shape[1]
+        np.testing.assert_allclose(sums(square, folded, joined), sums(square, cells, outcomes), atol=1e-13)
+    one_way = cells[0] < cells[1]
+    some = (cells[0][one_way], cells[1][one_way])
+    assert len(relabelled.fold(matrix + matrix.T, some, outcomes[:, one_way])[0][0]) == one_way.sum()
 
 
 def test_p_value_ignores_units_and_names_but_not_direction():

@@ -17,7 +17,7 @@ from scipy import stats
 from xling.analysis.inference.correlations import correlate, missing_patterns, orthonormal_basis, unit_residuals
 from xling.analysis.inference.gaps import correlate_draws, correlate_with_moving_gaps
 from xling.analysis.inference.permutations import Permutations, is_kept, keep_unknown_in_place, positions_of, reachable
-from xling.analysis.inference.relabelled import gather_relabelled, place_in_rectangle, rectangles
+from xling.analysis.inference.relabelled import fold, gather_relabelled
 
 
 def null_correlations(
@@ -117,11 +117,9 @@ def _null_of_complete_design(
         return correlate_draws(square, y, cells, labels, basis)
     square = np.zeros(matrix.shape)
     square[cells] = unit_residuals(x[None], basis)[0]
-    rows, columns, places = place_in_rectangle(cells)
-    spread = np.zeros((len(rows) * len(columns), len(y)))  # 0 where the rectangle has no cell, as S = T
-    spread[places] = y.T
-    for part, moved in rectangles(square, rows, columns, labels):
-        null[part] = moved @ spread
+    cells, y = fold(square, cells, y)
+    for part, moved in gather_relabelled(square, cells, labels):
+        null[part] = moved @ y.T
     return np.clip(null, -1, 1)
 
 

@@ -7,50 +7,8 @@ import numpy as np
 CHUNK_ENTRIES = 300_000
 """Permuted values held at once: 2.4 MB, which a processor's cache holds, and a handful of temporary arrays of that size."""
 
-_FEW_CELLS = 700
-"""Up to so many cells one index for many draws is faster (3.6 times for 15 x 15 languages), beyond it rows are (40 x 40)."""
-
-
-def rectangles(
-    square: np.ndarray, rows: np.ndarray, columns: np.ndarray, labels: np.ndarray
-) -> Iterator[tuple[slice, np.ndarray]]:
-    """Take the relabelled ``square[rows, columns]`` for many permutations.
-
-    Args:
-        square: float64 ``[n, n]``.
-        rows: int ``[n_rows]``, positions of languages.
-        columns: int ``[n_columns]``.
-        labels: int ``[n_permutations, n]``.
-
-    Yields:
-        A part of `labels`, and its values ``[n_part, n_rows * n_columns]``.
-    """
-    size = len(rows) * len(columns)
-    step = max(1, CHUNK_ENTRIES // max(1, size))
-    take = _take_cells if size <= _FEW_CELLS else _take_rows
-    for start in range(0, len(labels), step):
-        chunk = labels[start : start + step]
-        yield slice(start, start + len(chunk)), take(square, rows, columns, chunk).reshape(len(chunk), size)
-
-
-def _take_cells(square: np.ndarray, rows: np.ndarray, columns: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Take the relabelled values ``[n_permutations, rows, columns]`` by one index per cell, for all permutations at once."""
-    places = (labels[:, rows] * len(square))[:, :, None] + labels[:, columns][:, None, :]
-    return square.ravel().take(places)
-
-
-def _take_rows(square: np.ndarray, rows: np.ndarray, columns: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Take the same values as whole rows and then as columns of these, one permutation after the other."""
-    drawn = np.empty((len(labels), len(rows), len(columns)))
-    for label, out in zip(labels, drawn, strict=True):
-        np.take(square.take(label[rows], axis=0), label[columns], axis=1, out=out, mode="clip")
-    return drawn
-
-
-def place_in_rectangle(cells: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """List the sources and targets of the cells, and the cells' places in the flat rectangle of both."""
-    (rows, of_row), (columns, of_column) = (np.unique(side, return_inverse=True) for side in cells)
-    return rows, columns, of_row * len(columns) + of_column
+_ROUNDING = 1e-13
+"""Difference between a square and its transposed that is rounding, in parts of its largest entry."""
 
 
 def gather_relabelled(
@@ -64,8 +22,40 @@ def gather_relabelled(
         labels: int ``[n_permutations, n]``.
 
     Yields:
-        A part of `labels`, and its values ``[n_part, n_cells]``.
+        A part of `labels`, and its values ``[n_part, n_cells]``, those of a cell next to each other in memory.
     """
-    rows, columns, places = place_in_rectangle(cells)
-    for part, drawn in rectangles(square, rows, columns, labels):
-        yield part, drawn.take(places, axis=1)
+    values, n = square.ravel(), len(square)
+    step = max(1, CHUNK_ENTRIES // max(1, len(cells[0])))
+    for start in range(0, len(labels), step):
+        # With a language's labels in one piece of memory, whole rows are copied, several times faster than single labels.
+        chunk = np.ascontiguousarray(labels[start : start + step].T)
+        places = (chunk * n).take(cells[0], axis=0)
+        places += chunk.take(cells[1], axis=0)
+        yield slice(start, start + chunk.shape[1]), values.take(places).T
+
+
+def fold(
+    square: np.ndarray, cells: tuple[np.ndarray, np.ndarray], outcomes: np.ndarray
+) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray]:
+    """Join the two cells of each pair of languages where that leaves every relabelled sum of products as it is.
+
+    Where the predictor has one value for both directions of a pair, as distances have, and all cells come in both directions,
+    their outcomes can be added first, which halves the work.
+
+    Args:
+        square: float64 ``[n, n]``, finite.
+        cells: positions ``(sources, targets)``, int ``[n_cells]`` each, S != T, which every relabelling maps to themselves.
+        outcomes: float64 ``[n_outcomes, n_cells]``, finite.
+
+    Returns:
+        Cells and outcomes over them, with the same sums of ``square[label[source], label[target]] * outcome`` for every label:
+        half as many, or those that were given.
+    """
+    spread = np.zeros((len(outcomes), *square.shape))
+    spread[:, cells[0], cells[1]] = outcomes
+    mask = np.zeros(square.shape, dtype=bool)
+    mask[cells] = True
+    if not (mask == mask.T).all() or np.abs(square - square.T)[mask].max() > _ROUNDING * np.abs(square[mask]).max():
+        return cells, outcomes
+    one_way = np.nonzero(np.triu(mask))
+    return one_way, (spread + spread.swapaxes(1, 2))[:, one_way[0], one_way[1]]
