@@ -16,7 +16,6 @@ from xling.analysis.questions.mediation_paths import (
     _partial_correlations,
     compute_paths,
     path_b_p,
-    permute_paths,
     resample_paths,
 )
 
@@ -117,19 +116,25 @@ def test_weighted_draws_equal_weighted_regressions():
         assert paths.total[draw, layer] == pytest.approx(fit(y, x, weights=weights[draw])[0] * sd[0] / sd[2], rel=1e-8)
 
 
-def test_permuted_effects_equal_those_of_relabelled_matrices():
-    matrix = make_distance(LANGUAGES[:4]).to_numpy()
-    sources, targets = np.nonzero(~np.eye(4, dtype=bool))
-    rng = np.random.default_rng(5)
-    cells = Cells(sources, targets, rng.normal(size=(1, 12)), rng.normal(size=12))
-    permutations = draw_permutations(4, 100, seed=0)
-    paths = permute_paths(matrix, cells, permutations)
-    assert len(paths.total) == 24
-    for i, labels in enumerate(permutations.labels):
-        x = np.array([matrix[labels[s], labels[t]] for s, t in zip(sources, targets, strict=True)])
-        direct, path_b = fit(cells.outcome, x, cells.impact[0])
-        assert paths.direct[i, 0] * cells.outcome.std() / x.std() == pytest.approx(direct, rel=1e-8)
-        assert paths.path_b[i, 0] * cells.outcome.std() / cells.impact.std() == pytest.approx(path_b, rel=1e-8)
+def test_p_values_of_path_a_and_total_count_relabelled_regressions():
+    distance = make_distance(LANGUAGES[:6])
+    pairs = make_pairs(distance, noise=0.3)
+    row = mediate(pairs, distance, n_permutations=720).loc["01"]
+    assert row["exact"]
+    own = pairs.query("layer == 1 and not is_in_language")
+    sources, targets = (distance.index.get_indexer(own[name]) for name in ("source_language", "target_language"))
+    matrix, cells = (
+        distance.to_numpy(),
+        Cells(sources, targets, own["impact"].to_numpy()[None], own["score"].to_numpy()),
+    )
+    null = [
+        compute_paths(matrix[order[sources], order[targets]][None], cells.impact, cells.outcome, np.ones((1, 1)))
+        for order in map(np.array, itertools.permutations(range(6)))
+    ]
+    for name in ("path_a", "total"):
+        effects = np.array([getattr(paths, name)[0, 0] for paths in null])
+        expected = (np.abs(effects) >= abs(row[name]) - 1e-9).mean()
+        assert 1 / 720 <= row[f"p_qap_{name}"] == pytest.approx(expected, abs=1e-12)
 
 
 def test_p_value_counts_every_relabelling_of_four_languages():
@@ -174,7 +179,9 @@ def test_impact_that_carries_nothing_is_seldom_called_a_mediator():
         )
         cells = Cells(sources, targets, impact[None], outcome)
         row = mediate_cells(matrix, cells, n_permutations=99, n_bootstraps=2, seed=seed)[0]
-        products = permute_paths(matrix, cells, draw_permutations(8, 99, seed)).indirect
+        labels = draw_permutations(8, 99, seed).labels
+        permuted = matrix[labels[:, sources], labels[:, targets]]
+        products = compute_paths(permuted, cells.impact, cells.outcome, np.ones((1, 1))).indirect
         rejected += row["p_qap_indirect"] <= 0.05
         misled += (abs(products) >= abs(row["indirect"])).sum() < 5
     assert rejected <= 8  # 3 expected; more than 8 of 60 at 5 % has probability .003

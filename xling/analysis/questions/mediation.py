@@ -21,6 +21,7 @@ import pandas as pd
 
 from xling.analysis.inference.correlations import missing_patterns
 from xling.analysis.inference.intervals import percentile_interval
+from xling.analysis.inference.null_correlations import null_correlations
 from xling.analysis.inference.permutations import (
     MIN_ARRANGEMENTS,
     Permutations,
@@ -37,7 +38,6 @@ from xling.analysis.questions.mediation_paths import (
     compute_paths,
     demean_cells,
     path_b_p,
-    permute_paths,
     resample_paths,
 )
 from xling.analysis.schema import distance_kinds
@@ -137,7 +137,7 @@ def mediate(matrix: np.ndarray, cells: Cells, n_permutations: int, n_bootstraps:
     n_sources = len(np.unique(cells.sources))
     columns |= _intervals(resample_paths(matrix, cells, n_bootstraps, seed), columns["share"], n_sources)
     path_b, n_permuted = path_b_p(matrix, cells, n_permutations, seed)
-    columns |= _p_values(observed, permute_paths(matrix, cells, permutations), permutations, path_b)
+    columns |= _p_values(observed, _null(matrix, cells, permutations), permutations, path_b)
     n_arrangements = count_arrangements(permutations.groups)
     if n_arrangements < MIN_ARRANGEMENTS:
         columns |= {name: np.full(len(cells.impact), np.nan) for name in columns if name.startswith("p_qap")}
@@ -176,10 +176,22 @@ def _intervals(boot: Paths, share: np.ndarray, n_sources: int) -> dict[str, np.n
     }
 
 
-def _p_values(observed: Paths, null: Paths, permutations: Permutations, path_b: np.ndarray) -> dict[str, np.ndarray]:
+def _null(matrix: np.ndarray, cells: Cells, permutations: Permutations) -> dict[str, np.ndarray]:
+    """Compute path_a and the total effect after the languages of the distance are relabelled: both are correlations with it.
+
+    Returns:
+        float64 ``[n_permutations, n_layers]`` each.
+    """
+    of_outcomes = np.vstack([cells.impact, cells.outcome])
+    null = null_correlations(matrix, of_outcomes, (cells.sources, cells.targets), permutations)
+    return {"path_a": null[:, :-1], "total": np.broadcast_to(null[:, -1:], null[:, :-1].shape)}
+
+
+def _p_values(
+    observed: Paths, null: dict[str, np.ndarray], permutations: Permutations, path_b: np.ndarray
+) -> dict[str, np.ndarray]:
     total, path_a = (
-        permutation_p(getattr(observed, name)[0], getattr(null, name), permutations.exact)
-        for name in ("total", "path_a")
+        permutation_p(getattr(observed, name)[0], null[name], permutations.exact) for name in ("total", "path_a")
     )
     path_b = np.where(np.isfinite(observed.path_b[0]), path_b, np.nan)
     return {
@@ -187,7 +199,7 @@ def _p_values(observed: Paths, null: Paths, permutations: Permutations, path_b: 
         "p_qap_path_a": path_a,
         "p_qap_path_b": path_b,
         "p_qap_indirect": np.maximum(path_a, path_b),
-        "n_permutations": np.isfinite(null.path_a).sum(axis=0),
+        "n_permutations": np.isfinite(null["path_a"]).sum(axis=0),
     }
 
 

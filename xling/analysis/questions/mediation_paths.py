@@ -18,16 +18,13 @@ from xling.analysis.inference.permutations import (
     Permutations,
     count_arrangements,
     draw_permutations,
-    keep_unknown_in_place,
     language_roles,
 )
 from xling.analysis.inference.qap import permutation_p
+from xling.analysis.inference.relabelled import gather_relabelled
 
 MIN_PAIRS = 5
 """Three coefficients and something left over."""
-
-_CHUNK_ENTRIES = 1_000_000
-"""Numbers in memory at once, 8 MB, however many draws are asked for."""
 
 _DEGENERATE = 1e-10
 """A spread, or what a regression leaves, within this fraction of the whole is rounding, and nothing is divided by it."""
@@ -111,27 +108,6 @@ class Cells:
     targets: np.ndarray
     impact: np.ndarray
     outcome: np.ndarray
-
-
-def permute_paths(matrix: np.ndarray, cells: Cells, permutations: Permutations) -> Paths:
-    """Compute the effects after the languages of the distance matrix are relabelled; impact and outcome stay.
-
-    Args:
-        matrix: float64 ``[n, n]``, NaN = missing; languages without any value keep their place.
-        cells: the observed pairs.
-        permutations: permutations of n labels.
-
-    Returns:
-        One draw per permutation.
-    """
-    labels = keep_unknown_in_place(permutations, matrix, (cells.sources, cells.targets)).labels
-    step = max(1, _CHUNK_ENTRIES // len(cells.outcome))
-    chunks = []
-    for start in range(0, len(labels), step):
-        chunk = labels[start : start + step]
-        permuted = matrix[chunk[:, cells.sources], chunk[:, cells.targets]]
-        chunks.append(compute_paths(permuted, cells.impact, cells.outcome, np.ones((1, 1))))
-    return Paths(*(np.vstack([getattr(c, name) for c in chunks]) for name in ("path_a", "path_b", "total", "direct")))
 
 
 def resample_paths(matrix: np.ndarray, cells: Cells, n_draws: int, seed: int) -> Paths:
@@ -247,13 +223,11 @@ def _partial_correlations(
     place_of = np.zeros(residuals.shape[1:], dtype=np.intp)
     place_of[cells] = np.arange(len(of_cells))
     fixed = np.vstack([unit, basis.T])  # [1 + n_columns, n_cells]
-    step = max(1, _CHUNK_ENTRIES // fixed.size)
     correlations = np.empty((len(drawn), len(residuals)))
-    for start in range(0, len(drawn), step):
-        back = np.argsort(drawn.labels[start : start + step], axis=1)
-        moved = fixed[:, place_of[back[:, cells[0]], back[:, cells[1]]]]
-        products = moved @ of_cells  # [1 + n_columns, step, n_layers]
+    for part, places in gather_relabelled(place_of, cells, np.argsort(drawn.labels, axis=1)):
+        moved = fixed.take(places.T, axis=1)  # [1 + n_columns, n_cells, n_part]
+        products = np.einsum("vcd,cl->vdl", moved, of_cells, optimize=True)
         left = squares - (products[1:] ** 2).sum(axis=0)
         left = np.where(left > _DEGENERATE * squares, left, np.nan)
-        correlations[start : start + step] = products[0] / np.sqrt(left)
+        correlations[part] = products[0] / np.sqrt(left)
     return correlations
