@@ -57,5 +57,5 @@ def fold(
     mask[cells] = True
     if not (mask == mask.T).all() or np.abs(square - square.T)[mask].max() > _ROUNDING * np.abs(square[mask]).max():
         return cells, outcomes
-    one_way = np.nonzero(np.triu(mask))
-    return one_way, (spread + spread.swapaxes(1, 2))[:, one_way[0], one_way[1]]
+    sources, targets = np.nonzero(np.triu(mask))
+    return (sources, targets), (spread + spread.swapaxes(1, 2))[:, sources, targets]
