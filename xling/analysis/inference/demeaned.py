@@ -35,11 +35,9 @@ def correlate_demeaned(x: np.ndarray, y: np.ndarray, sources: np.ndarray, target
             at = observed_y[observed_x]
             cells = sources[at], targets[at]
             if leaves_pairs(*cells):
-                a, b = (
-                    scale_residuals(values, remove_effects(values, *cells))
-                    for values in (x[rows_x][:, at], y[rows_y][:, at])
-                )
-                result[np.ix_(rows_x, rows_y)] = np.clip(a @ b.T, -1, 1)
+                both = np.vstack([x[rows_x][:, at], y[rows_y][:, at]])
+                of_x, of_y = np.split(scale_residuals(both, remove_effects(both, *cells)), [len(rows_x)])
+                result[np.ix_(rows_x, rows_y)] = np.clip(of_x @ of_y.T, -1, 1)
     return result
 
 
@@ -55,6 +53,8 @@ def leaves_pairs(sources: np.ndarray, targets: np.ndarray) -> bool:
     own = [np.unique(side, return_inverse=True) for side in (sources, targets)]
     (of_sources, of_source), (of_targets, of_target) = own
     n = len(of_sources) + len(of_targets)
+    if len(sources) - (n - 1) >= 2:  # whatever is connected: there is one part at least
+        return True
     joined = coo_matrix((np.ones(len(sources)), (of_source, len(of_sources) + of_target)), shape=(n, n))
     n_parts = connected_components(joined, directed=False)[0] if n else 0
     return len(sources) - (n - n_parts) >= 2  # effects of languages that pairs connect share one constant

@@ -111,8 +111,9 @@ def keep_in_place(permutations: Permutations, fixed: np.ndarray) -> Permutations
     >>> keep_in_place(draw_permutations(3, 10, seed=0), np.array([False, False, True])).labels[3].tolist()
     [1, 0, 2]
     """
-    labels = permutations.labels.copy()
-    for i in np.flatnonzero(fixed):
+    moved = np.flatnonzero(fixed & (permutations.labels != np.arange(len(fixed))).any(axis=0))
+    labels = permutations.labels.copy() if len(moved) else permutations.labels
+    for i in moved:
         to_i = labels == i  # one True per row
         np.copyto(labels, labels[:, [i]], where=to_i)
         labels[:, i] = i
@@ -174,7 +175,7 @@ def is_kept(cells: np.ndarray, groups: np.ndarray) -> bool:
     """
     other = ~np.eye(len(cells), dtype=bool)
     for a, b in itertools.product(np.unique(groups), repeat=2):
-        block = np.outer(groups == a, groups == b) & other
-        if len(np.unique(cells[block])) > 1:
+        inside = cells[np.outer(groups == a, groups == b) & other]
+        if inside.any() and not inside.all():
             return False
     return True
