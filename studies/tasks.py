@@ -86,7 +86,7 @@ def _analyse(measured: Measurements, variant: Variant) -> AnalysedStudy:
         "seeds": list(variant.seeds or ()),
         "kinds": distance_kinds(pairs),
     }
-    return AnalysedStudy(measured, Analysis({"pairs": pairs, "correlations": tests}, [], facts))
+    return AnalysedStudy(measured.distances, Analysis({"pairs": pairs, "correlations": tests}, [], facts))
 
 
 def _describe(name: str, study: AnalysedStudy) -> Task:

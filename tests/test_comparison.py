@@ -36,7 +36,7 @@ def study(planted=None, seed=1, distances=None, metric="accuracy", name="simulat
     measured = make_measurements(distances, planted=planted, seed=seed, **options)
     measured = replace(measured, transfer=measured.transfer.assign(metric=metric, study=name))
     measured = replace(measured, impact=measured.impact.assign(study=name))
-    return AnalysedStudy(measured, only_tests(measured))
+    return AnalysedStudy(measured.distances, only_tests(measured))
 
 
 def only_tests(measured) -> Analysis:
@@ -227,16 +227,19 @@ def test_a_claim_about_all_studies_takes_the_largest_p_value():
 def test_a_comparison_needs_two_studies_with_tests(alike):
     with pytest.raises(XlingValueError, match="needs at least two studies, found a"):
         compare_studies({"a": alike["a"]})
-    untested = AnalysedStudy(alike["a"].measured, replace(alike["a"].analysis, tables={}))
+    untested = AnalysedStudy(alike["a"].distances, replace(alike["a"].analysis, tables={}))
     with pytest.raises(XlingValueError, match="study b has no tested correlations to compare"):
         compare_studies({"a": alike["a"], "b": untested})
 
 
 def test_a_study_without_impact_is_compared_by_its_scores(alike, tmp_path):
-    measured = replace(alike["b"].measured, impact=None)
+    measured = replace(make_measurements(make_distances(), seed=1), impact=None)
+    measured = replace(measured, transfer=measured.transfer.assign(metric="accuracy", study="scores"))
     tests = alike["b"].analysis.tables["correlations"].iloc[:0]
     analysis = analyse(measured, Settings("paper"))
-    scores_alone = AnalysedStudy(measured, replace(analysis, tables=analysis.tables | {"correlations": tests}))
+    scores_alone = AnalysedStudy(
+        measured.distances, replace(analysis, tables=analysis.tables | {"correlations": tests})
+    )
     compared = compare_studies({"a": alike["a"], "s": scores_alone}, DRAWS)
     assert compared.tables["comparison_agreement"]["what"].tolist() == ["score"]
     assert "s has no impact." in compared.warnings

@@ -31,12 +31,9 @@ def compute_measures(
         Rows as of ``correlations``, the chosen measure first, then the others by name.
     """
     assert measured.impact is not None
-    names = [name for name in sorted(measured.impact["measure"].unique()) if name != chosen]
+    transfer, impact = (table[table["strategy"] == strategy] for table in (measured.transfer, measured.impact))
     tests = [correlations[correlations["analysis"] != TRANSFER_VS_DISTANCE]]
-    for name in names:
-        pairs = compute_pairs(
-            measured.transfer, one_measure(measured.impact, name), measured.distances, settings.epoch, settings.step
-        )
-        main = pairs[pairs["strategy"] == strategy]
+    for name in sorted(set(impact["measure"].unique()) - {chosen}):
+        main = compute_pairs(transfer, one_measure(impact, name), measured.distances, settings.epoch, settings.step)
         tests.append(infer_impact(measured, main, kinds, settings.resampling).assign(measure=name))
     return pd.concat(tests, ignore_index=True)[list(correlations.columns)]

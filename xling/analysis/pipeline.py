@@ -12,7 +12,7 @@ from xling.analysis import caveats
 from xling.analysis.claims import judge_claims
 from xling.analysis.inputs.measurements import Measurements, Settings
 from xling.analysis.inputs.measures import choose_measure, correct_for_chance, one_measure
-from xling.analysis.inputs.pairs import LANGUAGE_PAIR, compute_pairs, impact_reasons, select_validation
+from xling.analysis.inputs.pairs import LANGUAGE_PAIR, RUN, compute_pairs, impact_reasons, select_validation
 from xling.analysis.measures import compute_measures
 from xling.analysis.questions.paper import compute_paper_correlations
 from xling.analysis.questions.specifications import compute_specifications
@@ -92,9 +92,8 @@ def _choose_measure(measured: Measurements, settings: Settings) -> tuple[Measure
         return measured, None, []
     if "measure" not in measured.impact:
         measured = replace(measured, impact=to_long(measured.impact))
-    measure, sentences = choose_measure(
-        select_validation(measured.impact, settings.epoch, settings.step), settings.measure
-    )
+    recorded = measured.impact[[*RUN, "epoch", "step", "measure"]]  # a copy of all columns would be large
+    measure, sentences = choose_measure(select_validation(recorded, settings.epoch, settings.step), settings.measure)
     if settings.above_chance:
         impact, sentence = correct_for_chance(measured.impact)
         measured, sentences = replace(measured, impact=impact), [*sentences, sentence]
@@ -138,6 +137,7 @@ def _collect_facts(
     seeds = measured.transfer.loc[measured.transfer["strategy"] == main["strategy"].iloc[0], "seed"]
     controls = [] if measured.controls is None else [c for c in measured.controls.columns if c not in LANGUAGE_PAIR]
     return {
+        "study": "" if measured.impact is None else str(measured.transfer["study"].iloc[0]),
         "sources": sorted(cells["source_language"].unique()),
         "targets": sorted(cells["target_language"].unique()),
         "seeds": sorted(seeds.unique().tolist()),

@@ -108,9 +108,8 @@ def analyze(
         if len(studies) > 1:
             analysis = _compare(studies, sentences, scratch, options)
         else:
-            study = _analyse(next(iter(studies.values())), sentences, *options)
-            _write(study, scratch, settings)
-            analysis = study.analysis
+            analysis = _analyse(studies.popitem()[1], sentences, *options).analysis
+            _write(analysis, scratch, settings)
         if key is not None:
             record_analysis(scratch, key)
     if (Path(output_dir) / SUGGESTION_FILE).is_file():
@@ -155,7 +154,9 @@ def _analyse(
     )
     for sentence in analysis.warnings:
         log.warning("note: %s", sentence)
-    return AnalysedStudy(measured, analysis)
+    return AnalysedStudy(
+        measured.distances, analysis
+    )  # without the measurements, which are large and not needed any more
 
 
 def _compare(studies: Mapping[str, Measurements], sentences: list[str], output_dir: Path, options: tuple) -> Analysis:
@@ -171,7 +172,7 @@ def _compare(studies: Mapping[str, Measurements], sentences: list[str], output_d
     for name, measured in studies.items():
         log.info("Study %s", name)
         analysed[name] = _analyse(measured, [], *options)
-        _write(analysed[name], output_dir / folders[name], settings)
+        _write(analysed[name].analysis, output_dir / folders[name], settings)
     comparison = compare_studies(analysed, settings.resampling)
     comparison = replace(comparison, warnings=[*sentences, *comparison.warnings])
     write_comparison(comparison, output_dir, settings.resampling.workers)
@@ -179,12 +180,11 @@ def _compare(studies: Mapping[str, Measurements], sentences: list[str], output_d
     return comparison
 
 
-def _write(study: AnalysedStudy, output_dir: Path, settings: Settings) -> None:
+def _write(analysis: Analysis, output_dir: Path, settings: Settings) -> None:
     from xling.report import write_report  # slow to import, and a wrong input should not wait for it
 
-    measured, analysis = study.measured, study.analysis
-    if measured.impact is not None and "correlations" in analysis.tables:
-        name = str(measured.transfer["study"].iloc[0])
+    name = analysis.facts["study"]
+    if name and "correlations" in analysis.tables:
         save_suggestion(output_dir / SUGGESTION_FILE, make_suggestion(analysis.tables["correlations"], name))
     log.info("Drawing the report")
     write_report(analysis, output_dir, settings.sections, settings.resampling.workers)

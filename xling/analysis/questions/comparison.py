@@ -16,7 +16,7 @@ import pandas as pd
 from xling.analysis.inference.agreement import compare_maps, compare_pairs
 from xling.analysis.inference.arrays import PairArrays, distance_arrays, list_languages, square
 from xling.analysis.inference.qap import benjamini_hochberg
-from xling.analysis.inputs.measurements import Measurements, Resampling
+from xling.analysis.inputs.measurements import Resampling
 from xling.analysis.questions.meta_analysis import pool_studies
 from xling.analysis.schema import IMPACT_VS_DISTANCE, MEAN_LABEL, Analysis, distance_kinds
 from xling.errors import XlingValueError
@@ -62,9 +62,9 @@ EVERYWHERE = {
 
 @dataclass(frozen=True)
 class AnalysedStudy:
-    """A study's measurements with distances, and its own analysis."""
+    """A study's own analysis, and the distances that it was made with."""
 
-    measured: Measurements
+    distances: pd.DataFrame
     analysis: Analysis
 
     @property
@@ -220,7 +220,7 @@ def _compare_maps(
     a: AnalysedStudy, b: AnalysedStudy, rows_a: Mapping[str, str], rows_b: Mapping[str, str], resampling: Resampling
 ) -> dict:
     """Compare over the distances that both know and the matched layers; the mean over layers is no further cell."""
-    kinds = [kind for kind in distance_kinds(a.measured.distances) if kind in distance_kinds(b.measured.distances)]
+    kinds = [kind for kind in distance_kinds(a.distances) if kind in distance_kinds(b.distances)]
     labels = [row for row in rows_a if row != MEAN_LABEL]
     of_a, of_b = (_arrays(study, kinds, [own[row] for row in labels]) for study, own in ((a, rows_a), (b, rows_b)))
     found = compare_maps(of_a, of_b, resampling)
@@ -229,7 +229,7 @@ def _compare_maps(
 
 
 def _arrays(study: AnalysedStudy, kinds: list[str], labels: list[str]) -> PairArrays:
-    arrays = distance_arrays(study.pairs, ["impact"], study.measured.distances, kinds, None)
+    arrays = distance_arrays(study.pairs, ["impact"], study.distances, kinds, None)
     position = {label: i for i, (_, label) in enumerate(arrays.outcome_labels)}
     return replace(arrays, outcomes=arrays.outcomes[[position[label] for label in labels]])
 
