@@ -22,7 +22,7 @@ from studies.comparisons import (
     is_of_four,
     public_matrices,
 )
-from studies.tasks import compare_tasks
+from studies.tasks import compare_tasks, draw_tasks
 from studies.treatments import METRICS, compare_treatments
 from studies.variants import RESAMPLING, judge_variants, list_variants, verdict
 from xling.analysis.claims import LEVEL, read_claims
@@ -44,6 +44,7 @@ FIGURES = (
     "specifications_impact",
     "specifications_transfer",
     "interventions",
+    "tasks",
 )
 PLANNED = 45
 OTHER_DISTANCES = ("individual", "average", "knn", "paper")
@@ -107,7 +108,10 @@ def gather_context(output_dir: Path) -> dict:
         ),
     ]
     treatments = compare_treatments()
-    save_figure(draw_interventions(treatments["table"]), output_dir / STUDY / "figures", "interventions")
+    tasks = compare_tasks(measured)
+    pictures = output_dir / STUDY / "figures"
+    save_figure(draw_interventions(treatments["table"]), pictures, "interventions")
+    save_figure(draw_tasks(tasks), pictures, "tasks")
     return {
         **yaml.safe_load((HERE / "results.yaml").read_text(encoding="utf-8")),
         **WORDS,
@@ -118,7 +122,7 @@ def gather_context(output_dir: Path) -> dict:
         "variants": judge_variants(measured, list_variants(sorted(measured.runs["seed"].unique()))),
         "controls": compare_controls(measured),
         "treatments": treatments,
-        "tasks": compare_tasks(measured),
+        "tasks": tasks,
         "public": public,
     }
 

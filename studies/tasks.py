@@ -1,9 +1,10 @@
 """Sets the re-test beside other tasks of the same encoder: parts of speech and named entities, over the languages of both."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import pandas as pd
+from matplotlib.figure import Figure
 
 from studies.comparisons import HERE, SHOWN_LAYERS, STUDY, count_negative
 from studies.variants import RESAMPLING, Variant, pair_up
@@ -12,6 +13,7 @@ from xling.analysis.inputs.measurements import Measurements
 from xling.analysis.questions.comparison import AnalysedStudy, compare_studies
 from xling.analysis.schema import MEAN_LABEL, Analysis, distance_kinds
 from xling.analysis.tables import infer_correlations
+from xling.report.sections.comparison import draw_maps
 
 TASKS = {"pos": "parts of speech (PUD)", "ner": "named entities (PAN-X)"}
 """Ending of the pack's name -> the task in words."""
@@ -57,8 +59,8 @@ def compare_tasks(retest: Measurements, tasks: Mapping[str, str] = TASKS) -> lis
         tasks: ending of a pack's name -> the task in words.
 
     Returns:
-        A dict per task: both studies (:class:`Task`), and how far they agree (`AGREEMENT` of
-        :mod:`xling.analysis.questions.comparison`) by what is compared.
+        A dict per task: its name; ``tasks``, XNLI and the task (:class:`Task`); ``agreement``, how far they agree (`AGREEMENT` of
+        :mod:`xling.analysis.questions.comparison`) by what is compared; and ``maps``, the coefficients of impact with distance.
     """
     return [
         _compare(retest, gather_study(HERE / f"{STUDY}_{ending}.xling"), name)
@@ -71,9 +73,28 @@ def _compare(retest: Measurements, other: Measurements, name: str) -> dict:
     languages = sorted(other.transfer["source_language"].unique())
     variant = Variant(name, seeds=sorted(other.runs["seed"].unique()), sources=languages, targets=languages)
     analysed = {task: _analyse(measured, variant) for task, measured in (("XNLI", retest), (name, other))}
-    agreement = compare_studies(analysed, RESAMPLING).tables["comparison_agreement"]
+    tables = compare_studies(analysed, RESAMPLING).tables
+    agreement = tables["comparison_agreement"]
     of_all = agreement[agreement["row"].isin(["", MEAN_LABEL])].set_index("what").to_dict("index")
-    return {"name": name, "tasks": [_describe(task, study) for task, study in analysed.items()], "agreement": of_all}
+    described = [_describe(task, study) for task, study in analysed.items()]
+    maps = tables["comparison_maps"]
+    return {
+        "name": name,
+        "tasks": described,
+        "agreement": of_all,
+        "maps": maps.assign(study=maps["study"] + f", {len(languages)} languages"),
+    }
+
+
+def draw_tasks(rows: Sequence[Mapping]) -> Figure:
+    """Draw the map of every task, layers by distances, beside that of XNLI over the same languages.
+
+    Args:
+        rows: what :func:`compare_tasks` returns, at least one.
+    """
+    maps = pd.concat([row["maps"] for row in rows], ignore_index=True)
+    nothing_framed = pd.DataFrame({"holds": [], "predictor": [], "row": []})
+    return draw_maps(maps, nothing_framed, list(dict.fromkeys(maps["study"])))
 
 
 def _analyse(measured: Measurements, variant: Variant) -> AnalysedStudy:

@@ -3,7 +3,7 @@
 import pytest
 
 from studies.comparisons import HERE, STUDY
-from studies.tasks import compare_tasks
+from studies.tasks import compare_tasks, draw_tasks
 from xling.analysis.inputs.gather import gather_study
 
 CONTROL = "e5_small_random"  # has the shape of a task: its own runs, from three of the sources
@@ -35,3 +35,8 @@ def test_agreement_and_tests_are_given_by_what_is_compared(compared):
     assert xnli.with_distance("impact_vs_distance", "genetic")["layer_label"] == "mean"
     assert xnli.with_distance("transfer_vs_distance", "genetic")["n_pairs"] == 6
     assert xnli.n_coefficients == 48
+
+
+def test_the_figure_has_a_map_of_each_task_beside_that_of_xnli(compared):
+    panels = [ax for ax in draw_tasks(compared).axes if ax.get_title(loc="left")]
+    assert [ax.get_title(loc="left") for ax in panels] == ["XNLI, 3 languages", "control, 3 languages"]

@@ -88,16 +88,17 @@ def _choose_measure(measured: Measurements, settings: Settings) -> tuple[Measure
     Returns:
         The measurements with the long table, the measure's name (None without impact), and sentences for the report.
     """
-    if measured.impact is None or measured.impact.empty:
+    impact = measured.impact
+    if impact is None or impact.empty:
         return measured, None, []
-    if "measure" not in measured.impact:
-        measured = replace(measured, impact=to_long(measured.impact))
-    recorded = measured.impact[[*RUN, "epoch", "step", "measure"]]  # a copy of all columns would be large
+    if "measure" not in impact:
+        impact = to_long(impact)
+    recorded = impact[[*RUN, "epoch", "step", "measure"]]  # a copy of all columns would be large
     measure, sentences = choose_measure(select_validation(recorded, settings.epoch, settings.step), settings.measure)
     if settings.above_chance:
-        impact, sentence = correct_for_chance(measured.impact)
-        measured, sentences = replace(measured, impact=impact), [*sentences, sentence]
-    return measured, measure, sentences
+        impact, sentence = correct_for_chance(impact)
+        sentences = [*sentences, sentence]
+    return replace(measured, impact=impact), measure, sentences
 
 
 def choose_strategy(pairs: pd.DataFrame, strategy: str | None = None) -> str:
