@@ -1,6 +1,7 @@
 """Sets the re-test beside other tasks of the same encoder: parts of speech and named entities, over the languages of both."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import pandas as pd
@@ -18,6 +19,9 @@ from xling.report.sections.comparison import draw_maps
 TASKS = {"pos": "parts of speech (PUD)", "ner": "named entities (PAN-X)"}
 """Ending of the pack's name -> the task in words."""
 
+UNSPACED = ("th", "zh")
+"""Languages written without spaces between words; as a pair they stand apart from all others in tasks over words."""
+
 
 class Task(NamedTuple):
     """One study, cut to the languages and seeds of a comparison.
@@ -27,6 +31,7 @@ class Task(NamedTuple):
         n_languages: number of sources, which are the targets, too.
         n_runs: number of runs.
         tests: correlations after source and target effects.
+        spaced: the same over the languages that are written with spaces between words.
         own: mean score of the models on their source.
         others: mean score on the other languages.
         impact: layer label -> mean impact on the other languages.
@@ -39,6 +44,7 @@ class Task(NamedTuple):
     n_languages: int
     n_runs: int
     tests: pd.DataFrame
+    spaced: pd.DataFrame
     own: float
     others: float
     impact: dict[str, float]
@@ -72,11 +78,15 @@ def compare_tasks(retest: Measurements, tasks: Mapping[str, str] = TASKS) -> lis
 def _compare(retest: Measurements, other: Measurements, name: str) -> dict:
     languages = sorted(other.transfer["source_language"].unique())
     variant = Variant(name, seeds=sorted(other.runs["seed"].unique()), sources=languages, targets=languages)
-    analysed = {task: _analyse(measured, variant) for task, measured in (("XNLI", retest), (name, other))}
+    kept = [language for language in languages if language not in UNSPACED]
+    of_spaced = replace(variant, sources=kept, targets=kept)
+    studies = {"XNLI": retest, name: other}
+    analysed = {task: _analyse(measured, variant) for task, measured in studies.items()}
+    spaced = {task: _analyse(measured, of_spaced).analysis.tables["correlations"] for task, measured in studies.items()}
     tables = compare_studies(analysed, RESAMPLING).tables
     agreement = tables["comparison_agreement"]
     of_all = agreement[agreement["row"].isin(["", MEAN_LABEL])].set_index("what").to_dict("index")
-    described = [_describe(task, study) for task, study in analysed.items()]
+    described = [_describe(task, study, spaced[task]) for task, study in analysed.items()]
     maps = tables["comparison_maps"]
     return {
         "name": name,
@@ -110,7 +120,7 @@ def _analyse(measured: Measurements, variant: Variant) -> AnalysedStudy:
     return AnalysedStudy(measured.distances, Analysis({"pairs": pairs, "correlations": tests}, [], facts))
 
 
-def _describe(name: str, study: AnalysedStudy) -> Task:
+def _describe(name: str, study: AnalysedStudy, spaced: pd.DataFrame) -> Task:
     tests, pairs = study.analysis.tables["correlations"], study.pairs
     means = pairs[pairs["layer_label"] == MEAN_LABEL].groupby("is_in_language")["score"].mean()
     between = pairs[~pairs["is_in_language"].astype(bool)].groupby("layer_label")["impact"].mean()
@@ -120,6 +130,7 @@ def _describe(name: str, study: AnalysedStudy) -> Task:
         len(sources),
         len(sources) * len(seeds),
         tests,
+        spaced,
         means.loc[True],
         means.loc[False],
         {label: between[label] for label in SHOWN_LAYERS},

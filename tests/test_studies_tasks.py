@@ -35,6 +35,7 @@ def test_agreement_and_tests_are_given_by_what_is_compared(compared):
     assert xnli.with_distance("impact_vs_distance", "genetic")["layer_label"] == "mean"
     assert xnli.with_distance("transfer_vs_distance", "genetic")["n_pairs"] == 6
     assert xnli.n_coefficients == 48
+    assert list(xnli.spaced["r"].round(12)) == list(xnli.tests["r"].round(12))  # en, ru and sw all have spaces
 
 
 def test_the_figure_has_a_map_of_each_task_beside_that_of_xnli(compared):
