@@ -11,10 +11,19 @@ from torchmetrics import MetricCollection
 
 from xling.errors import XlingValueError
 from xling.metrics import CKA, SimilarityMetric
+from xling.metrics import moments as moments_metric
 from xling.probing.compare import Comparison
 from xling.similarity import MEASURES, GroupedMarginal, Marginal, Moments, get_measure, linear_cka
 
 CLOSE = {"atol": 1e-6, "rtol": 0}
+
+
+@pytest.fixture(params=["kept", "summed"], autouse=True)
+def few_rows(request, monkeypatch):
+    """Every test twice: where these few rows are kept as they are, and where they are summed, as many rows are."""
+    if request.param == "summed":
+        monkeypatch.setattr(moments_metric.MomentsMetric, "_are_few", lambda *_: False)
+    return request.param
 
 
 @pytest.fixture(scope="module")
@@ -280,6 +289,36 @@ def test_the_metric_holds_the_moments_it_accumulated(rows):
     metric = updated(CKA(), *rows)
     assert int(metric.moments.n) == 120
     assert torch.equal(metric.moments.yx, Moments.from_tensors(metric.moments.tensors()).yx)
+
+
+def test_rows_are_kept_until_they_are_many_and_summed_from_then_on(rows, few_rows, monkeypatch):
+    monkeypatch.setattr(moments_metric, "FEW", 50 * rows[0].shape[-1])
+    x, y = rows
+    metric = updated(CKA(), x[:, :48], y[:, :48])
+    assert (metric.few_rows is None) == (few_rows == "summed")
+    torch.testing.assert_close(metric.compute(), linear_cka(x[:, :48], y[:, :48], debiased=True), **CLOSE)
+    updated(metric, x[:, 48:], y[:, 48:])
+    assert metric.few_rows is None
+    assert int(metric.moments.n) == 120
+    torch.testing.assert_close(metric.compute(), linear_cka(x, y, debiased=True), **CLOSE)
+
+
+@pytest.mark.parametrize("n_of_first", [20, 100])
+def test_few_rows_and_sums_are_merged_in_either_order(n_of_first, rows, monkeypatch):
+    monkeypatch.setattr(moments_metric, "FEW", 50 * rows[0].shape[-1])
+    x, y = rows
+    first, second = (updated(CKA(), x[:, part], y[:, part]) for part in (slice(n_of_first), slice(n_of_first, None)))
+    first.merge_state(second)
+    torch.testing.assert_close(first.compute(), linear_cka(x, y, debiased=True), **CLOSE)
+
+
+def test_rows_that_change_after_the_update_do_not_change_the_value(rows):
+    buffers = [side.clone() for side in rows]
+    metric = CKA()
+    metric.update(*buffers)
+    for buffer in buffers:
+        buffer.zero_()
+    torch.testing.assert_close(metric.compute(), linear_cka(*rows, debiased=True), **CLOSE)
 
 
 @pytest.mark.parametrize("batch", [1, 7, 16, 120])

@@ -10,6 +10,7 @@ from torchmetrics.utilities import dim_zero_cat
 from xling.errors import XlingValueError
 from xling.metrics.grouped import GroupedMomentsMetric
 from xling.metrics.moments import MomentsMetric
+from xling.similarity.cka import cka_of_rows
 from xling.similarity.grouped_moments import GroupedMarginal, GroupedMoments
 from xling.similarity.marginal import Marginal
 from xling.similarity.moments import Moments, check_layers, check_rows
@@ -22,9 +23,10 @@ class SimilarityMetric(Metric):
     """Any measure of :data:`xling.similarity.MEASURES` between two representations of the same examples.
 
     ``update(x, y)`` takes rows ``[..., b, d]`` (leading dimensions: layers), ``compute()`` gives float64 ``[...]``, NaN
-    where the similarity of a layer is undefined; `reason` says why. Measures of moments keep sums of constant size;
-    those that need the rows (``rbf_cka``, ``rsa``, ``mutual_knn``) keep the rows. ``cka_grouped`` takes ``update(x, y, groups)``,
-    see :class:`CKA`. In a :class:`torchmetrics.MetricCollection` several measures of moments share one set of sums.
+    where the similarity of a layer is undefined; `reason` says why. Measures of moments keep rows while they are few, and sums
+    of constant size from then on (:class:`~xling.metrics.moments.MomentsMetric`); those that need the rows (``rbf_cka``,
+    ``rsa``, ``mutual_knn``) keep the rows. ``cka_grouped`` takes ``update(x, y, groups)``, see :class:`CKA`. In a
+    :class:`torchmetrics.MetricCollection` several measures of moments share one set of states.
 
     Args:
         measure: a name in ``MEASURES``, or a measure.
@@ -92,7 +94,11 @@ class _MomentsSimilarity(MomentsMetric, SimilarityMetric):
         super().__init__(base=base, allow_tf32=allow_tf32, measure=measure, **kwargs)
 
     def _evaluate(self) -> Result:
-        return _of_sums(self.measure, self.whole(), self.base)
+        rows = self.few_rows
+        return _of_sums(self.measure, self.whole(), self.base) if rows is None else self._of_few(*rows)
+
+    def _of_few(self, x: LayersX, y: LayersY) -> Result:
+        return get_measure(self.measure).of_rows(x, y)
 
 
 class _GroupedSimilarity(GroupedMomentsMetric, SimilarityMetric):
@@ -150,6 +156,9 @@ class _RowwiseCKA(CKA, _MomentsSimilarity):
     def __init__(self, debiased: bool = True, groups: bool = False, **kwargs: Any):
         _MomentsSimilarity.__init__(self, "cka_debiased" if debiased else "cka_biased", **kwargs)
         self.debiased = debiased
+
+    def _of_few(self, x: LayersX, y: LayersY) -> Result:
+        return cka_of_rows(x, y, debiased=self.debiased, allow_tf32=self.allow_tf32)
 
 
 class _GroupedCKA(CKA, _GroupedSimilarity):

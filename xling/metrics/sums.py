@@ -104,13 +104,20 @@ class SumsMetric(Metric, Generic[KindT, BaseT]):
     @property
     def moments(self) -> KindT | None:
         """The accumulated sums, which share the metric's storage; None before the first rows."""
-        states = {name: getattr(self, name) for name in self._own_states()}
-        return self._restored(states)
+        self._settle()
+        return self._summed()
 
     @moments.setter
     def moments(self, moments: KindT) -> None:
         for name, value in moments.tensors().items():
             setattr(self, name, value)
+
+    def _settle(self) -> None:
+        """Add what was met and not summed yet to the sums; here nothing is."""
+
+    def _summed(self) -> KindT | None:
+        """Give what is summed so far; None where nothing is."""
+        return self._restored({name: getattr(self, name) for name in self._own_states()})
 
     def _own_states(self) -> list[str]:
         """Names of the states that are sums."""
