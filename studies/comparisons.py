@@ -1,6 +1,6 @@
 """Sets the re-test beside itself and others: estimators, seeds, encoders that cannot transfer, and published matrices."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -48,12 +48,14 @@ def compare_seeds(measured: Measurements, reliability: pd.DataFrame, seeds: Sequ
         is_score = row["outcome"] == "score"
         if is_score or row["layer_label"] in SHOWN_LAYERS:
             label = MEAN_LABEL if is_score else row["layer_label"]
-            rows.append(row | {"agreement": _agreement(by_seed, "score" if is_score else "impact", label)})
+            rows.append(row | {"agreement": agreement_of_seeds(by_seed, "score" if is_score else "impact", label)})
     return rows
 
 
-def _agreement(by_seed: dict[int, pd.DataFrame], column: str, label: str) -> float:
-    """Average the correlation of two seeds over pairs S != T, source and target effects removed."""
+def agreement_of_seeds(by_seed: Mapping[int, pd.DataFrame], column: str, label: str) -> float:
+    """Average the correlation of two seeds over pairs S != T, source and target effects removed; NaN with one seed."""
+    if len(by_seed) < 2:
+        return np.nan
     values = pd.DataFrame(
         {
             seed: pairs[(pairs["layer_label"] == label) & ~pairs["is_in_language"]].set_index(LANGUAGE_PAIR)[column]

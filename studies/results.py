@@ -70,11 +70,18 @@ def strongest(tests: pd.DataFrame, analysis: str) -> str:
     return f"{row['predictor']}{layer} {numbers.coefficient(row['r'])}, {numbers.p_value(row['p_max_t'])}"
 
 
+def significant_layers(tests: pd.DataFrame, kind: str) -> str:
+    """List the layers at which impact goes with a distance, family-wise."""
+    of_impact = tests[(tests["analysis"] == "impact_vs_distance") & (tests["predictor"] == kind)]
+    return _significant(of_impact[of_impact["layer"].notna()], "p_max_t")
+
+
 WORDS = {
     "kinds": KINDS,
     "shown_layers": SHOWN_LAYERS,
     "shown_metrics": METRICS,
     "strongest": strongest,
+    "significant_layers": significant_layers,
     "coefficient": numbers.coefficient,
     "p_value": numbers.p_value,
     "percent": numbers.percent,

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import pandas as pd
 from matplotlib.figure import Figure
 
-from studies.comparisons import HERE, SHOWN_LAYERS, STUDY, count_negative
+from studies.comparisons import HERE, SHOWN_LAYERS, STUDY, agreement_of_seeds, count_negative
 from studies.variants import RESAMPLING, Variant, pair_up
 from xling.analysis.inputs.gather import gather_study
 from xling.analysis.inputs.measurements import Measurements
@@ -38,6 +38,8 @@ class Task(NamedTuple):
         n_negative: how many coefficients of impact with the four distances that say something of every pair are negative, at the
             layers from 1 on.
         n_coefficients: how many there are.
+        seeds_agree: ``impact`` (mean over layers) and ``score`` -> correlation of two seeds over pairs of languages after
+            source and target effects, on average; NaN with one seed.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Task(NamedTuple):
     impact: dict[str, float]
     n_negative: int
     n_coefficients: int
+    seeds_agree: dict[str, float]
 
     def with_distance(self, analysis: str, kind: str) -> pd.Series:
         """Give the test of one distance: of the score, or of the mean of impact over layers."""
@@ -86,7 +89,10 @@ def _compare(retest: Measurements, other: Measurements, name: str) -> dict:
     tables = compare_studies(analysed, RESAMPLING).tables
     agreement = tables["comparison_agreement"]
     of_all = agreement[agreement["row"].isin(["", MEAN_LABEL])].set_index("what").to_dict("index")
-    described = [_describe(task, study, spaced[task]) for task, study in analysed.items()]
+    described = [
+        _describe(task, study, spaced[task], _agree_over_seeds(studies[task], variant))
+        for task, study in analysed.items()
+    ]
     maps = tables["comparison_maps"]
     return {
         "name": name,
@@ -120,7 +126,12 @@ def _analyse(measured: Measurements, variant: Variant) -> AnalysedStudy:
     return AnalysedStudy(measured.distances, Analysis({"pairs": pairs, "correlations": tests}, [], facts))
 
 
-def _describe(name: str, study: AnalysedStudy, spaced: pd.DataFrame) -> Task:
+def _agree_over_seeds(measured: Measurements, variant: Variant) -> dict[str, float]:
+    by_seed = {seed: pair_up(measured, replace(variant, seeds=(seed,)))[1] for seed in variant.seeds or ()}
+    return {what: agreement_of_seeds(by_seed, what, MEAN_LABEL) for what in ("impact", "score")}
+
+
+def _describe(name: str, study: AnalysedStudy, spaced: pd.DataFrame, seeds_agree: dict[str, float]) -> Task:
     tests, pairs = study.analysis.tables["correlations"], study.pairs
     means = pairs[pairs["layer_label"] == MEAN_LABEL].groupby("is_in_language")["score"].mean()
     between = pairs[~pairs["is_in_language"].astype(bool)].groupby("layer_label")["impact"].mean()
@@ -135,4 +146,5 @@ def _describe(name: str, study: AnalysedStudy, spaced: pd.DataFrame) -> Task:
         means.loc[False],
         {label: between[label] for label in SHOWN_LAYERS},
         *count_negative(tests),
+        seeds_agree,
     )

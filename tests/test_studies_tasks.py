@@ -1,5 +1,6 @@
 """The published re-test beside another task, over the languages and seeds of both."""
 
+import numpy as np
 import pytest
 
 from studies.comparisons import HERE, STUDY
@@ -35,6 +36,7 @@ def test_agreement_and_tests_are_given_by_what_is_compared(compared):
     assert xnli.with_distance("impact_vs_distance", "genetic")["layer_label"] == "mean"
     assert xnli.with_distance("transfer_vs_distance", "genetic")["n_pairs"] == 6
     assert xnli.n_coefficients == 48
+    assert np.isnan(list(xnli.seeds_agree.values())).all()  # the control has one seed
     assert list(xnli.spaced["r"].round(12)) == list(xnli.tests["r"].round(12))  # en, ru and sw all have spaces
 
 
