@@ -125,7 +125,24 @@ def test_a_matrix_of_many_targets_stands_upright(n_sources, n_targets, has_numbe
 
 def test_a_scatter_has_a_line_for_each_source_beside_the_pooled_one(pairs):
     ax = scatter.plot_pairs(pairs, "syntactic", "impact")
-    assert len(ax.lines) == pairs["source_language"].nunique() + 1
+    lines, points = _lines_and_points(ax)
+    assert len(lines) == pairs["source_language"].nunique() == len(points)  # few sources have a look each
+    own = scatter.select_points(pairs, "syntactic", "impact").query("source_language == 'ru'")
+    ends = np.array([own["syntactic"].min(), own["syntactic"].max()])
+    expected = np.polyval(np.polyfit(own["syntactic"], own["impact"], 1), ends)
+    np.testing.assert_allclose(lines[1], np.column_stack([ends, expected]))
+    assert len(ax.lines) == 1
+
+
+def test_points_of_many_sources_are_one_artist_with_a_line_for_each_source():
+    many = make_pairs(XNLI_LANGUAGES, XNLI_LANGUAGES, n_layers=2)
+    lines, points = _lines_and_points(scatter.plot_pairs(many, "syntactic", "impact"))
+    assert (len(lines), [len(own.get_offsets()) for own in points]) == (15, [15 * 14])
+
+
+def _lines_and_points(ax):
+    (lines,) = (c for c in ax.collections if isinstance(c, LineCollection))
+    return [path.vertices for path in lines.get_paths()], [c for c in ax.collections if c is not lines]
 
 
 def test_curves_of_a_single_seed_show_the_runs_own_interval_or_none():
@@ -149,12 +166,12 @@ def test_scatter_leaves_out_in_language_pairs_and_missing_distances(pairs):
     assert not points["is_in_language"].any()
     assert "ur" not in set(points["target_language"])
     ax = scatter.plot_impact_vs_distance(pairs, distance="phonological")
-    assert sum(len(c.get_offsets()) for c in ax.collections) == len(points) == 4 * 14 - 4 - 1
+    assert sum(len(c.get_offsets()) for c in _lines_and_points(ax)[1]) == len(points) == 4 * 14 - 4 - 1
 
 
 def test_scatter_takes_the_layer_asked_for(pairs):
     ax = scatter.plot_impact_vs_transfer(pairs, layer=5)
-    shown = np.sort(np.concatenate([c.get_offsets()[:, 0] for c in ax.collections]))
+    shown = np.sort(np.concatenate([c.get_offsets()[:, 0] for c in _lines_and_points(ax)[1]]))
     wanted = pairs[(pairs["layer"] == 5) & ~pairs["is_in_language"]]["impact"]
     np.testing.assert_allclose(shown, np.sort(wanted))
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -51,14 +52,18 @@ def plot_pairs(
     rows = select_points(pairs, x, y, layer)
     ax = ax or style.new_axes(style.COLUMN, 2.6)
     looks = style.source_looks(rows["source_language"].unique())
-    for source, own in rows.groupby("source_language"):
-        colour, marker = looks[source]
-        ax.scatter(own[x], own[y], s=13, color=colour, marker=marker, alpha=0.85, linewidths=0, label=source)
-        if len(own) >= FEWEST_ON_A_LINE and len(own) < len(rows):
-            _draw_fit(ax, own, x, y, color=colour, linewidth=0.6, alpha=0.6)
+    for look in dict.fromkeys(looks.values()):  # many sources share one, and are one artist
+        own = rows[rows["source_language"].isin([source for source, of_source in looks.items() if of_source == look])]
+        ax.scatter(own[x], own[y], s=13, color=look[0], marker=look[1], alpha=0.85, linewidths=0)
+    fits = {source: _fit(own, x, y) for source, own in rows.groupby("source_language") if _has_own_fit(own, rows)}
+    lines = {source: line for source, line in fits.items() if line is not None}
+    colours = [looks[source][0] for source in lines]
+    ax.add_collection(LineCollection(list(lines.values()), colors=colours, linewidths=0.6, alpha=0.6, zorder=0))
     ax.margins(0.08)
     ax.set(xlabel=axis_label(pairs, x), ylabel=axis_label(pairs, y))
-    _draw_fit(ax, rows, x, y, color=style.MUTED, linewidth=1.4)
+    pooled = _fit(rows, x, y)
+    if pooled is not None:
+        ax.plot(*pooled.T, color=style.MUTED, linewidth=1.4, zorder=0)
     if has_labels:
         freeze_layout(style.figure_of(ax))  # positions are final only after the layout ran
         label_points(ax, rows, x, y)
@@ -72,21 +77,28 @@ def select_points(pairs: pd.DataFrame, x: str, y: str, layer: int | None = None)
     return rows.dropna(subset=[x, y])
 
 
-def _fit(rows: pd.DataFrame, x: str, y: str) -> np.ndarray | None:
+def _has_own_fit(own: pd.DataFrame, rows: pd.DataFrame) -> bool:
+    """Whether a source's points are enough for a line, and not all that there are."""
+    return FEWEST_ON_A_LINE <= len(own) < len(rows)
+
+
+def _coefficients(rows: pd.DataFrame, x: str, y: str) -> np.ndarray | None:
     """Compute the coefficients of the least-squares line, or None where it is not determined."""
     return np.polyfit(rows[x].astype(float), rows[y].astype(float), 1) if rows[x].nunique() > 1 else None
 
 
-def _draw_fit(ax: Axes, rows: pd.DataFrame, x: str, y: str, **look) -> None:
-    line = _fit(rows, x, y)
-    if line is not None:
-        ends = np.array([rows[x].min(), rows[x].max()], float)
-        ax.plot(ends, np.polyval(line, ends), zorder=0, **look)
+def _fit(rows: pd.DataFrame, x: str, y: str) -> np.ndarray | None:
+    """Compute both ends ``[2, 2]`` (x, y) of the least-squares line within its points, or None where it is not determined."""
+    line = _coefficients(rows, x, y)
+    if line is None:
+        return None
+    ends = np.array([rows[x].min(), rows[x].max()], float)
+    return np.column_stack([ends, np.polyval(line, ends)])
 
 
 def label_points(ax: Axes, rows: pd.DataFrame, x: str, y: str) -> None:
     """Label the points of ``rows`` on a panel whose layout is final, those furthest from the fitted line first."""
-    line = _fit(rows, x, y)
+    line = _coefficients(rows, x, y)
     residual = rows[y] - (np.polyval(line, rows[x].astype(float)) if line is not None else rows[y].mean())
     rows = rows.loc[residual.abs().sort_values(ascending=False, kind="stable").index[:LABELS_ON_ONE_PANEL]]
     many = rows["source_language"].nunique() > len(style.PALETTE)
