@@ -46,8 +46,13 @@ def plot_impact_curves(
     rows = frames.single_layers(frames.one_strategy(pairs, strategy))
     scale = distance_scale(rows, distance)
     source_language = source_language or min(rows["source_language"])
-    rows = rows[rows["source_language"] == source_language]
     ax = ax or style.new_axes(style.COLUMN, 2.6)
+    _plot_source(ax, rows[rows["source_language"] == source_language], distance, scale)
+    return ax
+
+
+def _plot_source(ax: Axes, rows: pd.DataFrame, distance: str, scale: Normalize) -> None:
+    """Draw the rows of one source language, single layers of one strategy."""
     lines = {str(target): _line_of(line, distance, scale) for target, line in rows.groupby("target_language")}
     _draw_lines(ax, list(lines.values()))
     ax.axhline(0, color=style.MUTED, linewidth=0.5, zorder=0)
@@ -55,7 +60,6 @@ def plot_impact_curves(
     last = int(rows["layer"].max())
     ax.set_xticks(range(0, last + 1, 1 if last < 5 else 2 if last <= 12 else 4))
     ax.set(xlabel="layer (0 = embeddings)", ylabel="impact")
-    return ax
 
 
 def distance_scale(rows: pd.DataFrame, distance: str) -> Normalize:
@@ -158,20 +162,21 @@ def _named(rows: pd.DataFrame) -> list[str]:
 @style.styled
 def draw_impact_curves(pairs: pd.DataFrame, distance: str = "syntactic", strategy: str | None = None) -> Figure:
     """Draw :func:`plot_impact_curves` for every source language, side by side on one vertical scale."""
-    sources = sorted(frames.one_strategy(pairs, strategy)["source_language"].unique())
+    rows = frames.single_layers(frames.one_strategy(pairs, strategy))
+    scale = distance_scale(rows, distance)
+    sources = sorted(rows["source_language"].unique())
     n_columns = 1 if len(sources) == 1 else 2 if len(sources) <= 4 else 3
     width = style.PAGE if n_columns > 1 else style.COLUMN + 0.6
     panels = style.new_panels(len(sources), n_columns, width, 1.7 if len(sources) > 6 else 2.3, sharey=True)
     highest = pairs.loc[frames.single_layers(pairs).index, "impact"].max()
     panels[0].set_ylim(-0.03 * highest, 1.08 * highest)  # before any label is placed, the same for all
     for ax, source in zip(panels, sources, strict=True):
-        plot_impact_curves(pairs, ax, source, distance, strategy)
+        _plot_source(ax, rows[rows["source_language"] == source], distance, scale)
         ax.set_title(f"source: {source}", fontweight="bold")
         if not style.is_leftmost(ax):
             ax.set_ylabel("")
         if not style.is_lowest(ax):
             ax.set_xlabel("")
     if distance in pairs and pairs[distance].notna().any():
-        scale = distance_scale(frames.single_layers(frames.one_strategy(pairs, strategy)), distance)
         add_colour_bar(panels, style.DISTANCE_MAP, scale, f"{distance} distance")
     return style.figure_of(panels[0])
