@@ -96,7 +96,7 @@ def _line_of(rows: pd.DataFrame, distance: str, scale: Normalize) -> _Line:
 
 
 def _draw_lines(ax: Axes, lines: list[_Line]) -> None:
-    """Draw all lines as one artist and all ribbons as another: of 40 x 40 languages, single ones take seven times as long."""
+    """Draw all lines as one artist and all ribbons as another, since saving a figure takes its time by artists."""
     ribbons = [(outline, line.colour) for line in lines for outline in _outlines(line)]
     if ribbons:
         outlines, colours = zip(*ribbons, strict=True)

@@ -53,8 +53,9 @@ def plot_pairs(
     ax = ax or style.new_axes(style.COLUMN, 2.6)
     looks = style.source_looks(rows["source_language"].unique())
     for look in dict.fromkeys(looks.values()):  # many sources share one, and are one artist
-        own = rows[rows["source_language"].isin([source for source, of_source in looks.items() if of_source == look])]
-        ax.scatter(own[x], own[y], s=13, color=look[0], marker=look[1], alpha=0.85, linewidths=0)
+        sources = [source for source, of_source in looks.items() if of_source == look]
+        own, label = rows[rows["source_language"].isin(sources)], sources[0] if len(sources) == 1 else None
+        ax.scatter(own[x], own[y], s=13, color=look[0], marker=look[1], alpha=0.85, linewidths=0, label=label)
     fits = {source: _fit(own, x, y) for source, own in rows.groupby("source_language") if _has_own_fit(own, rows)}
     lines = {source: line for source, line in fits.items() if line is not None}
     colours = [looks[source][0] for source in lines]
