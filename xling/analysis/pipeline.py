@@ -162,7 +162,7 @@ def _collect_facts(
 
 
 def _subject(measured: Measurements) -> dict[str, str]:
-    """Name the study, what it is about and when its runs ended; empty where scores alone were given."""
+    """Say what the study is about and when its runs ended; empty where scores alone were given."""
     if measured.runs is None or measured.runs.empty or "subject" not in measured.runs:
         return {}
     finished = sorted(str(time)[:10] for time in measured.runs["finished"])
@@ -172,7 +172,6 @@ def _subject(measured: Measurements) -> dict[str, str]:
         for key in ("data_set", "task", "encoder")
     }
     return {
-        "study": str(measured.transfer["study"].iloc[0]),
         **names,
         "finished": dates,
         "n_runs": str(len(measured.runs)),

@@ -180,8 +180,9 @@ class Analysis:
         tables: name -> tidy frame; the names are file names without ``.csv`` (``pairs``, ``correlations``, ...).
             A table that does not apply (no impact, one strategy only) is absent.
         warnings: plain sentences on what was left out, replaced or deserves care, in the order they arose.
-        facts: what was analysed, for the report's text: ``sources``, ``targets``, ``seeds``, ``strategies`` and
-            ``kinds`` (lists of str or int), ``strategy`` (of the main analyses), ``layers`` (list of int),
+        facts: what was analysed, for the report's text: ``study`` (its name; empty where scores alone were given),
+            ``sources``, ``targets``, ``seeds``, ``strategies`` and ``kinds`` (lists of str or int), ``strategy`` (of the main
+            analyses), ``layers`` (list of int),
             ``permutations``, ``bootstraps``, ``seed``, ``mode``, ``distances`` (name of the distance source),
             ``controls``, ``missing_cells`` (list of (source, target)), ``skipped`` (list of (path, reason)),
             ``versions`` (dict).

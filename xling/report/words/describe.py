@@ -9,7 +9,7 @@ def page_title(analysis: Analysis) -> str:
     """Make a title of study, data set and encoder; empty where they are not known."""
     about = analysis.facts.get("subject")
     return (
-        f"{about['study']}: {about['encoder'].partition(' (')[0]} on {about['data_set'].partition(',')[0]}"
+        f"{analysis.facts['study']}: {about['encoder'].partition(' (')[0]} on {about['data_set'].partition(',')[0]}"
         if about
         else ""
     )
@@ -24,7 +24,7 @@ def subject(analysis: Analysis) -> list[str]:
         frozen = f", {len(strategies)} strategies (which layers were frozen or changed)" if len(strategies) > 1 else ""
         sources, targets = (plural(len(facts[key]), f"{key[:-1]} language") for key in ("sources", "targets"))
         paragraphs.append(
-            f"Study “{about['study']}”: the encoder {about['encoder']} was fine-tuned on {about['data_set']} ({about['task']}) in "
+            f"Study “{facts['study']}”: the encoder {about['encoder']} was fine-tuned on {about['data_set']} ({about['task']}) in "
             f"each of {sources} and evaluated in {targets}, without any of their labels; {plural(int(about['n_runs']), 'run')}, "
             f"{plural(len(facts['seeds']), 'seed')}{frozen}, finished {about['finished']}."
         )
