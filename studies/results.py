@@ -22,6 +22,7 @@ from studies.comparisons import (
     is_of_four,
     public_matrices,
 )
+from studies.random_sets import JUDGED, draw_sets, judge_sets
 from studies.tasks import compare_tasks, draw_tasks
 from studies.treatments import METRICS, compare_treatments
 from studies.variants import RESAMPLING, judge_variants, list_variants, verdict
@@ -44,6 +45,7 @@ FIGURES = (
     "specifications_impact",
     "specifications_transfer",
     "interventions",
+    "random_sets",
     "tasks",
 )
 PLANNED = 45
@@ -54,6 +56,7 @@ SUMMARIES = {
     "seeds_summary": "seeds",
     "controls_summary": "",
     "treatments_summary": "",
+    "sets_summary": "",
     "tasks_summary": "tasks",
     "matrices_summary": "",
 }
@@ -80,6 +83,7 @@ WORDS = {
     "kinds": KINDS,
     "shown_layers": SHOWN_LAYERS,
     "shown_metrics": METRICS,
+    "judged": JUDGED,
     "strongest": strongest,
     "significant_layers": significant_layers,
     "coefficient": numbers.coefficient,
@@ -115,9 +119,11 @@ def gather_context(output_dir: Path) -> dict:
         ),
     ]
     treatments = compare_treatments()
+    sets = judge_sets(measured)
     tasks = compare_tasks(measured)
     pictures = output_dir / STUDY / "figures"
     save_figure(draw_interventions(treatments["table"]), pictures, "interventions")
+    save_figure(draw_sets(sets["changes"]), pictures, "random_sets")
     save_figure(draw_tasks(tasks), pictures, "tasks")
     return {
         **yaml.safe_load((HERE / "results.yaml").read_text(encoding="utf-8")),
@@ -129,6 +135,7 @@ def gather_context(output_dir: Path) -> dict:
         "variants": judge_variants(measured, list_variants(sorted(measured.runs["seed"].unique()))),
         "controls": compare_controls(measured),
         "treatments": treatments,
+        "sets": sets,
         "tasks": tasks,
         "public": public,
     }

@@ -29,7 +29,7 @@ def compare_treatments() -> dict:
         name (``1-4 frozen``); ``n_above``, of how many of its mean accuracies freezing is above reverting; ``table``, all rows.
     """
     measured = gather_study(HERE / "interventions.xling")
-    table = _compare(measured)
+    table = compare_measured(measured)
     is_change = table["reference"] == BASELINE
     changes, differences = _by_treatment(table[is_change]), _by_treatment(table[~is_change])
     return {
@@ -44,8 +44,8 @@ def compare_treatments() -> dict:
     }
 
 
-def _compare(measured: Measurements) -> pd.DataFrame:
-    """Compute the table of interventions, from the bottom layers up."""
+def compare_measured(measured: Measurements) -> pd.DataFrame:
+    """Compute the table of interventions of a study (`INTERVENTIONS`), from the bottom layers up."""
     measured, _ = add_distances(measured, partial(compute_distances, KINDS))
     impact = select_validation(one_measure(measured.impact, "cka_grouped"))
     transfer = select_validation(measured.transfer)

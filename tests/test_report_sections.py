@@ -87,6 +87,21 @@ def test_freezing_draws_an_interval_or_a_hollow_point(comparison):
     assert hollow[1].get_markerfacecolor() == "white"
 
 
+def test_sets_drawn_at_random_share_a_row_of_ticks_and_are_not_told(comparison):
+    names = [f"random_3_seed{seed}" for seed in range(1, 20)]
+    table = pd.concat([comparison, *(comparison.assign(strategy=name) for name in names)], ignore_index=True)
+    ax = freezing.plot_freezing(table, metric="transfer_gap")
+    assert [label.get_text() for label in ax.get_yticklabels()] == ["bottom_3", "random_3"]
+    ticks = [line for line in ax.lines if line.get_marker() == "|"]
+    assert [line.get_ydata() for line in ticks] == [[1.0]] * len(names)
+    assert [line.get_xdata() for line in ticks] == [[0.001]] * len(names)
+    section = freezing.freezing_section(Analysis({"freezing": table}))
+    assert section.points == ["mean_target_score is told"]
+    alone = freezing.freezing_section(Analysis({"freezing": comparison}))
+    height = section.pictures[0].figure.get_figheight() - alone.pictures[0].figure.get_figheight()
+    assert height == pytest.approx(2 * 0.24)  # one row more in each of the two rows of panels
+
+
 def test_freezing_tells_only_changes_whose_interval_excludes_0(comparison):
     section = freezing.freezing_section(Analysis({"freezing": comparison}))
     assert section.points == ["mean_target_score is told"]

@@ -17,6 +17,7 @@ MIN_SETS = 2
 
 RANDOM_REFERENCE = "random sets of equal size"
 _RANDOM = re.compile(r"(^|_)random_\d+_")
+_DRAW = re.compile(r"(?<=\d)_seed\d+")
 
 
 def is_random_set(strategy: str) -> bool:
@@ -26,6 +27,15 @@ def is_random_set(strategy: str) -> bool:
     [True, True, False]
     """
     return _RANDOM.search(strategy) is not None
+
+
+def without_draw(strategy: str) -> str:
+    """Name what the random sets of one size and treatment have in common; any other strategy keeps its name.
+
+    >>> [without_draw(name) for name in ("random_3_seed12_word_embeddings", "revert_random_4_seed2", "bottom_3")]
+    ['random_3_word_embeddings', 'revert_random_4', 'bottom_3']
+    """
+    return _DRAW.sub("", strategy) if is_random_set(strategy) else strategy
 
 
 class RankAmongSets(NamedTuple):

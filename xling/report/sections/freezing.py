@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from xling.analysis.questions.freezing import METRICS
-from xling.analysis.questions.random_sets import RANDOM_REFERENCE
+from xling.analysis.questions.random_sets import RANDOM_REFERENCE, is_random_set, without_draw
 from xling.analysis.schema import Analysis
 from xling.report.figures import style
 from xling.report.section import Absent, Picture, Section, Sheet
@@ -41,6 +41,8 @@ def metric_name(metric: str) -> str:
 def plot_freezing(freezing: pd.DataFrame, ax: Axes | None = None, metric: str = "mean_target_score") -> Axes:
     """Draw the change of one metric per strategy, with its interval, against each reference.
 
+    Sets drawn at random are what others are judged among: those of one size share a row, a tick each.
+
     Args:
         freezing: table ``freezing``.
         ax: axes to draw on; None: those of a new figure.
@@ -53,9 +55,12 @@ def plot_freezing(freezing: pd.DataFrame, ax: Axes | None = None, metric: str = 
     strategies, references = _strategies(freezing), _references(freezing)
     ax = ax or style.new_axes(style.COLUMN, 0.8 + 0.3 * len(strategies))
     for (_, row), offset in ((item, _offset(item[1], references)) for item in rows.iterrows()):
-        y = strategies.index(row["strategy"]) + offset
+        y = strategies.index(without_draw(row["strategy"])) + offset
         look = references.index(row["reference"])
         colour, marker = style.PALETTE[look], style.MARKERS[look]
+        if is_random_set(row["strategy"]):
+            ax.plot(row["change"], y, "|", color=colour, markersize=6)
+            continue
         has_interval = pd.notna(row["low"])
         ax.plot([row["low"], row["high"]], [y, y], color=colour, linewidth=1.2)
         ax.plot(row["change"], y, marker, color=colour, markersize=4.5, mfc=colour if has_interval else "white")
@@ -68,7 +73,7 @@ def plot_freezing(freezing: pd.DataFrame, ax: Axes | None = None, metric: str = 
 
 
 def _strategies(freezing: pd.DataFrame) -> list[str]:
-    return sorted(freezing["strategy"].unique())
+    return sorted(freezing["strategy"].map(without_draw).unique())
 
 
 def _references(freezing: pd.DataFrame) -> list[str]:
@@ -109,17 +114,19 @@ def freezing_section(analysis: Analysis) -> Section | Absent:
     table = analysis.tables["freezing"]
     if not shown_metrics(table):
         return Absent(TITLE, "no strategy shares a source language and seed with its reference")
+    has_random = table["strategy"].map(is_random_set).any()
     picture = Picture(
         "freezing",
         draw_freezing(table),
         f"Dot plots of changes by strategy. {describe_freezing(table)}",
         "Change against each reference: mean of differences paired over source language and seed, with its 95 % t "
         f"interval over {' or '.join(_spreads(table))} (n\xa0=\xa0{_counts(table)} pairs of runs). Hollow: no interval. "
-        "Intervals are not corrected for the number of strategies and metrics.",
+        + ("Ticks: sets drawn at random, which others are judged among. " if has_random else "")
+        + "Intervals are not corrected for the number of strategies and metrics.",
     )
     sheet = Sheet("freezing", drop_blank_columns(table, COLUMNS), "All comparisons.", is_folded=len(table) > 15)
     shown = table[table["metric"].isin(shown_metrics(table))]
-    clear = shown[(shown["low"] > 0) | (shown["high"] < 0)]
+    clear = shown[((shown["low"] > 0) | (shown["high"] < 0)) & ~shown["strategy"].map(is_random_set)]
     return Section("freezing", TITLE, [describe_freezing(table)], [picture], [sheet], points=clear["verdict"].tolist())
 
 
