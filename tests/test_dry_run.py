@@ -11,7 +11,8 @@ from xling.errors import XlingValueError
 from xling.freezing import plan_freezing
 from xling.models.size import KNOWN, EncoderSize, count_parameters, encoder_size
 from xling.models.spec import EncoderSpec
-from xling.runs.planned_runs import RunKey, read_plan, run_key
+from xling.runs.directory import RunDirectory
+from xling.runs.planned_runs import RunKey, identity_of, read_plan, run_key
 from xling.sweeps.cost import Workload, compute_base_bytes, compute_checkpoint_bytes, compute_run_flops
 from xling.sweeps.dry_run import phrase_disk, phrase_hours, planned_state, print_dry_run
 from xling.sweeps.estimate import (
@@ -148,6 +149,22 @@ def test_states_are_those_a_start_would_meet(make_config, tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "1 runs: 1 refused" in printed
     assert "1 of 2 jobs ask for a run that another one asks for too" in printed
+
+
+def test_settings_that_others_refer_to_tell_no_run_from_another(make_config, tmp_path):
+    config = make_config(
+        "freeze=random_k", "freeze.k=1", "+frozen_layers=[1]"
+    )  # as a random set of another experiment has it
+    assert config.named == {"frozen_layers": [1]}
+    directory = RunDirectory.of(tmp_path, **identity_of(config))
+    directory.path.mkdir(parents=True)
+    directory.write_settings(config)
+    directory.check_settings(make_config("freeze=random_k", "freeze.k=1"))
+    directory.check_settings(make_config("freeze=random_k", "freeze.k=1", "+frozen_layers=[2]", "+frozen_blocks=1"))
+    with pytest.raises(
+        XlingValueError, match=r"freeze\.k=1, now freeze\.k=2"
+    ):  # what is referred to counts where it is used
+        directory.check_settings(make_config("freeze=random_k", "+frozen_blocks=2"))
 
 
 SMALL = ["model=tiny_bert", "study=s", "data.source.n_premises={train: 20, probe: 8}", "trainer.accelerator=cpu"]

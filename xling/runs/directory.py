@@ -105,8 +105,14 @@ class RunDirectory:
         """
         if not (self.path / CONFIG_FILE).is_file():
             return
-        old, new = flatten(read_settings(self.path).to_plain()), flatten(settings.to_plain())
-        keys = [key for key in sorted(old.keys() | new.keys()) if not key.startswith(NOT_IDENTITY)]
+        recorded = read_settings(self.path)
+        old, new = flatten(recorded.to_plain()), flatten(settings.to_plain())
+        named = {*recorded.named, *settings.named}  # what they say stands where other settings refer to them
+        keys = [
+            key
+            for key in sorted(old.keys() | new.keys())
+            if not key.startswith(NOT_IDENTITY) and key.partition(".")[0] not in named
+        ]
         differing = [key for key in keys if old.get(key) != new.get(key)]
         if differing:
             key = differing[0]
