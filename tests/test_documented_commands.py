@@ -44,7 +44,9 @@ def commands() -> list:
 def one_of(override: str) -> str:
     """Of a sweep's values the first."""
     key, _, value = override.partition("=")
-    return override if value.startswith(("[", "{", "'", '"')) else f"{key}={value.split(',')[0]}"
+    if value.startswith(("[", "{", "'", '"')):
+        return override.split("],[")[0] + "]" if "],[" in value else override
+    return f"{key}={value.split(',')[0]}"
 
 
 def test_there_are_commands_to_test():
