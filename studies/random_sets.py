@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from studies.comparisons import HERE
 from studies.treatments import BASELINE, compare_measured
 from studies.variants import RESAMPLING, Variant
-from studies.variants import correlate as test_variant
+from studies.variants import correlate as correlate_variant
 from xling.analysis.inference.correlations import correlate
 from xling.analysis.inference.permutations import draw_permutations
 from xling.analysis.inference.qap import permutation_p
@@ -48,7 +48,7 @@ def judge_sets(retest: Measurements) -> dict:
         `set_changes`); ``agreement``, the correlation of what freezing and what reverting a set changes in the mean score of
         the others, and ``n_agreeing``, over how many sets, on the sources that have both.
     """
-    tests = test_variant(retest, Variant("the first half of the sources", sources=FIRST_HALF))
+    tests = correlate_variant(retest, Variant("the first half of the sources", sources=FIRST_HALF))
     suggestion = make_suggestion(tests, "retest")["distances"][DEFAULT_DISTANCE]
     measured = gather_study(PACK)
     table, changes = compare_measured(measured), set_changes(measured)
